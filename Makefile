@@ -1,0 +1,57 @@
+# What each target does is in README.md; everything runs from .venv, which set-up makes.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := demo
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# A user-wide PIP_USER would send packages to the home folder instead of the virtualenv.
+PIP_INSTALL := env -u PIP_USER $(PYTHON) -m pip --python $(BIN)/python \
+	--disable-pip-version-check -qq install --root-user-action=ignore
+SEEDS ?= 50
+FIRST ?= 0
+
+.PHONY: demo test check sim lock system-deps setup
+
+demo: setup
+	@$(BIN)/liqguard demo
+
+test: setup
+	@$(BIN)/python -m pytest -q -n 2
+
+check: setup
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary bot strategies tests
+	@out=$$($(BIN)/lint-imports --no-logo 2>&1) || { printf '%s\n' "$$out" >&2; exit 1; }
+	@$(BIN)/liqguard check config/policies/*.yaml
+
+sim: setup
+	@$(BIN)/python tests/sim/run.py --seeds $(SEEDS) --first $(FIRST)
+
+# Rewrites requirements.lock; --no-emit-* keep hosts and paths of the machine that ran it out.
+lock: setup
+	@$(BIN)/pip-compile --quiet --extra dev --generate-hashes --allow-unsafe --strip-extras \
+		--no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--output-file requirements.lock pyproject.toml
+
+system-deps:
+	@echo "system-deps: no system packages needed"
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo "set-up: needs Python >= 3.11 as $(PYTHON), was '$$($(PYTHON) --version 2>&1 || true)'" >&2; exit 1; }
+	@$(PYTHON) -c 'import pip, sys; sys.exit([int(part) for part in pip.__version__.split(".")[:2]] < [22, 3])' 2>/dev/null \
+		|| { echo "set-up: needs pip >= 22.3 for $(PYTHON), was '$$($(PYTHON) -m pip --version 2>&1 || true)'" >&2; exit 1; }
+	@echo "set-up: installing into $(VENV) from requirements.lock"
+	@$(PYTHON) -m venv --without-pip --clear $(VENV)
+	@$(PIP_INSTALL) --require-hashes --no-deps -r requirements.lock
+	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,1 @@
+"""liqguard: keeps perpetual-futures positions away from liquidation."""

@@ -1,0 +1,117 @@
+"""
+Settings of a process: where it keeps its state and how it logs. Never policy.
+
+They come from environment variables named `LIQGUARD_*` and nowhere else. A name that is not
+known is an error: a misspelled variable would otherwise be a default that nobody chose.
+"""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, get_args
+
+from pydantic import BeforeValidator, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from bot.logs import LogFormat, LogLevel
+
+PREFIX = "LIQGUARD_"
+
+
+class SettingsError(Exception):
+    """The environment is wrong. One line a problem, each naming its variable."""
+
+
+def _directory(text: str) -> Path:
+    if not text or text.startswith("~"):
+        raise PydanticCustomError("directory", "the path of a directory, without ~")
+    return Path(text)
+
+
+class Settings(BaseSettings):
+    """What `load_settings` read: the state's folder, and the form and depth of the log."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
+
+    state_dir: Annotated[Path, BeforeValidator(_directory)]
+    log_format: LogFormat = "auto"
+    log_level: LogLevel = "info"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load_settings` was given: not the process's environment, no .env file."""
+        return (init_settings,)
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """
+    Read the settings from `environ`.
+
+    The state lies in `$XDG_STATE_HOME/liqguard`, or in `~/.local/state/liqguard`, unless
+    `LIQGUARD_STATE_DIR` names another folder.
+
+    Raises:
+        SettingsError: with every problem found, one a line.
+    """
+    known = {_variable(field) for field in Settings.model_fields}
+    problems = [
+        _unknown(name, known)
+        for name in sorted(environ)
+        if name.upper().startswith(PREFIX) and name not in known
+    ]
+    source = EnvSettingsSource(Settings)
+    source.env_vars = {name.lower(): text for name, text in environ.items() if name in known}
+    try:
+        settings = Settings(**{"state_dir": _state_dir(environ), **source()})
+    except ValidationError as wrong:
+        problems += [_invalid(error) for error in wrong.errors()]
+    else:
+        if not problems:
+            return settings
+    raise SettingsError("\n".join(problems))
+
+
+def _state_dir(environ: Mapping[str, str]) -> str:
+    """
+    The default folder, "" if the environment has none.
+
+    As the XDG base directory specification has it, a relative XDG_STATE_HOME is ignored.
+    """
+    base = environ.get("XDG_STATE_HOME", "")
+    if Path(base).is_absolute():
+        return f"{base}/liqguard"
+    home = environ.get("HOME", "")
+    return home and f"{home}/.local/state/liqguard"
+
+
+def _variable(field: str) -> str:
+    return PREFIX + field.upper()
+
+
+def _unknown(name: str, known: set[str]) -> str:
+    fields = {variable.removeprefix(PREFIX): variable for variable in sorted(known)}
+    near = get_close_matches(name.upper().removeprefix(PREFIX), fields, n=1)
+    hint = (
+        f"did you mean {fields[near[0]]}?" if near else f"known are {', '.join(fields.values())}"
+    )
+    return f"{name}: unknown setting, {hint}"
+
+
+def _invalid(error: ErrorDetails) -> str:
+    field = str(error["loc"][0])
+    choices = get_args(Settings.model_fields[field].annotation)
+    expected = f"one of {', '.join(choices)}" if choices else error["msg"]
+    return f"{_variable(field)}: expected {expected}, was '{error['input']}'"

@@ -1,0 +1,77 @@
+"""What all tests share: the folder of real market data, and REQUIRE_ALL=1 for CI."""
+
+import json
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# CI draws the same examples every time; a shared machine is no stopwatch.
+settings.register_profile("liqguard", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("liqguard")
+
+REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
+
+
+def _real_data_dir() -> Path | None:
+    text = os.environ.get("REAL_DATA_DIR")
+    if not text:
+        return None
+    path = Path(text)
+    if not (path / "manifest.json").is_file():
+        raise pytest.UsageError(
+            f"REAL_DATA_DIR: expected a folder with a manifest.json, was '{text}'"
+        )
+    return path
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """
+    A test that takes `klines` runs once for every such entry of the real data's manifest.
+
+    It gets the entry as a dict, with `path` added. Without real data it is skipped.
+    """
+    if "klines" not in metafunc.fixturenames:
+        return
+    folder = _real_data_dir()
+    if folder is None:
+        skip = pytest.mark.skip(reason="REAL_DATA_DIR is not set")
+        metafunc.parametrize("klines", [pytest.param({}, marks=skip, id="none")])
+        return
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    entries = [entry | {"path": folder / entry["file"]} for entry in manifest["klines"]]
+    names = [entry["file"].removesuffix(".csv.gz") for entry in entries]
+    metafunc.parametrize("klines", entries, ids=names)
+
+
+@pytest.fixture(scope="session")
+def real_data_dir() -> Path:
+    """The folder of real market data. Skips without REAL_DATA_DIR."""
+    folder = _real_data_dir()
+    if folder is None:
+        pytest.skip("REAL_DATA_DIR is not set")
+    return folder
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if REQUIRE_ALL and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"REQUIRE_ALL=1 lets nothing be skipped: {report.longreprtext}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where everything must run, a skipped test is a failed one."""
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a file that skips itself whole."""
+    report = yield
+    _refuse_skip(report)
+    return report
