@@ -1,0 +1,438 @@
+"""
+The engine: from state, policy and time to a decision. Pure, and the same for every run.
+
+For each position: measure it, advance its ladder, keep its standing stop, ask the deepest
+firing verb and review what it proposes. At most one ladder action a position, stops besides;
+what is approved for one position already counts when the next one is judged.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+from bot.core.actions import CancelStop
+from bot.core.decision import (
+    Alert,
+    AlertSeverity,
+    Audited,
+    Decision,
+    NotAudited,
+    PositionVerdict,
+    StopVerdict,
+)
+from bot.core.desk import REPEAT_MS, Desk
+from bot.core.events import AccountMode
+from bot.core.guardrails import (
+    Approved,
+    Denial,
+    Denied,
+    Request,
+    Review,
+    approve_stop,
+    review_close,
+    review_top_up,
+    still_counts,
+    with_intent,
+)
+from bot.core.ids import account_prefix
+from bot.core.ladder import (
+    IDLE,
+    NO_WAKE_MS,
+    Evaluation,
+    deepest_first,
+    evaluate,
+    reason_of,
+    with_step,
+)
+from bot.core.margin import LiquidatesAt, NoLiquidation
+from bot.core.metrics import (
+    POSITION_AGE_MAX_MS,
+    Known,
+    Supported,
+    Unknown,
+    measure,
+    settle_liquidation,
+    support,
+)
+from bot.core.model import Position, PositionKey, StopOrder
+from bot.core.policy import Policy, Rule, Step
+from bot.core.protection import StopNotNeeded, StopStatus, StopWanted, wanted
+from bot.core.state import (
+    EPISODE_QUIET_MS,
+    NEVER_MS,
+    AccountRead,
+    AccountState,
+    Instruments,
+    NotRead,
+    Phase,
+    PositionMemory,
+)
+from bot.core.strategy import Close, Nothing, Notify, PositionView, Severity, TightenStop, TopUp
+from bot.core.units import ZERO, Price
+from bot.core.upkeep import Ground, keep_stop, stands_in, survey
+
+REFUSED_MS = 5_000
+"""A step that the venue refused gives way to milder ones for this long."""
+
+ORPHAN_MS = 2_000
+"""A stop of ours is cancelled when its position was gone in two reads this far apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memo:
+    """
+    A calm verdict, and the very objects it rests on.
+
+    As long as they are the same, and the data fresh, judging again would say the same.
+    """
+
+    verdict: PositionVerdict
+    mark_price: Price
+    stops: tuple[StopOrder, ...]
+    memory: PositionMemory
+    instruments: Instruments
+
+
+@dataclass(slots=True)
+class _Draft:
+    """The decision in the making, over all positions."""
+
+    verdicts: list[PositionVerdict] = field(default_factory=list)
+    approved: list[Approved] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
+    wake_at_ms: int = NO_WAKE_MS
+    endangered: bool = False
+    needs_read: bool = False
+
+
+def decide(state: AccountState, policy: Policy, now_ms: int) -> tuple[AccountState, Decision]:
+    """
+    The decision at `now_ms`, and the state that counts its intents as PLANNED.
+
+    Time must not run backwards between calls on the same state.
+    """
+    draft = _Draft()
+    state = _forget(state, now_ms)
+    state = _report_liquidations(state, draft)
+    for position in sorted(state.positions, key=lambda each: each.key):
+        state = _judge_or_recall(state, policy, position, now_ms, draft)
+    state = _cancel_orphans(state, policy, now_ms, draft)
+    decision = Decision(
+        at_ms=now_ms,
+        mode=state.mode,
+        positions=tuple(draft.verdicts),
+        approved=tuple(draft.approved),
+        alerts=tuple(draft.alerts),
+        wake_at_ms=draft.wake_at_ms,
+        endangered=draft.endangered,
+        needs_read=draft.needs_read,
+    )
+    return state, decision
+
+
+def _judge_or_recall(
+    state: AccountState, policy: Policy, position: Position, now_ms: int, draft: _Draft
+) -> AccountState:
+    key = position.key
+    stale_at_ms = _stale_at_ms(state, policy, position)
+    memo = state.memos.get(key)
+    if memo is not None and now_ms <= stale_at_ms and _still_holds(memo, state, position):
+        draft.verdicts.append(memo.verdict)
+        draft.wake_at_ms = min(draft.wake_at_ms, stale_at_ms + policy.protect.unknown_after_ms)
+        return state
+    before = state.memory_of(key)
+    desk = Desk(state, policy, position, before, now_ms)
+    verdict = _judge(desk)
+    desk.wake(stale_at_ms + policy.protect.unknown_after_ms)
+    calm = _is_calm(desk, verdict)
+    draft.verdicts.append(verdict)
+    draft.approved.extend(desk.approved)
+    draft.alerts.extend(desk.alerts)
+    draft.wake_at_ms = min(draft.wake_at_ms, desk.wake_at_ms)
+    draft.needs_read = draft.needs_read or desk.needs_read
+    draft.endangered = draft.endangered or _is_endangered(desk, verdict)
+    state = desk.state
+    if desk.memory is not before:
+        state = replace(state, memories={**state.memories, key: desk.memory})
+    if calm:
+        mark_price = state.marks[position.symbol].price
+        memo = Memo(verdict, mark_price, state.stops, desk.memory, state.instruments)
+        state = replace(state, memos={**state.memos, key: memo})
+    return state
+
+
+def _still_holds(memo: Memo, state: AccountState, position: Position) -> bool:
+    return (
+        memo.verdict.position is position
+        and memo.mark_price == state.marks[position.symbol].price
+        and memo.stops is state.stops
+        and memo.memory is state.memories.get(position.key)
+        and memo.instruments is state.instruments
+    )
+
+
+def _is_calm(desk: Desk, verdict: PositionVerdict) -> bool:
+    """Whether nothing is going on that time alone could change."""
+    return (
+        not _is_endangered(desk, verdict)
+        and not (desk.approved or desk.denied or desk.alerts)
+        and all(step.phase is Phase.INACTIVE for step in desk.memory.steps.values())
+        and desk.memory.past_stop_since_ms == NEVER_MS
+    )
+
+
+def _is_endangered(desk: Desk, verdict: PositionVerdict) -> bool:
+    """Whether the account should be looked at often: more than an alert may be near."""
+    deep = (phase for rule in desk.policy.rules for phase in _deep_phases(rule, desk))
+    return not (
+        isinstance(verdict.measured, Known)
+        and isinstance(verdict.stop, Audited)
+        and verdict.stop.status in (StopStatus.RESTS, StopStatus.NOT_NEEDED)
+        and not desk.memory.in_episode
+        and all(phase is Phase.INACTIVE for phase in deep)
+    )
+
+
+def _deep_phases(rule: Rule, desk: Desk) -> Iterator[Phase]:
+    for step in rule.steps:
+        if step.severity is not Severity.ALERT:
+            memory = desk.memory.steps.get(reason_of(rule, step), IDLE)
+            yield memory.phase
+
+
+def _stale_at_ms(state: AccountState, policy: Policy, position: Position) -> int:
+    mark = state.marks.get(position.symbol)
+    match state.account:
+        case AccountRead(received_at_ms=read_at_ms) if mark is not None:
+            mark_until_ms = mark.received_at_ms + policy.guardrails.data_age_max_ms
+            return min(mark_until_ms, read_at_ms + POSITION_AGE_MAX_MS)
+        case AccountRead() | NotRead():
+            return NEVER_MS
+
+
+def _judge(desk: Desk) -> PositionVerdict:
+    position, policy, now_ms = desk.position, desk.policy, desk.now_ms
+    measured = measure(desk.state, position, now_ms, policy.guardrails.data_age_max_ms)
+    evaluation = evaluate(policy, position, desk.memory, measured, now_ms)
+    desk.wake(evaluation.wake_at_ms)
+    stop: StopVerdict
+    match measured:
+        case Unknown(reason):
+            desk.memory = evaluation.memory
+            stop = _keep_stop_blindly(desk, measured)
+            alarm_at_ms = desk.memory.unknown_since_ms + policy.protect.unknown_after_ms
+            desk.wake(alarm_at_ms)
+            desk.needs_read = True
+            if now_ms >= alarm_at_ms:
+                text = f"cannot be measured: {reason}"
+                desk.say("unknown", AlertSeverity.CRITICAL, text, REPEAT_MS)
+        case Known():
+            desk.memory = _episode(evaluation, now_ms)
+            desk.wake(desk.memory.active_at_ms + EPISODE_QUIET_MS)
+            stop = _protect_and_act(desk, measured, evaluation)
+            if measured.disputed:
+                text = "the venue's liquidation price differs from ours; the nearer one counts"
+                desk.say("disputed", AlertSeverity.WARNING, text, REPEAT_MS)
+        case _:
+            assert_never(measured)
+    return PositionVerdict(position, measured, evaluation.verdicts, stop, tuple(desk.denied))
+
+
+def _episode(evaluation: Evaluation, now_ms: int) -> PositionMemory:
+    """Open an episode with the first step beyond alert, end it after ten quiet minutes."""
+    memory = evaluation.memory
+    if any(step.severity > Severity.ALERT for _, step in evaluation.firing):
+        number = memory.episode if memory.in_episode else memory.episode + 1
+        return replace(memory, episode=number, in_episode=True, active_at_ms=now_ms)
+    if not memory.in_episode:
+        return memory
+    if any(step.phase is not Phase.INACTIVE for step in memory.steps.values()):
+        return replace(memory, active_at_ms=now_ms)
+    if now_ms - memory.active_at_ms >= EPISODE_QUIET_MS:
+        return replace(memory, in_episode=False)
+    return memory
+
+
+def _keep_stop_blindly(desk: Desk, unknown: Unknown) -> StopVerdict:
+    """Stops may rest on a read up to a minute old, whatever became of the mark price."""
+    state, position = desk.state, desk.position
+    instrument = state.instruments.by_symbol.get(position.symbol)
+    match state.account:
+        case AccountRead(snapshot=snapshot, received_at_ms=at_ms) if (
+            instrument is not None
+            and desk.now_ms - at_ms <= POSITION_AGE_MAX_MS
+            and isinstance(support(instrument, position, snapshot.position_mode), Supported)
+        ):
+            settled, _ = settle_liquidation(instrument, position)
+            return keep_stop(desk, survey(state, instrument, position, settled), unknown, ())
+        case AccountRead() | NotRead():
+            return NotAudited(unknown.reason)
+
+
+def _protect_and_act(desk: Desk, known: Known, evaluation: Evaluation) -> StopVerdict:
+    state, position = desk.state, desk.position
+    instrument = state.instruments.by_symbol[position.symbol]
+    ground = survey(state, instrument, position, known.liquidation)
+    view = _view(desk, known, ground)
+    bounds = tuple(
+        proposal.trigger_price
+        for _, step in evaluation.firing
+        if isinstance(proposal := step.propose(view), TightenStop)
+    )
+    stop = keep_stop(desk, ground, known, bounds)
+    _act(desk, known, evaluation, view, ground, stop)
+    return stop
+
+
+def _view(desk: Desk, known: Known, ground: Ground) -> PositionView:
+    position = desk.position
+    target = wanted(desk.policy, ground.instrument, position, known.liquidation, ground.users)
+    match known.liquidation:
+        case LiquidatesAt(price):
+            liquidation_price = price
+        case NoLiquidation():
+            liquidation_price = Price(ZERO)
+    match target:
+        case StopWanted(trigger_price=trigger):
+            stop_price = trigger
+        case StopNotNeeded():
+            stop_price = Price(ZERO)
+    return PositionView(
+        position, ground.instrument, known.mark_price, liquidation_price, stop_price
+    )
+
+
+def _act(
+    desk: Desk,
+    known: Known,
+    evaluation: Evaluation,
+    view: PositionView,
+    ground: Ground,
+    stop: StopVerdict,
+) -> None:
+    """The one ladder action: the floor, the watchdog, or the deepest firing step."""
+    protect, on_hold = desk.policy.protect, desk.state.mode is AccountMode.HOLD
+    if known.breached or known.liquidation_distance < protect.floor:
+        _settle(desk, _review_close(desk, "protect/floor", on_hold and not protect.floor_in_hold))
+        return
+    if stands_in(desk, stop, known):
+        _settle(desk, _review_close(desk, "protect/watchdog", holds=False))
+        return
+    ladder = tuple(pair for pair in evaluation.firing if pair[1].severity is not Severity.STOP)
+    for rule, step in deepest_first(ladder):
+        reason = reason_of(rule, step)
+        retry_at_ms = desk.memory.steps[reason].refused_at_ms + REFUSED_MS
+        if desk.now_ms < retry_at_ms:
+            desk.wake(retry_at_ms)  # the venue refused it: any milder step that helps may try
+            continue
+        _ask(desk, rule, step, view, ground)
+        return
+
+
+def _ask(desk: Desk, rule: Rule, step: Step, view: PositionView, ground: Ground) -> None:
+    """Ask one step; where it is exhausted and says `then: next`, the next deeper one."""
+    reason = reason_of(rule, step)
+    review: Review
+    match step.propose(view):
+        case Notify(text):
+            repeat_ms = max(step.cooldown_ms, REPEAT_MS)
+            desk.say(f"step:{reason}", AlertSeverity.WARNING, text, repeat_ms)
+            return
+        case TopUp(amount):
+            review = review_top_up(
+                desk.request(reason), desk.position, amount, step.cooldown_ms, ground.users
+            )
+        case Close():
+            on_hold = desk.state.mode is AccountMode.HOLD
+            review = _review_close(desk, reason, on_hold)
+        case Nothing(text):
+            review = Denied(Denial.EXHAUSTED, "nothing_helps", text, NO_WAKE_MS, needs_read=False)
+        case TightenStop():
+            return  # a tightened stop is upkeep and has been seen to
+    if isinstance(review, Approved):
+        acted = replace(desk.memory.steps[reason], acted_at_ms=desk.now_ms)
+        desk.memory = with_step(desk.memory, reason, acted)
+    _settle(desk, review)
+    if isinstance(review, Denied) and review.kind is Denial.EXHAUSTED:
+        text = f"{reason} cannot act: {review.text}"
+        desk.say(f"exhausted:{review.limit}", AlertSeverity.CRITICAL, text, REPEAT_MS)
+        for deeper in _deeper(rule, step):
+            _ask(desk, rule, deeper, view, ground)
+            return
+
+
+def _deeper(rule: Rule, step: Step) -> tuple[Step, ...]:
+    if not step.then_next:
+        return ()
+    after = rule.steps[rule.steps.index(step) + 1 :]
+    return tuple(each for each in after if each.severity is not Severity.STOP)
+
+
+def _review_close(desk: Desk, reason: str, holds: bool) -> Review:
+    return review_close(desk.request(reason), desk.position, holds)
+
+
+def _settle(desk: Desk, review: Review) -> None:
+    match review:
+        case Approved():
+            desk.take(review)
+        case Denied():
+            desk.refuse(review)
+        case _:
+            assert_never(review)
+
+
+def _report_liquidations(state: AccountState, draft: _Draft) -> AccountState:
+    if not state.liquidated:
+        return state
+    for event in state.liquidated:
+        subject = f"{event.symbol} {event.side}"
+        text = f"{subject}: the exchange LIQUIDATED the position at {event.price:f}"
+        draft.alerts.append(Alert(subject, "liquidated", AlertSeverity.CRITICAL, text))
+    draft.needs_read = True
+    return replace(state, liquidated=())
+
+
+def _cancel_orphans(
+    state: AccountState, policy: Policy, now_ms: int, draft: _Draft
+) -> AccountState:
+    """Cancel our own stops of positions that two reads did not find any more."""
+    open_keys = {position.key for position in state.positions}
+    prefix = account_prefix(state.birth.account)
+    for stop in state.stops:
+        key = PositionKey(stop.symbol, stop.side)
+        if key in open_keys or not stop.client_id.startswith(prefix):
+            continue
+        memory = state.memory_of(key)
+        sure = memory.flat_reads > 1 and now_ms - memory.flat_since_ms >= ORPHAN_MS
+        draft.needs_read = True
+        draft.wake_at_ms = min(draft.wake_at_ms, now_ms + ORPHAN_MS)
+        asked = any(
+            isinstance(intent.action, CancelStop)
+            and intent.action.target_client_id == stop.client_id
+            for intent in state.intents.values()
+        )
+        if sure and not asked:
+            request = Request(state, policy, key, memory, "protect/cancel", now_ms)
+            cancel = CancelStop(stop.symbol, stop.side, stop.client_id)
+            approved = approve_stop(request, cancel)
+            draft.approved.append(approved)
+            state = with_intent(state, approved)
+    return state
+
+
+def _forget(state: AccountState, now_ms: int) -> AccountState:
+    """Drop intents that no limit needs any more and positions flat for ten minutes."""
+    intents = {
+        intent.id: intent
+        for intent in state.intents.values()
+        if still_counts(intent, state.memory_of(intent.key), now_ms)
+    }
+    memories = {
+        key: memory
+        for key, memory in state.memories.items()
+        if memory.flat_since_ms == NEVER_MS or now_ms - memory.flat_since_ms < EPISODE_QUIET_MS
+    }
+    if len(intents) == len(state.intents) and len(memories) == len(state.memories):
+        return state
+    return replace(state, intents=intents, memories=memories)

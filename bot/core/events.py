@@ -1,0 +1,149 @@
+"""
+Vocabulary: everything that can happen to a guard, as a closed union of frozen facts.
+
+`received_at_ms` is when the guard got to know (ages count from it); the venue's own time only
+orders events.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from bot.core.model import AccountSnapshot, Instrument, Side
+from bot.core.units import Price
+
+
+class AccountMode(StrEnum):
+    """What the guard may do on an account. Stops are kept in every one of them."""
+
+    ACTIVE = "active"
+    REDUCING = "reducing"
+    """Closes, stops and cancels only."""
+    NO_SPEND = "no_spend"
+    """Latched by a breached promise or a human: no margin is added."""
+    HOLD = "hold"
+    """Entered by a human: stops are kept, and below the floor a position is still closed."""
+
+
+class IntentState(StrEnum):
+    """Life of an intent. The last six are terminal."""
+
+    PLANNED = "planned"
+    PREPARED = "prepared"
+    """Durable in the journal; a byte may be on the wire from now on."""
+    SENT = "sent"
+    ACKED = "acked"
+    UNKNOWN = "unknown"
+    REJECTED = "rejected"
+    APPLIED = "applied"
+    NOT_APPLIED = "not_applied"
+    PARTIAL = "partial"
+    EXPIRED = "expired"
+    HUMAN = "human"
+
+
+TERMINAL = frozenset(
+    {
+        IntentState.REJECTED,
+        IntentState.APPLIED,
+        IntentState.NOT_APPLIED,
+        IntentState.PARTIAL,
+        IntentState.EXPIRED,
+        IntentState.HUMAN,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentsReported:
+    """The venue's rules for every guarded symbol. `digest` names the journal's copy of them."""
+
+    digest: str
+    instruments: tuple[Instrument, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MarkPrice:
+    """The venue's fair price, which triggers liquidations and stops."""
+
+    symbol: str
+    price: Price
+    received_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccountReported:
+    """A complete read of the account arrived. `asked_at_ms` is when it was sent for."""
+
+    snapshot: AccountSnapshot
+    asked_at_ms: int
+    received_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Liquidated:
+    """The exchange took a position over."""
+
+    symbol: str
+    side: Side
+    price: Price
+    received_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLost:
+    """Account events may have been missed: nothing is known until the next complete read."""
+
+    reason: str
+    received_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeReported:
+    """
+    What became of an intent.
+
+    `detail` is the venue's code and words for REJECTED, and the evidence otherwise.
+    """
+
+    intent_id: str
+    state: IntentState
+    detail: str
+    received_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A human (or a breached promise) changes what the guard may do."""
+
+    mode: AccountMode
+    reason: str
+    received_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyLoaded:
+    """From here on decisions follow the policy with this digest."""
+
+    digest: str
+    received_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Only time has passed."""
+
+    received_at_ms: int
+
+
+Event: TypeAlias = (
+    InstrumentsReported
+    | MarkPrice
+    | AccountReported
+    | Liquidated
+    | StreamLost
+    | OutcomeReported
+    | Command
+    | PolicyLoaded
+    | Tick
+)

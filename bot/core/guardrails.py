@@ -1,0 +1,279 @@
+"""
+Guardrails: may we? They refuse or shrink, never enlarge, and every shrink is recorded.
+
+`Approved` is constructed here and nowhere else. A denial is WAIT (hold the step, ask again) or
+EXHAUSTED (this verb cannot help now).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from enum import StrEnum
+from typing import TypeAlias, assert_never
+
+from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
+from bot.core.events import AccountMode, IntentState
+from bot.core.ids import client_id
+from bot.core.margin import liquidation
+from bot.core.metrics import settle_liquidation
+from bot.core.model import Instrument, NotReported, Position, PositionKey
+from bot.core.policy import Policy
+from bot.core.protection import StopNotNeeded, StopWanted, wanted
+from bot.core.state import (
+    DAY_MS,
+    HOUR_MS,
+    AccountRead,
+    AccountState,
+    Intent,
+    NotRead,
+    PositionMemory,
+)
+from bot.core.units import ZERO, Money, Price, floor_to
+
+MINUTE_MS = 60_000
+RETRY_CLOSE_MS = 1_000
+"""A refused or unproven full close may be followed by another after this."""
+
+USEFUL_SHARE = Decimal("0.01")
+"""A top-up shrunk below this share of what was asked for helps nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """An intent that may be sent. `shrinks` tells which limit made it smaller than asked."""
+
+    intent: Intent
+    shrinks: tuple[str, ...]
+
+
+class Denial(StrEnum):
+    """What a refusal means for the step that asked."""
+
+    WAIT = "wait"
+    EXHAUSTED = "exhausted"
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """
+    A refusal by `limit`. Waiting may end at `until_ms`.
+
+    `needs_read`: a fresh read of the account would settle it.
+    """
+
+    kind: Denial
+    limit: str
+    text: str
+    until_ms: int
+    needs_read: bool
+
+
+Review: TypeAlias = Approved | Denied
+
+FAR_MS = 10**15
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Who asks: a position by its key and memory, for `reason` ("rule/step" or "protect/...")."""
+
+    state: AccountState
+    policy: Policy
+    key: PositionKey
+    memory: PositionMemory
+    reason: str
+    now_ms: int
+
+
+def review_top_up(
+    request: Request, position: Position, asked: Money, cooldown_ms: int, users: tuple[Price, ...]
+) -> Review:
+    """
+    Whether, and how much of, `asked` may be added to the margin of `position`.
+
+    `users`: the user's own stops on it. A top-up whose standing stop could not move away from
+    the mark, because `loss_max` or a user's stop holds it there, saves nothing and is refused.
+    """
+    for denied in _reasons_to_hold(request, cooldown_ms):
+        return denied
+    state, rails = request.state, request.policy.guardrails
+    in_episode = [
+        intent
+        for intent in _spends(state)
+        if intent.key == request.key and intent.episode == request.memory.episode
+    ]
+    if len(in_episode) >= rails.top_ups_per_episode_max:
+        return _exhausted("top_ups_per_episode", f"{len(in_episode)} top-ups in this episode")
+    now_ms = request.now_ms
+    limits = (
+        ("per_action", rails.top_up_per_action_max),
+        ("per_1h", rails.top_up_1h_max - spent_since(state, now_ms - HOUR_MS)),
+        ("per_24h", rails.top_up_24h_max - spent_since(state, now_ms - DAY_MS)),
+        ("per_episode", rails.top_up_per_episode_max - sum(map(_amount, in_episode))),
+        ("keep_free", state.free - rails.keep_free),
+    )
+    amount, binding = min((left, limit) for limit, left in (("asked", asked), *limits))
+    instrument = state.instruments.by_symbol[position.symbol]
+    amount = floor_to(amount, instrument.rules.position_margin_step)
+    shrink = f"asked {asked}, may be {max(amount, ZERO)}, limit {binding}"
+    if amount <= ZERO or amount < asked * USEFUL_SHARE:
+        return _exhausted(binding, shrink)
+    if not _stop_would_move(request.policy, instrument, position, Money(amount), users):
+        return _exhausted("stop_blocked", "loss_max or the user's own stop holds the stop here")
+    action = AddMargin(position.symbol, position.side, Money(amount))
+    return _approved(request, action, () if binding == "asked" else (shrink,))
+
+
+def review_close(request: Request, position: Position, holds: bool) -> Review:
+    """
+    Whether the whole of the position may be closed now. Only a close already under way waits.
+
+    `holds`: the account mode forbids this close (HOLD, for closes the ladder asks for).
+    """
+    if holds:
+        return _exhausted("hold", "the account is on HOLD")
+    for intent in request.state.intents.values():
+        if not isinstance(intent.action, ClosePosition) or intent.key != request.key:
+            continue
+        if intent.is_open and intent.state is not IntentState.UNKNOWN:
+            return _wait("in_flight", "a close is under way", FAR_MS)
+        retry_at_ms = intent.changed_at_ms + RETRY_CLOSE_MS
+        if request.now_ms < retry_at_ms:
+            return _wait("in_flight", "a close has just ended", retry_at_ms)
+    action = ClosePosition(position.symbol, position.side, position.quantity)
+    return _approved(request, action, ())
+
+
+def approve_stop(request: Request, action: PlaceStop | CancelStop) -> Approved:
+    """Stops are always sendable: this only writes the intent."""
+    return _approved(request, action, ())
+
+
+def with_intent(state: AccountState, approved: Approved) -> AccountState:
+    """`state` with an approved intent counted: in flight, in the budgets, in the numbering."""
+    intent = approved.intent
+    return replace(
+        state,
+        intents={**state.intents, intent.id: intent},
+        intents_planned=state.intents_planned + 1,
+    )
+
+
+def spent_since(state: AccountState, since_ms: int) -> Decimal:
+    """Margin added after `since_ms`, gross, applied plus not yet proven, in settle currency."""
+    return sum(
+        (_amount(intent) for intent in _spends(state) if intent.planned_at_ms > since_ms), ZERO
+    )
+
+
+def still_counts(intent: Intent, memory: PositionMemory, now_ms: int) -> bool:
+    """Whether a limit or an open question still needs `intent`."""
+    if intent.is_open or now_ms - intent.changed_at_ms < MINUTE_MS:
+        return True
+    return intent.counts_as_spent and (
+        now_ms - intent.planned_at_ms < DAY_MS
+        or (memory.in_episode and memory.episode == intent.episode)
+    )
+
+
+def _stop_would_move(
+    policy: Policy,
+    instrument: Instrument,
+    position: Position,
+    amount: Money,
+    users: tuple[Price, ...],
+) -> bool:
+    topped_up = replace(
+        position,
+        isolated_margin=Money(position.isolated_margin + amount),
+        liquidation=NotReported(),
+    )
+    now = wanted(policy, instrument, position, settle_liquidation(instrument, position)[0], users)
+    then = wanted(policy, instrument, topped_up, liquidation(instrument, topped_up), users)
+    match then:
+        case StopNotNeeded():
+            return True
+        case StopWanted(trigger_price=after):
+            return isinstance(now, StopWanted) and (
+                position.side.sign * (now.trigger_price - after) > ZERO
+            )
+    assert_never(then)
+
+
+def _reasons_to_hold(request: Request, cooldown_ms: int) -> Iterator[Denied]:
+    state, now_ms, key = request.state, request.now_ms, request.key
+    if state.mode is not AccountMode.ACTIVE:
+        yield _exhausted("mode", f"the account is in mode {state.mode}: {state.mode_reason}")
+    for text in _reasons_to_read(request):
+        yield Denied(Denial.WAIT, "age", text, FAR_MS, needs_read=True)
+    for intent in state.intents.values():
+        spends = isinstance(intent.action, AddMargin)
+        closes = isinstance(intent.action, ClosePosition) and intent.key == key
+        if intent.is_open and (spends or closes):
+            yield _wait("in_flight", f"intent {intent.id} is not settled", FAR_MS)
+    acted_at_ms = request.memory.steps[request.reason].acted_at_ms
+    if now_ms - acted_at_ms < cooldown_ms:
+        yield _wait("cooldown", f"cooldown of {cooldown_ms} ms", acted_at_ms + cooldown_ms)
+    recent = sorted(
+        intent.planned_at_ms
+        for intent in state.intents.values()
+        if isinstance(intent.action, AddMargin | ClosePosition)
+        and now_ms - intent.planned_at_ms < MINUTE_MS
+    )
+    if len(recent) >= request.policy.guardrails.actions_1m_max:
+        yield _wait("actions_per_1m", f"{len(recent)} actions in a minute", recent[0] + MINUTE_MS)
+
+
+def _reasons_to_read(request: Request) -> Iterator[str]:
+    state, age_max_ms = request.state, request.policy.guardrails.data_age_max_ms
+    match state.account:
+        case NotRead():
+            yield "the account has not been read"
+        case AccountRead(asked_at_ms=asked_at_ms, received_at_ms=received_at_ms):
+            if asked_at_ms <= state.lost_at_ms:
+                yield "account events may have been missed since the last read"
+            if request.now_ms - received_at_ms > age_max_ms:
+                yield f"the account read is older than {age_max_ms} ms"
+            if any(asked_at_ms < intent.changed_at_ms for intent in _spends(state)):
+                yield "the account has not been read since the last top-up"
+
+
+def _spends(state: AccountState) -> list[Intent]:
+    return [intent for intent in state.intents.values() if intent.counts_as_spent]
+
+
+def _amount(intent: Intent) -> Decimal:
+    assert isinstance(intent.action, AddMargin)  # noqa: S101 - what `_spends` selected
+    return intent.action.amount
+
+
+def _approved(request: Request, action: Action, shrinks: tuple[str, ...]) -> Approved:
+    state, key, episode = request.state, request.key, request.memory.episode
+    intent = Intent(
+        id=client_id(state.birth, key, request.reason, episode, state.intents_planned),
+        key=key,
+        action=action,
+        reason=request.reason,
+        episode=episode,
+        known_at_ms=state.known_at_ms,
+        margin_before=_margin_of(state, key),
+        planned_at_ms=request.now_ms,
+        state=IntentState.PLANNED,
+        changed_at_ms=request.now_ms,
+        detail="",
+    )
+    return Approved(intent, shrinks)
+
+
+def _margin_of(state: AccountState, key: PositionKey) -> Money:
+    """Isolated margin of a position in the newest read, nothing where it is flat."""
+    margins = (each.isolated_margin for each in state.positions if each.key == key)
+    return next(margins, Money(ZERO))
+
+
+def _wait(limit: str, text: str, until_ms: int) -> Denied:
+    return Denied(Denial.WAIT, limit, text, until_ms, needs_read=False)
+
+
+def _exhausted(limit: str, text: str) -> Denied:
+    return Denied(Denial.EXHAUSTED, limit, text, FAR_MS, needs_read=False)

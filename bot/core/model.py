@@ -1,0 +1,169 @@
+"""
+Vocabulary: the things an account is made of, as the exchange reports them.
+
+Facts only, no formulas: the guard and the paper exchange both import this module, and they
+must not share arithmetic.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import TypeAlias
+
+from bot.core.units import Money, Price, Quantity, Ratio
+
+
+class Side(StrEnum):
+    """Direction of a position."""
+
+    LONG = "long"
+    SHORT = "short"
+
+    @property
+    def sign(self) -> int:
+        """+1 for a long, -1 for a short."""
+        return 1 if self is Side.LONG else -1
+
+
+class MarginMode(StrEnum):
+    """Whether a position has margin of its own or shares the wallet."""
+
+    ISOLATED = "isolated"
+    CROSS = "cross"
+
+
+class PositionMode(StrEnum):
+    """Whether a symbol holds one net position or a long and a short beside each other."""
+
+    ONE_WAY = "one_way"
+    HEDGE = "hedge"
+
+
+class ContractKind(StrEnum):
+    """Whether profit is paid in the quote currency (linear) or in the base (inverse)."""
+
+    LINEAR = "linear"
+    INVERSE = "inverse"
+
+
+class MaintenanceAt(StrEnum):
+    """At which price a venue values the position for its maintenance margin."""
+
+    MARK = "mark"
+    ENTRY = "entry"
+
+
+@dataclass(frozen=True, slots=True)
+class RiskTier:
+    """
+    A bracket of position notional, in the settle currency.
+
+    A position of notional n with `floor` < n <= `cap` needs n * `rate` - `deduction` as
+    maintenance margin. The last tier of a table has an infinite `cap`.
+    """
+
+    floor: Decimal
+    cap: Decimal
+    rate: Ratio
+    deduction: Money
+    leverage_max: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class VenueRules:
+    """What differs between venues, as data."""
+
+    maintenance_at: MaintenanceAt
+    close_fee_in_maintenance: bool
+    """Whether the taker fee of closing counts into the requirement (Gate, OKX, KuCoin: yes)."""
+    position_margin_step: Decimal
+    """Smallest difference between two amounts of margin, in the settle currency."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """A perpetual contract and the venue's rules for it. Quantities are in base units."""
+
+    symbol: str
+    kind: ContractKind
+    settle: str
+    tick_size: Price
+    quantity_step: Quantity
+    quantity_min: Quantity
+    taker_fee: Ratio
+    tiers: tuple[RiskTier, ...]
+    rules: VenueRules
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A liquidation price that the venue itself gave."""
+
+    price: Price
+
+
+@dataclass(frozen=True, slots=True)
+class NotReported:
+    """The venue gave no liquidation price. It says nothing about safety."""
+
+
+LiquidationReport: TypeAlias = Reported | NotReported
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PositionKey:
+    """What identifies a position until it has been flat for ten minutes."""
+
+    symbol: str
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """An open position. `isolated_margin` excludes unrealised profit and loss."""
+
+    symbol: str
+    side: Side
+    quantity: Quantity
+    entry_price: Price
+    margin_mode: MarginMode
+    isolated_margin: Money
+    leverage: Decimal
+    liquidation: LiquidationReport
+
+    @property
+    def key(self) -> PositionKey:
+        """Identity of the position."""
+        return PositionKey(self.symbol, self.side)
+
+
+@dataclass(frozen=True, slots=True)
+class StopOrder:
+    """
+    A conditional market order resting on the exchange, triggered by the mark price.
+
+    `side` is the side of the position it closes. Ours or a human's: `client_id` tells.
+    """
+
+    symbol: str
+    side: Side
+    client_id: str
+    quantity: Quantity
+    trigger_price: Price
+    reduce_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSnapshot:
+    """
+    One complete, consistent read of an account: what is not in it did not exist then.
+
+    `taken_at_ms` is the venue's time, used for ordering only. `free` is the wallet money of
+    the settle currency that is bound to no position and could be spent as margin.
+    """
+
+    taken_at_ms: int
+    position_mode: PositionMode
+    free: Money
+    positions: tuple[Position, ...]
+    stops: tuple[StopOrder, ...]

@@ -1,0 +1,169 @@
+"""
+Protection: the stop that every position must have resting on the exchange, in every account mode.
+
+`wanted` says where it belongs, `audit` compares that with what rests. The stop is
+level-triggered: nobody orders it, it follows from the position, the policy and the steps that
+tighten it while they fire.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import TypeAlias
+
+from bot.core.margin import LiquidatesAt, Liquidation, NoLiquidation
+from bot.core.model import Instrument, Position, Side, StopOrder
+from bot.core.policy import Policy
+from bot.core.sizing import price_at_distance, round_early
+from bot.core.units import ZERO, Price
+
+DRIFT_MAX = Decimal("0.1")
+"""Share of the stop-to-liquidation gap by which a resting stop may differ from the wanted one."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopWanted:
+    """
+    Where the standing stop belongs.
+
+    `loosest_price` is where the user's `loss_max` forbids anything looser; `drift` is how far
+    from `trigger_price` a resting stop may be before it is replaced.
+    """
+
+    trigger_price: Price
+    loosest_price: Price
+    drift: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class StopNotNeeded:
+    """No price can hurt the position beyond what the policy allows."""
+
+    proof: str
+
+
+Wanted: TypeAlias = StopWanted | StopNotNeeded
+
+
+class StopStatus(StrEnum):
+    """What the audit of a position's stop found."""
+
+    RESTS = "rests"
+    DRIFTED = "drifted"
+    """A safe one rests, not where it belongs any more."""
+    MISSING = "missing"
+    """None rests, or only such that would not protect the whole position."""
+    NOT_NEEDED = "not_needed"
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """The verdict on our own resting stops, and which of them are superfluous."""
+
+    status: StopStatus
+    superfluous: tuple[StopOrder, ...]
+
+
+def tighter(side: Side, first: Price, second: Price) -> Price:
+    """Of two prices the one that a mark going against `side` reaches first."""
+    return max(first, second) if side is Side.LONG else min(first, second)
+
+
+def wanted(
+    policy: Policy,
+    instrument: Instrument,
+    position: Position,
+    settled: Liquidation,
+    bounds: tuple[Price, ...],
+) -> Wanted:
+    """
+    The tightest of: `room` before liquidation, `loss_max` from entry, and `bounds`.
+
+    `bounds` are prices that firing steps or the user's own stop set. Rounded to the tick that
+    triggers earlier.
+    """
+    side = position.side
+    loss_cap = position.entry_price - side.sign * policy.guardrails.loss_max / position.quantity
+    loosest = round_early(instrument, side, loss_cap)
+    candidates = [loosest, *bounds]
+    match settled:
+        case LiquidatesAt(liquidation_price):
+            room = policy.protect.room
+            candidates.append(price_at_distance(instrument, side, liquidation_price, room))
+        case NoLiquidation():
+            liquidation_price = Price(ZERO)
+    trigger = candidates[0]
+    for candidate in candidates[1:]:
+        trigger = tighter(side, trigger, candidate)
+    if trigger <= ZERO:
+        return StopNotNeeded("neither liquidation nor loss_max can be reached at a positive price")
+    return StopWanted(trigger, loosest, abs(trigger - liquidation_price) * DRIFT_MAX)
+
+
+def users_own(
+    position: Position, foreign: tuple[StopOrder, ...], mark: Price, settled: Liquidation
+) -> tuple[Price, ...]:
+    """Triggers of full-size foreign stops that protect `position` between mark and liquidation."""
+    return tuple(
+        stop.trigger_price
+        for stop in foreign
+        if covers(stop, position) and is_between(position, stop.trigger_price, mark, settled)
+    )
+
+
+def is_between(position: Position, trigger: Price, mark: Price, settled: Liquidation) -> bool:
+    """Whether `trigger` lies strictly between the mark and liquidation."""
+    sign = position.side.sign
+    match settled:
+        case LiquidatesAt(liquidation_price):
+            beyond = sign * (trigger - liquidation_price) > ZERO
+        case NoLiquidation():
+            beyond = trigger > ZERO
+    return beyond and sign * (mark - trigger) > ZERO
+
+
+def covers(stop: StopOrder, position: Position) -> bool:
+    """Whether `stop` closes the whole of `position` and can do nothing else."""
+    return (
+        stop.symbol == position.symbol
+        and stop.side is position.side
+        and stop.reduce_only
+        and stop.quantity >= position.quantity
+    )
+
+
+def audit(
+    position: Position, ours: tuple[StopOrder, ...], target: Wanted, settled: Liquidation
+) -> Audit:
+    """Compare our own resting stops with the wanted one. Superfluous ones wait for a good one."""
+    sign = position.side.sign
+    match target:
+        case StopNotNeeded():
+            return Audit(StopStatus.NOT_NEEDED, ())
+        case StopWanted(trigger, loosest, drift):
+            pass
+    safe = [
+        stop
+        for stop in ours
+        if covers(stop, position) and _triggers_before(position, stop.trigger_price, settled)
+    ]
+    good = [
+        stop
+        for stop in safe
+        if abs(stop.trigger_price - trigger) <= drift
+        and sign * (stop.trigger_price - loosest) >= ZERO
+    ]
+    if not safe:
+        return Audit(StopStatus.MISSING, ())
+    if not good:
+        return Audit(StopStatus.DRIFTED, ())
+    kept = min(good, key=lambda stop: (abs(stop.trigger_price - trigger), stop.client_id))
+    return Audit(StopStatus.RESTS, tuple(stop for stop in ours if stop is not kept))
+
+
+def _triggers_before(position: Position, trigger: Price, settled: Liquidation) -> bool:
+    match settled:
+        case LiquidatesAt(liquidation_price):
+            return position.side.sign * (trigger - liquidation_price) > ZERO
+        case NoLiquidation():
+            return trigger > ZERO

@@ -1,0 +1,370 @@
+"""
+State of one guarded account: one frozen value, changed only by `apply`.
+
+It holds facts with their ages, what the ladder remembers, and every intent that is open or
+still counts for a budget. Together with a policy and a time it determines the next decision.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, assert_never
+
+from bot.core.actions import Action, AddMargin, PlaceStop
+from bot.core.events import (
+    TERMINAL,
+    AccountMode,
+    AccountReported,
+    Command,
+    Event,
+    InstrumentsReported,
+    IntentState,
+    Liquidated,
+    MarkPrice,
+    OutcomeReported,
+    PolicyLoaded,
+    StreamLost,
+    Tick,
+)
+from bot.core.model import AccountSnapshot, Instrument, Position, PositionKey, StopOrder
+from bot.core.units import ZERO, Money
+
+NEVER_MS = -(10**15)
+"""A moment before every other: ages since then exceed every limit."""
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+EPISODE_QUIET_MS = 600_000
+"""An episode ends, and a position's identity with it, after ten quiet minutes."""
+
+
+class Phase(StrEnum):
+    """What a step remembers of its condition."""
+
+    INACTIVE = "inactive"
+    PENDING = "pending"
+    FIRING = "firing"
+
+
+@dataclass(frozen=True, slots=True)
+class StepMemory:
+    """
+    A step's phase since `since_ms`. `paused_ms` is Unknown time that does not count to `for`.
+
+    `acted_at_ms` starts the cooldown; `refused_at_ms` is the venue's last proven refusal.
+    """
+
+    phase: Phase = Phase.INACTIVE
+    since_ms: int = NEVER_MS
+    paused_ms: int = 0
+    acted_at_ms: int = NEVER_MS
+    refused_at_ms: int = NEVER_MS
+
+
+@dataclass(frozen=True, slots=True)
+class PositionMemory:
+    """
+    What is remembered of a position until it has been flat for ten minutes.
+
+    `steps` is keyed "rule/step", `alerted` by the kind of alert, with the time it last went out.
+    """
+
+    steps: Mapping[str, StepMemory] = field(default_factory=dict)
+    episode: int = 0
+    in_episode: bool = False
+    active_at_ms: int = NEVER_MS
+    flat_since_ms: int = NEVER_MS
+    flat_reads: int = 0
+    unknown_since_ms: int = NEVER_MS
+    past_stop_since_ms: int = NEVER_MS
+    naked_since_ms: int = NEVER_MS
+    stop_sent_at_ms: int = NEVER_MS
+    stop_refused_at_ms: int = NEVER_MS
+    stop_refusals: int = 0
+    alerted: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """
+    An effect the guard wants, by its client id, from plan to proof.
+
+    `reason` is "rule/step" or "protect/...". `known_at_ms` is the venue's time of the read it
+    rests on, `margin_before` the position's margin in it: what a top-up is proven against.
+    """
+
+    id: str
+    key: PositionKey
+    action: Action
+    reason: str
+    episode: int
+    known_at_ms: int
+    margin_before: Money
+    planned_at_ms: int
+    state: IntentState
+    changed_at_ms: int
+    detail: str
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its outcome is not proven yet."""
+        return self.state not in TERMINAL
+
+    @property
+    def counts_as_spent(self) -> bool:
+        """Whether a budget must count it: everything but proven absence."""
+        return isinstance(self.action, AddMargin) and self.state not in (
+            IntentState.REJECTED,
+            IntentState.NOT_APPLIED,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NotRead:
+    """No complete read of the account has arrived in this life of the guard."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRead:
+    """The newest complete read of the account."""
+
+    snapshot: AccountSnapshot
+    asked_at_ms: int
+    received_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """The venue's rules by symbol. A journal row carries only the `digest` of its copy of them."""
+
+    digest: str
+    by_symbol: Mapping[str, Instrument] = field(default_factory=dict, metadata={"journal": False})
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """Who the account is and when its journal began: client ids derive from it."""
+
+    account: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """Everything a decision depends on, besides the policy and the time."""
+
+    birth: Birth
+    policy_digest: str
+    mode: AccountMode
+    mode_reason: str
+    instruments: Instruments
+    marks: Mapping[str, MarkPrice]
+    account: AccountRead | NotRead
+    lost_at_ms: int
+    liquidated: tuple[Liquidated, ...]
+    memories: Mapping[PositionKey, PositionMemory]
+    intents: Mapping[str, Intent]
+    intents_planned: int
+    memos: Mapping[PositionKey, Any] = field(
+        default_factory=dict, compare=False, repr=False, metadata={"journal": False}
+    )
+
+    @property
+    def positions(self) -> tuple[Position, ...]:
+        """Open positions of the newest read, none before the first."""
+        match self.account:
+            case AccountRead(snapshot=snapshot):
+                return snapshot.positions
+            case NotRead():
+                return ()
+
+    @property
+    def stops(self) -> tuple[StopOrder, ...]:
+        """Resting stops of the newest read, ours and foreign ones."""
+        match self.account:
+            case AccountRead(snapshot=snapshot):
+                return snapshot.stops
+            case NotRead():
+                return ()
+
+    @property
+    def known_at_ms(self) -> int:
+        """The venue's time of the newest read."""
+        match self.account:
+            case AccountRead(snapshot=snapshot):
+                return snapshot.taken_at_ms
+            case NotRead():
+                return NEVER_MS
+
+    @property
+    def free(self) -> Money:
+        """Wallet money of the newest read that is bound to no position."""
+        match self.account:
+            case AccountRead(snapshot=snapshot):
+                return snapshot.free
+            case NotRead():
+                return Money(ZERO)
+
+    def memory_of(self, key: PositionKey) -> PositionMemory:
+        """What is remembered of a position, a blank memory at first."""
+        return self.memories.get(key, BLANK)
+
+
+BLANK = PositionMemory()
+
+
+def newborn(birth: Birth, policy_digest: str) -> AccountState:
+    """The state before the first event."""
+    return AccountState(
+        birth=birth,
+        policy_digest=policy_digest,
+        mode=AccountMode.ACTIVE,
+        mode_reason="",
+        instruments=Instruments(digest=""),
+        marks={},
+        account=NotRead(),
+        lost_at_ms=NEVER_MS,
+        liquidated=(),
+        memories={},
+        intents={},
+        intents_planned=0,
+    )
+
+
+def apply(state: AccountState, event: Event) -> AccountState:
+    """The state after `event`. Never decides anything."""
+    match event:
+        case MarkPrice():
+            return _marked(state, event)
+        case AccountReported():
+            return _read(state, event)
+        case OutcomeReported():
+            return _moved(state, event)
+        case Liquidated():
+            return replace(
+                state,
+                liquidated=(*state.liquidated, event),
+                lost_at_ms=max(state.lost_at_ms, event.received_at_ms),
+            )
+        case StreamLost():
+            return replace(state, lost_at_ms=max(state.lost_at_ms, event.received_at_ms))
+        case Command():
+            return replace(state, mode=event.mode, mode_reason=event.reason)
+        case PolicyLoaded():
+            return replace(state, policy_digest=event.digest, memos={})
+        case InstrumentsReported(digest, instruments):
+            by_symbol = {instrument.symbol: instrument for instrument in instruments}
+            return replace(state, instruments=Instruments(digest, by_symbol), memos={})
+        case Tick():
+            return state
+    assert_never(event)
+
+
+def resumed(state: AccountState, policy_digest: str, now_ms: int) -> AccountState:
+    """
+    The state as a fresh process may believe it: memory and intents stay, facts do not.
+
+    Every intent that was open when the last process ended may have been sent.
+    """
+    intents = {
+        intent.id: replace(
+            intent, state=IntentState.UNKNOWN, changed_at_ms=now_ms, detail="the guard restarted"
+        )
+        if intent.is_open
+        else intent
+        for intent in state.intents.values()
+    }
+    return replace(
+        state,
+        policy_digest=policy_digest,
+        marks={},
+        account=NotRead(),
+        lost_at_ms=now_ms,
+        intents=intents,
+        memos={},
+    )
+
+
+def _marked(state: AccountState, event: MarkPrice) -> AccountState:
+    known = state.marks.get(event.symbol)
+    if known is not None and known.received_at_ms > event.received_at_ms:
+        return state
+    return replace(state, marks={**state.marks, event.symbol: event})
+
+
+def _read(state: AccountState, event: AccountReported) -> AccountState:
+    match state.account:
+        case AccountRead(snapshot=older) if older.taken_at_ms > event.snapshot.taken_at_ms:
+            return state
+        case AccountRead(snapshot=older):
+            # Equal parts keep their identity, so that an unchanged position costs nothing.
+            same = {position.key: position for position in older.positions}
+            positions = tuple(
+                same[position.key] if same.get(position.key) == position else position
+                for position in event.snapshot.positions
+            )
+            stops = older.stops if older.stops == event.snapshot.stops else event.snapshot.stops
+            snapshot = replace(event.snapshot, positions=positions, stops=stops)
+        case NotRead():
+            snapshot = event.snapshot
+    open_keys = {position.key for position in snapshot.positions}
+    memories = {
+        key: _flat(memory, event.received_at_ms) if key not in open_keys else _open(memory)
+        for key, memory in state.memories.items()
+    }
+    stop_keys = {PositionKey(stop.symbol, stop.side) for stop in snapshot.stops}
+    for key in sorted((open_keys | stop_keys) - set(memories)):
+        memories[key] = BLANK if key in open_keys else _flat(BLANK, event.received_at_ms)
+    if memories == state.memories:
+        memories = dict(state.memories)
+    return replace(
+        state,
+        account=AccountRead(snapshot, event.asked_at_ms, event.received_at_ms),
+        memories=memories,
+    )
+
+
+def _flat(memory: PositionMemory, at_ms: int) -> PositionMemory:
+    since = at_ms if memory.flat_since_ms == NEVER_MS else memory.flat_since_ms
+    return replace(memory, flat_since_ms=since, flat_reads=memory.flat_reads + 1)
+
+
+def _open(memory: PositionMemory) -> PositionMemory:
+    if memory.flat_since_ms == NEVER_MS:
+        return memory
+    return replace(memory, flat_since_ms=NEVER_MS, flat_reads=0)
+
+
+def _moved(state: AccountState, event: OutcomeReported) -> AccountState:
+    intent = state.intents.get(event.intent_id)
+    if intent is None or not intent.is_open:
+        return state  # proven already: a late reply changes nothing
+    moved = replace(
+        intent, state=event.state, changed_at_ms=event.received_at_ms, detail=event.detail
+    )
+    memory = _remember_outcome(state.memory_of(intent.key), moved)
+    return replace(
+        state,
+        intents={**state.intents, intent.id: moved},
+        memories={**state.memories, intent.key: memory},
+    )
+
+
+def _remember_outcome(memory: PositionMemory, intent: Intent) -> PositionMemory:
+    refused = intent.state is IntentState.REJECTED
+    match intent.action:
+        case PlaceStop() if refused:
+            return replace(
+                memory,
+                stop_refused_at_ms=intent.changed_at_ms,
+                stop_refusals=memory.stop_refusals + 1,
+            )
+        case PlaceStop() if intent.state is IntentState.APPLIED:
+            return replace(memory, stop_refusals=0)
+        case _:
+            pass
+    step = memory.steps.get(intent.reason)
+    if refused and step is not None:
+        refused_step = replace(step, refused_at_ms=intent.changed_at_ms)
+        return replace(memory, steps={**memory.steps, intent.reason: refused_step})
+    return memory

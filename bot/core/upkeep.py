@@ -1,0 +1,178 @@
+"""
+Upkeep of the standing stop: place it, replace it, cancel what is superfluous, stand in for it.
+
+Where no stop rests the guard itself watches the level and closes when the mark passes it.
+"""
+
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from bot.core.actions import CancelStop, PlaceStop
+from bot.core.decision import AlertSeverity, Audited, NotAudited, StopVerdict
+from bot.core.desk import REPEAT_MS, Desk
+from bot.core.guardrails import approve_stop
+from bot.core.ids import account_prefix
+from bot.core.margin import Liquidation
+from bot.core.metrics import Known, Measured, Unknown
+from bot.core.model import Instrument, Position, PositionKey, StopOrder
+from bot.core.protection import (
+    StopNotNeeded,
+    StopStatus,
+    StopWanted,
+    audit,
+    users_own,
+    wanted,
+)
+from bot.core.state import NEVER_MS, AccountState
+from bot.core.units import ZERO, Price
+
+STOP_WAY_MS = 5_000
+"""How long a stop may be on its way, and how long a drifted one keeps its place."""
+
+STOP_GRACE_MS = 3_000
+"""How long a resting stop may take to fill once the mark has passed it."""
+
+NAKED_MAX_MS = 15_000
+"""A position without a resting stop for longer than this is alarmed."""
+
+RETRY_REFUSED_MAX_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What the stop of one position stands on."""
+
+    instrument: Instrument
+    settled: Liquidation
+    ours: tuple[StopOrder, ...]
+    users: tuple[Price, ...]
+
+
+def survey(
+    state: AccountState, instrument: Instrument, position: Position, settled: Liquidation
+) -> Ground:
+    """Sort the resting stops of `position` into ours and the user's own."""
+    prefix = account_prefix(state.birth.account)
+    stops = tuple(
+        stop
+        for stop in state.stops
+        if stop.symbol == position.symbol and stop.side is position.side
+    )
+    ours = tuple(stop for stop in stops if stop.client_id.startswith(prefix))
+    foreign = tuple(stop for stop in stops if not stop.client_id.startswith(prefix))
+    mark = state.marks.get(position.symbol)
+    users = () if mark is None else users_own(position, foreign, mark.price, settled)
+    return Ground(instrument, settled, ours, users)
+
+
+def keep_stop(
+    desk: Desk, ground: Ground, measured: Measured, bounds: tuple[Price, ...]
+) -> Audited:
+    """Have the stop where it belongs; `bounds` are what firing steps tightened it to."""
+    position = desk.position
+    bounds = (*bounds, *ground.users)
+    target = wanted(desk.policy, ground.instrument, position, ground.settled, bounds)
+    found = audit(position, ground.ours, target, ground.settled)
+    match target:
+        case StopWanted():
+            if not _is_passed(position, target, measured):
+                _place(desk, target, found.status)
+        case StopNotNeeded():
+            pass
+    for stop in found.superfluous:
+        _cancel(desk, stop)
+    _watch_naked(desk, found.status)
+    return Audited(found.status, target)
+
+
+def stands_in(desk: Desk, verdict: StopVerdict, measured: Measured) -> bool:
+    """Whether the guard must close because the mark has passed the level and no stop did it."""
+    match verdict:
+        case Audited(status=status, target=StopWanted() as target):
+            passed = _is_passed(desk.position, target, measured)
+        case Audited() | NotAudited():
+            return False
+    if not passed:
+        if desk.memory.past_stop_since_ms != NEVER_MS:
+            desk.memory = replace(desk.memory, past_stop_since_ms=NEVER_MS)
+        return False
+    if desk.memory.past_stop_since_ms == NEVER_MS:
+        desk.memory = replace(desk.memory, past_stop_since_ms=desk.now_ms)
+    patience_ms = desk.memory.past_stop_since_ms + STOP_GRACE_MS
+    desk.needs_read = True
+    desk.wake(patience_ms)
+    return status is not StopStatus.RESTS or desk.now_ms >= patience_ms
+
+
+def _is_passed(position: Position, target: StopWanted, measured: Measured) -> bool:
+    match measured:
+        case Known(mark_price=mark):
+            return position.side.sign * (mark - target.trigger_price) <= ZERO
+        case Unknown():
+            return False  # with a stale mark the venue itself says "would trigger at once"
+    assert_never(measured)
+
+
+def _place(desk: Desk, target: StopWanted, status: StopStatus) -> None:
+    memory, now_ms = desk.memory, desk.now_ms
+    ready_at_ms = _free_way_ms(desk.state, desk.position.key)
+    match status:
+        case StopStatus.RESTS | StopStatus.NOT_NEEDED:
+            return
+        case StopStatus.DRIFTED:
+            ready_at_ms = max(ready_at_ms, memory.stop_sent_at_ms + STOP_WAY_MS)
+        case StopStatus.MISSING:
+            pass
+        case _:
+            assert_never(status)
+    if memory.stop_refusals:
+        backoff_ms = min(STOP_WAY_MS * 2 ** (memory.stop_refusals - 1), RETRY_REFUSED_MAX_MS)
+        ready_at_ms = max(ready_at_ms, memory.stop_refused_at_ms + backoff_ms)
+    if now_ms < ready_at_ms:
+        desk.wake(ready_at_ms)
+        return
+    position = desk.position
+    action = PlaceStop(position.symbol, position.side, position.quantity, target.trigger_price)
+    desk.take(approve_stop(desk.request("protect/stop"), action))
+    desk.memory = replace(desk.memory, stop_sent_at_ms=now_ms)
+
+
+def _free_way_ms(state: AccountState, key: PositionKey) -> int:
+    """When the last stop that may still be on its way has had its time."""
+    return max(
+        (
+            intent.planned_at_ms + STOP_WAY_MS
+            for intent in state.intents.values()
+            if isinstance(intent.action, PlaceStop) and intent.key == key and intent.is_open
+        ),
+        default=NEVER_MS,
+    )
+
+
+def _cancel(desk: Desk, stop: StopOrder) -> None:
+    under_way = any(
+        isinstance(intent.action, CancelStop)
+        and intent.action.target_client_id == stop.client_id
+        and (intent.is_open or desk.now_ms - intent.changed_at_ms < STOP_WAY_MS)
+        for intent in desk.state.intents.values()
+    )
+    if not under_way:
+        action = CancelStop(stop.symbol, stop.side, stop.client_id)
+        desk.take(approve_stop(desk.request("protect/cancel"), action))
+
+
+def _watch_naked(desk: Desk, status: StopStatus) -> None:
+    if status is not StopStatus.MISSING:
+        if desk.memory.naked_since_ms != NEVER_MS:
+            desk.memory = replace(desk.memory, naked_since_ms=NEVER_MS)
+        return
+    if desk.memory.naked_since_ms == NEVER_MS:
+        desk.memory = replace(desk.memory, naked_since_ms=desk.now_ms)
+    if desk.memory.stop_refusals:
+        text = "the venue refuses the stop; the guard watches the level and closes by itself"
+        desk.say("stop_refused", AlertSeverity.CRITICAL, text, REPEAT_MS)
+    alarm_at_ms = desk.memory.naked_since_ms + NAKED_MAX_MS
+    desk.wake(alarm_at_ms)
+    if desk.now_ms >= alarm_at_ms:
+        text = f"no protective stop rests on the exchange for {NAKED_MAX_MS // 1000} s"
+        desk.say("naked", AlertSeverity.CRITICAL, text, REPEAT_MS)
