@@ -1,0 +1,31 @@
+"""
+Tell the human that a position came near liquidation, and do nothing else.
+
+Use it as the mildest step of every ladder: it costs nothing, and it leaves time to act before
+the guard does.
+"""
+
+from dataclasses import dataclass
+
+from bot.core.margin import liquidation_distance
+from bot.core.sizing import round_early
+from bot.core.strategy import Notify, PositionView, Proposal, Severity
+
+SEVERITY = Severity.ALERT
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """An alert needs nothing."""
+
+
+def propose(view: PositionView, params: Params) -> Proposal:
+    """Say which position, how far it is from liquidation, and both prices."""
+    position = view.position
+    distance = liquidation_distance(position, view.mark_price, view.liquidation_price)
+    # Our own liquidation price has many digits; shown is the tick that the mark reaches first.
+    liquidation = round_early(view.instrument, position.side, view.liquidation_price)
+    return Notify(
+        f"{position.symbol} {position.side} is {distance:.2%} from liquidation "
+        f"(mark price {view.mark_price:f}, liquidation price {liquidation:f})"
+    )

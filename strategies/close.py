@@ -1,0 +1,21 @@
+"""
+Close the whole position at market, reduce-only.
+
+Use it as the deepest step of a ladder: a loss that you choose is smaller than a liquidation.
+"""
+
+from dataclasses import dataclass
+
+from bot.core.strategy import Close, PositionView, Proposal, Severity
+
+SEVERITY = Severity.CLOSE
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """A close needs nothing: it is always the whole position."""
+
+
+def propose(view: PositionView, params: Params) -> Proposal:
+    """Close, whatever the position is."""
+    return Close()

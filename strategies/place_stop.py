@@ -1,0 +1,39 @@
+"""
+Move the protective stop nearer to the mark price while the position is in danger.
+
+Every position has a standing stop (`protect:` in the policy). This verb tightens it earlier
+than that, to the price where `room` of the liquidation distance is left; it never loosens it.
+Use it above the steps that spend margin: it works with an empty wallet, and the exchange holds
+the stop when the guard cannot act.
+"""
+
+from dataclasses import dataclass
+
+from bot.core.sizing import price_at_distance
+from bot.core.strategy import Nothing, PositionView, Proposal, Severity, TightenStop
+from bot.core.units import ONE, ZERO, Ratio
+
+SEVERITY = Severity.STOP
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """Where the stop goes."""
+
+    room: Ratio
+    """Liquidation distance that is left where the stop triggers."""
+
+
+def propose(view: PositionView, params: Params) -> Proposal:
+    """Tighten the stop, unless it is tight enough or has no place before liquidation."""
+    side = view.position.side
+    if side.sign * params.room >= ONE:
+        return Nothing("a long cannot be more than 100% from liquidation")
+    trigger = price_at_distance(view.instrument, side, view.liquidation_price, params.room)
+    if side.sign * (trigger - view.stop_price) <= ZERO:
+        return Nothing(f"the stop at {view.stop_price:f} is tight enough")
+    beyond_liquidation = side.sign * (trigger - view.liquidation_price) > ZERO
+    before_mark = side.sign * (view.mark_price - trigger) > ZERO
+    if not (beyond_liquidation and before_mark and trigger > ZERO):
+        return Nothing(f"a stop at {trigger:f} is not between mark and liquidation price")
+    return TightenStop(trigger)

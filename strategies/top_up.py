@@ -1,0 +1,32 @@
+"""
+Add isolated margin until the position is `to` away from liquidation.
+
+Use it where a fall is likely to pass and free money is at hand. It is limited by the
+guardrails' budgets; it moves liquidation away and does not reduce the loss if the fall goes on,
+so give the ladder a deeper step that works with an empty wallet.
+"""
+
+from dataclasses import dataclass
+
+from bot.core.sizing import CannotReach, margin_to_reach
+from bot.core.strategy import Nothing, PositionView, Proposal, Severity, TopUp
+from bot.core.units import Ratio
+
+SEVERITY = Severity.SPEND
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """How far to go."""
+
+    to: Ratio
+    """Liquidation distance that the position has afterwards."""
+
+
+def propose(view: PositionView, params: Params) -> Proposal:
+    """Add what is missing to the target, rounded up to the venue's margin step."""
+    match margin_to_reach(view.instrument, view.position, view.mark_price, params.to):
+        case CannotReach(reason):
+            return Nothing(reason)
+        case amount:
+            return TopUp(amount)

@@ -1,0 +1,229 @@
+"""
+The contract of every verb: one file in `strategies/` is enough to be held to it.
+
+What the proposals must achieve is checked with arithmetic of this file, not with the guard's.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from decimal import Decimal, localcontext
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, assert_never, get_type_hints
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import strategies
+from bot.core.model import (
+    ContractKind,
+    Instrument,
+    MaintenanceAt,
+    MarginMode,
+    NotReported,
+    Position,
+    RiskTier,
+    Side,
+    VenueRules,
+)
+from bot.core.strategy import (
+    Close,
+    Nothing,
+    Notify,
+    PositionView,
+    Proposal,
+    Severity,
+    TightenStop,
+    TopUp,
+)
+from bot.core.units import Duration, Money, Price, Quantity, Ratio
+
+FILES = sorted(Path(*strategies.__path__).glob("[!_]*.py"))
+VERBS = [import_module(f"strategies.{file.stem}") for file in FILES]
+every_verb = pytest.mark.parametrize("verb", VERBS, ids=[file.stem for file in FILES])
+
+
+def decimals(low: str, high: str, places: int) -> st.SearchStrategy[Decimal]:
+    return st.decimals(Decimal(low), Decimal(high), places=places)
+
+
+PARAMETERS: dict[object, st.SearchStrategy[object]] = {
+    Ratio: decimals("0.0001", "1.5", 4),
+    Money: decimals("0", "10000", 2),
+    Price: decimals("0.01", "100000", 2),
+    Duration: st.integers(0, 86_400_000),
+}
+
+
+@every_verb
+def test_a_verb_is_complete(verb: ModuleType) -> None:
+    assert verb.__doc__
+    assert isinstance(verb.SEVERITY, Severity)
+    assert is_dataclass(verb.Params)
+    assert vars(verb.Params)["__dataclass_params__"].frozen
+    assert "__slots__" in vars(verb.Params)
+    assert set(get_type_hints(verb.Params).values()) <= PARAMETERS.keys()
+    assert list(inspect.signature(verb.propose).parameters) == ["view", "params"]
+
+
+@every_verb
+@given(data=st.data())
+def test_a_proposal_is_pure_and_does_what_it_says(verb: ModuleType, data: st.DataObject) -> None:
+    view, params = data.draw(views()), data.draw(params_of(verb))
+    before = repr((view, params))
+    proposal = verb.propose(view, params)
+    assert verb.propose(view, params) == proposal
+    assert repr((view, params)) == before
+    check(view, params, proposal)
+
+
+def check(view: PositionView, params: Any, proposal: Proposal) -> None:
+    """What must hold for a proposal, whichever verb makes it."""
+    match proposal:
+        case Notify(text):
+            assert view.position.symbol in text
+        case TightenStop(trigger):
+            sign = view.position.side.sign
+            assert trigger > 0
+            assert trigger % view.instrument.tick_size == 0
+            assert sign * view.liquidation_price < sign * trigger < sign * view.mark_price
+            assert sign * trigger > sign * view.stop_price
+        case TopUp(amount):
+            step = view.instrument.rules.position_margin_step
+            assert amount > 0
+            assert amount % step == 0
+            if hasattr(params, "to"):
+                assert distance_with(view, amount) >= params.to - ROOT_ERROR
+                assert distance_with(view, amount - step) < params.to + ROOT_ERROR
+        case Close():
+            assert not fields(proposal)
+        case Nothing(reason):
+            assert reason
+        case _:
+            assert_never(proposal)
+
+
+# An independent liquidation price: where equity meets the requirement, by bisection.
+
+ROOT_ERROR = Decimal("1e-25")
+
+
+def distance_with(view: PositionView, added: Decimal) -> Decimal:
+    """Signed liquidation distance after `added` margin."""
+    with localcontext(prec=60):
+        price = liquidation_price(view.instrument, view.position, added)
+        return view.position.side.sign * (view.mark_price - price) / view.mark_price
+
+
+def liquidation_price(instrument: Instrument, position: Position, added: Decimal) -> Decimal:
+    """The mark at which nothing is left above the requirement; 0 if a long has none."""
+    with localcontext(prec=60):
+        margin = position.isolated_margin + added
+        safe = position.entry_price * 1_000 if position.side is Side.LONG else Decimal(0)
+        lost = Decimal(0) if position.side is Side.LONG else position.entry_price * 1_000
+        for _ in range(140):
+            middle = (safe + lost) / 2
+            if surplus(instrument, position, margin, middle) > 0:
+                safe = middle
+            else:
+                lost = middle
+        return safe if safe > Decimal("1e-30") else Decimal(0)
+
+
+def surplus(
+    instrument: Instrument, position: Position, margin: Decimal, price: Decimal
+) -> Decimal:
+    """Equity less requirement with the mark at `price`."""
+    move = price - position.entry_price
+    equity = margin + position.quantity * (move if position.side is Side.LONG else -move)
+    at_entry = instrument.rules.maintenance_at is MaintenanceAt.ENTRY
+    valued = position.quantity * (position.entry_price if at_entry else price)
+    (tier,) = [tier for tier in instrument.tiers if tier.floor < valued <= tier.cap] or [
+        instrument.tiers[0]
+    ]
+    required = valued * tier.rate - tier.deduction
+    if instrument.rules.close_fee_in_maintenance:
+        required += position.quantity * price * instrument.taker_fee
+    return equity - required
+
+
+# Positions
+
+
+def params_of(verb: ModuleType) -> st.SearchStrategy[Any]:
+    hints = get_type_hints(verb.Params)
+    build: Callable[..., Any] = verb.Params
+    return st.builds(build, **{name: PARAMETERS[hint] for name, hint in hints.items()})
+
+
+@st.composite
+def instruments(draw: st.DrawFn) -> Instrument:
+    """One to three tiers that join without a jump, as the venues publish them."""
+    rates = sorted(draw(st.lists(decimals("0.004", "0.1", 3), min_size=1, max_size=3)))
+    caps = sorted(
+        draw(
+            st.lists(
+                decimals("100", "100000", 0),
+                min_size=len(rates) - 1,
+                max_size=len(rates) - 1,
+                unique=True,
+            )
+        )
+    )
+    tiers: list[RiskTier] = []
+    floor, deduction, last = Decimal(0), Decimal(0), rates[0]
+    for rate, cap in zip(rates, [*caps, Decimal("Infinity")], strict=True):
+        deduction += floor * (rate - last)
+        tiers.append(RiskTier(floor, cap, Ratio(rate), Money(deduction), Decimal(20)))
+        floor, last = cap, rate
+    return Instrument(
+        symbol="BTCUSDT",
+        kind=ContractKind.LINEAR,
+        settle="USDT",
+        tick_size=Price(draw(st.sampled_from([Decimal("0.01"), Decimal("0.1"), Decimal(5)]))),
+        quantity_step=Quantity(Decimal("0.001")),
+        quantity_min=Quantity(Decimal("0.001")),
+        taker_fee=Ratio(Decimal("0.0005")),
+        tiers=tuple(tiers),
+        rules=VenueRules(
+            maintenance_at=draw(st.sampled_from(MaintenanceAt)),
+            close_fee_in_maintenance=draw(st.booleans()),
+            position_margin_step=draw(st.sampled_from([Decimal("0.000001"), Decimal("0.01")])),
+        ),
+    )
+
+
+@st.composite
+def views(draw: st.DrawFn) -> PositionView:
+    """Any position: far from liquidation, near it, past it, or without any."""
+    instrument = draw(instruments())
+    side = draw(st.sampled_from(Side))
+    entry = draw(decimals("10", "70000", 2))
+    quantity = draw(decimals("0.001", "20", 3))
+    share = draw(st.one_of(decimals("0.01", "0.3", 4), decimals("0.3", "2", 2)))
+    margin = (quantity * entry * share).quantize(Decimal("0.01"))
+    position = Position(
+        symbol="BTCUSDT",
+        side=side,
+        quantity=Quantity(quantity),
+        entry_price=Price(entry),
+        margin_mode=MarginMode.ISOLATED,
+        isolated_margin=Money(margin),
+        leverage=Decimal(10),
+        liquidation=NotReported(),
+    )
+    liquidation = liquidation_price(instrument, position, Decimal(0))
+    distance = draw(decimals("-0.1", "0.5", 4))
+    mark = liquidation / (1 - side.sign * distance) if liquidation else entry
+    room = draw(decimals("0.001", "0.1", 3))
+    tick = instrument.tick_size
+    return PositionView(
+        position=position,
+        instrument=instrument,
+        mark_price=Price(max(mark, Decimal("0.01")).quantize(Decimal("0.01"))),
+        liquidation_price=Price(+liquidation),
+        stop_price=Price((liquidation / (1 - side.sign * room)) // tick * tick),
+    )
