@@ -1,0 +1,124 @@
+"""Everything the paper exchange remembers, as plain values. No behaviour, no formulas."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+
+from bot.core.model import Instrument, Side, StopOrder
+from bot.core.units import ZERO, Money, Price, Quantity, Ratio
+from bot.exchange.ports import MarginChange
+
+NOTHING = Money(ZERO)
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The prices of one symbol at one moment."""
+
+    at_ms: int
+    mark: Price
+    last: Price
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """An open isolated position. `margin` excludes unrealised profit and loss."""
+
+    side: Side
+    quantity: Quantity
+    entry_price: Price
+    margin: Money
+    leverage: Decimal
+
+
+class OrderState(StrEnum):
+    """What became of an order."""
+
+    RESTING = "resting"
+    FILLED = "filled"
+    EXPIRED = "expired"
+    """Triggered with nothing left to reduce."""
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRecord:
+    """A line of the order history."""
+
+    symbol: str
+    state: OrderState
+    filled: Quantity
+
+
+class Cause(StrEnum):
+    """Why a position got smaller."""
+
+    CLOSE = "close"
+    STOP = "stop"
+    LIQUIDATION = "liquidation"
+
+
+@dataclass(frozen=True, slots=True)
+class Realised:
+    """
+    A reduction of a position.
+
+    The account's equity changed by `profit` - `fee` + `shortfall`, where `shortfall` is what the
+    insurance fund paid because the loss was larger than the margin. A liquidation is realised
+    at the bankruptcy price, which here is unrounded.
+    """
+
+    at_ms: int
+    symbol: str
+    side: Side
+    quantity: Quantity
+    price: Price
+    profit: Money
+    fee: Money
+    shortfall: Money
+    cause: Cause
+
+
+@dataclass(slots=True)
+class AccountBook:
+    """One account. `stops` and `orders` are by client id, in the order of their arrival."""
+
+    free: Money = NOTHING
+    holdings: dict[str, Holding] = field(default_factory=dict)
+    stops: dict[str, StopOrder] = field(default_factory=dict)
+    orders: dict[str, OrderRecord] = field(default_factory=dict)
+    margin_changes: list[MarginChange] = field(default_factory=list)
+    realised: list[Realised] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Books:
+    """
+    The whole exchange.
+
+    `market` is the cash of everybody else: it receives the other side of every profit, so that
+    `deposited` is at any time the sum of all other money in the books.
+    """
+
+    instruments: dict[str, Instrument]
+    slippage: Ratio
+    refuse_stops: bool
+    at_ms: int = 0
+    quotes: dict[str, Quote] = field(default_factory=dict)
+    accounts: dict[str, AccountBook] = field(default_factory=dict)
+    deposited: Money = NOTHING
+    insurance_fund: Money = NOTHING
+    fees: Money = NOTHING
+    market: Money = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Where the money is: the last five add up to `deposited`, to the last digit."""
+
+    deposited: Money
+    free: Money
+    margin: Money
+    insurance_fund: Money
+    fees: Money
+    market: Money

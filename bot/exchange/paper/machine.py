@@ -1,0 +1,330 @@
+"""
+The paper exchange: a synchronous state machine that knows neither clock nor network.
+
+Isolated, one-way, linear positions under risk tiers. Every method that changes something takes
+the venue's time, which never goes back. What the changes mean for accounts is collected as
+notices, for whoever drives the machine to take and deliver.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from decimal import Decimal
+from typing import assert_never
+
+from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
+from bot.core.model import (
+    AccountSnapshot,
+    Instrument,
+    MarginMode,
+    NotReported,
+    Position,
+    PositionMode,
+    Reported,
+    Side,
+)
+from bot.core.units import ONE, ZERO, Money, Price, Quantity, Ratio, floor_to
+from bot.exchange.paper import arithmetic, matching, requests
+from bot.exchange.paper.books import (
+    AccountBook,
+    Books,
+    Holding,
+    Ledger,
+    OrderState,
+    Quote,
+    Realised,
+)
+from bot.exchange.paper.codec import decode, encode
+from bot.exchange.ports import (
+    Accepted,
+    AccountChanged,
+    MarginChange,
+    Notice,
+    OrderAbsent,
+    OrderFound,
+    Refused,
+)
+
+NO_FEE = Ratio(ZERO)
+
+
+class PaperMachine:
+    """
+    Accounts, positions, orders and money of one paper exchange.
+
+    Anyone's order comes through `handle`: a human's differs from the guard's by its client id
+    only. Unknown account and symbol names raise `KeyError`.
+    """
+
+    def __init__(
+        self, instruments: Iterable[Instrument], slippage: Ratio, refuse_stops: bool = False
+    ) -> None:
+        """
+        Start empty. `slippage` is the share by which market orders fill worse than `last`.
+
+        Raises `ValueError` for an instrument whose rules this exchange cannot apply.
+        """
+        listed = {instrument.symbol: instrument for instrument in instruments}
+        for instrument in listed.values():
+            arithmetic.check_listing(instrument)
+        if not ZERO <= slippage < ONE:
+            raise ValueError(f"slippage: expected a share from 0 to below 1, was {slippage}")
+        self._books = Books(listed, slippage, refuse_stops)
+        self._notices: list[tuple[str, Notice]] = []
+
+    @classmethod
+    def from_json(cls, text: str) -> "PaperMachine":
+        """The machine that `to_json` wrote. Raises `ValueError` for anything else."""
+        books: Books = decode(Books, json.loads(text), "exchange")
+        machine = cls(books.instruments.values(), books.slippage)
+        machine._books = books
+        return machine
+
+    def to_json(self) -> str:
+        """
+        The whole state; equal states give equal text.
+
+        Notices not yet taken are not in it: they die with the connection that waited for them.
+        """
+        return json.dumps(encode(self._books), separators=(",", ":"))
+
+    # -- set-up ----------------------------------------------------------------------------
+
+    def deposit(self, account: str, amount: Money) -> None:
+        """Put money into the wallet of `account`, opening the account if need be."""
+        if amount < ZERO or not arithmetic.on_step(amount, arithmetic.MONEY_STEP):
+            raise ValueError(
+                f"deposit: expected a multiple of {arithmetic.MONEY_STEP}, was {amount}"
+            )
+        book = self._books.accounts.setdefault(account, AccountBook())
+        book.free = Money(book.free + amount)
+        self._books.deposited = Money(self._books.deposited + amount)
+        self._tell(account, AccountChanged())
+
+    def quantity_for(self, symbol: str, margin: Money, leverage: Decimal) -> Quantity:
+        """The largest quantity whose initial margin at the last price is within `margin`."""
+        instrument, quote = self._books.instruments[symbol], self._books.quotes[symbol]
+        return Quantity(floor_to(margin * leverage / quote.last, instrument.quantity_step))
+
+    def open_position(
+        self,
+        account: str,
+        symbol: str,
+        side: Side,
+        *,
+        quantity: Quantity,
+        leverage: Decimal,
+        at_ms: int,
+        entry_fee: Ratio = NO_FEE,
+    ) -> None:
+        """
+        Open a starting position at the current last price.
+
+        Notional / leverage (rounded up) moves from the free money into the position, and the
+        notional's share `entry_fee` (rounded up) to the exchange. Raises `ValueError` when the
+        rules or the wallet forbid it.
+        """
+        self._advance_to(at_ms)
+        book, instrument = self._books.accounts[account], self._books.instruments[symbol]
+        quote = self._books.quotes[symbol]
+        where = f"open {symbol} {side} for {account}"
+        if symbol in book.holdings:
+            raise ValueError(f"{where}: expected no position, was {book.holdings[symbol].side}")
+        step, least = instrument.quantity_step, instrument.quantity_min
+        if quantity < least or not arithmetic.on_step(quantity, step):
+            raise ValueError(
+                f"{where}: expected a quantity from {least} in steps of {step}, was {quantity}"
+            )
+        notional = quantity * quote.last
+        leverage_max = arithmetic.tier_of(instrument, notional).leverage_max
+        if not ZERO < leverage <= leverage_max:
+            raise ValueError(
+                f"{where}: expected leverage up to {leverage_max} for a notional of "
+                f"{notional}, was {leverage}"
+            )
+        margin = arithmetic.money_up(notional / leverage)
+        fee = arithmetic.money_up(notional * entry_fee)
+        if margin + fee > book.free:
+            raise ValueError(
+                f"{where}: expected free money of {margin + fee} for margin and fee, "
+                f"was {book.free}"
+            )
+        level = arithmetic.liquidation_price(instrument, side, quantity, quote.last, margin)
+        if matching.reached(side, quote.mark, level):
+            raise ValueError(
+                f"{where}: expected a mark price clear of the liquidation price {level}, "
+                f"was {quote.mark}"
+            )
+        book.free = Money(book.free - margin - fee)
+        self._books.fees = Money(self._books.fees + fee)
+        book.holdings[symbol] = Holding(side, quantity, quote.last, margin, leverage)
+        self._tell(account, AccountChanged())
+
+    # -- the world -------------------------------------------------------------------------
+
+    def move(self, symbol: str, at_ms: int, mark: Price, last: Price) -> None:
+        """
+        Let `mark` and `last` travel in a straight line from where they are, until `at_ms`.
+
+        Stops and liquidations on the way happen in price order, at the prices of their moment.
+        The first prices of a symbol just appear.
+        """
+        instrument = self._books.instruments[symbol]
+        if not (mark.is_finite() and last.is_finite() and mark > ZERO and last > ZERO):
+            raise ValueError(
+                f"{instrument.symbol} at {at_ms}: expected prices above 0, was {mark}, {last}"
+            )
+        self._advance_to(at_ms)
+        end = Quote(at_ms, mark, last)
+        start = self._books.quotes.get(symbol, end)
+        self._books.quotes[symbol] = end
+        for account in self._books.accounts:
+            self._walk(account, symbol, start, end)
+
+    def handle(
+        self, account: str, action: Action, client_id: str, at_ms: int
+    ) -> Accepted | Refused:
+        """
+        Perform one request, or refuse it with a venue code.
+
+        `client_id` names orders and must be new for the account; margin additions and cancels
+        carry none and ignore it.
+        """
+        self._advance_to(at_ms)
+        book = self._books.accounts[account]
+        match action:
+            case AddMargin():
+                reply = requests.add_margin(self._books, book, action)
+            case PlaceStop():
+                reply = requests.place_stop(self._books, book, action, client_id)
+            case CancelStop():
+                reply = requests.cancel_stop(book, action)
+            case ClosePosition():
+                reply = requests.close(self._books, book, action, client_id)
+            case _:
+                assert_never(action)
+        if isinstance(reply, Accepted):
+            self._tell(account, AccountChanged())
+            quote = replace(self._books.quotes[action.symbol], at_ms=at_ms)
+            self._walk(account, action.symbol, quote, quote)
+        return reply
+
+    @property
+    def refuse_stops(self) -> bool:
+        """Whether the stop endpoint refuses everything. Resting stops stay."""
+        return self._books.refuse_stops
+
+    @refuse_stops.setter
+    def refuse_stops(self, refuse: bool) -> None:
+        self._books.refuse_stops = refuse
+
+    def take_notices(self) -> tuple[tuple[str, Notice], ...]:
+        """What happened to which account since this was last called."""
+        taken, self._notices = tuple(self._notices), []
+        return taken
+
+    # -- reads -----------------------------------------------------------------------------
+
+    @property
+    def at_ms(self) -> int:
+        """The venue's time: the newest that any call has brought."""
+        return self._books.at_ms
+
+    @property
+    def instruments(self) -> dict[str, Instrument]:
+        """The listed contracts by symbol."""
+        return dict(self._books.instruments)
+
+    @property
+    def quotes(self) -> dict[str, Quote]:
+        """The present prices by symbol."""
+        return dict(self._books.quotes)
+
+    def snapshot(self, account: str, at_ms: int) -> AccountSnapshot:
+        """One complete read; liquidation prices rounded against the holder."""
+        book = self._books.accounts[account]
+        return AccountSnapshot(
+            taken_at_ms=at_ms,
+            position_mode=PositionMode.ONE_WAY,
+            free=book.free,
+            positions=tuple(self._position(*each) for each in sorted(book.holdings.items())),
+            stops=tuple(book.stops.values()),
+        )
+
+    def order(self, account: str, symbol: str, client_id: str) -> OrderFound | OrderAbsent:
+        """An order by its client id, whatever became of it."""
+        record = self._books.accounts[account].orders.get(client_id)
+        if record is None or record.symbol != symbol:
+            return OrderAbsent()
+        return OrderFound(client_id, record.state is OrderState.RESTING, record.filled)
+
+    def margin_changes(self, account: str, symbol: str, since_ms: int) -> tuple[MarginChange, ...]:
+        """Margin added to positions of `symbol` at or after `since_ms`, oldest first."""
+        return tuple(
+            change
+            for change in self._books.accounts[account].margin_changes
+            if change.symbol == symbol and change.at_ms >= since_ms
+        )
+
+    def realised(self, account: str) -> tuple[Realised, ...]:
+        """Every reduction of the account's positions, oldest first."""
+        return tuple(self._books.accounts[account].realised)
+
+    def equity(self, account: str) -> Money:
+        """Free money, position margins and unrealised profit at the mark price."""
+        book = self._books.accounts[account]
+        return Money(
+            book.free
+            + sum(
+                held.margin
+                + arithmetic.profit(
+                    held.side, held.quantity, held.entry_price, self._books.quotes[symbol].mark
+                )
+                for symbol, held in book.holdings.items()
+            )
+        )
+
+    def ledger(self) -> Ledger:
+        """Where all money of the exchange is."""
+        books, accounts = self._books, self._books.accounts.values()
+        margins = (held.margin for book in accounts for held in book.holdings.values())
+        return Ledger(
+            deposited=books.deposited,
+            free=Money(sum((book.free for book in accounts), ZERO)),
+            margin=Money(sum(margins, ZERO)),
+            insurance_fund=books.insurance_fund,
+            fees=books.fees,
+            market=books.market,
+        )
+
+    # -- inside ----------------------------------------------------------------------------
+
+    def _walk(self, account: str, symbol: str, start: Quote, end: Quote) -> None:
+        book = self._books.accounts[account]
+        for notice in matching.walk(self._books, book, symbol, start, end):
+            self._tell(account, notice)
+
+    def _tell(self, account: str, notice: Notice) -> None:
+        self._notices.append((account, notice))
+
+    def _advance_to(self, at_ms: int) -> None:
+        if at_ms < self._books.at_ms:
+            raise ValueError(f"time: expected {self._books.at_ms} or later, was {at_ms}")
+        self._books.at_ms = at_ms
+
+    def _position(self, symbol: str, held: Holding) -> Position:
+        instrument = self._books.instruments[symbol]
+        level = arithmetic.liquidation_price(
+            instrument, held.side, held.quantity, held.entry_price, held.margin
+        )
+        price = arithmetic.reported_price(instrument, held.side, level)
+        return Position(
+            symbol=symbol,
+            side=held.side,
+            quantity=held.quantity,
+            entry_price=held.entry_price,
+            margin_mode=MarginMode.ISOLATED,
+            isolated_margin=held.margin,
+            leverage=held.leverage,
+            liquidation=Reported(price) if level > ZERO else NotReported(),
+        )

@@ -1,0 +1,112 @@
+"""
+What an account may ask for, and with which code it is refused.
+
+The codes are Binance's. Time has been advanced and prices met before a request is looked at.
+A quantity's minimum does not bind reduce-only orders: the way out is never blocked by dust.
+"""
+
+from dataclasses import replace
+
+from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
+from bot.core.model import StopOrder
+from bot.core.units import ZERO, Money, Quantity
+from bot.exchange.paper.arithmetic import on_step
+from bot.exchange.paper.books import AccountBook, Books, Cause, OrderRecord, OrderState
+from bot.exchange.paper.matching import holds, reached, reduce, retire
+from bot.exchange.ports import Accepted, MarginChange, Refused
+
+STOPS_MAX = 10
+"""Stops that may rest on one symbol of an account at a time."""
+
+STOPS_REFUSED = Refused("-4120", "Order type not supported for this endpoint.")
+"""The answer of a stop endpoint that takes no stops any more."""
+
+_DUPLICATE = Refused("-4116", "Client order id is duplicated.")
+
+
+def add_margin(books: Books, book: AccountBook, action: AddMargin) -> Accepted | Refused:
+    """Move free money into a position's margin and record the change."""
+    if not holds(book, action.symbol, action.side):
+        return _no_position(action)
+    step = books.instruments[action.symbol].rules.position_margin_step
+    if action.amount <= ZERO or not on_step(action.amount, step):
+        return Refused(
+            "-4055", f"Amount must be a positive multiple of {step}, was {action.amount}."
+        )
+    if action.amount > book.free:
+        return Refused("-2019", f"Margin is insufficient: {book.free} is free.")
+    held = book.holdings[action.symbol]
+    book.free = Money(book.free - action.amount)
+    book.holdings[action.symbol] = replace(held, margin=Money(held.margin + action.amount))
+    book.margin_changes.append(MarginChange(action.symbol, action.amount, books.at_ms))
+    return Accepted()
+
+
+def place_stop(
+    books: Books, book: AccountBook, action: PlaceStop, client_id: str
+) -> Accepted | Refused:
+    """Rest a stop. It may be larger than the position: what it fills is cut to that."""
+    if books.refuse_stops:
+        return STOPS_REFUSED
+    if client_id in book.orders:
+        return _DUPLICATE
+    if not holds(book, action.symbol, action.side):
+        return _no_position(action)
+    instrument, mark = books.instruments[action.symbol], books.quotes[action.symbol].mark
+    trigger = action.trigger_price
+    if not _whole(action.quantity, instrument.quantity_step):
+        return _off_step(action.quantity, instrument.quantity_step)
+    if trigger <= ZERO or not on_step(trigger, instrument.tick_size):
+        return Refused(
+            "-4014", f"Price must be a positive multiple of {instrument.tick_size}, was {trigger}."
+        )
+    if reached(action.side, mark, trigger):
+        return Refused("-2021", f"Order would immediately trigger: the mark price is {mark}.")
+    resting = sum(stop.symbol == action.symbol for stop in book.stops.values())
+    if resting >= STOPS_MAX:
+        return Refused("-4045", f"Reach max stop order limit: {resting} rest.")
+    book.stops[client_id] = StopOrder(
+        action.symbol, action.side, client_id, action.quantity, trigger, reduce_only=True
+    )
+    book.orders[client_id] = OrderRecord(action.symbol, OrderState.RESTING, Quantity(ZERO))
+    return Accepted()
+
+
+def cancel_stop(book: AccountBook, action: CancelStop) -> Accepted | Refused:
+    """Take a resting stop off the book."""
+    stop = book.stops.get(action.target_client_id)
+    if stop is None or (stop.symbol, stop.side) != (action.symbol, action.side):
+        return Refused("-2011", "Unknown order sent.")
+    retire(book, stop, OrderState.CANCELLED, Quantity(ZERO))
+    return Accepted()
+
+
+def close(
+    books: Books, book: AccountBook, action: ClosePosition, client_id: str
+) -> Accepted | Refused:
+    """Reduce a position at market, by no more than there is of it."""
+    if client_id in book.orders:
+        return _DUPLICATE
+    if not holds(book, action.symbol, action.side):
+        return _no_position(action)
+    step = books.instruments[action.symbol].quantity_step
+    if not _whole(action.quantity, step):
+        return _off_step(action.quantity, step)
+    quote = replace(books.quotes[action.symbol], at_ms=books.at_ms)
+    filled = reduce(books, book, action.symbol, action.quantity, quote=quote, cause=Cause.CLOSE)
+    book.orders[client_id] = OrderRecord(action.symbol, OrderState.FILLED, filled)
+    return Accepted()
+
+
+def _whole(quantity: Quantity, step: Quantity) -> bool:
+    return quantity > ZERO and on_step(quantity, step)
+
+
+def _no_position(action: Action) -> Refused:
+    return Refused(
+        "-2022", f"ReduceOnly order is rejected: no {action.side} position in {action.symbol}."
+    )
+
+
+def _off_step(quantity: Quantity, step: Quantity) -> Refused:
+    return Refused("-4003", f"Quantity must be a positive multiple of {step}, was {quantity}.")

@@ -1,0 +1,110 @@
+"""The prices of a path at any moment, also between its points."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import pairwise
+from typing import TypeAlias
+
+from bot.core.model import Instrument
+from bot.core.units import Price
+from bot.exchange.paper.books import Quote
+from bot.exchange.paper.prices import PricePoint
+
+_GRID = Decimal(100)
+"""Prices between two points are rounded (half to even) to this part of a tick."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathEnded:
+    """There are no more points; the prices stay where they are."""
+
+
+Upcoming: TypeAlias = PricePoint | PathEnded
+
+
+class Timeline:
+    """
+    Reads a path ahead, as far as the next point of every symbol that it has met.
+
+    So a symbol whose points end long before the path does makes it read the whole path.
+    """
+
+    def __init__(
+        self,
+        path: Iterator[PricePoint],
+        instruments: Mapping[str, Instrument],
+        begun: Mapping[str, Quote],
+    ) -> None:
+        """Begin at the prices `begun`; what the path has at or before those is passed over."""
+        self._path = path
+        self._grids = {each.symbol: each.tick_size / _GRID for each in instruments.values()}
+        self._begun_ms = {symbol: quote.at_ms for symbol, quote in begun.items()}
+        self._lines: dict[str, deque[PricePoint]] = {
+            symbol: deque([PricePoint(quote.at_ms, symbol, quote.mark, quote.last)])
+            for symbol, quote in begun.items()
+        }
+        self._ahead: deque[PricePoint] = deque()
+        self._read_to_ms = 0
+
+    def upcoming(self) -> Upcoming:
+        """The first point that is not passed yet."""
+        if not self._ahead:
+            self._read()
+        return self._ahead[0] if self._ahead else PathEnded()
+
+    def passed(self, at_ms: int) -> Iterator[PricePoint]:
+        """The points up to `at_ms` in order, each only once."""
+        self._read_past(at_ms)
+        while self._ahead and self._ahead[0].at_ms <= at_ms:
+            yield self._ahead.popleft()
+
+    def prices(self, at_ms: int) -> Iterator[tuple[str, Quote]]:
+        """Where the line of each symbol is at `at_ms`, for those that have begun by then."""
+        self._read_past(at_ms)
+        for symbol, line in self._lines.items():
+            if line[0].at_ms <= at_ms:
+                yield symbol, _on_line(line, at_ms, self._grids[symbol])
+
+    def forget(self, before_ms: int) -> None:
+        """Drop what only moments before `before_ms` need."""
+        for line in self._lines.values():
+            while len(line) > 1 and line[1].at_ms <= before_ms:
+                line.popleft()
+
+    def _read_past(self, at_ms: int) -> None:
+        while not self._lines or any(line[-1].at_ms <= at_ms for line in self._lines.values()):
+            if not self._read():
+                return
+
+    def _read(self) -> bool:
+        for point in self._path:
+            if point.symbol not in self._grids:
+                raise ValueError(
+                    f"path at {point.at_ms}: expected one of {', '.join(self._grids)}, "
+                    f"was {point.symbol}"
+                )
+            if point.at_ms < self._read_to_ms:
+                raise ValueError(f"path: expected {self._read_to_ms} or later, was {point.at_ms}")
+            self._read_to_ms = point.at_ms
+            if point.at_ms > self._begun_ms.get(point.symbol, -1):
+                self._ahead.append(point)
+                self._lines.setdefault(point.symbol, deque()).append(point)
+                return True
+        return False
+
+
+def _on_line(line: deque[PricePoint], at_ms: int, grid: Decimal) -> Quote:
+    for low, high in pairwise(line):
+        if low.at_ms < at_ms < high.at_ms:
+            passed_ms, length_ms = at_ms - low.at_ms, high.at_ms - low.at_ms
+            mark = low.mark + (high.mark - low.mark) * passed_ms / length_ms
+            last = low.last + (high.last - low.last) * passed_ms / length_ms
+            return Quote(at_ms, _to_grid(mark, grid), _to_grid(last, grid))
+    at = next(point for point in reversed(line) if point.at_ms <= at_ms)
+    return Quote(at_ms, at.mark, at.last)
+
+
+def _to_grid(price: Decimal, grid: Decimal) -> Price:
+    return Price((price / grid).to_integral_value() * grid)

@@ -1,0 +1,109 @@
+"""
+Ports: what the guard needs of an exchange. Live venues and the paper exchange stand behind them.
+
+Reads raise `Unreachable`. The one write, `Account.send`, never raises for what the network or
+the venue did: it answers `Accepted`, `Refused` (proven by a code on the venue's allow-list) or
+`Unsure`, and everything that is not proven is `Unsure`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from bot.core.actions import Action
+from bot.core.events import Liquidated, MarkPrice
+from bot.core.model import AccountSnapshot, Instrument
+from bot.core.units import Money, Quantity
+
+
+class Unreachable(Exception):
+    """A read got no answer. It proves nothing about the account."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The venue proved that it took the request, by echoing it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The venue proved that it did not take the request."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsure:
+    """The request may or may not have had its effect."""
+
+    reason: str
+
+
+Reply: TypeAlias = Accepted | Refused | Unsure
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFound:
+    """An order the venue knows by its client id: resting, or done with what was filled."""
+
+    client_id: str
+    resting: bool
+    filled: Quantity
+
+
+@dataclass(frozen=True, slots=True)
+class OrderAbsent:
+    """The venue answered that it knows no order by that client id."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarginChange:
+    """A row of the venue's history of margin moved into a position."""
+
+    symbol: str
+    amount: Money
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccountChanged:
+    """Something happened to the account: an alarm clock, the truth is in the next snapshot."""
+
+
+Notice: TypeAlias = AccountChanged | Liquidated
+
+
+class MarketData(Protocol):
+    """Public side of a venue, shared by its accounts."""
+
+    async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
+        """Rules of the named symbols; raises `KeyError` with the name the venue does not list."""
+
+    def latest(self) -> tuple[MarkPrice, ...]:
+        """The newest mark price of each symbol that this connection has, without waiting."""
+
+    async def stream(self, publish: Callable[[MarkPrice], None]) -> None:
+        """Publish mark prices until cancelled or the venue has no more."""
+
+
+class Account(Protocol):
+    """Private side of a venue: one account."""
+
+    async def snapshot(self) -> AccountSnapshot:
+        """One complete read."""
+
+    async def stream(self, publish: Callable[[Notice], None]) -> None:
+        """Publish notices until cancelled; raises `Unreachable` when the stream is lost."""
+
+    async def send(self, action: Action, client_id: str) -> Reply:
+        """Perform one action. Margin additions carry no client id on most venues."""
+
+    async def order(self, symbol: str, client_id: str) -> OrderFound | OrderAbsent:
+        """Look an order of ours up, in the regular and in the conditional book."""
+
+    async def margin_changes(self, symbol: str, since_ms: int) -> tuple[MarginChange, ...]:
+        """Margin added to positions of `symbol` at or after the venue time `since_ms`."""
+
+    async def server_time_ms(self) -> int:
+        """The venue's clock."""

@@ -1,0 +1,173 @@
+"""Liquidation prices agree with published ones and with a bisection that knows no formula."""
+
+from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from bot.core.model import ContractKind, Instrument, MaintenanceAt, RiskTier, Side, VenueRules
+from bot.core.units import Money, Price, Quantity, Ratio
+from bot.exchange.paper import arithmetic
+from tests.exchange.paper.build import ENTRY, MARK, THREE_TIERS, D, contract
+from tests.exchange.paper.independent import Spare
+
+
+def level(
+    instrument: Instrument, side: Side, quantity: Decimal, entry: Decimal, margin: Decimal
+) -> Decimal:
+    return arithmetic.liquidation_price(
+        instrument, side, Quantity(quantity), Price(entry), Money(margin)
+    )
+
+
+@pytest.mark.parametrize(
+    ("rules", "side", "leverage", "expected"),
+    [
+        (MARK, Side.LONG, 10, "45226.13"),
+        (ENTRY, Side.LONG, 5, "40250"),
+        (ENTRY, Side.LONG, 10, "45250"),
+        (ENTRY, Side.LONG, 20, "47750"),
+        (ENTRY, Side.LONG, 50, "49250"),
+        (ENTRY, Side.LONG, 100, "49750"),
+        (ENTRY, Side.SHORT, 10, "54750"),
+    ],
+)
+def test_published_prices_are_reproduced(
+    rules: VenueRules, side: Side, leverage: int, expected: str
+) -> None:
+    """Venues' own examples: entry 50,000, maintenance rate 0.5 %, no fee."""
+    price = level(contract(rules=rules), side, D(1), D(50_000), D(50_000) / leverage)
+    assert round(price, 2) == D(expected)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[RiskTier, ...]:
+    rates = sorted(draw(st.lists(st.integers(1, 400), min_size=1, max_size=5, unique=True)))
+    caps = sorted(
+        draw(
+            st.lists(
+                st.integers(1, 3_000_000),
+                min_size=len(rates) - 1,
+                max_size=len(rates) - 1,
+                unique=True,
+            )
+        )
+    )
+    table: list[RiskTier] = []
+    floor, deduction, before = D(0), D(0), D(rates[0]) / 1000
+    for rate, cap in zip(rates, [*map(D, caps), D("Infinity")], strict=True):
+        deduction += floor * (D(rate) / 1000 - before)
+        floor_here, floor, before = floor, cap, D(rate) / 1000
+        table.append(RiskTier(floor_here, cap, Ratio(before), Money(deduction), D(125)))
+    return tuple(table)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[Instrument, Side, Decimal, Decimal, Decimal]:
+    rules = VenueRules(draw(st.sampled_from(MaintenanceAt)), draw(st.booleans()), D("0.01"))
+    instrument = contract(rules=rules, table=draw(tables()), taker_fee="0.0006")
+    quantity = D(draw(st.integers(1, 1_000_000))) / 1000
+    entry = D(draw(st.integers(1, 10_000_000))) / 100
+    share = D(draw(st.integers(1, 1_500))) / 1000
+    return instrument, draw(st.sampled_from(Side)), quantity, entry, quantity * entry * share
+
+
+@given(cases())
+def test_liquidation_is_where_balance_meets_requirement(
+    case: tuple[Instrument, Side, Decimal, Decimal, Decimal],
+) -> None:
+    """A bisection over the price finds the same liquidation price, in any tier."""
+    instrument, side, quantity, entry, margin = case
+    balance = Spare(instrument, side, quantity, entry, margin)
+    low, high = Fraction(0), Fraction(entry) * 4
+    if (balance.at(low) >= 0) is (balance.at(high) >= 0):
+        assert side is Side.LONG
+        assert level(instrument, side, quantity, entry, margin) <= 0
+        return
+    for _ in range(120):
+        middle = (low + high) / 2
+        if (balance.at(middle) > 0) is (side is Side.LONG):
+            high = middle
+        else:
+            low = middle
+    found = Fraction(level(instrument, side, quantity, entry, margin))
+    assert abs(found - low) <= Fraction(entry) / 10**18
+
+
+@given(cases(), st.integers(1, 10_000))
+def test_more_margin_moves_liquidation_away(
+    case: tuple[Instrument, Side, Decimal, Decimal, Decimal], more: int
+) -> None:
+    """Added margin never brings a liquidation price nearer."""
+    instrument, side, quantity, entry, margin = case
+    before = level(instrument, side, quantity, entry, margin)
+    after = level(instrument, side, quantity, entry, margin + more)
+    assert side.sign * (before - after) > 0
+
+
+@given(cases())
+def test_bankruptcy_lies_beyond_liquidation(
+    case: tuple[Instrument, Side, Decimal, Decimal, Decimal],
+) -> None:
+    """The margin is never used up before the position is liquidated."""
+    instrument, side, quantity, entry, margin = case
+    liquidation = level(instrument, side, quantity, entry, margin)
+    assume(liquidation > 0)
+    bankruptcy = arithmetic.bankruptcy_price(side, Quantity(quantity), Price(entry), Money(margin))
+    assert side.sign * (liquidation - bankruptcy) > 0
+
+
+@pytest.mark.parametrize("side", Side)
+@pytest.mark.parametrize("border", [tier.cap for tier in THREE_TIERS[:-1]])
+def test_liquidation_on_a_border_between_tiers(side: Side, border: Decimal) -> None:
+    """The notional at liquidation may be exactly where two tiers meet."""
+    quantity, entry = D(3), D(50_000)
+    tier = next(tier for tier in THREE_TIERS if tier.cap == border)
+    margin = border * tier.rate - tier.deduction - side.sign * (border - quantity * entry)
+    found = level(contract(table=THREE_TIERS), side, quantity, entry, margin)
+    assert abs(found - border / quantity) < D("1e-20")
+
+
+def test_fills_are_worse_for_the_closer() -> None:
+    """A sale fills lower and a purchase higher, also by rounding to the tick."""
+    instrument, slippage = contract(tick_size="0.5"), Ratio(D("0.001"))
+    assert arithmetic.fill_price(instrument, Side.LONG, Price(D(10_001)), slippage) == D("9990.5")
+    assert arithmetic.fill_price(instrument, Side.SHORT, Price(D(10_001)), slippage) == D(
+        "10011.5"
+    )
+    none = Ratio(D(0))
+    assert arithmetic.fill_price(instrument, Side.LONG, Price(D("0.75")), none) == D("0.5")
+    assert arithmetic.fill_price(instrument, Side.SHORT, Price(D("0.75")), none) == 1
+
+
+FIRST, SECOND, THIRD = THREE_TIERS
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (
+            replace(contract(), kind=ContractKind.INVERSE),
+            "expected a linear contract, was inverse",
+        ),
+        (contract(table=()), "expected a first tier from 0"),
+        (contract(table=(SECOND, THIRD)), "expected a first tier from 0"),
+        (contract(table=(FIRST, SECOND)), "expected a last tier without cap"),
+        (contract(table=(FIRST, THIRD)), "expected to reach up from 50000"),
+        (
+            contract(table=(FIRST, replace(SECOND, deduction=Money(D(0))), THIRD)),
+            "expected deduction 300.000, was 0",
+        ),
+        (
+            contract(table=(replace(THIRD, floor=D(0), deduction=Money(D(0)), rate=Ratio(D(1))),)),
+            "expected rate and close fee from 0 to below 1, was 1",
+        ),
+    ],
+)
+def test_a_contract_that_cannot_be_judged_is_not_listed(broken: Instrument, words: str) -> None:
+    """The error names the contract and what was expected."""
+    with pytest.raises(ValueError, match=words):
+        arithmetic.check_listing(broken)
