@@ -1,0 +1,142 @@
+"""Reads the tree of a file into the sections of `document`, guided by their type hints."""
+
+from typing import Any, TypeAlias, get_args, get_origin, get_type_hints
+
+from bot.policy.document import Absent, Cell, PolicySection, Unread
+from bot.policy.problems import Report, did_you_mean, listed, shown
+from bot.policy.tree import ListNode, LostNode, MapNode, Node, TextNode, describe
+from bot.policy.values import KINDS, Symbol, Symbols, Unfit
+from bot.policy.verbs import BoundVerb, Verb
+
+Keyed: TypeAlias = MapNode | LostNode
+
+
+def bind_policy(root: Node, report: Report) -> PolicySection:
+    """The file as sections; every key or value that does not fit is reported."""
+    policy: PolicySection = _Binder(report).section(PolicySection, root)
+    return policy
+
+
+class _Binder:
+    def __init__(self, report: Report) -> None:
+        self._report = report
+
+    def section(self, kind: type, node: Node) -> Any:
+        """One section, always complete: what could not be read is `Unread` in its cell."""
+        hints = get_type_hints(kind)
+        del hints["at"]
+        mapping = self._mapping(node, [_key(name) for name in hints])
+        bound: dict[str, Any] = {}
+        for name, hint in hints.items():
+            if hint == Cell[BoundVerb]:
+                bound[name] = self._bound_verb(bound["do"], mapping, _key(name))
+            else:
+                bound[name] = self._field(hint, mapping, _key(name))
+        return kind(at=node.at, **bound)
+
+    def _mapping(self, node: Node, keys: list[str]) -> Keyed:
+        match node:
+            case MapNode(entries=entries):
+                for key in [key for key in entries if key not in keys]:
+                    known = did_you_mean(key, keys) or f"one of {listed(keys)}"
+                    expected = f"a known key ({known})" if keys else "no key"
+                    self._report.add(entries[key].key_at, expected, f"'{shown(key)}'")
+                return node
+            case LostNode():
+                return node
+            case TextNode() | ListNode():
+                self._report.add(node.at, _mapping_of(keys), describe(node))
+                return LostNode(node.at)
+
+    def _field(self, hint: Any, mapping: Keyed, key: str) -> Any:
+        if Absent not in get_args(hint):
+            return self._read(hint, self._child(mapping, key, _expected(hint)))
+        if isinstance(mapping, MapNode) and key not in mapping.entries:
+            return Absent()
+        return self._read(get_args(hint)[0], self._child(mapping, key, ""))
+
+    def _child(self, mapping: Keyed, key: str, expected: str) -> Node:
+        lost = LostNode(mapping.at.child(key))
+        if isinstance(mapping, LostNode):
+            return lost
+        if key in mapping.entries:
+            return mapping.entries[key].node
+        self._report.add(lost.at, expected, "missing")
+        return lost
+
+    def _read(self, hint: Any, node: Node) -> Any:
+        if get_origin(hint) is not Cell:
+            return self.section(hint, node)
+        (inner,) = get_args(hint)
+        if get_origin(inner) is tuple:
+            return Cell(node, self._sections(get_args(inner)[0], node))
+        if inner == Symbols and isinstance(node, ListNode):
+            return Cell(node, self._symbols(node))
+        return Cell(node, self._value(inner, node))
+
+    def _sections(self, kind: type, node: Node) -> tuple[Any, ...] | Unread:
+        match node:
+            case ListNode(items=items):
+                return tuple(self.section(kind, item) for item in items)
+            case LostNode():
+                return Unread()
+            case TextNode() | MapNode():
+                self._report.add(node.at, "a list", describe(node))
+                return Unread()
+
+    def _symbols(self, node: ListNode) -> frozenset[str] | Unread:
+        if not node.items:
+            self._report.add(node.at, KINDS[Symbols].expected, describe(node))
+            return Unread()
+        symbols = [self._value(Symbol, item) for item in node.items]
+        return Unread() if any(isinstance(s, Unread) for s in symbols) else frozenset(symbols)
+
+    def _value(self, hint: Any, node: Node) -> Any:
+        kind = KINDS[hint]
+        match node:
+            case TextNode(text=text):
+                try:
+                    return kind.parse(text)
+                except Unfit as unfit:
+                    expected = f"{kind.expected} ({unfit})" if str(unfit) else kind.expected
+                    self._report.add(node.at, expected, describe(node))
+            case MapNode() | ListNode():
+                self._report.add(node.at, kind.expected, describe(node))
+            case LostNode():
+                pass
+        return Unread()
+
+    def _bound_verb(self, do: Cell[Verb], mapping: Keyed, key: str) -> Cell[BoundVerb]:
+        """Exactly the parameters of the verb; a verb without any needs no `with`."""
+        given = isinstance(mapping, MapNode) and key in mapping.entries
+        no_keys = MapNode(mapping.at.child(key), {})
+        node = self._child(mapping, key, "") if given else no_keys
+        try:
+            verb = do.value
+            hints = get_type_hints(verb.params)
+            with_ = self._mapping(node, list(hints))
+            cells = {name: self._parameter(hint, with_, name) for name, hint in hints.items()}
+            params = verb.params(**{name: cell.value for name, cell in cells.items()})
+            return Cell(node, BoundVerb(verb, params))
+        except Unread:
+            return Cell(node, Unread())
+
+    def _parameter(self, hint: Any, with_: Keyed, name: str) -> Cell[Any]:
+        node = self._child(with_, name, KINDS[hint].expected)
+        return Cell(node, self._value(hint, node))
+
+
+def _key(name: str) -> str:
+    return name.removesuffix("_")
+
+
+def _mapping_of(keys: list[str]) -> str:
+    return f"a mapping of {', '.join(keys)}" if keys else "an empty mapping"
+
+
+def _expected(hint: Any) -> str:
+    """What a required key should hold, for the message that it is missing."""
+    if get_origin(hint) is not Cell:
+        return _mapping_of([_key(name) for name in get_type_hints(hint) if name != "at"])
+    (inner,) = get_args(hint)
+    return "a list" if get_origin(inner) is tuple else KINDS[inner].expected

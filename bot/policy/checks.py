@@ -1,0 +1,212 @@
+"""
+What a policy file must mean, beyond its shape: rules between values, each with its place.
+
+A check that needs a value which could not be read raises `Unread` and says nothing.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import pairwise
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+from bot.core.policy import Metric
+from bot.core.strategy import Severity
+from bot.core.units import ONE, Duration, Money, Ratio
+from bot.policy.document import (
+    Absent,
+    Cell,
+    GuardrailsSection,
+    PolicySection,
+    ProtectSection,
+    RuleSection,
+    StepSection,
+    Unread,
+)
+from bot.policy.problems import Place, Report
+from bot.policy.tree import LostNode, MapNode, describe
+from bot.policy.values import KINDS, Name
+from strategies import top_up
+
+T = TypeVar("T")
+
+
+class Finding(NamedTuple):
+    """One broken rule, as `Report.add` takes it."""
+
+    at: Place
+    expected: str
+    was: str
+
+
+Findings: TypeAlias = Iterator[Finding]
+
+
+def check_policy(policy: PolicySection, report: Report) -> None:
+    """Report every broken rule that the readable values show."""
+    for findings in _checks(policy):
+        with suppress(Unread):
+            for finding in findings:
+                report.add(*finding)
+
+
+def threshold_of(metric: Metric, step: StepSection) -> Cell[Ratio]:
+    """The threshold on the side of `metric` that is dangerous; `Unread` if it is not given."""
+    match metric:
+        case Metric.LIQUIDATION_DISTANCE:
+            cell = step.below
+        case Metric.MARGIN_RATIO:
+            cell = step.above
+    if isinstance(cell, Absent):
+        raise Unread
+    return cell
+
+
+def _checks(policy: PolicySection) -> Iterator[Findings]:
+    yield from _protect(policy.protect)
+    yield from _guardrails(policy.guardrails)
+    rules = _items(policy.rules)
+    yield _own_names(rule.rule for rule in rules)
+    for rule in rules:
+        steps = _items(rule.ladder)
+        yield _has_steps(rule)
+        yield _own_names(step.step for step in steps)
+        for milder, deeper in pairwise(steps):
+            yield _deeper(rule, milder, deeper)
+        for step in steps:
+            yield _threshold_fits(rule, step)
+            yield _fires_before_liquidation(rule, step)
+            yield _spends_before_the_stop(rule, step, policy.protect)
+            yield _spends_with_cooldown(step)
+            yield _clears_after_top_up(rule, step)
+        for last in steps[-1:]:
+            yield _hands_over_to_nobody(last)
+
+
+def _protect(protect: ProtectSection) -> Iterator[Findings]:
+    yield _less(protect.floor, protect.stop.room, "protect.stop.room")
+    yield _less_than_whole(protect.stop.room)
+    yield _above_zero(protect.unknown_after)
+
+
+def _guardrails(guardrails: GuardrailsSection) -> Iterator[Findings]:
+    budget = guardrails.top_up
+    yield _at_most(budget.per_action, budget.per_1h, "per_1h")
+    yield _at_most(budget.per_1h, budget.per_24h, "per_24h")
+    yield _at_most(budget.per_action, budget.per_episode, "per_episode")
+    yield _above_zero(guardrails.actions_per_1m)
+    yield _above_zero(guardrails.data_max_age)
+    yield _above_zero(guardrails.loss_max)
+
+
+def _less(small: Cell[Ratio], large: Cell[Ratio], name: str) -> Findings:
+    if small.value >= large.value:
+        yield _finding(small, f"less than {name}, {describe(large.node)}")
+
+
+def _at_most(small: Cell[Money], large: Cell[Money], name: str) -> Findings:
+    if small.value > large.value:
+        yield _finding(small, f"at most {name}, {describe(large.node)}")
+
+
+def _less_than_whole(room: Cell[Ratio]) -> Findings:
+    if room.value >= ONE:
+        yield _finding(room, "less than 100%, the most that a long can have")
+
+
+def _above_zero(cell: Cell[Any]) -> Findings:
+    if cell.value == 0:
+        yield _finding(cell, "more than 0")
+
+
+def _own_names(cells: Iterable[Cell[Name]]) -> Findings:
+    first_lines: dict[Name, int] = {}
+    for cell in cells:
+        if isinstance(cell.content, Unread):
+            continue
+        if cell.content in first_lines:
+            line = first_lines[cell.content]
+            yield _finding(cell, f"a name of its own, as line {line} has this one")
+        first_lines.setdefault(cell.content, cell.node.at.line)
+
+
+def _has_steps(rule: RuleSection) -> Findings:
+    if not rule.ladder.value:
+        yield _finding(rule.ladder, "at least one step")
+
+
+def _deeper(rule: RuleSection, milder: StepSection, deeper: StepSection) -> Findings:
+    metric = rule.watch.value
+    before, after = threshold_of(metric, milder), threshold_of(metric, deeper)
+    match metric:
+        case Metric.LIQUIDATION_DISTANCE:
+            fits = after.value < before.value
+        case Metric.MARGIN_RATIO:
+            fits = after.value > before.value
+    if not fits:
+        written = describe(before.node)
+        yield _finding(after, f"a more severe threshold than {written} of the step before")
+
+
+def _threshold_fits(rule: RuleSection, step: StepSection) -> Findings:
+    metric = rule.watch.value
+    match metric:
+        case Metric.LIQUIDATION_DISTANCE:
+            key, wanted, other = "below", step.below, step.above
+        case Metric.MARGIN_RATIO:
+            key, wanted, other = "above", step.above, step.below
+    if isinstance(wanted, Absent):
+        expected = f"{KINDS[Ratio].expected}, as the rule watches {metric}"
+        yield Finding(step.at.child(key), expected, "missing")
+    if isinstance(other, Cell) and not isinstance(other.node, LostNode):
+        yield _finding(other, f"only '{key}', as the rule watches {metric}")
+
+
+def _fires_before_liquidation(rule: RuleSection, step: StepSection) -> Findings:
+    threshold = threshold_of(rule.watch.value, step)
+    if rule.watch.value is Metric.MARGIN_RATIO and threshold.value >= ONE:
+        yield _finding(threshold, "less than 100%, where liquidation is")
+
+
+def _spends_before_the_stop(
+    rule: RuleSection, step: StepSection, protect: ProtectSection
+) -> Findings:
+    if rule.watch.value is Metric.LIQUIDATION_DISTANCE and _spends(step):
+        threshold, room = threshold_of(rule.watch.value, step), protect.stop.room
+        if threshold.value <= room.value:
+            written = describe(room.node)
+            yield _finding(threshold, f"more than protect.stop.room, {written}")
+
+
+def _spends_with_cooldown(step: StepSection) -> Findings:
+    if isinstance(step.cooldown, Absent) and _spends(step):
+        expected = f"{KINDS[Duration].expected}, as the verb spends margin"
+        yield Finding(step.at.child("cooldown"), expected, "missing")
+
+
+def _clears_after_top_up(rule: RuleSection, step: StepSection) -> Findings:
+    params, with_ = step.with_.value.params, step.with_.node
+    if rule.watch.value is not Metric.LIQUIDATION_DISTANCE:
+        return
+    if isinstance(params, top_up.Params) and isinstance(with_, MapNode):
+        clears_at = threshold_of(rule.watch.value, step).value + rule.hysteresis.value
+        if params.to <= clears_at:
+            target = with_.entries["to"].node
+            expected = f"more than threshold + hysteresis, '{clears_at.normalize():%}'"
+            yield Finding(target.at, expected, describe(target))
+
+
+def _hands_over_to_nobody(last: StepSection) -> Findings:
+    if isinstance(last.then, Cell) and last.then.value:
+        yield _finding(last.then, "no 'then' on the last step")
+
+
+def _spends(step: StepSection) -> bool:
+    return step.do.value.severity is Severity.SPEND
+
+
+def _finding(cell: Cell[Any], expected: str) -> Finding:
+    return Finding(cell.node.at, expected, describe(cell.node))
+
+
+def _items(cell: Cell[tuple[T, ...]]) -> tuple[T, ...]:
+    return () if isinstance(cell.content, Unread) else cell.content

@@ -1,0 +1,140 @@
+"""
+From a policy file to the compiled `Policy`, or to everything that is wrong with the file.
+
+Text -> tree with places -> sections -> checks between values -> `Policy`. Nothing is guessed
+and nothing about money has a default.
+"""
+
+from hashlib import sha256
+from pathlib import Path
+
+from bot.core.policy import (
+    Above,
+    Below,
+    Guardrails,
+    Match,
+    Metric,
+    Policy,
+    Protect,
+    Rule,
+    Step,
+    Threshold,
+)
+from bot.core.units import Duration, Ratio
+from bot.policy.bind import bind_policy
+from bot.policy.checks import check_policy, threshold_of
+from bot.policy.document import (
+    Absent,
+    GuardrailsSection,
+    PolicySection,
+    ProtectSection,
+    RuleSection,
+    StepSection,
+)
+from bot.policy.problems import PolicyError, Problem, Report
+from bot.policy.tree import read_tree
+
+
+def load_policy(source: Path) -> Policy:
+    """The policy in the file `source`; raises `PolicyError` with all that is wrong with it."""
+    return parse_policy(_read(source), str(source))
+
+
+def parse_policy(text: str, name: str) -> Policy:
+    """
+    The policy in `text`, called `name` in messages.
+
+    Raises `PolicyError` with all that is wrong with it. The digest is that of the UTF-8 bytes.
+    """
+    report = Report(name)
+    policy = bind_policy(read_tree(text, report), report)
+    check_policy(policy, report)
+    report.raise_if_any()
+    return _policy(policy, text)
+
+
+def _read(source: Path) -> str:
+    """The text, byte for byte: no translation of line ends, so that the digest is the file's."""
+    try:
+        content = source.read_bytes()
+    except OSError as error:
+        was = f"'{error.strerror}'"
+        raise PolicyError((Problem(str(source), 1, 1, "", "a readable file", was),)) from error
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        lines = content[: error.start].decode().split("\n")
+        line, column = len(lines), len(lines[-1]) + 1
+        was = f"the byte 0x{content[error.start]:02x}"
+        raise PolicyError((Problem(str(source), line, column, "", "UTF-8", was),)) from error
+
+
+def _policy(policy: PolicySection, text: str) -> Policy:
+    account = policy.account
+    return Policy(
+        digest=sha256(text.encode()).hexdigest(),
+        text=text,
+        account=account.name.value,
+        venue=account.venue.value,
+        margin_mode=account.margin_mode.value,
+        position_mode=account.position_mode.value,
+        protect=_protect(policy.protect),
+        guardrails=_guardrails(policy.guardrails),
+        rules=tuple(_rule(rule) for rule in policy.rules.value),
+    )
+
+
+def _protect(protect: ProtectSection) -> Protect:
+    return Protect(
+        room=protect.stop.room.value,
+        floor=protect.floor.value,
+        floor_in_hold=protect.floor_in_hold.value,
+        unknown_after_ms=protect.unknown_after.value,
+    )
+
+
+def _guardrails(guardrails: GuardrailsSection) -> Guardrails:
+    return Guardrails(
+        keep_free=guardrails.keep_free.value,
+        top_up_per_action_max=guardrails.top_up.per_action.value,
+        top_up_1h_max=guardrails.top_up.per_1h.value,
+        top_up_24h_max=guardrails.top_up.per_24h.value,
+        top_up_per_episode_max=guardrails.top_up.per_episode.value,
+        top_ups_per_episode_max=guardrails.top_ups_per_episode.value,
+        actions_1m_max=guardrails.actions_per_1m.value,
+        data_age_max_ms=guardrails.data_max_age.value,
+        loss_max=guardrails.loss_max.value,
+    )
+
+
+def _rule(rule: RuleSection) -> Rule:
+    match = rule.match
+    return Rule(
+        name=rule.rule.value,
+        match=Match(match.symbols.value, match.side.value, match.margin_mode.value),
+        metric=rule.watch.value,
+        hysteresis=rule.hysteresis.value,
+        steps=tuple(_step(rule.watch.value, step) for step in rule.ladder.value),
+    )
+
+
+def _step(metric: Metric, step: StepSection) -> Step:
+    return Step(
+        name=step.step.value,
+        threshold=_threshold(metric, threshold_of(metric, step).value),
+        hold_ms=step.for_.value,
+        cooldown_ms=Duration(0) if isinstance(step.cooldown, Absent) else step.cooldown.value,
+        then_next=not isinstance(step.then, Absent),
+        verb=step.do.value.name,
+        severity=step.do.value.severity,
+        propose=step.with_.value,
+        line=step.at.line,
+    )
+
+
+def _threshold(metric: Metric, value: Ratio) -> Threshold:
+    match metric:
+        case Metric.LIQUIDATION_DISTANCE:
+            return Below(value)
+        case Metric.MARGIN_RATIO:
+            return Above(value)

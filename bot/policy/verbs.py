@@ -1,0 +1,43 @@
+"""The protective verbs: every module of `strategies`, bound to the parameters of a step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+
+import strategies
+from bot.core.strategy import PositionView, Proposal, Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One module of `strategies`. `params` is its frozen dataclass of parameters."""
+
+    name: str
+    severity: Severity
+    params: type
+    propose: Callable[[PositionView, Any], Proposal]
+
+
+@dataclass(frozen=True, slots=True)
+class BoundVerb:
+    """A verb with its parameters: the `propose` of a step. Equal where the policies agree."""
+
+    verb: Verb
+    params: Any
+
+    def __call__(self, view: PositionView) -> Proposal:
+        """What the verb proposes for the position."""
+        return self.verb.propose(view, self.params)
+
+
+def find_verbs() -> dict[str, Verb]:
+    """Every verb there is, by name, in alphabetical order."""
+    names = sorted(module.name for module in iter_modules(strategies.__path__))
+    return {name: _verb(name) for name in names}
+
+
+def _verb(name: str) -> Verb:
+    module = import_module(f"{strategies.__name__}.{name}")
+    return Verb(name, module.SEVERITY, module.Params, module.propose)

@@ -1,0 +1,85 @@
+"""Whatever a file holds, it is a policy or a `PolicyError`, each of whose lines is one line."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.policy.loader import load_policy, parse_policy
+from bot.policy.problems import PolicyError
+
+SNIPPETS = st.sampled_from(
+    [
+        *("&a ", "*a", "!!int ", "<<: ", "---\n", "...\n", "%YAML 1.2\n", "? ", "- ", ": ", "|\n"),
+        *("{", "}", "[", "]", ",", "'", '"', "#", "\t", "\n", "\r", "\ufeff", "\x00", "\\", "@"),
+        *('"\\U00110000"', '"\\uD800"', "0%", "999999999999%", "1e9", ".inf", "-1 USDT", "0s"),
+        *("next", "any", "alert", "top_up", "margin_ratio", "above", "cross", "with: {}", "null"),
+    ]
+)
+INSERTS = st.one_of(SNIPPETS, st.text(max_size=5))
+
+
+@st.composite
+def changed(draw: st.DrawFn, text: str) -> str:
+    """`text` with a few spots cut out, doubled or overwritten."""
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(text)))
+        end = draw(st.integers(start, min(len(text), start + 30)))
+        middle = draw(st.one_of(INSERTS, st.just(text[start:end] * 2)))
+        text = text[:start] + middle + text[end:]
+    return text
+
+
+@st.composite
+def reordered(draw: st.DrawFn, text: str) -> str:
+    """`text` with whole words in each other's place: still YAML, mostly."""
+    words = text.split(" ")
+    for _ in range(draw(st.integers(1, 4))):
+        source = draw(st.integers(0, len(words) - 1))
+        target = draw(st.integers(0, len(words) - 1))
+        words[target] = words[source]
+    return " ".join(words)
+
+
+@given(st.data())
+def test_a_changed_policy_parses_or_is_refused(good: str, data: st.DataObject) -> None:
+    text = data.draw(st.one_of(changed(good), reordered(good)))
+    parse_or_refuse(text)
+
+
+@given(st.one_of(st.text(), st.lists(INSERTS, max_size=30).map("".join)))
+def test_any_text_parses_or_is_refused(text: str) -> None:
+    parse_or_refuse(text)
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_parse_or_are_refused(content: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "policy.yaml")
+        file.write_bytes(content)
+        try:
+            load_policy(file)
+        except PolicyError as error:
+            look_at(error)
+
+
+def test_brackets_without_end_are_refused_without_recursion() -> None:
+    for text in ("[" * 3_000, "{a: " * 3_000, "- " * 3_000, "? " * 3_000):
+        parse_or_refuse(text)
+
+
+def parse_or_refuse(text: str) -> None:
+    try:
+        parse_policy(text, "fuzz.yaml")
+    except PolicyError as error:
+        look_at(error)
+
+
+def look_at(error: PolicyError) -> None:
+    places = [(problem.line, problem.column) for problem in error.problems]
+    assert places == sorted(places)
+    assert places[0] >= (1, 1)
+    for problem in error.problems:
+        assert len(str(problem).splitlines()) == 1
+        assert problem.was != "unreadable"

@@ -1,0 +1,192 @@
+"""What a valid file becomes, exactly."""
+
+from decimal import Decimal
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from bot.core.model import MarginMode, PositionMode, Side
+from bot.core.policy import (
+    Above,
+    AnySide,
+    AnySymbol,
+    Below,
+    Guardrails,
+    Match,
+    Metric,
+    Protect,
+    Step,
+)
+from bot.core.strategy import Severity
+from bot.core.units import Duration, Money, Ratio
+from bot.policy.loader import load_policy, parse_policy
+from bot.policy.problems import PolicyError
+from bot.policy.verbs import BoundVerb, find_verbs
+from strategies import alert, close, place_stop, top_up
+
+DEMO = Path(__file__).parents[2] / "config" / "policies" / "demo.yaml"
+VERBS = find_verbs()
+
+
+def step(
+    name: str,
+    threshold: Below | Above,
+    hold_ms: int,
+    verb: str,
+    params: object,
+    line: int,
+    *,
+    cooldown_ms: int = 0,
+    then_next: bool = False,
+) -> Step:
+    return Step(
+        name=name,
+        threshold=threshold,
+        hold_ms=Duration(hold_ms),
+        cooldown_ms=Duration(cooldown_ms),
+        then_next=then_next,
+        verb=verb,
+        severity=VERBS[verb].severity,
+        propose=BoundVerb(VERBS[verb], params),
+        line=line,
+    )
+
+
+def below(text: str) -> Below:
+    return Below(Ratio(Decimal(text)))
+
+
+def above(text: str) -> Above:
+    return Above(Ratio(Decimal(text)))
+
+
+def test_every_value_of_a_file_arrives(good: str) -> None:
+    policy = parse_policy(good, "good.yaml")
+    assert policy.account == "main"
+    assert policy.venue == "binanceusdm"
+    assert policy.margin_mode is MarginMode.ISOLATED
+    assert policy.position_mode is PositionMode.ONE_WAY
+    assert policy.protect == Protect(
+        room=Ratio(Decimal("0.03")),
+        floor=Ratio(Decimal("0.015")),
+        floor_in_hold=False,
+        unknown_after_ms=Duration(60_000),
+    )
+    assert policy.guardrails == Guardrails(
+        keep_free=Money(Decimal(0)),
+        top_up_per_action_max=Money(Decimal(250)),
+        top_up_1h_max=Money(Decimal(500)),
+        top_up_24h_max=Money(Decimal("800.5")),
+        top_up_per_episode_max=Money(Decimal(600)),
+        top_ups_per_episode_max=3,
+        actions_1m_max=6,
+        data_age_max_ms=Duration(1_500),
+        loss_max=Money(Decimal(900)),
+    )
+    distance, ratio = policy.rules
+    assert (distance.name, distance.metric) == ("distance", Metric.LIQUIDATION_DISTANCE)
+    assert distance.hysteresis == Decimal("0.01")
+    assert distance.match == Match(
+        frozenset({"BTCUSDT", "ETHUSDT"}), Side.LONG, MarginMode.ISOLATED
+    )
+    room, to = place_stop.Params(Ratio(Decimal("0.04"))), top_up.Params(Ratio(Decimal("0.1")))
+    assert distance.steps == (
+        step("warn", below("0.12"), 30_000, "alert", alert.Params(), 25, cooldown_ms=3_600_000),
+        step("tight", below("0.09"), 10_000, "place_stop", room, 26),
+        step("add", below("0.07"), 3_000, "top_up", to, 27, cooldown_ms=60_000, then_next=True),
+        step("out", below("0.04"), 0, "close", close.Params(), 28),
+    )
+    assert (ratio.name, ratio.metric) == ("ratio", Metric.MARGIN_RATIO)
+    assert ratio.match == Match(AnySymbol(), AnySide(), MarginMode.ISOLATED)
+    assert ratio.steps == (
+        step("warn", above("0.5"), 30_000, "alert", alert.Params(), 34),
+        step("out", above("0.8"), 0, "close", close.Params(), 35),
+    )
+
+
+def test_the_demo_policy_is_valid_and_has_its_exact_values() -> None:
+    policy = load_policy(DEMO)
+    assert (policy.account, policy.venue) == ("demo", "binanceusdm")
+    assert policy.protect == Protect(
+        room=Ratio(Decimal("0.03")),
+        floor=Ratio(Decimal("0.015")),
+        floor_in_hold=True,
+        unknown_after_ms=Duration(60_000),
+    )
+    assert policy.guardrails == Guardrails(
+        keep_free=Money(Decimal(100)),
+        top_up_per_action_max=Money(Decimal(250)),
+        top_up_1h_max=Money(Decimal(500)),
+        top_up_24h_max=Money(Decimal(800)),
+        top_up_per_episode_max=Money(Decimal(600)),
+        top_ups_per_episode_max=3,
+        actions_1m_max=6,
+        data_age_max_ms=Duration(5_000),
+        loss_max=Money(Decimal(900)),
+    )
+    (rule,) = policy.rules
+    assert rule.match == Match(AnySymbol(), AnySide(), MarginMode.ISOLATED)
+    assert [
+        (step.name, step.threshold, step.hold_ms, step.cooldown_ms, step.then_next, step.severity)
+        for step in rule.steps
+    ] == [
+        ("warn", below("0.12"), 30_000, 0, False, Severity.ALERT),
+        ("tight", below("0.09"), 10_000, 0, False, Severity.STOP),
+        ("top-up", below("0.07"), 3_000, 60_000, True, Severity.SPEND),
+        ("out", below("0.04"), 0, 0, False, Severity.CLOSE),
+    ]
+
+
+def test_the_digest_is_that_of_the_bytes_and_line_ends_count(good: str, tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    contents = [
+        good.encode(),
+        good.replace("\n", "\r\n").encode(),
+        b"\xef\xbb\xbf" + good.encode(),
+    ]
+    for content in contents:
+        file.write_bytes(content)
+        assert load_policy(file).digest == sha256(content).hexdigest()
+
+
+def test_two_reads_of_one_file_are_equal(good: str) -> None:
+    assert parse_policy(good, "a") == parse_policy(good, "b")
+
+
+def test_words_that_other_yaml_turns_into_something_else_stay_words(good: str) -> None:
+    text = good.replace("name: main", "name: no").replace("rule: ratio", "rule: 010")
+    policy = parse_policy(text.replace("step: out", "step: on"), "words.yaml")
+    assert policy.account == "no"
+    assert policy.rules[1].name == "010"
+    assert [rule.steps[-1].name for rule in policy.rules] == ["on", "on"]
+
+
+def test_no_rules_at_all_is_a_policy_of_stop_and_floor(good: str) -> None:
+    text = good[: good.index("rules:")] + "rules: []\n"
+    assert parse_policy(text, "protect.yaml").rules == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "1:1: policy: expected a readable file, was 'No such file or directory'"),
+        (b"", "1:1: policy: expected a policy, was an empty file"),
+        (b"a: 1\nb: \xc3\xa4\xff", "2:5: policy: expected UTF-8, was the byte 0xff"),
+    ],
+    ids=["missing", "empty", "latin-1"],
+)
+def test_a_file_that_is_no_text_is_refused(
+    content: bytes | None, message: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "policy.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(PolicyError) as caught:
+        load_policy(file)
+    assert str(caught.value) == f"{file}:{message}"
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="expected a readable file, was 'Is a directory'"):
+        load_policy(tmp_path)
