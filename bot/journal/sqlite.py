@@ -1,0 +1,228 @@
+"""
+The journal in SQLite: one file an account, or a private database in memory.
+
+Statements run synchronously inside the coroutines, on one held connection: there is nothing to
+await between a decision and its durability, and simulated time stays deterministic. A file is
+in WAL mode with synchronous FULL: what `append` acknowledged survives a killed process and a
+power cut. Rows are checked against the chain whenever they are read.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from bot.core.events import IntentState
+from bot.journal.chain import EMPTY, checked, columns, damaged, extend, follow
+from bot.journal.port import (
+    Entry,
+    Found,
+    Head,
+    IntentMoved,
+    JournalDamaged,
+    JournalUnavailable,
+    Kind,
+    NoIntent,
+    NothingRecorded,
+    Row,
+)
+from bot.journal.sqlite_connect import (
+    in_memory,
+    store_errors,
+    to_read,
+    to_write,
+    unmoved_check,
+)
+
+_ENTRIES = sa.table(
+    "entries",
+    sa.column("account", sa.Text),
+    sa.column("sequence", sa.Integer),
+    sa.column("at_ms", sa.Integer),
+    sa.column("kind", sa.Text),
+    sa.column("intent_id", sa.Text),
+    sa.column("intent_state", sa.Text),
+    sa.column("body", sa.Text),
+    sa.column("previous_hash", sa.Text),
+    sa.column("hash", sa.Text),
+)
+_TEXTS = sa.table("texts", sa.column("digest", sa.Text), sa.column("body", sa.Text))
+_APPEND = sa.insert(_ENTRIES)
+_KEEP = insert(_TEXTS).on_conflict_do_nothing()
+
+
+class SqliteJournal:
+    """A `Journal`: `open` it to write, `read` it to look on while a guard writes."""
+
+    def __init__(
+        self,
+        account: str,
+        head: Head,
+        connection: sa.Connection,
+        unmoved: Callable[[], None],
+        held: ExitStack,
+    ) -> None:
+        """For `open` and `read`. Takes over `held`, which releases everything."""
+        self._account = account
+        self._head = head
+        self._connection = connection
+        self._unmoved = unmoved
+        self._held = held.pop_all()
+        self._where = f"journal of {account}"
+
+    @classmethod
+    def open(cls, path: Path | None, account: str) -> Self:
+        """
+        The journal in `path` (None: a new one in memory), made or migrated where needed.
+
+        Raises `JournalUnavailable` if another guard holds it, the file is something else, or
+        the store fails; `JournalDamaged` if the newest row does not fit its hash.
+        """
+        where = f"journal {path or 'in memory'}"
+        with store_errors(where, JournalDamaged), ExitStack() as held:
+            connection = in_memory(held) if path is None else to_write(path, held)
+            unmoved = _never_moved if path is None else unmoved_check(path)
+            with connection.begin():
+                newest = _found(connection, account, _newest_first(account))
+            head = _head_of(newest) if isinstance(newest, Row) else EMPTY
+            return cls(account, head, connection, unmoved, held)
+
+    @classmethod
+    def read(cls, path: Path, account: str) -> Self:
+        """
+        The journal in the existing file `path`, to look at only: no lock, no migration.
+
+        Raises `JournalUnavailable` if the file is missing, something else or of another
+        revision; `JournalDamaged` if SQLite cannot make sense of it.
+        """
+        with store_errors(f"journal {path}", JournalDamaged), ExitStack() as held:
+            connection = to_read(path, held)
+            # Its head is not asked for, so that a damaged newest row can be looked at as well;
+            # nothing can be appended to a file that was opened to be read.
+            return cls(account, EMPTY, connection, unmoved_check(path), held)
+
+    async def append(self, entries: Sequence[Entry]) -> Head:
+        """
+        Write all rows or none, after the newest row this object knows of; durable on return.
+
+        Raises `JournalUnavailable` if the store fails, is no longer where it was opened, or
+        has been written to by another.
+        """
+        rows = list(extend(self._account, self._head, entries))
+        if rows:
+            with self._writing():
+                self._connection.execute(_APPEND, [_record(self._account, row) for row in rows])
+            self._head = _head_of(rows[-1])
+        return self._head
+
+    async def keep(self, text: str) -> str:
+        """Store `text` under its SHA-256 and return that digest. Durable on return."""
+        digest = _digest(text)
+        with self._writing():
+            self._connection.execute(_KEEP, {"digest": digest, "body": text})
+        return digest
+
+    async def kept(self, digest: str) -> str:
+        """The text kept under `digest`; raises `JournalDamaged` if absent or altered."""
+        with self._reading():
+            texts = self._connection.scalars(
+                sa.select(_TEXTS.c.body).where(_TEXTS.c.digest == digest)
+            ).all()
+        if not texts or _digest(texts[0]) != digest:
+            was = "altered" if texts else "absent"
+            raise JournalDamaged(f"{self._where}: expected the text of {digest}, was {was}")
+        return str(texts[0])
+
+    async def last(self, kind: Kind) -> Found:
+        """The newest row of a kind; raises `JournalDamaged` if it does not fit its hash."""
+        with self._reading():
+            query = _newest_first(self._account).where(_ENTRIES.c.kind == kind)
+            return _found(self._connection, self._account, query)
+
+    async def rows(self, after: int) -> Sequence[Row]:
+        """
+        All rows with a sequence greater than `after`, in order, as a chain without a gap.
+
+        Raises `JournalDamaged` naming the first row that is missing, moved or changed, row
+        `after` included unless it is 0; without a name where SQLite cannot read on at all.
+        """
+        with self._reading():
+            head = EMPTY if after == 0 else self._head_at(after)
+            query = _of(self._account).where(_ENTRIES.c.sequence > after)
+            records = self._connection.execute(query.order_by(_ENTRIES.c.sequence))
+            rows = (_row(self._account, record) for record in records)
+            return list(follow(self._account, head, rows))
+
+    async def close(self) -> None:
+        """Release the store; a second time does nothing."""
+        with store_errors(self._where, JournalUnavailable):
+            self._held.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with store_errors(self._where, JournalUnavailable):
+            self._unmoved()
+            with self._connection.begin():
+                yield
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with store_errors(self._where, JournalDamaged), self._connection.begin():
+            yield
+
+    def _head_at(self, sequence: int) -> Head:
+        query = _of(self._account).where(_ENTRIES.c.sequence == sequence)
+        row = _found(self._connection, self._account, query)
+        if isinstance(row, NothingRecorded):
+            raise damaged(self._account, sequence, "expected this row, was missing")
+        return _head_of(row)
+
+
+def _never_moved() -> None:
+    """Memory stays where it is."""
+
+
+def _of(account: str) -> sa.Select[Any]:
+    return sa.select(_ENTRIES).where(_ENTRIES.c.account == account)
+
+
+def _newest_first(account: str) -> sa.Select[Any]:
+    return _of(account).order_by(_ENTRIES.c.sequence.desc())
+
+
+def _record(account: str, row: Row) -> dict[str, str | int | None]:
+    covered = columns(account, row.sequence, row.entry, row.previous_hash)
+    return dict(zip(_ENTRIES.c.keys(), (*covered, row.hash), strict=True))
+
+
+def _found(connection: sa.Connection, account: str, query: sa.Select[Any]) -> Found:
+    """The first row of `query`, checked."""
+    records = connection.execute(query.limit(1)).all()
+    return checked(account, _row(account, records[0])) if records else NothingRecorded()
+
+
+def _row(account: str, record: sa.Row[Any]) -> Row:
+    """The row of a record; raises `JournalDamaged` if it does not parse."""
+    try:
+        subject = (
+            NoIntent()
+            if record.intent_id is None
+            else IntentMoved(record.intent_id, IntentState(record.intent_state))
+        )
+        entry = Entry(Kind(record.kind), record.at_ms, record.body, subject)
+    except ValueError as error:
+        raise damaged(account, record.sequence, str(error)) from error
+    return Row(record.sequence, entry, record.previous_hash, record.hash)
+
+
+def _head_of(row: Row) -> Head:
+    return Head(row.sequence, row.hash)
+
+
+def _digest(text: str) -> str:
+    # As the connection decodes: bytes that are no longer UTF-8 have a digest of their own.
+    return sha256(text.encode(errors="surrogateescape")).hexdigest()
