@@ -1,0 +1,71 @@
+"""
+The only wiring: exchange, clock and journal in, a guard out.
+
+Live, paper and rehearsal differ in these three arguments and in nothing else.
+"""
+
+from bot.clock import Clock
+from bot.core.metrics import NotSupported, support
+from bot.core.policy import Policy
+from bot.exchange.ports import Account, MarketData
+from bot.journal.port import Journal
+from bot.runtime.executor import Executor
+from bot.runtime.feed import Feed
+from bot.runtime.guard import Guard
+from bot.runtime.inbox import Inbox
+from bot.runtime.reconcile import Reconciler
+from bot.runtime.record import Started, recover, started_entry
+
+
+class StartRefused(Exception):
+    """The account holds something that this version cannot guard. One sentence a line."""
+
+
+async def assemble(
+    policy: Policy,
+    market: MarketData,
+    account: Account,
+    clock: Clock,
+    journal: Journal,
+) -> Guard:
+    """
+    A guard that has recovered its state and read the account once, ready to `run`.
+
+    Raises `StartRefused`, `Unreachable` when the first read fails, `JournalUnavailable`.
+    """
+    inbox = Inbox(clock)
+    feed = Feed(market, account, clock, journal, inbox.put)
+    reconciler = Reconciler(account, clock, inbox.put)
+    executor = Executor(account, reconciler, clock, inbox.put)
+    await journal.keep(policy.text)
+    now_ms = clock.now_ms()
+    state = await recover(journal, policy.account, policy, now_ms)
+    await _refuse_unsupported(feed, market)
+    await journal.append([started_entry(Started(state.birth, policy.digest), now_ms)])
+    return Guard(
+        state=state,
+        policy=policy,
+        inbox=inbox,
+        market=market,
+        feed=feed,
+        executor=executor,
+        reconciler=reconciler,
+        journal=journal,
+        clock=clock,
+    )
+
+
+async def _refuse_unsupported(feed: Feed, market: MarketData) -> None:
+    snapshot = await feed.read()
+    symbols = tuple(sorted({position.symbol for position in snapshot.positions}))
+    listed = {each.symbol: each for each in await market.instruments(symbols)}
+    refusals = [
+        verdict.reason
+        for position in snapshot.positions
+        if isinstance(
+            verdict := support(listed[position.symbol], position, snapshot.position_mode),
+            NotSupported,
+        )
+    ]
+    if refusals:
+        raise StartRefused("\n".join(refusals))

@@ -1,0 +1,143 @@
+"""
+The control socket: how other processes ask a running guard, and tell it what a human wants.
+
+A Unix socket in the state folder, readable by its owner only. One line of JSON asks, one line
+answers.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from bot.core.decision import Audited
+from bot.core.events import AccountMode, Command
+from bot.core.guardrails import spent_since
+from bot.core.margin import LiquidatesAt
+from bot.core.metrics import Known
+from bot.core.protection import StopWanted
+from bot.core.state import DAY_MS, HOUR_MS, AccountRead
+from bot.runtime.guard import Guard
+
+SOCKET_PATH_MAX = 100
+"""Unix refuses longer socket paths (108 bytes with its terminator on Linux)."""
+
+ANSWER_TIMEOUT_S = 3.0
+
+
+class ControlError(Exception):
+    """The socket cannot be made, or nobody answers on it. One line for the user."""
+
+
+Answer = dict[str, Any]
+
+
+def socket_path(state_dir: Path, account: str) -> Path:
+    """Where the guard of `account` listens."""
+    path = state_dir / f"{account}.sock"
+    if len(str(path)) > SOCKET_PATH_MAX:
+        raise ControlError(
+            f"LIQGUARD_STATE_DIR: expected a path that keeps {path} within "
+            f"{SOCKET_PATH_MAX} characters"
+        )
+    return path
+
+
+@asynccontextmanager
+async def listening(path: Path, guard: Guard, now_ms: Callable[[], int]) -> AsyncIterator[None]:
+    """Answer on `path` while the block runs. The caller holds the account's lock."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = await reader.readline()
+        answer = _answer(guard, line, now_ms())
+        writer.write(json.dumps(answer).encode() + b"\n")
+        await writer.drain()
+        writer.close()
+
+    path.unlink(missing_ok=True)  # a socket that a killed process left behind
+    server = await asyncio.start_unix_server(serve, path)
+    path.chmod(0o600)
+    try:
+        yield
+    finally:
+        server.close()
+        path.unlink(missing_ok=True)
+
+
+def _answer(guard: Guard, line: bytes, now_ms: int) -> Answer:
+    try:
+        asked = json.loads(line)
+        if asked["ask"] == "status":
+            return status(guard, now_ms)
+        if asked["ask"] == "mode":
+            command = Command(AccountMode(asked["mode"]), str(asked["reason"]), now_ms)
+            guard.tell(command)
+            return {"mode": command.mode}
+    except (ValueError, KeyError, TypeError) as e:
+        return {"error": f"expected a request like {{'ask': 'status'}}, was {line!r}: {e}"}
+    return {"error": f"expected to be asked for status or mode, was {asked['ask']!r}"}
+
+
+def status(guard: Guard, now_ms: int) -> Answer:
+    """What a trader wants to know at a glance, as plain JSON values; money as text."""
+    state, decision = guard.state, guard.decision
+    read_age_ms = None
+    if isinstance(state.account, AccountRead):
+        read_age_ms = now_ms - state.account.received_at_ms
+    return {
+        "account": state.birth.account,
+        "mode": state.mode,
+        "mode_reason": state.mode_reason,
+        "at_ms": now_ms,
+        "account_read_age_ms": read_age_ms,
+        "decision_age_ms": now_ms - decision.at_ms,
+        "free": f"{state.free:f}",
+        "top_up_spent_1h": f"{spent_since(state, now_ms - HOUR_MS):f}",
+        "top_up_spent_24h": f"{spent_since(state, now_ms - DAY_MS):f}",
+        "intents_open": [intent.id for intent in state.intents.values() if intent.is_open],
+        "positions": [_position(guard, index, now_ms) for index in range(len(decision.positions))],
+    }
+
+
+def _position(guard: Guard, index: int, now_ms: int) -> Answer:
+    verdict = guard.decision.positions[index]
+    position = verdict.position
+    shown: Answer = {
+        "symbol": position.symbol,
+        "side": position.side,
+        "quantity": f"{position.quantity:f}",
+        "entry_price": f"{position.entry_price:f}",
+        "isolated_margin": f"{position.isolated_margin:f}",
+        "steps": {step.reason: step.phase for step in verdict.steps},
+        "stop": verdict.stop.status if isinstance(verdict.stop, Audited) else "unknown",
+    }
+    if isinstance(verdict.stop, Audited) and isinstance(verdict.stop.target, StopWanted):
+        shown["stop_price"] = f"{verdict.stop.target.trigger_price:f}"
+    mark = guard.state.marks.get(position.symbol)
+    if mark is not None:
+        shown["mark_age_ms"] = now_ms - mark.received_at_ms
+    if isinstance(verdict.measured, Known):
+        shown["mark_price"] = f"{verdict.measured.mark_price:f}"
+        shown["liquidation_distance"] = f"{verdict.measured.liquidation_distance:f}"
+        shown["margin_ratio"] = f"{verdict.measured.margin_ratio:f}"
+        if isinstance(verdict.measured.liquidation, LiquidatesAt):
+            shown["liquidation_price"] = f"{verdict.measured.liquidation.price:f}"
+    else:
+        shown["unknown"] = verdict.measured.reason
+    return shown
+
+
+async def ask(path: Path, question: Answer) -> Answer:
+    """Ask a running guard; raises `ControlError` when none answers."""
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(json.dumps(question).encode() + b"\n")
+            line = await reader.readline()
+            writer.close()
+    except (OSError, TimeoutError) as e:
+        raise ControlError(f"no guard answers on {path}: {type(e).__name__}") from e
+    answer: Answer = json.loads(line)
+    return answer

@@ -1,0 +1,112 @@
+"""
+The feed: keeps the inbox supplied with facts. Complete reads are the truth, streams the alarm.
+
+A calm account is read every half minute and whenever the venue says that something happened;
+an endangered one every two seconds.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from bot.clock import Clock
+from bot.core.events import AccountReported, Event, InstrumentsReported, Liquidated, StreamLost
+from bot.core.model import AccountSnapshot, Instrument
+from bot.exchange.ports import Account, AccountChanged, MarketData, Notice, Unreachable
+from bot.journal.codec import to_json
+from bot.journal.port import Journal
+
+POLL_CALM_MS = 30_000
+POLL_ENDANGERED_MS = 2_000
+READ_SPACING_MS = 500
+"""Reads asked for by decisions or alarms are at least this far apart."""
+RECONNECT_MS = 1_000
+
+log = structlog.get_logger()
+
+
+class Feed:
+    """Reads and streams of one account and its venue."""
+
+    def __init__(
+        self,
+        market: MarketData,
+        account: Account,
+        clock: Clock,
+        journal: Journal,
+        publish: Callable[[Event], None],
+    ) -> None:
+        self._market = market
+        self._account = account
+        self._clock = clock
+        self._journal = journal
+        self._publish = publish
+        self._listed: dict[str, Instrument] = {}
+        self._wanted = asyncio.Event()
+        self._interval_ms = POLL_CALM_MS
+
+    def pace(self, endangered: bool, needs_read: bool) -> None:
+        """How often the last decision wants the account read; at once if it `needs_read`."""
+        interval_ms = POLL_ENDANGERED_MS if endangered else POLL_CALM_MS
+        if needs_read or interval_ms < self._interval_ms:
+            self._wanted.set()
+        self._interval_ms = interval_ms
+
+    async def run(self) -> None:
+        """Stream and poll until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._market.stream(self._publish))
+            tasks.create_task(self._listen())
+            tasks.create_task(self._poll())
+
+    async def read(self) -> AccountSnapshot:
+        """One complete read, published together with the rules of symbols not seen before."""
+        asked_at_ms = self._clock.now_ms()
+        snapshot = await self._account.snapshot()
+        await self._learn(tuple(sorted({each.symbol for each in snapshot.positions})))
+        self._publish(AccountReported(snapshot, asked_at_ms, self._clock.now_ms()))
+        return snapshot
+
+    async def _learn(self, symbols: tuple[str, ...]) -> None:
+        unseen = tuple(symbol for symbol in symbols if symbol not in self._listed)
+        if not unseen:
+            return
+        for instrument in await self._market.instruments(unseen):
+            self._listed[instrument.symbol] = instrument
+        listed = tuple(self._listed[symbol] for symbol in sorted(self._listed))
+        digest = await self._journal.keep(to_json(listed, tuple[Instrument, ...]))
+        self._publish(InstrumentsReported(digest, listed))
+
+    async def _poll(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._interval_ms / 1000):
+                    await self._wanted.wait()
+            except TimeoutError:
+                pass  # the interval is over: read as well
+            self._wanted.clear()
+            try:
+                await self.read()
+            except Unreachable as e:
+                log.warning("account.unreachable", reason=str(e))
+                self._wanted.set()
+            await self._clock.sleep_ms(READ_SPACING_MS)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                await self._account.stream(self._hear)
+            except Unreachable as e:
+                log.warning("stream.lost", reason=str(e))
+                self._publish(StreamLost(str(e), self._clock.now_ms()))
+            self._wanted.set()
+            await self._clock.sleep_ms(RECONNECT_MS)
+
+    def _hear(self, notice: Notice) -> None:
+        match notice:
+            case Liquidated():
+                self._publish(notice)
+            case AccountChanged():
+                pass
+        self._wanted.set()

@@ -1,0 +1,179 @@
+"""
+The guard of one account: one inbox, one writer, one decision a turn.
+
+A turn takes everything that has arrived, decides once, makes the decision and its intents
+durable, and only then commits the new state and lets the executor send.
+"""
+
+import asyncio
+
+import structlog
+
+from bot.clock import Clock
+from bot.core.decision import Alert, AlertSeverity, Decision
+from bot.core.engine import decide
+from bot.core.events import (
+    AccountMode,
+    Command,
+    Event,
+    IntentState,
+    OutcomeReported,
+    Tick,
+)
+from bot.core.guardrails import Approved
+from bot.core.policy import Policy
+from bot.core.promises import broken
+from bot.core.state import AccountState, apply
+from bot.exchange.ports import MarketData
+from bot.journal.port import Entry, Journal, JournalUnavailable, Kind, NoIntent
+from bot.runtime.executor import Executor
+from bot.runtime.feed import Feed
+from bot.runtime.inbox import Inbox
+from bot.runtime.reconcile import Reconciler
+from bot.runtime.record import decision_entry, outcome_entry, prepared_entry
+
+DRAIN_MS = 5_000
+"""How long a stopping guard waits for requests that are on their way."""
+
+log = structlog.get_logger()
+
+
+class Guard:
+    """
+    Guards one account until it is stopped.
+
+    A defect in any of its tasks ends `run` with that exception: the process restarts, and
+    recovery is the same path as a first start.
+    """
+
+    def __init__(
+        self,
+        *,
+        state: AccountState,
+        policy: Policy,
+        inbox: Inbox,
+        market: MarketData,
+        feed: Feed,
+        executor: Executor,
+        reconciler: Reconciler,
+        journal: Journal,
+        clock: Clock,
+    ) -> None:
+        self.state = state
+        self.policy = policy
+        self.decision = Decision(0, state.mode, (), (), (), 0, endangered=True, needs_read=True)
+        self._inbox = inbox
+        self._market = market
+        self._feed = feed
+        self._executor = executor
+        self._reconciler = reconciler
+        self._journal = journal
+        self._clock = clock
+        self._unwritten: list[Entry] = []
+        self._signature: tuple[object, ...] = ()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Finish the turn, let requests on their way end, and return from `run`."""
+        self._stopping = True
+        self.tell(Tick(self._clock.now_ms()))
+
+    def tell(self, event: Event) -> None:
+        """Deliver an event, for instance a human's command."""
+        self._inbox.put(event)
+
+    async def run(self) -> None:
+        """Guard until `stop`."""
+        async with asyncio.TaskGroup() as tasks:
+            feeding = tasks.create_task(self._feed.run())
+            settling = {
+                tasks.create_task(self._reconciler.settle(intent, acknowledged=False))
+                for intent in self.state.intents.values()
+                if intent.is_open
+            }
+            while not self._stopping:
+                for approved in await self._turn():
+                    settling.add(tasks.create_task(self._executor.perform(approved)))
+                settling = {task for task in settling if not task.done()}
+                await self._inbox.wait(self.decision.wake_at_ms)
+            feeding.cancel()
+            if settling:
+                await asyncio.wait(settling, timeout=DRAIN_MS / 1000)
+            for task in settling:
+                task.cancel()
+        await self._write_last_rows()
+
+    async def _turn(self) -> tuple[Approved, ...]:
+        for event in (*self._market.latest(), *self._inbox.drain()):
+            self._take(event)
+        now_ms = self._clock.now_ms()
+        for sentence in broken(self.state, self.policy, now_ms):
+            self._latch(sentence, now_ms)
+        before = self.state
+        state, decision = decide(before, self.policy, now_ms)
+        try:
+            await self._make_durable(before, decision, now_ms)
+        except JournalUnavailable as e:
+            # Spending is over; a stop or a close may still go out on rows kept in memory.
+            self._latch(f"promise 5: the journal does not take rows: {e}", now_ms)
+            before = self.state
+            state, decision = decide(before, self.policy, now_ms)
+            self._unwritten.extend(self._rows(before, decision, now_ms))
+        self._commit(state, decision, now_ms)
+        return decision.approved
+
+    def _take(self, event: Event) -> None:
+        self.state = apply(self.state, event)
+        if isinstance(event, OutcomeReported):
+            self._unwritten.append(outcome_entry(event))
+
+    def _latch(self, sentence: str, now_ms: int) -> None:
+        if self.state.mode is AccountMode.ACTIVE:
+            self._take(Command(AccountMode.NO_SPEND, sentence, now_ms))
+            self._announce(Alert("account", "promise", AlertSeverity.CRITICAL, sentence))
+
+    async def _make_durable(self, before: AccountState, decision: Decision, now_ms: int) -> None:
+        entries = [*self._unwritten, *self._rows(before, decision, now_ms)]
+        if entries:
+            await self._journal.append(entries)
+            self._unwritten.clear()
+
+    def _rows(self, before: AccountState, decision: Decision, now_ms: int) -> list[Entry]:
+        if decision.signature == self._signature and not decision.is_noteworthy:
+            return []
+        prepared = [prepared_entry(approved, now_ms) for approved in decision.approved]
+        return [decision_entry(before, decision, now_ms), *prepared]
+
+    def _commit(self, state: AccountState, decision: Decision, now_ms: int) -> None:
+        for approved in decision.approved:
+            durable = OutcomeReported(approved.intent.id, IntentState.PREPARED, "durable", now_ms)
+            state = apply(state, durable)
+            log.info(
+                "intent.prepared",
+                intent=approved.intent.id,
+                reason=approved.intent.reason,
+                action=type(approved.intent.action).__name__,
+                shrinks=approved.shrinks,
+            )
+        for alert in decision.alerts:
+            self._announce(alert)
+        self.state = state
+        self.decision = decision
+        self._signature = decision.signature
+        self._feed.pace(decision.endangered, decision.needs_read)
+
+    def _announce(self, alert: Alert) -> None:
+        level = {
+            AlertSeverity.INFO: log.info,
+            AlertSeverity.WARNING: log.warning,
+            AlertSeverity.CRITICAL: log.critical,
+        }[alert.severity]
+        level("alert.raised", subject=alert.subject, kind=alert.kind, text=alert.text)
+
+    async def _write_last_rows(self) -> None:
+        now_ms = self._clock.now_ms()
+        for event in self._inbox.drain():
+            self._take(event)
+        stopped = Entry(Kind.STOPPED, now_ms, "{}", NoIntent())
+        await self._journal.append([*self._unwritten, stopped])
+        self._unwritten.clear()

@@ -1,0 +1,96 @@
+"""
+What the guard writes into its journal, and how a fresh process gets its state back.
+
+A decision row carries the complete state before it, so that it can be explained and verified
+alone. A restart takes the newest one, decides again, and applies the outcomes that followed.
+"""
+
+from dataclasses import dataclass, replace
+
+from bot.core.decision import Decision
+from bot.core.engine import decide
+from bot.core.events import IntentState, OutcomeReported
+from bot.core.guardrails import Approved
+from bot.core.model import Instrument
+from bot.core.policy import Policy
+from bot.core.state import AccountState, Birth, Instruments, apply, newborn, resumed
+from bot.journal.codec import from_json, to_json
+from bot.journal.port import Entry, IntentMoved, Journal, Kind, NoIntent, NothingRecorded, Row
+from bot.policy.loader import parse_policy
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Body of the row that a process writes when it begins to guard."""
+
+    birth: Birth
+    policy_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Body of a decision row. The instruments of `state` are named by digest and kept apart."""
+
+    state: AccountState
+    decision: Decision
+    now_ms: int
+
+
+def started_entry(started: Started, now_ms: int) -> Entry:
+    """The row of a process that begins to guard."""
+    return Entry(Kind.STARTED, now_ms, to_json(started, Started), NoIntent())
+
+
+def decision_entry(state: AccountState, decision: Decision, now_ms: int) -> Entry:
+    """The row of a decision made from `state`."""
+    body = to_json(Recorded(state, decision, now_ms), Recorded)
+    return Entry(Kind.DECISION, now_ms, body, NoIntent())
+
+
+def prepared_entry(approved: Approved, now_ms: int) -> Entry:
+    """The row that makes an intent durable before it is sent."""
+    intent = approved.intent
+    moved = OutcomeReported(intent.id, IntentState.PREPARED, "durable", now_ms)
+    return outcome_entry(moved)
+
+
+def outcome_entry(event: OutcomeReported) -> Entry:
+    """The row of what became of an intent."""
+    body = to_json(event, OutcomeReported)
+    moved = IntentMoved(event.intent_id, event.state)
+    return Entry(Kind.INTENT, event.received_at_ms, body, moved)
+
+
+async def read_decision(journal: Journal, row: Row) -> tuple[Recorded, Policy]:
+    """A decision row with its instruments and policy, from the journal alone."""
+    recorded = from_json(row.entry.body, Recorded)
+    digest = recorded.state.instruments.digest
+    if digest:
+        listed = from_json(await journal.kept(digest), tuple[Instrument, ...])
+        by_symbol = {instrument.symbol: instrument for instrument in listed}
+        recorded = _with_instruments(recorded, Instruments(digest, by_symbol))
+    policy_digest = recorded.state.policy_digest
+    text = await journal.kept(policy_digest)
+    return recorded, parse_policy(text, f"policy {policy_digest[:12]} of the journal")
+
+
+async def recover(journal: Journal, account: str, policy: Policy, now_ms: int) -> AccountState:
+    """The state that a guard starts from: of a first start, a restart and a crash alike."""
+    first = await journal.last(Kind.STARTED)
+    if isinstance(first, NothingRecorded):
+        return newborn(Birth(account, now_ms), policy.digest)
+    newest = await journal.last(Kind.DECISION)
+    if isinstance(newest, NothingRecorded):
+        birth = from_json(first.entry.body, Started).birth
+        return newborn(birth, policy.digest)
+    recorded, policy_then = await read_decision(journal, newest)
+    state, _ = decide(recorded.state, policy_then, recorded.now_ms)
+    for row in await journal.rows(newest.sequence):
+        if row.entry.kind is Kind.INTENT:
+            state = apply(state, from_json(row.entry.body, OutcomeReported))
+    return resumed(state, policy.digest, now_ms)
+
+
+def _with_instruments(recorded: Recorded, instruments: Instruments) -> Recorded:
+    state = replace(recorded.state, instruments=instruments)
+    return replace(recorded, state=state)

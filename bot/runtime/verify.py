@@ -1,0 +1,81 @@
+"""
+Verify a journal: every decision follows from its own row, and every row from the ones before.
+
+For each decision row the engine decides again from the recorded state, policy and time, and must
+give the recorded decision byte for byte. The intents in that state must be those which earlier
+rows planned and moved, every one that still counts among them: no budget can have been forgotten
+or made up.
+"""
+
+from dataclasses import dataclass, replace
+
+from bot.core.decision import Decision
+from bot.core.engine import decide
+from bot.core.events import IntentState, OutcomeReported
+from bot.core.state import DAY_MS, Intent
+from bot.journal.codec import from_json, to_json
+from bot.journal.port import Journal, JournalDamaged, Kind, Row
+from bot.runtime.record import Recorded, read_decision
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was checked, and the hash that stands for the whole journal."""
+
+    rows: int
+    decisions: int
+    intents: int
+    digest: str
+
+
+async def verify(journal: Journal) -> Verified:
+    """Check the chain of hashes, then every row. Raises `JournalDamaged` at the first mismatch."""
+    rows = await journal.rows(0)
+    if not rows:
+        raise JournalDamaged("the journal has no rows")
+    intents: dict[str, Intent] = {}
+    decisions = 0
+    for row in rows:
+        match row.entry.kind:
+            case Kind.INTENT:
+                moved = from_json(row.entry.body, OutcomeReported)
+                if moved.intent_id not in intents:
+                    raise JournalDamaged(f"row {row.sequence}: no row planned {moved.intent_id}")
+                planned = intents[moved.intent_id]
+                if planned.is_open:
+                    intents[planned.id] = replace(planned, state=moved.state)
+            case Kind.DECISION:
+                decisions += 1
+                recorded = await _decide_again(journal, row)
+                _compare_intents(row.sequence, recorded, intents)
+                for approved in recorded.decision.approved:
+                    intents[approved.intent.id] = approved.intent
+            case Kind.STARTED | Kind.STOPPED:
+                pass
+    return Verified(len(rows), decisions, len(intents), rows[-1].hash)
+
+
+async def _decide_again(journal: Journal, row: Row) -> Recorded:
+    recorded, policy = await read_decision(journal, row)
+    _, again = decide(recorded.state, policy, recorded.now_ms)
+    if to_json(again, Decision) != to_json(recorded.decision, Decision):
+        raise JournalDamaged(f"row {row.sequence}: decides differently now")
+    return recorded
+
+
+def _compare_intents(sequence: int, recorded: Recorded, intents: dict[str, Intent]) -> None:
+    held = recorded.state.intents
+    for intent in held.values():
+        if intent.id not in intents:
+            raise JournalDamaged(f"row {sequence}: no row planned {intent.id}")
+        says = intents[intent.id].state
+        # A restart takes every open intent for Unknown; that needs no row of its own.
+        assumed = intent.state is IntentState.UNKNOWN and intents[intent.id].is_open
+        if intent.state is not says and not assumed:
+            raise JournalDamaged(
+                f"row {sequence}: {intent.id} is {intent.state}, the rows before say {says}"
+            )
+    for intent in intents.values():
+        recent = recorded.now_ms - intent.planned_at_ms < DAY_MS
+        if intent.counts_as_spent and recent and intent.id not in held:
+            raise JournalDamaged(f"row {sequence}: forgot {intent.id}, which is still spent")
