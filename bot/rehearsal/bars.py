@@ -1,0 +1,280 @@
+"""
+Recorded bars: reading a price file, strictly.
+
+A file that is not exactly what it claims to be is refused with one line that says where, what was
+expected and what was found. Nothing is repaired, filled in or skipped: a rehearsal on invented
+prices would prove nothing.
+"""
+
+import gzip
+import re
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from difflib import get_close_matches
+from importlib.resources import files
+from itertools import pairwise, takewhile
+from pathlib import Path
+from typing import TypeAlias
+
+from bot.core.units import Price, Ratio
+
+
+class DataError(Exception):
+    """A price file cannot be used. The message is one line for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ohlc:
+    """First, greatest, smallest and last price of a bar."""
+
+    open: Price
+    high: Price
+    low: Price
+    close: Price
+
+
+@dataclass(frozen=True, slots=True)
+class FundingSettled:
+    """Funding was settled at the open of the bar: longs paid `rate` of notional to shorts."""
+
+    rate: Ratio
+
+
+@dataclass(frozen=True, slots=True)
+class NoFunding:
+    """No settlement is recorded for the bar."""
+
+
+FundingSettlement: TypeAlias = FundingSettled | NoFunding
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What the last price and the mark price did in the interval from `open_at_ms` on."""
+
+    open_at_ms: int
+    last: Ohlc
+    mark: Ohlc
+    funding: FundingSettlement
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """
+    Bars of one symbol without a gap: at least two, each `interval_ms` after the one before.
+
+    `symbol` is the unified name, BTC/USDT:USDT. Where `mark_is_recorded` is False the file has
+    no mark price and every bar's `mark` is its `last`. `provenance` is what the file's comments
+    say about its origin, or else its name.
+    """
+
+    venue: str
+    symbol: str
+    interval_ms: int
+    mark_is_recorded: bool
+    rows: tuple[Bar, ...]
+    provenance: str
+
+
+_SCENARIOS = files("bot.rehearsal") / "scenarios"
+_LAST = ("open", "high", "low", "close")
+_MARK = ("mark_open", "mark_high", "mark_low", "mark")
+_REQUIRED = ("ts_ms", *_LAST, "volume")
+_HEADER = ",".join(_REQUIRED)
+_KNOWN = frozenset({*_REQUIRED, *_MARK, "funding_rate"})
+_AT_MS_DIGITS = 13
+_INTERVAL_MS_MIN = 1_000
+# Wider than any market, but finite: every price can be rounded and every path ends.
+_PRICES = Decimal("1e-12"), Decimal("1e12")
+_VOLUMES = Decimal(0), Decimal("1e24")
+_FUNDING_RATES = Decimal(-1), Decimal(1)
+_FILE_NAME = re.compile(r"([a-z0-9-]+)_([0-9A-Z]+(?:_PERP)?)(?:_.*)?")
+_LINEAR_QUOTES = ("USDT", "USDC", "FDUSD", "BUSD")
+
+
+def scenario_names() -> tuple[str, ...]:
+    """Names of the bundled recordings that `read_bars` knows."""
+    return tuple(sorted(table.name.removesuffix(".csv") for table in _SCENARIOS.iterdir()))
+
+
+def read_bars(source: str | Path) -> Bars:
+    """
+    Read the scenario called `source`, or the .csv or .csv.gz file at that path.
+
+    The columns are `ts_ms,open,high,low,close,volume[,mark,mark_open,mark_high,mark_low]
+    [,funding_rate]` in any order: `ts_ms` is the bar's open in UTC milliseconds, `mark` the
+    mark's close, `funding_rate` a fraction on bars that open with a settlement and empty
+    elsewhere. Leading lines may be `#` comments. Venue and symbol are in the file's name,
+    VENUE_SYMBOL_anything.csv, or in the comments `# venue: ...` and `# symbol: ...`.
+
+    Raises `DataError` for everything that is not so.
+    """
+    file, text = _text(source)
+    lines = text.splitlines()
+    comments = [line.lstrip("# ") for line in takewhile(lambda line: line[:1] == "#", lines)]
+    header_line = len(comments) + 1
+    if header_line > len(lines):
+        raise DataError(f"{file}:{header_line}: header: expected {_HEADER}, was nothing")
+    columns = _columns(file, header_line, lines[header_line - 1])
+    first_line = header_line + 1
+    rows = tuple(
+        _bar(file, number, columns, line)
+        for number, line in enumerate(lines[header_line:], first_line)
+    )
+    interval_ms = _interval_ms(file, first_line, rows)
+    venue, symbol = _identity(file, comments)
+    origin = " ".join(line for line in comments if not line.startswith(("venue:", "symbol:")))
+    provenance = origin or Path(file).name
+    return Bars(venue, symbol, interval_ms, "mark" in columns, rows, provenance)
+
+
+def _text(source: str | Path) -> tuple[str, str]:
+    """How to call the file in messages, and its content."""
+    if source in scenario_names():
+        table = _SCENARIOS / f"{source}.csv"
+        return table.name, table.read_text("utf-8")
+    file = str(source)
+    try:
+        data = Path(source).read_bytes()
+    except FileNotFoundError:
+        raise DataError(_not_found(file)) from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: expected a readable file, was: {error}") from error
+    if not file.endswith((".csv", ".csv.gz")):
+        name = Path(file).name
+        raise DataError(f"{file}: name: expected .csv or .csv.gz at its end, was {name!r}")
+    try:
+        return file, (gzip.decompress(data) if file.endswith(".gz") else data).decode("utf-8-sig")
+    except (EOFError, OSError, zlib.error) as error:
+        raise DataError(f"{file}: expected a whole gzip file, was damaged: {error}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: expected UTF-8 text, was: {error}") from error
+
+
+def _not_found(file: str) -> str:
+    names = scenario_names()
+    near = get_close_matches(Path(file).name.split(".csv")[0], names, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"{file}: expected a file or a scenario ({', '.join(names)}), was neither{hint}"
+
+
+def _columns(file: str, number: int, line: str) -> tuple[str, ...]:
+    columns = tuple(line.split(","))
+    place = f"{file}:{number}: "
+    if columns[0] == "symbol":
+        raise DataError(f"{place}symbol: expected a file of one symbol, was a long file of many")
+    for column in columns:
+        if column not in _KNOWN:
+            known = ", ".join(sorted(_KNOWN))
+            raise DataError(f"{place}{column}: expected one of {known}, was unknown")
+        if columns.count(column) > 1:
+            raise DataError(f"{place}{column}: expected once, was there {columns.count(column)}x")
+    wanted = _REQUIRED + (_MARK if any(column in columns for column in _MARK) else ())
+    for column in wanted:
+        if column not in columns:
+            raise DataError(f"{place}{column}: expected this column, was missing")
+    return columns
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """The cells of a line by column, and where the line is."""
+
+    file: str
+    number: int
+    cells: dict[str, str]
+
+    def wrong(self, column: str, expected: str) -> DataError:
+        was = self.cells[column]
+        return DataError(f"{self.file}:{self.number}: {column}: expected {expected}, was {was!r}")
+
+    def open_at_ms(self) -> int:
+        text = self.cells["ts_ms"]
+        # Seconds and microseconds, the usual mistakes, have 10 and 16 digits.
+        if not (len(text) == _AT_MS_DIGITS and text.isascii() and text.isdigit()):
+            raise self.wrong("ts_ms", f"milliseconds since 1970, {_AT_MS_DIGITS} digits")
+        return int(text)
+
+    def number_within(self, column: str, low: Decimal, high: Decimal) -> Decimal:
+        try:
+            value = Decimal(self.cells[column])
+            if low <= value <= high:
+                return value
+        except InvalidOperation:  # no number at all, or NaN, which has no order
+            pass
+        raise self.wrong(column, f"a number from {low:f} to {high:f}")
+
+    def ohlc(self, columns: tuple[str, str, str, str]) -> Ohlc:
+        prices = [Price(self.number_within(column, *_PRICES)) for column in columns]
+        open_, high, low, close = prices
+        if high < max(prices):
+            raise self.wrong(columns[1], f"the greatest price of the bar, {max(prices)}")
+        if low > min(prices):
+            raise self.wrong(columns[2], f"the smallest price of the bar, {min(prices)}")
+        return Ohlc(open_, high, low, close)
+
+
+def _bar(file: str, number: int, columns: tuple[str, ...], line: str) -> Bar:
+    cells = line.split(",")
+    if len(cells) != len(columns):
+        expected = f"{len(columns)} as in the header"
+        raise DataError(f"{file}:{number}: cells: expected {expected}, was {len(cells)}")
+    row = _Row(file, number, dict(zip(columns, cells, strict=True)))
+    open_at_ms = row.open_at_ms()
+    last = row.ohlc(_LAST)
+    mark = row.ohlc(_MARK) if "mark" in columns else last
+    row.number_within("volume", *_VOLUMES)
+    if row.cells.get("funding_rate", "") == "":
+        return Bar(open_at_ms, last, mark, NoFunding())
+    rate = row.number_within("funding_rate", *_FUNDING_RATES)
+    return Bar(open_at_ms, last, mark, FundingSettled(Ratio(rate)))
+
+
+def _interval_ms(file: str, first_line: int, rows: tuple[Bar, ...]) -> int:
+    """The most common distance of two rows, once it is the distance of all."""
+    if len(rows) <= 1:
+        raise DataError(f"{file}:{first_line}: rows: expected two or more, was {len(rows)}")
+    distances = [after.open_at_ms - before.open_at_ms for before, after in pairwise(rows)]
+
+    def wrong(index: int, expected: str) -> DataError:
+        place = f"{file}:{first_line + index + 1}: ts_ms"
+        return DataError(f"{place}: expected {expected}, was {rows[index + 1].open_at_ms}")
+
+    for index, distance in enumerate(distances):
+        if distance == 0:
+            raise wrong(index, "a new time, not that of the row before")
+        if distance < 0:
+            raise wrong(index, f"a time after that of the row before, {rows[index].open_at_ms}")
+    counts = Counter(distances)
+    interval_ms = max(counts, key=lambda distance: (counts[distance], -distance))
+    if interval_ms < _INTERVAL_MS_MIN:
+        raise wrong(0, f"bars of {_INTERVAL_MS_MIN} ms or longer")
+    for index, distance in enumerate(distances):
+        if distance != interval_ms:
+            due = rows[index].open_at_ms + interval_ms
+            raise wrong(index, f"no gap: {due}, {interval_ms} ms after the row before")
+    return interval_ms
+
+
+def _identity(file: str, comments: list[str]) -> tuple[str, str]:
+    """Venue and unified symbol, from the comments or else from the file's name."""
+    name = _FILE_NAME.fullmatch(Path(file).name.split(".csv")[0])
+    said = dict(zip(("venue", "symbol"), name.groups(), strict=True)) if name else {}
+    for line in comments:
+        key, colon, value = line.partition(":")
+        if colon:
+            said[key] = value.strip()
+    if not {"venue", "symbol"} <= said.keys():
+        form = "VENUE_SYMBOL_anything.csv, or '# venue: ...' and '# symbol: ...' on top"
+        raise DataError(f"{file}: name: expected {form}, was {Path(file).name!r}")
+    market = said["symbol"]
+    for quote in _LINEAR_QUOTES:
+        base = market.removesuffix(quote)
+        if base not in ("", market):
+            return said["venue"], f"{base}/{quote}:{quote}"
+    expected = f"a symbol that ends with {', '.join(_LINEAR_QUOTES)}"
+    if market.removesuffix("_PERP").endswith("USD"):
+        expected += " (inverse, coin-margined contracts are not supported yet)"
+    raise DataError(f"{file}: symbol: expected {expected}, was {market!r}")

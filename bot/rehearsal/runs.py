@@ -1,0 +1,281 @@
+"""
+Rehearsals: the same recorded prices lived through twice from one start, without and with a guard.
+
+Guarded runs use the very parts of a live account; time is virtual and the exchange is paper.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from bot.clock import Clock
+from bot.core.actions import AddMargin, CancelStop, ClosePosition, PlaceStop
+from bot.core.events import IntentState, OutcomeReported
+from bot.core.margin import liquidation_distance
+from bot.core.model import Instrument, Reported, Side
+from bot.core.policy import Policy
+from bot.core.units import ONE, ZERO, Money, Price, Ratio
+from bot.exchange.paper.books import Cause, Realised
+from bot.exchange.paper.faults import no_faults
+from bot.exchange.paper.machine import PaperMachine
+from bot.exchange.paper.prices import PricePoint
+from bot.exchange.paper.store import MemoryOnly
+from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
+from bot.journal.codec import from_json
+from bot.journal.port import Journal, Kind
+from bot.journal.sqlite import SqliteJournal
+from bot.rehearsal.bars import Bars
+from bot.rehearsal.loop import run_virtual
+from bot.rehearsal.path import price_path
+from bot.runtime.assemble import assemble
+from bot.runtime.record import Recorded
+
+SLIPPAGE = Ratio(Decimal("0.0005"))
+STEP = Ratio(Decimal("0.001"))
+
+FLAT_FOR_MS = 1_800_000
+"""A rehearsal ends when the account has been flat for half an hour: nothing is left to happen."""
+
+
+class SetupError(ValueError):
+    """The position asked for cannot be opened on these prices. One line for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """
+    A position to rehearse with, opened at the open of the first bar at or after `entry_at_ms`.
+
+    `margin` is the most that becomes its isolated margin, `reserve` the free money beside it.
+    `latency_ms` is one way, `slippage` the share by which market orders fill worse than last,
+    `step` how far a price moves between two points of the path.
+    """
+
+    bars: Bars
+    instrument: Instrument
+    side: Side
+    leverage: Decimal
+    margin: Money
+    reserve: Money
+    entry_at_ms: int
+    latency_ms: int = 250
+    slippage: Ratio = SLIPPAGE
+    step: Ratio = STEP
+    stops_refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """The exchange did not take the position over."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """The exchange liquidated the position, when and at which bankruptcy price."""
+
+    at_ms: int
+    price: Price
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """
+    How a run ended. `equity_final` = free money + margin + unrealised profit at mark.
+
+    `distance_min` is the smallest liquidation distance seen while the position was open.
+    """
+
+    outcome: Alive | TakenOver
+    equity_final: Money
+    distance_min: Ratio
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """Something the guard did, or its stop did for it: what a trader reads in a report."""
+
+    at_ms: int
+    verb: str
+    amount: Decimal
+    price: Price | None
+    reason: str
+    proven: str
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A guarded run: how it ended, what was done, what was spent, and the journal's digest."""
+
+    fate: Fate
+    deeds: tuple[Deed, ...]
+    spent: Money
+    digest: str
+
+
+ACCOUNT = "rehearsal"
+
+
+def opened(setup: Setup, account: str = ACCOUNT) -> tuple[PaperMachine, Iterator[PricePoint]]:
+    """A paper exchange on which the position has just been opened, and the path from there on."""
+    bars, symbol = setup.bars, setup.instrument.symbol
+    rows = tuple(row for row in bars.rows if row.open_at_ms >= setup.entry_at_ms)
+    if not rows:
+        raise SetupError(f"entry: expected a time before the data ends, was {setup.entry_at_ms}")
+    first = rows[0]
+    machine = PaperMachine([setup.instrument], setup.slippage, setup.stops_refused)
+    machine.move(symbol, first.open_at_ms, first.mark.open, first.last.open)
+    try:
+        machine.deposit(account, Money(setup.margin + setup.reserve))
+        machine.open_position(
+            account,
+            symbol,
+            setup.side,
+            quantity=machine.quantity_for(symbol, setup.margin, setup.leverage),
+            leverage=setup.leverage,
+            at_ms=first.open_at_ms,
+        )
+    except ValueError as e:
+        raise SetupError(str(e)) from e
+    return machine, price_path(replace(bars, rows=rows), symbol, setup.side, setup.step)
+
+
+def run_unguarded(setup: Setup) -> Fate:
+    """Live through the prices with nobody watching."""
+    machine, path = opened(setup)
+    watch = _Watch(machine)
+    for point in watch.along(path):
+        machine.move(point.symbol, point.at_ms, point.mark, point.last)
+        if machine.snapshot(ACCOUNT, point.at_ms).positions == ():
+            break
+    return watch.fate()
+
+
+def run_guarded(
+    setup: Setup,
+    policy: Policy,
+    progress: Callable[[int], None] = lambda at_ms: None,
+) -> Guarded:
+    """Live through the same prices with a guard; `progress` hears the time it has reached."""
+    return run_virtual(_guarded(setup, policy, progress))
+
+
+async def _guarded(setup: Setup, policy: Policy, progress: Callable[[int], None]) -> Guarded:
+    machine, path = opened(setup)
+    watch = _Watch(machine)
+    clock = Clock(machine.at_ms)
+    journal = SqliteJournal.open(None, policy.account)
+    venue = PaperVenue(
+        machine,
+        watch.along(path, progress),
+        clock,
+        latency_ms=setup.latency_ms,
+        store=MemoryOnly(),
+        faults=no_faults(),
+    )
+    async with venue:
+        guard = await assemble(
+            policy,
+            PaperMarket(venue),
+            PaperAccount(venue, ACCOUNT),
+            clock,
+            journal,
+        )
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(guard.run())
+            await venue.run()
+            guard.stop()
+    deeds = await read_deeds(journal, machine.realised(ACCOUNT))
+    spent = sum((deed.amount for deed in deeds if deed.verb == "top_up"), ZERO)
+    rows = await journal.rows(0)
+    await journal.close()
+    return Guarded(watch.fate(), deeds, Money(spent), rows[-1].hash)
+
+
+async def read_deeds(journal: Journal, realised: tuple[Realised, ...]) -> tuple[Deed, ...]:
+    """What the journal says was done, with the fills that the exchange realised, in time order."""
+    rows = await journal.rows(0)
+    final = {
+        moved.intent_id: moved
+        for row in rows
+        if row.entry.kind is Kind.INTENT
+        for moved in (from_json(row.entry.body, OutcomeReported),)
+    }
+    deeds = []
+    for row in rows:
+        if row.entry.kind is not Kind.DECISION:
+            continue
+        for approved in from_json(row.entry.body, Recorded).decision.approved:
+            intent = approved.intent
+            moved = final.get(intent.id)
+            state = IntentState.PREPARED if moved is None else moved.state
+            verb, amount, price = _describe(intent.action)
+            deeds.append(
+                Deed(intent.planned_at_ms, verb, amount, price, intent.reason, str(state))
+            )
+    for fill in realised:
+        if fill.cause is Cause.STOP:
+            reason = "the resting stop triggered"
+            deeds.append(
+                Deed(fill.at_ms, "stop_filled", fill.quantity, fill.price, reason, "applied")
+            )
+    return tuple(sorted(deeds, key=lambda deed: deed.at_ms))
+
+
+def _describe(
+    action: AddMargin | PlaceStop | CancelStop | ClosePosition,
+) -> tuple[str, Decimal, Price | None]:
+    match action:
+        case AddMargin(amount=amount):
+            return "top_up", amount, None
+        case PlaceStop(quantity=quantity, trigger_price=trigger):
+            return "place_stop", quantity, trigger
+        case CancelStop():
+            return "cancel_stop", ZERO, None
+        case ClosePosition(quantity=quantity):
+            return "close", quantity, None
+
+
+class _Watch:
+    """Looks at the exchange at every point of the path, as an omniscient observer."""
+
+    def __init__(self, machine: PaperMachine) -> None:
+        self._machine = machine
+        self._distance_min = Ratio(ONE)
+        self._flat_since_ms = 0
+
+    def along(
+        self, path: Iterator[PricePoint], progress: Callable[[int], None] = lambda at_ms: None
+    ) -> Iterator[PricePoint]:
+        """The points of `path`, until the account has been flat for a while."""
+        for point in path:
+            if self._look() and point.at_ms - self._flat_since_ms > FLAT_FOR_MS:
+                return
+            progress(point.at_ms)
+            yield point
+        self._look()
+
+    def fate(self) -> Fate:
+        """How it ended, as far as the exchange has lived."""
+        taken = [
+            TakenOver(each.at_ms, each.price)
+            for each in self._machine.realised(ACCOUNT)
+            if each.cause is Cause.LIQUIDATION
+        ]
+        return Fate(
+            outcome=taken[0] if taken else Alive(),
+            equity_final=self._machine.equity(ACCOUNT),
+            distance_min=Ratio(ZERO) if taken else self._distance_min,
+        )
+
+    def _look(self) -> bool:
+        """Whether the account is flat; notes the distance where it is not."""
+        machine = self._machine
+        positions = machine.snapshot(ACCOUNT, machine.at_ms).positions
+        for position in positions:
+            self._flat_since_ms = machine.at_ms
+            if isinstance(position.liquidation, Reported):
+                mark = machine.quotes[position.symbol].mark
+                distance = liquidation_distance(position, mark, position.liquidation.price)
+                self._distance_min = min(self._distance_min, distance)
+        return not positions
