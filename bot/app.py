@@ -1,0 +1,181 @@
+"""
+The process: picks exchange, clock and journal for what was asked, and runs it.
+
+What a command does is here as a plain function; `bot.cli` reads arguments and prints.
+"""
+
+import asyncio
+import json
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import structlog
+
+from bot.clock import Clock
+from bot.core.model import Instrument
+from bot.core.policy import Policy
+from bot.core.units import Money
+from bot.exchange.paper.faults import no_faults
+from bot.exchange.paper.machine import PaperMachine
+from bot.exchange.paper.store import FileStore, NothingSaved
+from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
+from bot.exchange.venues import binanceusdm
+from bot.journal.port import Kind, Row
+from bot.journal.sqlite import SqliteJournal
+from bot.rehearsal.loop import run_virtual
+from bot.rehearsal.runs import Deed, Setup, opened, read_deeds
+from bot.runtime.assemble import assemble
+from bot.runtime.control import Answer, ask, listening, socket_path
+from bot.runtime.guard import Guard
+from bot.runtime.record import Recorded, read_decision
+from bot.runtime.verify import Verified, verify
+
+log = structlog.get_logger()
+
+LATENCY_MS = 250
+
+_LISTINGS: dict[str, Callable[[], dict[str, Instrument]]] = {
+    "binanceusdm": binanceusdm.instruments,
+}
+
+
+class RunError(Exception):
+    """What was asked for cannot be run as the files and folders are. One line for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a paper run ended: what was done in it, and what the account is worth."""
+
+    at_ms: int
+    equity: Money
+    positions: int
+    deeds: tuple[Deed, ...]
+    digest: str
+
+
+def instrument_for(venue: str, symbol: str) -> Instrument:
+    """The venue's rules for `symbol`; raises `RunError` with what is known."""
+    listed = _LISTINGS[venue]()
+    if symbol not in listed:
+        raise RunError(
+            f"{symbol}: expected a contract that {venue} is known to list "
+            f"({', '.join(sorted(listed))})"
+        )
+    return listed[symbol]
+
+
+def run_paper(policy: Policy, setup: Setup, state_dir: Path, speed: float) -> Ended:
+    """
+    Guard the position of `setup` on the paper exchange until the data ends or SIGTERM.
+
+    Journal and exchange live in `state_dir`: started again, both go on where they were. Raises
+    `RunError`, `SetupError`, `StoreDamaged`, `JournalUnavailable`, `JournalDamaged`,
+    `ControlError`.
+    """
+    return run_virtual(_run_paper(policy, setup, state_dir, speed), speed)
+
+
+async def _run_paper(policy: Policy, setup: Setup, state_dir: Path, speed: float) -> Ended:
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    socket = socket_path(state_dir, policy.account)
+    journal = SqliteJournal.open(journal_path(state_dir, policy.account), policy.account)
+    store = FileStore(state_dir / f"{policy.account}.paper.json")
+    machine, path = opened(setup, policy.account)
+    machine = _same_run(policy, setup, state_dir, machine, store)
+    clock = Clock(machine.at_ms)
+    venue = PaperVenue(
+        machine, path, clock, latency_ms=setup.latency_ms, store=store, faults=no_faults()
+    )
+    async with venue:
+        account = PaperAccount(venue, policy.account)
+        guard = await assemble(policy, PaperMarket(venue), account, clock, journal)
+        log.info("guard.started", account=policy.account, mode="paper", speed=speed)
+        async with listening(socket, guard, clock.now_ms), asyncio.TaskGroup() as tasks:
+            guarding = tasks.create_task(guard.run())
+            prices = tasks.create_task(venue.run())
+            prices.add_done_callback(lambda _: guard.stop())
+            _stop_on_signals(guard)
+            await guarding
+            prices.cancel()
+    log.info("guard.stopped", account=policy.account)
+    rows = await journal.rows(0)
+    deeds = await read_deeds(journal, machine.realised(policy.account))
+    await journal.close()
+    snapshot = machine.snapshot(policy.account, machine.at_ms)
+    return Ended(
+        machine.at_ms,
+        machine.equity(policy.account),
+        len(snapshot.positions),
+        deeds,
+        rows[-1].hash,
+    )
+
+
+def _same_run(
+    policy: Policy, setup: Setup, state_dir: Path, fresh: PaperMachine, store: FileStore
+) -> PaperMachine:
+    """The saved exchange of this very run, or `fresh`, saved. Another run is never overwritten."""
+    named = sha256(repr(setup).encode()).hexdigest()
+    name_file = state_dir / f"{policy.account}.paper.run"
+    saved = store.load()
+    if isinstance(saved, NothingSaved):
+        name_file.write_text(json.dumps({"setup": named}) + "\n", encoding="utf-8")
+        store.save(fresh)
+        return fresh
+    if json.loads(name_file.read_text(encoding="utf-8"))["setup"] != named:
+        raise RunError(
+            f"{state_dir}: expected a folder without a paper run of account {policy.account!r} on "
+            "other data or another position; name another folder in LIQGUARD_STATE_DIR"
+        )
+    return saved
+
+
+def _stop_on_signals(guard: Guard) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, guard.stop)
+
+
+def journal_path(state_dir: Path, account: str) -> Path:
+    """Where the journal of `account` is."""
+    return state_dir / f"{account}.db"
+
+
+def ask_guard(state_dir: Path, account: str, question: Answer) -> Answer:
+    """Ask the running guard of `account`; raises `ControlError` when none answers."""
+    return asyncio.run(ask(socket_path(state_dir, account), question))
+
+
+def verify_journal(state_dir: Path, account: str) -> Verified:
+    """Verify a journal; raises `JournalDamaged` or `JournalUnavailable`."""
+
+    async def main() -> Verified:
+        journal = SqliteJournal.read(journal_path(state_dir, account), account)
+        return await verify(journal)
+
+    return asyncio.run(main())
+
+
+def explain(state_dir: Path, account: str, sequence: int | None) -> tuple[Row, Recorded, Policy]:
+    """
+    The decision row `sequence`, or the newest one that did or said something, with its policy.
+
+    Raises `RunError` where there is none, `JournalDamaged`, `JournalUnavailable`.
+    """
+
+    async def main() -> tuple[Row, Recorded, Policy]:
+        journal = SqliteJournal.read(journal_path(state_dir, account), account)
+        rows = [row for row in await journal.rows(0) if row.entry.kind is Kind.DECISION]
+        for row in reversed(rows):
+            recorded, policy = await read_decision(journal, row)
+            wanted = recorded.decision.is_noteworthy if sequence is None else True
+            if wanted and sequence in (None, row.sequence):
+                return row, recorded, policy
+        known = ", ".join(str(row.sequence) for row in rows[-5:])
+        raise RunError(f"journal of {account!r}: expected a decision row, like {known or 'none'}")
+
+    return asyncio.run(main())

@@ -1,0 +1,221 @@
+"""
+The commands. Each loads what it needs when it runs, so that `--help` and `check` start at once.
+"""
+
+import json
+import os
+import sys
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bot.cli.exits import Exit
+
+if TYPE_CHECKING:
+    from bot.settings import Settings
+
+app = typer.Typer(
+    name="liqguard",
+    help="A risk guard for crypto perpetual-futures accounts.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+journal_app = typer.Typer(help="Look into a journal.", no_args_is_help=True)
+app.add_typer(journal_app, name="journal")
+
+PolicyFile = Annotated[Path, typer.Option("--policy", help="The policy file of the account.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+Account = Annotated[str, typer.Option("--account", help="The account's name in its policy.")]
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        value = Decimal(text)
+    except InvalidOperation as e:
+        raise typer.BadParameter(f"expected a number, was {text!r}") from e
+    if not value.is_finite() or value <= 0:
+        raise typer.BadParameter(f"expected a number above 0, was {text!r}")
+    return value
+
+
+def _amount(text: str) -> Decimal:
+    return Decimal(0) if text == "0" else _decimal(text)
+
+
+Number = Annotated[Decimal, typer.Option(parser=_decimal, metavar="NUMBER")]
+Amount = Annotated[Decimal, typer.Option(parser=_amount, metavar="USDT")]
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(help="Policy files.")], as_json: AsJson = False
+) -> None:
+    """Read policies and say everything that is wrong with them."""
+    from bot.policy.loader import load_policy
+    from bot.policy.problems import PolicyError
+
+    failed = False
+    for file in files:
+        try:
+            policy = load_policy(file)
+        except PolicyError as e:
+            failed = True
+            if as_json:
+                problems = [str(problem) for problem in e.problems]
+                typer.echo(json.dumps({"file": str(file), "problems": problems}))
+            else:
+                typer.echo(str(e), err=True)
+            continue
+        steps = sum(len(rule.steps) for rule in policy.rules)
+        if as_json:
+            fine = {"file": str(file), "account": policy.account, "digest": policy.digest}
+            typer.echo(json.dumps(fine))
+        else:
+            typer.echo(f"{file}: fine, {len(policy.rules)} rules with {steps} steps")
+    if failed:
+        raise typer.Exit(Exit.INVALID)
+
+
+@app.command()
+def demo(as_json: AsJson = False) -> None:
+    """Replay a recorded crash and a quiet week, unguarded and guarded, side by side."""
+    from bot.cli.demo import show_demo
+
+    _configure_logs(quiet=True)
+    show_demo(as_json)
+
+
+@app.command()
+def run(
+    policy_file: PolicyFile,
+    data: Annotated[str, typer.Option(help="A price file, or the name of a scenario.")],
+    mode: Annotated[str, typer.Option(help="paper: our own exchange, which liquidates.")],
+    speed: Annotated[float, typer.Option(min=0.001, help="Market seconds per second.")] = 1.0,
+    side: Annotated[str, typer.Option(help="long or short.")] = "long",
+    leverage: Number = Decimal(10),
+    margin: Amount = Decimal(1000),
+    reserve: Amount = Decimal(1000),
+    entry_at_ms: Annotated[int, typer.Option(help="Enter at the first bar from here on.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Guard an account until the data ends or SIGTERM."""
+    from bot import app as process
+    from bot.cli.show import show_ended
+    from bot.core.model import Side
+    from bot.core.units import Money
+    from bot.policy.loader import load_policy
+    from bot.rehearsal.bars import read_bars
+    from bot.rehearsal.runs import Setup
+
+    if mode != "paper":
+        raise typer.BadParameter(f"expected paper (live and observe come later), was {mode!r}")
+    if side not in list(Side):
+        raise typer.BadParameter(f"expected long or short, was {side!r}", param_hint="--side")
+    settings = _configure_logs()
+    policy = load_policy(policy_file)
+    bars = read_bars(data)
+    setup = Setup(
+        bars=bars,
+        instrument=process.instrument_for(policy.venue, bars.symbol),
+        side=Side(side),
+        leverage=leverage,
+        margin=Money(margin),
+        reserve=Money(reserve),
+        entry_at_ms=entry_at_ms,
+    )
+    ended = process.run_paper(policy, setup, settings.state_dir, speed)
+    show_ended(ended, as_json)
+
+
+@app.command()
+def status(account: Account, as_json: AsJson = False) -> None:
+    """How the running guard of an account sees it now."""
+    from bot import app as process
+    from bot.cli.show import show_status
+
+    answer = process.ask_guard(_configure_logs().state_dir, account, {"ask": "status"})
+    show_status(answer, as_json)
+
+
+@app.command()
+def hold(
+    account: Account,
+    reason: Annotated[str, typer.Option(help="Why, for the journal.")],
+    as_json: AsJson = False,
+) -> None:
+    """Stop spending and ladder closes; stops stay, and the floor still closes."""
+    _change_mode(account, "hold", reason, as_json)
+
+
+@app.command()
+def resume(
+    account: Account,
+    reason: Annotated[str, typer.Option(help="Why, for the journal.")],
+    as_json: AsJson = False,
+) -> None:
+    """Let the guard act again after a hold or a latched NO_SPEND."""
+    _change_mode(account, "active", reason, as_json)
+
+
+@app.command()
+def explain(
+    account: Account,
+    sequence: Annotated[int | None, typer.Option("--row", help="A decision row.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Why the guard did what it did: one decision from the journal, with everything it saw."""
+    from bot import app as process
+    from bot.cli.show import show_explanation
+
+    row, recorded, policy = process.explain(_configure_logs().state_dir, account, sequence)
+    show_explanation(row, recorded, policy, as_json)
+
+
+@journal_app.command("verify")
+def journal_verify(account: Account, as_json: AsJson = False) -> None:
+    """Re-derive every decision from its row and compare byte for byte."""
+    from bot import app as process
+
+    verified = process.verify_journal(_configure_logs().state_dir, account)
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {
+                    "rows": verified.rows,
+                    "decisions": verified.decisions,
+                    "intents": verified.intents,
+                    "digest": verified.digest,
+                }
+            )
+        )
+    else:
+        typer.echo(
+            f"verified: {verified.rows} rows, {verified.decisions} decisions, "
+            f"{verified.intents} intents, digest {verified.digest}"
+        )
+
+
+def _change_mode(account: str, mode: str, reason: str, as_json: bool) -> None:
+    from bot import app as process
+
+    question = {"ask": "mode", "mode": mode, "reason": reason}
+    answer = process.ask_guard(_configure_logs().state_dir, account, question)
+    typer.echo(json.dumps(answer) if as_json else f"{account}: {answer['mode']}")
+
+
+def _configure_logs(quiet: bool = False) -> "Settings":
+    from bot.logs import configure
+    from bot.settings import load_settings
+
+    settings = load_settings(os.environ)
+    configure(
+        settings.log_format,
+        "error" if quiet else settings.log_level,
+        sys.stderr,
+        is_terminal=sys.stderr.isatty(),
+        no_color=bool(os.environ.get("NO_COLOR")),
+    )
+    return settings

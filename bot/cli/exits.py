@@ -1,0 +1,52 @@
+"""
+Exit codes, and the one line on standard error that goes with each.
+
+Errors are recognised by class, looked up only when one happens: importing their modules would
+load databases and exchanges for `--help`.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import TextIO
+
+
+class Exit(IntEnum):
+    """What a command's exit code says."""
+
+    FINE = 0
+    INTERNAL = 1
+    USAGE = 2
+    INVALID = 3
+    UNSAFE = 4
+    NOT_RUNNING = 5
+    UNREACHABLE = 6
+
+
+_CODES = {
+    "bot.settings.SettingsError": Exit.INVALID,
+    "bot.policy.problems.PolicyError": Exit.INVALID,
+    "bot.rehearsal.bars.DataError": Exit.INVALID,
+    "bot.rehearsal.runs.SetupError": Exit.INVALID,
+    "bot.app.RunError": Exit.INVALID,
+    "bot.runtime.assemble.StartRefused": Exit.INVALID,
+    "bot.exchange.paper.store.StoreDamaged": Exit.INVALID,
+    "bot.journal.port.JournalUnavailable": Exit.INVALID,
+    "bot.journal.port.JournalDamaged": Exit.UNSAFE,
+    "bot.runtime.control.ControlError": Exit.NOT_RUNNING,
+    "bot.exchange.ports.Unreachable": Exit.UNREACHABLE,
+}
+
+
+@contextmanager
+def report_errors(stream: TextIO) -> Iterator[None]:
+    """Turn an expected error into its line and exit code; anything else is a defect, code 1."""
+    try:
+        yield
+    except Exception as e:
+        name = f"{type(e).__module__}.{type(e).__qualname__}"
+        if name not in _CODES:
+            raise
+        stream.write(f"{e}\n")
+        sys.exit(_CODES[name])
