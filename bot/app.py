@@ -26,7 +26,7 @@ from bot.exchange.venues import binanceusdm
 from bot.journal.port import Kind, Row
 from bot.journal.sqlite import SqliteJournal
 from bot.rehearsal.loop import run_virtual
-from bot.rehearsal.runs import Deed, Setup, opened, read_deeds
+from bot.rehearsal.runs import Deed, Setup, open_position, read_deeds
 from bot.runtime.assemble import assemble
 from bot.runtime.control import Answer, ask, listening, socket_path
 from bot.runtime.guard import Guard
@@ -84,9 +84,10 @@ async def _run_paper(policy: Policy, setup: Setup, state_dir: Path, speed: float
     socket = socket_path(state_dir, policy.account)
     journal = SqliteJournal.open(journal_path(state_dir, policy.account), policy.account)
     store = FileStore(state_dir / f"{policy.account}.paper.json")
-    machine, path = opened(setup, policy.account)
+    machine = PaperMachine([setup.instrument], setup.slippage, setup.stops_refused)
+    path = open_position(setup, machine, policy.account)
     machine = _same_run(policy, setup, state_dir, machine, store)
-    clock = Clock(machine.at_ms)
+    clock = Clock(await _resume_at_ms(journal, machine))
     venue = PaperVenue(
         machine, path, clock, latency_ms=setup.latency_ms, store=store, faults=no_faults()
     )
@@ -113,6 +114,12 @@ async def _run_paper(policy: Policy, setup: Setup, state_dir: Path, speed: float
         deeds,
         rows[-1].hash,
     )
+
+
+async def _resume_at_ms(journal: SqliteJournal, machine: PaperMachine) -> int:
+    """Where market time goes on: never before anything the guard has already journalled."""
+    newest = [await journal.last(kind) for kind in Kind]
+    return max([machine.at_ms, *(row.entry.at_ms for row in newest if isinstance(row, Row))])
 
 
 def _same_run(

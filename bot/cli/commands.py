@@ -83,9 +83,11 @@ def check(
 def demo(as_json: AsJson = False) -> None:
     """Replay a recorded crash and a quiet week, unguarded and guarded, side by side."""
     from bot.cli.demo import show_demo
+    from bot.logs import configure
 
-    _configure_logs(quiet=True)
-    show_demo(as_json)
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:  # the table tells the story
+        configure("json", "error", nowhere, is_terminal=False)
+        show_demo(as_json)
 
 
 @app.command()
@@ -206,14 +208,14 @@ def _change_mode(account: str, mode: str, reason: str, as_json: bool) -> None:
     typer.echo(json.dumps(answer) if as_json else f"{account}: {answer['mode']}")
 
 
-def _configure_logs(quiet: bool = False) -> "Settings":
+def _configure_logs() -> "Settings":
     from bot.logs import configure
     from bot.settings import load_settings
 
     settings = load_settings(os.environ)
     configure(
         settings.log_format,
-        "error" if quiet else settings.log_level,
+        settings.log_level,
         sys.stderr,
         is_terminal=sys.stderr.isatty(),
         no_color=bool(os.environ.get("NO_COLOR")),

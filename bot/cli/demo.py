@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from bot.app import instrument_for
-from bot.cli.show import deed_json, deeds_table, percent, utc
+from bot.cli.show import console, deed_json, deeds_table, percent, utc
 from bot.core.model import Side
 from bot.core.policy import Policy
 from bot.core.units import Money
@@ -38,7 +38,7 @@ def demo_policy() -> Policy:
 
 def show_demo(as_json: bool) -> None:
     """Run every scenario of the demo and print what became of both accounts."""
-    policy, console = demo_policy(), Console()
+    policy, out = demo_policy(), console()
     for name, title in SCENARIOS:
         bars = read_bars(name)
         setup = Setup(
@@ -55,7 +55,7 @@ def show_demo(as_json: bool) -> None:
         if as_json:
             typer.echo(json.dumps(_result(name, unguarded, guarded)))
         else:
-            _print(console, title, setup, unguarded, guarded)
+            _print(out, title, setup, unguarded, guarded)
 
 
 def _run_with_progress(setup: Setup, policy: Policy, title: str) -> Guarded:
@@ -76,9 +76,9 @@ def _run_with_progress(setup: Setup, policy: Policy, title: str) -> Guarded:
         )
 
 
-def _print(console: Console, title: str, setup: Setup, unguarded: Fate, guarded: Guarded) -> None:
-    console.print(f"\n[bold]{title}[/bold]")
-    console.print(
+def _print(out: Console, title: str, setup: Setup, unguarded: Fate, guarded: Guarded) -> None:
+    out.print(f"\n[bold]{title}[/bold]")
+    out.print(
         f"{setup.instrument.symbol} {setup.side} {setup.leverage:f}x, margin {setup.margin:f} "
         f"USDT, {setup.reserve:f} USDT in reserve, from {utc(setup.bars.rows[0].open_at_ms)} UTC"
     )
@@ -101,8 +101,9 @@ def _print(console: Console, title: str, setup: Setup, unguarded: Fate, guarded:
     )
     for row in rows:
         table.add_row(*row)
-    console.print(table)
-    console.print(deeds_table(guarded.deeds))
+    out.print(table)
+    out.print()
+    out.print(deeds_table(guarded.deeds))
 
 
 def _outcome(fate: Fate) -> str:

@@ -3,6 +3,7 @@ What results look like: tables for people, JSON for programs. Numbers keep their
 """
 
 import json
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -27,6 +28,13 @@ from bot.runtime.record import Recorded
 
 HOUSEKEEPING = frozenset({"cancel_stop"})
 """Deeds that only tidy up behind another one: in the JSON, not in the tables."""
+
+
+def console() -> Console:
+    """Standard output; wide enough for the tables where it is no terminal."""
+    if sys.stdout.isatty():
+        return Console(highlight=False)
+    return Console(highlight=False, width=110, no_color=True)
 
 
 def utc(at_ms: int) -> str:
@@ -67,7 +75,7 @@ def deeds_table(deeds: tuple[Deed, ...]) -> Table:
     """The guard's deeds in the order of time."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("UTC", "action", "reason", "outcome"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=True)
     for deed in deeds:
         if deed.verb not in HOUSEKEEPING:
             table.add_row(utc(deed.at_ms), deed_sentence(deed), deed.reason, deed.proven)
@@ -86,9 +94,9 @@ def show_ended(ended: Ended, as_json: bool) -> None:
         }
         typer.echo(json.dumps(result))
         return
-    console = Console()
-    console.print(deeds_table(ended.deeds))
-    console.print(
+    out = console()
+    out.print(deeds_table(ended.deeds))
+    out.print(
         f"stopped at {utc(ended.at_ms)} UTC: equity {ended.equity:.2f} USDT, "
         f"{ended.positions} open, journal {ended.digest[:16]}"
     )
@@ -99,9 +107,9 @@ def show_status(answer: Answer, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(answer))
         return
-    console = Console()
+    out = console()
     reason = f" ({answer['mode_reason']})" if answer["mode_reason"] else ""
-    console.print(
+    out.print(
         f"{answer['account']}  {str(answer['mode']).upper()}{reason}  "
         f"free {answer['free']}  spent 1h {answer['top_up_spent_1h']}, "
         f"24h {answer['top_up_spent_24h']}  open intents {len(answer['intents_open'])}"
@@ -123,7 +131,7 @@ def show_status(answer: Answer, as_json: bool) -> None:
             f"{position['stop']} {position.get('stop_price', '')}",
             ", ".join(firing) or "-",
         )
-    console.print(table)
+    out.print(table)
 
 
 def _short(price: str | None) -> str:

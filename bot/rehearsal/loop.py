@@ -23,30 +23,37 @@ class Deadlock(RuntimeError):
 
 
 class _VirtualSelector(selectors.DefaultSelector):
-    """Lets simulated time pass instead of waiting for it."""
+    """Lets simulated time pass: at once where it lags behind its pace, else by waiting."""
 
     def __init__(self, speed: float) -> None:
         super().__init__()
         self.now_s = 0.0
         self._speed = speed
+        self._started_s = time.perf_counter()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if math.isinf(self._speed):
-            return self._leap(timeout)
-        started_s = time.perf_counter()
-        longest_s = PAUSE_S if timeout is None else min(timeout / self._speed, PAUSE_S)
-        ready = super().select(longest_s)
-        passed_s = (time.perf_counter() - started_s) * self._speed
-        self.now_s += passed_s if timeout is None else min(passed_s, max(timeout, 0.0))
+        if timeout is None and math.isinf(self._speed):
+            ready = super().select(0)
+            if not ready:
+                raise Deadlock("no timer is set and nothing is ready: this wait would never end")
+            return ready
+        wanted_s = math.inf if timeout is None else self.now_s + max(timeout, 0.0)
+        ready = super().select(min(max(self._due_in_s(wanted_s), 0.0), PAUSE_S))
+        if not ready:
+            self.now_s = max(self.now_s, min(wanted_s, self._paced_s()))
         return ready
 
-    def _leap(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
-        if not ready and timeout is None:
-            raise Deadlock("no timer is set and nothing is ready: this wait would never end")
-        if not ready and timeout is not None and timeout > 0:
-            self.now_s += timeout
-        return ready
+    def _due_in_s(self, virtual_s: float) -> float:
+        """Real seconds until the pace reaches `virtual_s`."""
+        if math.isinf(self._speed):
+            return 0.0
+        return (virtual_s / self._speed) - (time.perf_counter() - self._started_s)
+
+    def _paced_s(self) -> float:
+        """Where simulated time may be by now."""
+        if math.isinf(self._speed):
+            return math.inf
+        return (time.perf_counter() - self._started_s) * self._speed
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):

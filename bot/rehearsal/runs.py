@@ -11,10 +11,13 @@ from decimal import Decimal
 
 from bot.clock import Clock
 from bot.core.actions import AddMargin, CancelStop, ClosePosition, PlaceStop
-from bot.core.events import IntentState, OutcomeReported
+from bot.core.decision import Decision
+from bot.core.events import OutcomeReported
+from bot.core.guardrails import Denial
 from bot.core.margin import liquidation_distance
 from bot.core.model import Instrument, Reported, Side
 from bot.core.policy import Policy
+from bot.core.state import Intent
 from bot.core.units import ONE, ZERO, Money, Price, Ratio
 from bot.exchange.paper.books import Cause, Realised
 from bot.exchange.paper.faults import no_faults
@@ -116,14 +119,13 @@ class Guarded:
 ACCOUNT = "rehearsal"
 
 
-def opened(setup: Setup, account: str = ACCOUNT) -> tuple[PaperMachine, Iterator[PricePoint]]:
-    """A paper exchange on which the position has just been opened, and the path from there on."""
+def open_position(setup: Setup, machine: PaperMachine, account: str) -> Iterator[PricePoint]:
+    """Open the position of `setup` on an empty `machine`, and the path from there on."""
     bars, symbol = setup.bars, setup.instrument.symbol
     rows = tuple(row for row in bars.rows if row.open_at_ms >= setup.entry_at_ms)
     if not rows:
         raise SetupError(f"entry: expected a time before the data ends, was {setup.entry_at_ms}")
     first = rows[0]
-    machine = PaperMachine([setup.instrument], setup.slippage, setup.stops_refused)
     machine.move(symbol, first.open_at_ms, first.mark.open, first.last.open)
     try:
         machine.deposit(account, Money(setup.margin + setup.reserve))
@@ -137,37 +139,38 @@ def opened(setup: Setup, account: str = ACCOUNT) -> tuple[PaperMachine, Iterator
         )
     except ValueError as e:
         raise SetupError(str(e)) from e
-    return machine, price_path(replace(bars, rows=rows), symbol, setup.side, setup.step)
+    return price_path(replace(bars, rows=rows), symbol, setup.side, setup.step)
 
 
 def run_unguarded(setup: Setup) -> Fate:
     """Live through the prices with nobody watching."""
-    machine, path = opened(setup)
-    watch = _Watch(machine)
-    for point in watch.along(path):
+    machine = Observed([setup.instrument], setup.slippage, setup.stops_refused)
+    for point in open_position(setup, machine, ACCOUNT):
         machine.move(point.symbol, point.at_ms, point.mark, point.last)
-        if machine.snapshot(ACCOUNT, point.at_ms).positions == ():
-            break
-    return watch.fate()
+        if machine.open_at_ms < point.at_ms:
+            break  # flat: nothing is left to happen
+    return machine.fate()
+
+
+def _silent(at_ms: int) -> None:
+    """Progress that nobody watches."""
 
 
 def run_guarded(
-    setup: Setup,
-    policy: Policy,
-    progress: Callable[[int], None] = lambda at_ms: None,
+    setup: Setup, policy: Policy, progress: Callable[[int], None] = _silent
 ) -> Guarded:
     """Live through the same prices with a guard; `progress` hears the time it has reached."""
     return run_virtual(_guarded(setup, policy, progress))
 
 
 async def _guarded(setup: Setup, policy: Policy, progress: Callable[[int], None]) -> Guarded:
-    machine, path = opened(setup)
-    watch = _Watch(machine)
+    machine = Observed([setup.instrument], setup.slippage, setup.stops_refused)
+    path = open_position(setup, machine, ACCOUNT)
     clock = Clock(machine.at_ms)
     journal = SqliteJournal.open(None, policy.account)
     venue = PaperVenue(
         machine,
-        watch.along(path, progress),
+        _until_flat(machine, path, progress),
         clock,
         latency_ms=setup.latency_ms,
         store=MemoryOnly(),
@@ -189,7 +192,7 @@ async def _guarded(setup: Setup, policy: Policy, progress: Callable[[int], None]
     spent = sum((deed.amount for deed in deeds if deed.verb == "top_up"), ZERO)
     rows = await journal.rows(0)
     await journal.close()
-    return Guarded(watch.fate(), deeds, Money(spent), rows[-1].hash)
+    return Guarded(machine.fate(), deeds, Money(spent), rows[-1].hash)
 
 
 async def read_deeds(journal: Journal, realised: tuple[Realised, ...]) -> tuple[Deed, ...]:
@@ -201,18 +204,11 @@ async def read_deeds(journal: Journal, realised: tuple[Realised, ...]) -> tuple[
         if row.entry.kind is Kind.INTENT
         for moved in (from_json(row.entry.body, OutcomeReported),)
     }
-    deeds = []
+    deeds: list[Deed] = []
     for row in rows:
-        if row.entry.kind is not Kind.DECISION:
-            continue
-        for approved in from_json(row.entry.body, Recorded).decision.approved:
-            intent = approved.intent
-            moved = final.get(intent.id)
-            state = IntentState.PREPARED if moved is None else moved.state
-            verb, amount, price = _describe(intent.action)
-            deeds.append(
-                Deed(intent.planned_at_ms, verb, amount, price, intent.reason, str(state))
-            )
+        if row.entry.kind is Kind.DECISION:
+            decision = from_json(row.entry.body, Recorded).decision
+            deeds.extend(_deed(approved.intent, decision, final) for approved in decision.approved)
     for fill in realised:
         if fill.cause is Cause.STOP:
             reason = "the resting stop triggered"
@@ -220,6 +216,20 @@ async def read_deeds(journal: Journal, realised: tuple[Realised, ...]) -> tuple[
                 Deed(fill.at_ms, "stop_filled", fill.quantity, fill.price, reason, "applied")
             )
     return tuple(sorted(deeds, key=lambda deed: deed.at_ms))
+
+
+def _deed(intent: Intent, decision: Decision, final: dict[str, OutcomeReported]) -> Deed:
+    verb, amount, price = _describe(intent.action)
+    state = final[intent.id].state if intent.id in final else intent.state
+    exhausted = [
+        denied.limit
+        for verdict in decision.positions
+        if verdict.position.key == intent.key and not isinstance(intent.action, PlaceStop)
+        for denied in verdict.denied
+        if denied.kind is Denial.EXHAUSTED
+    ]
+    reason = " after ".join([intent.reason, *exhausted])
+    return Deed(intent.planned_at_ms, verb, amount, price, reason, str(state))
 
 
 def _describe(
@@ -236,46 +246,44 @@ def _describe(
             return "close", quantity, None
 
 
-class _Watch:
-    """Looks at the exchange at every point of the path, as an omniscient observer."""
+class Observed(PaperMachine):
+    """A paper exchange that notes how near its account came to liquidation, at every price."""
 
-    def __init__(self, machine: PaperMachine) -> None:
-        self._machine = machine
-        self._distance_min = Ratio(ONE)
-        self._flat_since_ms = 0
+    distance_min = Ratio(ONE)
+    open_at_ms = 0
 
-    def along(
-        self, path: Iterator[PricePoint], progress: Callable[[int], None] = lambda at_ms: None
-    ) -> Iterator[PricePoint]:
-        """The points of `path`, until the account has been flat for a while."""
-        for point in path:
-            if self._look() and point.at_ms - self._flat_since_ms > FLAT_FOR_MS:
-                return
-            progress(point.at_ms)
-            yield point
-        self._look()
+    def move(self, symbol: str, at_ms: int, mark: Price, last: Price) -> None:
+        """Move, then look."""
+        super().move(symbol, at_ms, mark, last)
+        if ACCOUNT not in self.accounts:
+            return
+        for position in self.snapshot(ACCOUNT, at_ms).positions:
+            self.open_at_ms = at_ms
+            if isinstance(position.liquidation, Reported):
+                distance = liquidation_distance(position, mark, position.liquidation.price)
+                self.distance_min = min(self.distance_min, distance)
 
     def fate(self) -> Fate:
         """How it ended, as far as the exchange has lived."""
         taken = [
             TakenOver(each.at_ms, each.price)
-            for each in self._machine.realised(ACCOUNT)
+            for each in self.realised(ACCOUNT)
             if each.cause is Cause.LIQUIDATION
         ]
         return Fate(
             outcome=taken[0] if taken else Alive(),
-            equity_final=self._machine.equity(ACCOUNT),
-            distance_min=Ratio(ZERO) if taken else self._distance_min,
+            equity_final=self.equity(ACCOUNT),
+            distance_min=Ratio(ZERO) if taken else self.distance_min,
         )
 
-    def _look(self) -> bool:
-        """Whether the account is flat; notes the distance where it is not."""
-        machine = self._machine
-        positions = machine.snapshot(ACCOUNT, machine.at_ms).positions
-        for position in positions:
-            self._flat_since_ms = machine.at_ms
-            if isinstance(position.liquidation, Reported):
-                mark = machine.quotes[position.symbol].mark
-                distance = liquidation_distance(position, mark, position.liquidation.price)
-                self._distance_min = min(self._distance_min, distance)
-        return not positions
+
+def _until_flat(
+    machine: Observed, path: Iterator[PricePoint], progress: Callable[[int], None]
+) -> Iterator[PricePoint]:
+    """The points of `path` until nothing is left to happen."""
+    for point in path:
+        flat = not machine.snapshot(ACCOUNT, machine.at_ms).positions
+        if flat and point.at_ms - machine.open_at_ms > FLAT_FOR_MS:
+            return
+        progress(point.at_ms)
+        yield point

@@ -236,6 +236,11 @@ class PaperMachine:
         return dict(self._books.instruments)
 
     @property
+    def accounts(self) -> frozenset[str]:
+        """The accounts that have had a deposit."""
+        return frozenset(self._books.accounts)
+
+    @property
     def quotes(self) -> dict[str, Quote]:
         """The present prices by symbol."""
         return dict(self._books.quotes)
