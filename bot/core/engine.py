@@ -222,7 +222,6 @@ def _judge(desk: Desk) -> PositionVerdict:
             stop = _keep_stop_blindly(desk, measured)
             alarm_at_ms = desk.memory.unknown_since_ms + policy.protect.unknown_after_ms
             desk.wake(alarm_at_ms)
-            desk.needs_read = True
             if now_ms >= alarm_at_ms:
                 text = f"cannot be measured: {reason}"
                 desk.say("unknown", AlertSeverity.CRITICAL, text, REPEAT_MS)
@@ -313,7 +312,11 @@ def _act(
     """The one ladder action: the floor, the watchdog, or the deepest firing step."""
     protect, on_hold = desk.policy.protect, desk.state.mode is AccountMode.HOLD
     if known.breached or known.liquidation_distance < protect.floor:
-        _settle(desk, _review_close(desk, "protect/floor", on_hold and not protect.floor_in_hold))
+        review = _review_close(desk, "protect/floor", on_hold and not protect.floor_in_hold)
+        _settle(desk, review)
+        if isinstance(review, Denied) and review.kind is Denial.EXHAUSTED:
+            text = "below the floor, and HOLD keeps the guard from closing"
+            desk.say("floor_held", AlertSeverity.CRITICAL, text, REPEAT_MS)
         return
     if stands_in(desk, stop, known):
         _settle(desk, _review_close(desk, "protect/watchdog", holds=False))

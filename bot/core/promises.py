@@ -1,19 +1,28 @@
 """
-The promises that production asserts at every decision, re-derived from the intents alone.
+The promises that production asserts before anything is sent, re-derived from the intents alone.
 
-A breach means a defect of ours: the guard latches NO_SPEND and says so.
+A breach means a defect of ours: the guard sends nothing of that decision and latches NO_SPEND.
 """
 
 from bot.core.actions import AddMargin
+from bot.core.decision import Decision
 from bot.core.guardrails import spent_since
 from bot.core.policy import Policy
 from bot.core.state import DAY_MS, HOUR_MS, AccountState
 
 
-def broken(state: AccountState, policy: Policy, now_ms: int) -> tuple[str, ...]:
-    """A sentence for every promise that `state` breaks; none in a guard without defects."""
-    rails = policy.guardrails
-    spending = [
+def broken(state: AccountState, decision: Decision, policy: Policy) -> tuple[str, ...]:
+    """
+    A sentence for every promise that sending `decision` would break; none without a defect.
+
+    `state` already counts what the decision approved. What was spent under an older, more
+    generous policy breaks nothing as long as nothing is added.
+    """
+    adds = [each for each in decision.approved if isinstance(each.intent.action, AddMargin)]
+    if not adds:
+        return ()
+    rails, now_ms = policy.guardrails, decision.at_ms
+    under_way = [
         intent
         for intent in state.intents.values()
         if intent.is_open and isinstance(intent.action, AddMargin)
@@ -21,12 +30,12 @@ def broken(state: AccountState, policy: Policy, now_ms: int) -> tuple[str, ...]:
     claims = (
         (
             spent_since(state, now_ms - HOUR_MS) <= rails.top_up_1h_max,
-            "promise 3: more margin was added in an hour than per_1h allows",
+            "promise 3: more margin would be added in an hour than per_1h allows",
         ),
         (
             spent_since(state, now_ms - DAY_MS) <= rails.top_up_24h_max,
-            "promise 3: more margin was added in a day than per_24h allows",
+            "promise 3: more margin would be added in a day than per_24h allows",
         ),
-        (len(spending) <= 1, "promise 4: two top-ups are open at once"),
+        (len(under_way) <= 1, "promise 4: two top-ups would be under way at once"),
     )
     return tuple(sentence for holds, sentence in claims if not holds)

@@ -315,8 +315,6 @@ def _read(state: AccountState, event: AccountReported) -> AccountState:
     stop_keys = {PositionKey(stop.symbol, stop.side) for stop in snapshot.stops}
     for key in sorted((open_keys | stop_keys) - set(memories)):
         memories[key] = BLANK if key in open_keys else _flat(BLANK, event.received_at_ms)
-    if memories == state.memories:
-        memories = dict(state.memories)
     return replace(
         state,
         account=AccountRead(snapshot, event.asked_at_ms, event.received_at_ms),

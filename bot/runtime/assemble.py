@@ -40,7 +40,7 @@ async def assemble(
     await journal.keep(policy.text)
     now_ms = clock.now_ms()
     state = await recover(journal, policy.account, policy, now_ms)
-    await _refuse_unsupported(feed, market)
+    await _refuse_unsupported(feed)
     await journal.append([started_entry(Started(state.birth, policy.digest), now_ms)])
     return Guard(
         state=state,
@@ -55,17 +55,15 @@ async def assemble(
     )
 
 
-async def _refuse_unsupported(feed: Feed, market: MarketData) -> None:
+async def _refuse_unsupported(feed: Feed) -> None:
     snapshot = await feed.read()
-    symbols = tuple(sorted({position.symbol for position in snapshot.positions}))
-    listed = {each.symbol: each for each in await market.instruments(symbols)}
-    refusals = [
-        verdict.reason
-        for position in snapshot.positions
-        if isinstance(
-            verdict := support(listed[position.symbol], position, snapshot.position_mode),
-            NotSupported,
-        )
-    ]
+    refusals = []
+    for position in snapshot.positions:
+        if position.symbol not in feed.listed:
+            refusals.append(f"{position.symbol}: the venue gives no rules for it")
+            continue
+        verdict = support(feed.listed[position.symbol], position, snapshot.position_mode)
+        if isinstance(verdict, NotSupported):
+            refusals.append(verdict.reason)
     if refusals:
         raise StartRefused("\n".join(refusals))

@@ -49,7 +49,9 @@ class Executor:
                 state, detail = IntentState.UNKNOWN, reason
         log.info("intent.answered", intent=intent.id, state=str(state), detail=detail)
         self._publish(OutcomeReported(intent.id, state, detail, self._clock.now_ms()))
-        if state is not IntentState.REJECTED:
+        if state is IntentState.REJECTED:
+            await self._reconciler.look_again(intent)
+        else:
             await self._reconciler.settle(intent, acknowledged=state is IntentState.ACKED)
 
     async def _send(self, approved: Approved) -> Reply:

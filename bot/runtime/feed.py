@@ -42,7 +42,7 @@ class Feed:
         self._clock = clock
         self._journal = journal
         self._publish = publish
-        self._listed: dict[str, Instrument] = {}
+        self.listed: dict[str, Instrument] = {}
         self._wanted = asyncio.Event()
         self._interval_ms = POLL_CALM_MS
 
@@ -64,17 +64,23 @@ class Feed:
         """One complete read, published together with the rules of symbols not seen before."""
         asked_at_ms = self._clock.now_ms()
         snapshot = await self._account.snapshot()
-        await self._learn(tuple(sorted({each.symbol for each in snapshot.positions})))
         self._publish(AccountReported(snapshot, asked_at_ms, self._clock.now_ms()))
+        await self._learn(tuple(sorted({each.symbol for each in snapshot.positions})))
         return snapshot
 
     async def _learn(self, symbols: tuple[str, ...]) -> None:
-        unseen = tuple(symbol for symbol in symbols if symbol not in self._listed)
-        if not unseen:
+        known = len(self.listed)
+        for symbol in symbols:
+            if symbol in self.listed:
+                continue
+            try:
+                (self.listed[symbol],) = await self._market.instruments((symbol,))
+            except KeyError:
+                # Its position stays Unknown, which is alarmed; the others must not suffer.
+                log.critical("instrument.not_listed", symbol=symbol)
+        if len(self.listed) == known:
             return
-        for instrument in await self._market.instruments(unseen):
-            self._listed[instrument.symbol] = instrument
-        listed = tuple(self._listed[symbol] for symbol in sorted(self._listed))
+        listed = tuple(self.listed[symbol] for symbol in sorted(self.listed))
         digest = await self._journal.keep(to_json(listed, tuple[Instrument, ...]))
         self._publish(InstrumentsReported(digest, listed))
 

@@ -107,10 +107,12 @@ class Guard:
         for event in (*self._market.latest(), *self._inbox.drain()):
             self._take(event)
         now_ms = self._clock.now_ms()
-        for sentence in broken(self.state, self.policy, now_ms):
-            self._latch(sentence, now_ms)
         before = self.state
         state, decision = decide(before, self.policy, now_ms)
+        for sentence in broken(state, decision, self.policy):
+            self._latch(sentence, now_ms)
+            before = self.state
+            state, decision = decide(before, self.policy, now_ms)
         try:
             await self._make_durable(before, decision, now_ms)
         except JournalUnavailable as e:

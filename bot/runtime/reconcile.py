@@ -98,6 +98,13 @@ class Reconciler:
                 self._report(intent, IntentState.NOT_APPLIED, "absent in two reads past the fence")
                 return
 
+    async def look_again(self, intent: Intent) -> None:
+        """A refusal says that the world is not as the guard saw it: read the account."""
+        try:
+            await self._read()
+        except Unreachable as e:
+            log.warning("account.unreachable", intent=intent.id, reason=str(e))
+
     async def _look(self, intent: Intent) -> Evidence:
         """One look at the evidence, and a fresh read of the account published before it counts."""
         match intent.action:
