@@ -80,12 +80,12 @@ def run_paper(policy: Policy, setup: Setup, state_dir: Path, speed: float) -> En
 
 
 async def _run_paper(policy: Policy, setup: Setup, state_dir: Path, speed: float) -> Ended:
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    socket = socket_path(state_dir, policy.account)
-    journal = SqliteJournal.open(journal_path(state_dir, policy.account), policy.account)
-    store = FileStore(state_dir / f"{policy.account}.paper.json")
     machine = PaperMachine([setup.instrument], setup.slippage, setup.stops_refused)
     path = open_position(setup, machine, policy.account)
+    socket = socket_path(state_dir, policy.account)
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    journal = SqliteJournal.open(journal_path(state_dir, policy.account), policy.account)
+    store = FileStore(state_dir / f"{policy.account}.paper.json")
     machine = _same_run(policy, setup, state_dir, machine, store)
     clock = Clock(await _resume_at_ms(journal, machine))
     venue = PaperVenue(

@@ -32,8 +32,7 @@ def propose(view: PositionView, params: Params) -> Proposal:
     trigger = price_at_distance(view.instrument, side, view.liquidation_price, params.room)
     if side.sign * (trigger - view.stop_price) <= ZERO:
         return Nothing(f"the stop at {view.stop_price:f} is tight enough")
-    beyond_liquidation = side.sign * (trigger - view.liquidation_price) > ZERO
-    before_mark = side.sign * (view.mark_price - trigger) > ZERO
-    if not (beyond_liquidation and before_mark and trigger > ZERO):
+    # Room is positive, so the trigger comes before liquidation wherever there is one.
+    if trigger <= ZERO or side.sign * (view.mark_price - trigger) <= ZERO:
         return Nothing(f"a stop at {trigger:f} is not between mark and liquidation price")
     return TightenStop(trigger)

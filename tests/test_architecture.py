@@ -1,5 +1,6 @@
 """The direction of the imports: every contract of pyproject.toml holds, and each can fail."""
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -126,3 +127,31 @@ def test_the_command_line_starts_light() -> None:
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert result.stdout == "[]\n"
+
+
+def _calls(source: Path, name: str) -> list[int]:
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
+    ]
+
+
+def test_only_the_guardrails_approve() -> None:
+    approving = {
+        str(source.relative_to(ROOT))
+        for package in ("bot", "strategies")
+        for source in (ROOT / package).rglob("*.py")
+        if _calls(source, "Approved")
+    }
+    assert approving == {"bot/core/guardrails.py"}
+
+
+def test_only_the_executor_sends() -> None:
+    senders = {
+        str(source.relative_to(ROOT))
+        for source in (ROOT / "bot").rglob("*.py")
+        if "_account.send(" in source.read_text(encoding="utf-8")
+    }
+    assert senders == {"bot/runtime/executor.py"}

@@ -14,4 +14,4 @@ from bot.cli.exits import report_errors
 def main() -> None:
     """Entry point of `liqguard` and `python -m bot`."""
     with report_errors(sys.stderr):
-        app()
+        sys.exit(app(standalone_mode=False))

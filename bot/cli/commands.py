@@ -98,7 +98,7 @@ def run(
     speed: Annotated[float, typer.Option(min=0.001, help="Market seconds per second.")] = 1.0,
     side: Annotated[str, typer.Option(help="long or short.")] = "long",
     leverage: Number = Decimal(10),
-    margin: Amount = Decimal(1000),
+    margin: Number = Decimal(1000),
     reserve: Amount = Decimal(1000),
     entry_at_ms: Annotated[int, typer.Option(help="Enter at the first bar from here on.")] = 0,
     as_json: AsJson = False,

@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from enum import IntEnum
 from typing import TextIO
 
+from typer import Abort
+from typer._click.exceptions import UsageError  # typer exports no base of its usage errors
+
 
 class Exit(IntEnum):
     """What a command's exit code says."""
@@ -39,11 +42,19 @@ _CODES = {
 }
 
 
+_INTERRUPTED = 130
+
+
 @contextmanager
 def report_errors(stream: TextIO) -> Iterator[None]:
     """Turn an expected error into its line and exit code; anything else is a defect, code 1."""
     try:
         yield
+    except UsageError as e:
+        stream.write(f"{e.format_message()} (liqguard --help)\n")
+        sys.exit(Exit.USAGE)
+    except (KeyboardInterrupt, Abort):
+        sys.exit(_INTERRUPTED)
     except Exception as e:
         name = f"{type(e).__module__}.{type(e).__qualname__}"
         if name not in _CODES:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bot.core.events import IntentState
 from bot.journal.chain import EMPTY, extend, follow, row_hash, verify_chain
-from bot.journal.port import Entry, IntentMoved, JournalDamaged, Kind, NoIntent, Row
+from bot.journal.port import Entry, Head, IntentMoved, JournalDamaged, Kind, NoIntent, Row
 from bot.journal.sqlite import SqliteJournal
 
 COUNT = 12
@@ -166,6 +166,13 @@ def test_a_truncated_file_is_found(path: Path, opened: Any) -> None:
     os.truncate(path, path.stat().st_size - PAGE)
     with pytest.raises(JournalDamaged, match=f"^journal {path}: database disk image is malformed"):
         opened(path, "main")
+
+
+def test_a_gap_is_damage_even_where_the_links_fit() -> None:
+    rows = list(extend("main", EMPTY, [entry(1), entry(2)]))
+    forged = extend("main", Head(3, rows[-1].hash), [entry(4)])
+    with pytest.raises(JournalDamaged, match="row 3: expected this row, was row 4"):
+        list(follow("main", EMPTY, [*rows, *forged]))
 
 
 ENTRIES = st.builds(

@@ -109,8 +109,8 @@ def test_the_demo_policy_is_valid_and_has_its_exact_values() -> None:
     policy = load_policy(DEMO)
     assert (policy.account, policy.venue) == ("demo", "binanceusdm")
     assert policy.protect == Protect(
-        room=Ratio(Decimal("0.03")),
-        floor=Ratio(Decimal("0.015")),
+        room=Ratio(Decimal("0.015")),
+        floor=Ratio(Decimal("0.007")),
         floor_in_hold=True,
         unknown_after_ms=Duration(60_000),
     )
@@ -118,8 +118,8 @@ def test_the_demo_policy_is_valid_and_has_its_exact_values() -> None:
         keep_free=Money(Decimal(100)),
         top_up_per_action_max=Money(Decimal(250)),
         top_up_1h_max=Money(Decimal(500)),
-        top_up_24h_max=Money(Decimal(800)),
-        top_up_per_episode_max=Money(Decimal(600)),
+        top_up_24h_max=Money(Decimal(750)),
+        top_up_per_episode_max=Money(Decimal(500)),
         top_ups_per_episode_max=3,
         actions_1m_max=6,
         data_age_max_ms=Duration(5_000),
@@ -131,10 +131,10 @@ def test_the_demo_policy_is_valid_and_has_its_exact_values() -> None:
         (step.name, step.threshold, step.hold_ms, step.cooldown_ms, step.then_next, step.severity)
         for step in rule.steps
     ] == [
-        ("warn", below("0.12"), 30_000, 0, False, Severity.ALERT),
-        ("tight", below("0.09"), 10_000, 0, False, Severity.STOP),
-        ("top-up", below("0.07"), 3_000, 60_000, True, Severity.SPEND),
-        ("out", below("0.04"), 0, 0, False, Severity.CLOSE),
+        ("warn", below("0.06"), 30_000, 0, False, Severity.ALERT),
+        ("tighten", below("0.05"), 10_000, 0, False, Severity.STOP),
+        ("top-up", below("0.04"), 3_000, 60_000, True, Severity.SPEND),
+        ("out", below("0.025"), 0, 0, False, Severity.CLOSE),
     ]
 
 
@@ -160,6 +160,12 @@ def test_words_that_other_yaml_turns_into_something_else_stay_words(good: str) -
     assert policy.account == "no"
     assert policy.rules[1].name == "010"
     assert [rule.steps[-1].name for rule in policy.rules] == ["on", "on"]
+
+
+def test_budgets_may_be_equal(good: str) -> None:
+    text = good.replace("500 USDT", "250 USDT").replace("800.5 USDT", "250 USDT")
+    limits = parse_policy(text.replace("600 USDT", "250 USDT"), "equal.yaml").guardrails
+    assert limits.top_up_per_action_max == limits.top_up_24h_max == limits.top_up_per_episode_max
 
 
 def test_no_rules_at_all_is_a_policy_of_stop_and_floor(good: str) -> None:

@@ -422,9 +422,9 @@ CHANGES: dict[str, Change] = {
     ),
     "ladder upside down": change(
         "below: 9%",
-        "below: 12.5%",
+        "below: 12%",
         "26:31: rules.0.ladder.1.below: expected a more severe threshold than '12%' "
-        "of the step before, was '12.5%'",
+        "of the step before, was '12%'",
     ),
     "two steps at one threshold": change(
         "above: 80%",
@@ -462,6 +462,11 @@ CHANGES: dict[str, Change] = {
         "for: 0s, do: close }\n  - rule: ratio",
         "for: 0s, do: close, then: next }\n  - rule: ratio",
         "28:59: rules.0.ladder.3.then: expected no 'then' on the last step, was 'next'",
+    ),
+    "last step with something else": change(
+        "for: 0s, do: close }\n  - rule: ratio",
+        "for: 0s, do: close, then: out }\n  - rule: ratio",
+        "28:59: rules.0.ladder.3.then: expected next, was 'out'",
     ),
     "then something else": change(
         "then: next",

@@ -160,19 +160,12 @@ def params_of(verb: ModuleType) -> st.SearchStrategy[Any]:
 
 
 @st.composite
-def instruments(draw: st.DrawFn) -> Instrument:
-    """One to three tiers that join without a jump, as the venues publish them."""
+def instruments(draw: st.DrawFn, notional: Decimal) -> Instrument:
+    """One to three tiers around `notional` that join without a jump, as venues publish them."""
     rates = sorted(draw(st.lists(decimals("0.004", "0.1", 3), min_size=1, max_size=3)))
-    caps = sorted(
-        draw(
-            st.lists(
-                decimals("100", "100000", 0),
-                min_size=len(rates) - 1,
-                max_size=len(rates) - 1,
-                unique=True,
-            )
-        )
-    )
+    joints = len(rates) - 1
+    shares = draw(st.lists(decimals("0.3", "2", 2), min_size=joints, max_size=joints, unique=True))
+    caps = [notional * share for share in sorted(shares)]
     tiers: list[RiskTier] = []
     floor, deduction, last = Decimal(0), Decimal(0), rates[0]
     for rate, cap in zip(rates, [*caps, Decimal("Infinity")], strict=True):
@@ -199,10 +192,10 @@ def instruments(draw: st.DrawFn) -> Instrument:
 @st.composite
 def views(draw: st.DrawFn) -> PositionView:
     """Any position: far from liquidation, near it, past it, or without any."""
-    instrument = draw(instruments())
     side = draw(st.sampled_from(Side))
     entry = draw(decimals("10", "70000", 2))
     quantity = draw(decimals("0.001", "20", 3))
+    instrument = draw(instruments(quantity * entry))
     share = draw(st.one_of(decimals("0.01", "0.3", 4), decimals("0.3", "2", 2)))
     margin = (quantity * entry * share).quantize(Decimal("0.01"))
     position = Position(

@@ -18,6 +18,7 @@ from bot.core.model import (
 )
 from bot.core.strategy import Close, Nothing, Notify, PositionView, TightenStop, TopUp
 from bot.core.units import Money, Price, Quantity, Ratio
+from bot.policy.verbs import BoundVerb, find_verbs
 from strategies import alert, close, place_stop, top_up
 
 INSTRUMENT = Instrument(
@@ -132,3 +133,9 @@ def test_top_up_adds_what_is_missing_or_says_why_not(
     view: PositionView, to: str, proposal: TopUp | Nothing
 ) -> None:
     assert top_up.propose(view, top_up.Params(ratio(to))) == proposal
+
+
+def test_a_bound_verb_proposes_with_its_parameters() -> None:
+    bound = BoundVerb(find_verbs()["top_up"], top_up.Params(ratio("0.1")))
+    assert bound(LONG) == margin("446.40")
+    assert bound(SHORT) == margin("554.40")
