@@ -94,6 +94,26 @@ def test_what_cannot_be_opened_says_why(quantity: str, leverage: str, words: str
     assert machine.ledger().free == 10_000
 
 
+def test_an_initial_margin_is_rounded_up_so_that_leverage_is_never_exceeded() -> None:
+    machine = machine_with(contract(), deposit="20000")
+    enter(machine, leverage="3")
+    assert position_of(machine).isolated_margin == D("16666.66666667")
+
+
+def test_the_wallet_must_pay_the_entry_fee_too() -> None:
+    machine = machine_with(contract(), deposit="5000")
+    with pytest.raises(ValueError, match=r"expected free money of 5050\.0* for margin and fee"):
+        machine.open_position(
+            ALICE,
+            BTC,
+            Side.LONG,
+            quantity=Quantity(D(1)),
+            leverage=D(10),
+            at_ms=machine.at_ms,
+            entry_fee=Ratio(D("0.001")),
+        )
+
+
 def test_one_way_means_one_position_a_symbol() -> None:
     machine = machine_with(contract())
     enter(machine, quantity="0.1")
@@ -347,6 +367,15 @@ def test_a_partial_close_releases_margin_pro_rata_and_keeps_the_liquidation_pric
     assert machine.ledger().free == 5_000 + 1_250 - 250 - D("12.25")
     assert machine.ledger().fees == D("12.25")
     assert machine.ledger().market == 250
+
+
+def test_a_released_margin_is_rounded_down() -> None:
+    """Seven ninths of 5,000; the rest stays in the position, to the last digit."""
+    machine = machine_with(contract())
+    enter(machine, quantity="0.9", leverage="9")
+    do(machine, close("0.7"))
+    assert position_of(machine).isolated_margin == D("1111.11111112")
+    assert machine.ledger().free == D("8888.88888888")
 
 
 def test_a_close_is_cut_to_the_position_and_never_flips_it() -> None:

@@ -107,7 +107,9 @@ def test_a_position_smaller_than_the_minimum_can_still_be_closed() -> None:
     assert code(machine, close("0.001"), "second") == "accepted"
 
 
-@pytest.mark.parametrize("action", [stop("48000"), stop("0"), close(), close("0", SHORT)])
+@pytest.mark.parametrize(
+    "action", [stop("48000"), stop("0", "0", SHORT), close(), close("0", SHORT)]
+)
 def test_a_resting_client_id_is_a_duplicate_whatever_else_is_wrong(action: Action) -> None:
     assert code(opened(), action, "known") == "-4116"
 

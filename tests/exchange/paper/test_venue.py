@@ -195,6 +195,28 @@ def test_the_stream_has_every_point_one_latency_late_and_ends_with_the_path() ->
     play(scene)
 
 
+def test_the_latest_price_just_after_a_point_is_from_before_it() -> None:
+    async def scene(venue: PaperVenue) -> None:
+        await venue.clock.sleep_ms(10_020)
+        venue.advance()
+        (latest,) = PaperMarket(venue).latest()
+        assert latest.price == 49_003
+
+    play(scene)
+
+
+def test_a_stream_that_is_left_hears_no_more() -> None:
+    async def scene(venue: PaperVenue) -> None:
+        stream = asyncio.ensure_future(PaperMarket(venue).stream(lambda _: None))
+        await venue.clock.sleep_ms(1)
+        assert len(venue.points._wires) == 1
+        stream.cancel()
+        await venue.clock.sleep_ms(1)
+        assert venue.points._wires == []
+
+    play(scene)
+
+
 def test_instruments_are_read_by_name() -> None:
     async def scene(venue: PaperVenue) -> None:
         market = PaperMarket(venue)

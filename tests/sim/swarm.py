@@ -1,0 +1,178 @@
+"""The things that go wrong, each at the seam where the real thing would."""
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+from bot.clock import Clock
+from bot.core.events import IntentState, MarkPrice
+from bot.core.model import Instrument
+from bot.exchange.paper.faults import Delivery, Faults, ReplyLost, RequestLost, Travels, Trip
+from bot.exchange.paper.venue import PaperMarket
+from bot.journal.port import (
+    Entry,
+    Found,
+    Head,
+    IntentMoved,
+    Journal,
+    JournalUnavailable,
+    Kind,
+    Row,
+)
+from tests.sim.case import Swarm, Windows
+from tests.sim.observer import Observer
+
+
+class SwarmFaults(Faults):
+    """The paper exchange's faults until they stop, with blackouts, each counted."""
+
+    def __init__(self, swarm: Swarm, random: Random, clock: Clock, observer: Observer) -> None:
+        super().__init__(swarm.plan, random)
+        self._swarm, self._clock, self._observer = swarm, clock, observer
+
+    def request(self) -> Trip:
+        """The fate of one write."""
+        if self._is_dark():
+            return RequestLost()
+        trip = super().request() if self._is_on() else Travels(0, 0)
+        match trip:
+            case RequestLost():
+                self._observer.disturbed("request_lost")
+            case ReplyLost():
+                self._observer.disturbed("reply_lost")
+            case Travels(there_ms, back_ms) if there_ms or back_ms:
+                self._observer.disturbed("request_late" if there_ms else "reply_late")
+            case Travels():
+                pass
+        return trip
+
+    def read(self) -> Trip:
+        """The fate of one read."""
+        if self._is_dark():
+            return RequestLost()
+        trip = super().read() if self._is_on() else Travels(0, 0)
+        if isinstance(trip, RequestLost):
+            self._observer.disturbed("read_lost")
+        return trip
+
+    def notice(self) -> Delivery:
+        """The fate of one notice."""
+        if self._is_dark():
+            return Delivery.LOST
+        delivery = super().notice() if self._is_on() else Delivery.DELIVERED
+        if delivery is Delivery.LOST:
+            self._observer.disturbed("notice_lost")
+        elif delivery is Delivery.STREAM_BROKEN:
+            self._observer.disturbed("stream_broken")
+        return delivery
+
+    def stops_refused(self, at_ms: int) -> bool:
+        """Whether the stop endpoint refuses."""
+        refused = self._swarm.outages["stops_down"].cover(at_ms) or (
+            self._is_on() and super().stops_refused(at_ms)
+        )
+        if refused:
+            self._observer.disturbed("stops_refused")
+        return refused
+
+    def _is_on(self) -> bool:
+        return self._clock.now_ms() < self._swarm.until_ms
+
+    def _is_dark(self) -> bool:
+        dark = self._swarm.outages["blackout"].cover(self._clock.now_ms())
+        if dark:
+            self._observer.disturbed("blackout")
+        return dark
+
+
+class StallingMarket:
+    """A `MarketData` whose prices stop coming for a while, unnoticed."""
+
+    def __init__(
+        self, market: PaperMarket, clock: Clock, swarm: Swarm, observer: Observer
+    ) -> None:
+        self._market, self._clock, self._observer = market, clock, observer
+        self._stalls = (swarm.outages["market_stalled"], swarm.outages["blackout"])
+
+    async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
+        """Rules of the named symbols."""
+        return await self._market.instruments(symbols)
+
+    def latest(self) -> tuple[MarkPrice, ...]:
+        """The newest prices; none while they do not come."""
+        if self._is_stalled():
+            return ()
+        self._observer.marks_delivered()
+        return self._market.latest()
+
+    async def stream(self, publish: Callable[[MarkPrice], None]) -> None:
+        """Publish what comes."""
+
+        def pass_on(mark: MarkPrice) -> None:
+            if not self._is_stalled():
+                self._observer.marks_delivered()
+                publish(mark)
+
+        await self._market.stream(pass_on)
+
+    def _is_stalled(self) -> bool:
+        now_ms = self._clock.now_ms()
+        stalled = any(windows.cover(now_ms) for windows in self._stalls)
+        if stalled:
+            self._observer.disturbed("market_stalled")
+        return stalled
+
+
+class FailingJournal:
+    """
+    A `Journal` whose store fails for a while.
+
+    An append lets others run before and after it, as a journal with a network in between would:
+    the process can die on either side of the moment in which the rows become durable.
+    """
+
+    def __init__(self, journal: Journal, clock: Clock, down: Windows, observer: Observer) -> None:
+        self._journal, self._clock, self._down = journal, clock, down
+        self._observer = observer
+
+    async def append(self, entries: Sequence[Entry]) -> Head:
+        """Write all rows or none."""
+        await self._clock.sleep_ms(0)
+        self._fail_if_down()
+        head = await self._journal.append(entries)
+        for entry in entries:
+            match entry.subject:
+                case IntentMoved(intent_id, IntentState.PREPARED):
+                    self._observer.became_durable(intent_id)
+                case _:
+                    pass
+        await self._clock.sleep_ms(0)
+        return head
+
+    async def keep(self, text: str) -> str:
+        """Store a text."""
+        self._fail_if_down()
+        return await self._journal.keep(text)
+
+    async def kept(self, digest: str) -> str:
+        """A stored text."""
+        self._fail_if_down()
+        return await self._journal.kept(digest)
+
+    async def last(self, kind: Kind) -> Found:
+        """The newest row of a kind."""
+        self._fail_if_down()
+        return await self._journal.last(kind)
+
+    async def rows(self, after: int) -> Sequence[Row]:
+        """All rows after a sequence."""
+        self._fail_if_down()
+        return await self._journal.rows(after)
+
+    async def close(self) -> None:
+        """Release the store."""
+        await self._journal.close()
+
+    def _fail_if_down(self) -> None:
+        if self._down.cover(self._clock.now_ms()):
+            self._observer.journal_failed()
+            raise JournalUnavailable("simulated: the disk is full")
