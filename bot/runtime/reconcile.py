@@ -90,8 +90,10 @@ class Reconciler:
                     return
                 case Absent() if now_ms >= started_ms + fence_ms:
                     absent_since_ms.append(now_ms)
-                case Absent() | Unclear():
+                case Absent():
                     pass
+                case Unclear():
+                    absent_since_ms.clear()  # the reads must agree
                 case _:
                     assert_never(found)
             if absent_since_ms and now_ms - absent_since_ms[0] >= SECOND_READ_MS:
