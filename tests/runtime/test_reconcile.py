@@ -1,179 +1,207 @@
-"""What became of an intent is found out by evidence, and nothing is ever sent twice."""
+"""Reconcile: each action against each kind of evidence, and when absence is proof."""
 
-import asyncio
 from collections.abc import Callable
-from decimal import Decimal
 
 import pytest
 
-from bot.clock import Clock
-from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
-from bot.core.events import AccountReported, Event, IntentState, OutcomeReported
-from bot.core.guardrails import Approved
-from bot.core.model import AccountSnapshot, Side
-from bot.core.state import Intent
-from bot.core.units import Money, Price
-from bot.exchange.ports import MarginChange, OrderFound, Refused, Reply, Unsure
+from bot.core.actions import Action
+from bot.core.events import AccountReported, IntentState, OutcomeReported
+from bot.core.model import AccountSnapshot
+from bot.core.units import Money, Quantity
+from bot.exchange.ports import MarginChange, OrderAbsent, OrderFound, Unreachable
 from bot.rehearsal.loop import run_virtual
-from bot.runtime.executor import Executor
-from bot.runtime.reconcile import Reconciler
-from bot.testing import builders as build
-from bot.testing.scripted import ScriptedAccount
+from bot.runtime.reconcile import (
+    LAG_MS,
+    ORDER_FENCE_MS,
+    SECOND_READ_MS,
+    SPEND_FENCE_MS,
+    Reconciler,
+)
+from bot.testing.builders import SYMBOL, foreign_stop, position, snapshot
+from tests.runtime.build import ADD, CANCEL, CLOSE, STOP, T0, D, Scene, intent, long_read
+from tests.runtime.scripted import ScriptedAccount
 
-LONG = build.position()
-TOP_UP = AddMargin(build.SYMBOL, Side.LONG, Money(Decimal(250)))
-STOP = PlaceStop(build.SYMBOL, Side.LONG, LONG.quantity, Price(Decimal(46_000)))
-CLOSE = ClosePosition(build.SYMBOL, Side.LONG, LONG.quantity)
-HISTORY = MarginChange(build.SYMBOL, Money(Decimal(250)), 10)
-Change = Callable[[ScriptedAccount], None]
-
-
-def intent(action: Action) -> Intent:
-    return Intent(
-        id="lgtest",
-        key=LONG.key,
-        action=action,
-        reason="ladder/step",
-        episode=1,
-        known_at_ms=5,
-        margin_before=LONG.isolated_margin,
-        planned_at_ms=0,
-        state=IntentState.PREPARED,
-        changed_at_ms=0,
-        detail="",
-    )
+APPLIED, NOT_APPLIED = IntentState.APPLIED, IntentState.NOT_APPLIED
+UNKNOWN, EXPIRED, PARTIAL = IntentState.UNKNOWN, IntentState.EXPIRED, IntentState.PARTIAL
+GONE = Unreachable("no answer")
+Write = Callable[[ScriptedAccount], None]
 
 
-def live(
-    action: Action,
-    *replies: Reply,
-    read: AccountSnapshot | None = None,
-    change: tuple[int, Change] = (0, lambda account: None),
-) -> tuple[ScriptedAccount, list[tuple[int, IntentState]], list[Event]]:
-    """Perform `action` against a script; `change` alters the venue at its time."""
-
-    async def main() -> tuple[ScriptedAccount, list[Event]]:
-        clock, events = Clock(0), list[Event]()
-        account = ScriptedAccount(read or build.snapshot([LONG]), list(replies))
-        at_ms, alter = change
-
-        def publish(event: Event) -> None:
-            events.append(event)
-
-        reconciler = Reconciler(account, clock, publish)
-        executor = Executor(account, reconciler, clock, publish)
-
-        async def later() -> None:
-            await clock.sleep_ms(at_ms)
-            alter(account)
-
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(later())
-            await executor.perform(Approved(intent(action), ()))
-        return account, events
-
-    account, events = run_virtual(main())
-    outcomes = [
-        (event.received_at_ms, event.state)
-        for event in events
-        if isinstance(event, OutcomeReported)
-    ]
-    return account, outcomes, events
+def found(filled: str, *, resting: bool = False) -> OrderFound:
+    return OrderFound("intent-1", resting, Quantity(D(filled)))
 
 
-@pytest.mark.parametrize("reply", [Unsure("timeout"), Refused("-2019", "no money")])
-def test_nothing_is_ever_sent_twice(reply: Reply) -> None:
-    account, _, _ = live(TOP_UP, reply)
-    assert account.sent == [(TOP_UP, "lgtest")]
+def change(amount: str) -> MarginChange:
+    return MarginChange(SYMBOL, Money(D(amount)), T0)
 
 
-def test_an_unsure_top_up_is_absent_only_past_the_fence_and_in_two_reads() -> None:
-    _, outcomes, _ = live(TOP_UP, Unsure("timeout"))
-    assert outcomes[0] == (0, IntentState.UNKNOWN)
-    at_ms, state = outcomes[-1]
-    assert state is IntentState.NOT_APPLIED
-    assert at_ms >= 30_000 + 2_000
+def settle(
+    action: Action, write: Write = lambda account: None, *, acknowledged: bool = False
+) -> Scene:
+    async def main() -> Scene:
+        scene = Scene()
+        write(scene.account)
+        reconciler = Reconciler(scene.account, scene.clock, scene.publish)
+        await reconciler.settle(intent(action), acknowledged=acknowledged)
+        return scene
+
+    return run_virtual(main())
 
 
-def test_an_unsure_top_up_that_appears_late_is_found() -> None:
-    appears = (20_000, lambda account: account.margins.append(HISTORY))
-    _, outcomes, _ = live(TOP_UP, Unsure("timeout"), change=appears)
-    assert outcomes[-1][1] is IntentState.APPLIED
+def orders(*answers: OrderFound | OrderAbsent | Unreachable) -> Write:
+    return lambda account: account.orders.write(*answers)
 
 
-def test_an_older_margin_change_is_no_evidence() -> None:
-    older = MarginChange(build.SYMBOL, Money(Decimal(250)), 4)
-    added = (0, lambda account: account.margins.append(older))
-    _, outcomes, _ = live(TOP_UP, Unsure("timeout"), change=added)
-    assert outcomes[-1][1] is IntentState.NOT_APPLIED
+def reads(*answers: AccountSnapshot | Unreachable) -> Write:
+    return lambda account: account.reads.write(*answers)
 
 
-def test_margin_that_rose_without_a_trace_in_the_history_is_not_called_absent() -> None:
-    grown = build.snapshot([build.position(margin=5_250)])
-    shows = (60_000, lambda account: account.margins.append(HISTORY))
-    _, outcomes, _ = live(TOP_UP, Unsure("timeout"), read=grown, change=shows)
-    assert [state for _, state in outcomes] == [IntentState.UNKNOWN, IntentState.APPLIED]
-    assert outcomes[-1][0] >= 60_000
+def margins(*answers: tuple[MarginChange, ...] | Unreachable) -> Write:
+    return lambda account: account.margins.write(*answers)
 
 
-def test_an_acknowledged_effect_that_does_not_show_becomes_unknown() -> None:
-    _, outcomes, _ = live(TOP_UP)
-    assert [state for _, state in outcomes] == [
-        IntentState.ACKED,
-        IntentState.UNKNOWN,
-        IntentState.NOT_APPLIED,
-    ]
+def all_of(*writes: Write) -> Write:
+    def write(account: ScriptedAccount) -> None:
+        for each in writes:
+            each(account)
+
+    return write
 
 
-def found(resting: bool, filled: str) -> Change:
-    order = OrderFound("lgtest", resting, build.position(quantity=filled).quantity)
-    return lambda account: account.orders.update(lgtest=order)
+def applied(action: Action) -> Write:
+    return all_of(margins((change("1000"),)), orders(order_of(action)))
+
+
+def order_of(action: Action) -> OrderFound:
+    return found("0", resting=True) if action is STOP else found("1")
 
 
 @pytest.mark.parametrize(
-    ("action", "change", "state"),
+    ("action", "evidence", "state", "says"),
     [
-        (STOP, found(resting=True, filled="0"), IntentState.APPLIED),
-        (STOP, found(resting=False, filled="1"), IntentState.APPLIED),
-        (STOP, found(resting=False, filled="0"), IntentState.EXPIRED),
-        (CLOSE, found(resting=False, filled="1"), IntentState.APPLIED),
-        (CLOSE, found(resting=False, filled="0.4"), IntentState.PARTIAL),
-        (CLOSE, found(resting=False, filled="0"), IntentState.EXPIRED),
-        (CancelStop(build.SYMBOL, Side.LONG, "gone"), lambda account: None, IntentState.APPLIED),
+        (ADD, margins((change("1000"),)), APPLIED, "margin history"),
+        (STOP, orders(found("0", resting=True)), APPLIED, "rests"),
+        (STOP, orders(found("1")), APPLIED, "triggered and filled"),
+        (STOP, orders(found("0")), EXPIRED, "taken off"),
+        (CANCEL, reads(long_read()), APPLIED, "does not rest"),
+        (CLOSE, orders(found("1")), APPLIED, "filled 1"),
+        (CLOSE, orders(found("0.4")), PARTIAL, "filled 0.4 of 1"),
+        (CLOSE, orders(found("0")), EXPIRED, "without a fill"),
     ],
 )
-def test_the_order_book_says_what_became_of_an_order(
-    action: Action, change: Change, state: IntentState
+@pytest.mark.parametrize("acknowledged", [True, False])
+def test_evidence_of_the_effect_is_proof_at_the_first_look(
+    action: Action, evidence: Write, state: IntentState, says: str, acknowledged: bool
 ) -> None:
-    _, outcomes, events = live(action, Unsure("timeout"), change=(0, change))
-    assert outcomes[-1][1] is state
-    # The account is read afresh before the outcome counts.
-    assert isinstance(events[-2], AccountReported)
+    scene = settle(action, evidence, acknowledged=acknowledged)
+    assert scene.outcomes() == [(250, state)]
+    (event,) = [event for _, event in scene.published if isinstance(event, OutcomeReported)]
+    assert says in event.detail
+    assert event.intent_id == "intent-1"
 
 
-def test_unreachable_reads_prove_nothing() -> None:
-    def blind(account: ScriptedAccount) -> None:
-        account.reads_fail = True
+@pytest.mark.parametrize("action", [ADD, STOP, CANCEL, CLOSE])
+def test_a_fresh_read_of_the_account_comes_before_the_outcome(action: Action) -> None:
+    scene = settle(action, applied(action))
+    *_, read, outcome = [event for _, event in scene.published]
+    assert isinstance(read, AccountReported)
+    assert isinstance(outcome, OutcomeReported)
 
-    def sees(account: ScriptedAccount) -> None:
-        account.reads_fail = False
-        account.margins.append(HISTORY)
 
-    async def heal(account: ScriptedAccount, clock: Clock) -> None:
-        await clock.sleep_ms(120_000)
-        sees(account)
+@pytest.mark.parametrize(
+    ("action", "fence_ms"),
+    [(ADD, SPEND_FENCE_MS), (STOP, ORDER_FENCE_MS), (CLOSE, ORDER_FENCE_MS)],
+)
+def test_absence_is_proof_only_in_two_reads_past_the_fence(action: Action, fence_ms: int) -> None:
+    scene = settle(action)
+    ((at_ms, state),) = scene.outcomes()
+    assert state is NOT_APPLIED
+    past = [read_ms for read_ms in scene.at(AccountReported) if read_ms >= fence_ms]
+    assert len(past) >= 2
+    assert past[-1] - past[0] >= SECOND_READ_MS
+    assert at_ms == past[-1] < fence_ms + 3 * SECOND_READ_MS
 
-    async def main() -> list[Event]:
-        clock, events = Clock(0), list[Event]()
-        account = ScriptedAccount(build.snapshot([LONG]), [Unsure("timeout")])
-        blind(account)
-        reconciler = Reconciler(account, clock, events.append)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(heal(account, clock))
-            await reconciler.settle(intent(TOP_UP), acknowledged=False)
-        return events
 
-    events = run_virtual(main())
-    (outcome,) = [event for event in events if isinstance(event, OutcomeReported)]
-    assert outcome.state is IntentState.APPLIED
-    assert outcome.received_at_ms >= 120_000
+def test_a_cancelled_stop_that_still_rests_past_the_fence_was_not_cancelled() -> None:
+    held = position()
+    scene = settle(
+        CANCEL, reads(snapshot([held], [foreign_stop(held, 46_000, client_id="old-stop")]))
+    )
+    ((at_ms, state),) = scene.outcomes()
+    assert state is NOT_APPLIED
+    assert at_ms >= ORDER_FENCE_MS + SECOND_READ_MS
+
+
+@pytest.mark.parametrize("looks", [1, 3, 5])
+@pytest.mark.parametrize("action", [ADD, STOP, CLOSE])
+def test_an_effect_that_appears_late_is_applied(action: Action, looks: int) -> None:
+    late = all_of(
+        margins(*[()] * looks, (change("1000"),)),
+        orders(*[OrderAbsent()] * looks, order_of(action)),
+    )
+    assert [state for _, state in settle(action, late).outcomes()] == [APPLIED]
+
+
+def test_an_effect_that_appears_between_the_two_reads_past_the_fence_is_applied() -> None:
+    first_past = sum(at_ms < SPEND_FENCE_MS for at_ms in settle(ADD).at(AccountReported)) + 1
+    scene = settle(ADD, margins(*[()] * first_past, (change("1000"),)))
+    assert [state for _, state in scene.outcomes()] == [APPLIED]
+    assert scene.outcomes()[0][0] > SPEND_FENCE_MS
+
+
+def test_an_acknowledged_effect_that_lags_is_reported_unknown_once_and_then_settled() -> None:
+    scene = settle(ADD, acknowledged=True)
+    states = scene.outcomes()
+    assert [state for _, state in states] == [UNKNOWN, NOT_APPLIED]
+    assert LAG_MS <= states[0][0] < LAG_MS + 2_500
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        pytest.param(orders(*[GONE] * 40, found("1")), id="order"),
+        pytest.param(all_of(reads(*[GONE] * 40, long_read()), orders(found("1"))), id="read"),
+    ],
+)
+def test_reads_that_get_no_answer_prove_nothing_for_however_long(gone: Write) -> None:
+    scene = settle(CLOSE, gone)
+    assert [state for _, state in scene.outcomes()] == [APPLIED]
+    assert scene.outcomes()[0][0] > 60_000
+
+
+def test_unreachable_reads_are_not_the_second_read() -> None:
+    fence_looks = sum(at_ms < ORDER_FENCE_MS for at_ms in settle(STOP).at(AccountReported))
+    answers = [OrderAbsent()] * (fence_looks + 1) + [GONE] * 10 + [found("0", resting=True)]
+    scene = settle(STOP, orders(*answers))
+    assert [state for _, state in scene.outcomes()] == [APPLIED]
+
+
+def test_margin_is_looked_for_from_the_venues_time_of_the_read_it_rests_on() -> None:
+    scene = settle(ADD, margins((change("1000"),)))
+    assert scene.account.asked_since_ms == [T0 - 700]
+
+
+def test_another_amount_in_the_history_is_not_this_top_up() -> None:
+    scene = settle(ADD, margins((change("250"),)))
+    assert [state for _, state in scene.outcomes()] == [NOT_APPLIED]
+
+
+def test_a_position_with_more_margin_contradicts_an_empty_history() -> None:
+    late = all_of(reads(long_read("6000")), margins(*[()] * 60, (change("1000"),)))
+    scene = settle(ADD, late)
+    assert [state for _, state in scene.outcomes()] == [APPLIED]
+    assert scene.outcomes()[0][0] > 2 * SPEND_FENCE_MS
+
+
+def test_a_contradiction_after_a_first_absence_is_no_second_absence() -> None:
+    looks = sum(at_ms < SPEND_FENCE_MS for at_ms in settle(ADD).at(AccountReported)) + 1
+    late = all_of(
+        reads(*[long_read()] * looks, long_read("6000")),
+        margins(*[()] * (looks + 20), (change("1000"),)),
+    )
+    assert [state for _, state in settle(ADD, late).outcomes()] == [APPLIED]
+
+
+def test_less_than_half_of_the_amount_is_no_contradiction() -> None:
+    scene = settle(ADD, reads(long_read("5499")))
+    assert [state for _, state in scene.outcomes()] == [NOT_APPLIED]

@@ -1,0 +1,123 @@
+"""What a guard refuses to start on, and that it says so in a sentence."""
+
+from collections.abc import Iterable
+
+import pytest
+
+from bot.core.model import (
+    AccountSnapshot,
+    ContractKind,
+    Instrument,
+    MarginMode,
+    PositionMode,
+)
+from bot.exchange.ports import Unreachable
+from bot.journal.port import Head, JournalUnavailable, Kind
+from bot.rehearsal.loop import run_virtual
+from bot.runtime.assemble import StartRefused, assemble
+from bot.testing.builders import SYMBOL, instrument, position, snapshot
+from tests.runtime.build import FragileJournal, Scene, policy
+from tests.runtime.scripted import ScriptedMarket
+
+
+def start(
+    read: AccountSnapshot | Unreachable,
+    listed: Iterable[Instrument] = (instrument(),),
+    *,
+    broken: bool = False,
+) -> list[Kind]:
+    """Assemble a guard; the kinds of the rows that its journal has then."""
+
+    async def main() -> list[Kind]:
+        scene, journal = Scene(), FragileJournal()
+        journal.is_broken = broken
+        scene.account.reads.write(read)
+        try:
+            market = ScriptedMarket(listed)
+            await assemble(policy(), market, scene.account, scene.clock, journal)
+        finally:
+            assert scene.account.sent == []
+            rows = await journal.rows(0)
+        return [row.entry.kind for row in rows]
+
+    return run_virtual(main())
+
+
+def test_an_account_that_can_be_guarded_starts_with_a_row() -> None:
+    assert start(snapshot([position()])) == [Kind.STARTED]
+
+
+def test_an_account_without_positions_is_guarded() -> None:
+    assert start(snapshot()) == [Kind.STARTED]
+
+
+@pytest.mark.parametrize(
+    ("read", "listed", "sentence"),
+    [
+        pytest.param(
+            snapshot([position(margin_mode=MarginMode.CROSS)]),
+            [instrument()],
+            "BTCUSDT: cross margin is not supported yet",
+            id="cross",
+        ),
+        pytest.param(
+            snapshot([position()], position_mode=PositionMode.HEDGE),
+            [instrument()],
+            "BTCUSDT: hedge mode is not supported yet",
+            id="hedge",
+        ),
+        pytest.param(
+            snapshot([position()]),
+            [instrument(kind=ContractKind.INVERSE)],
+            "BTCUSDT: inverse contracts are not supported yet",
+            id="inverse",
+        ),
+        pytest.param(
+            snapshot([position()]), [], "BTCUSDT: the venue gives no rules for it", id="unlisted"
+        ),
+        pytest.param(
+            snapshot([position(), position("ETHUSDT", margin_mode=MarginMode.CROSS)]),
+            [instrument(), instrument("ETHUSDT")],
+            "ETHUSDT: cross margin is not supported yet",
+            id="one of two",
+        ),
+    ],
+)
+def test_what_is_not_supported_is_refused_in_a_sentence(
+    read: AccountSnapshot, listed: list[Instrument], sentence: str
+) -> None:
+    with pytest.raises(StartRefused) as refused:
+        start(read, listed)
+    assert str(refused.value) == sentence
+
+
+def test_every_position_that_is_refused_gets_its_line() -> None:
+    crosses = [position(symbol, margin_mode=MarginMode.CROSS) for symbol in (SYMBOL, "ETHUSDT")]
+    with pytest.raises(StartRefused) as refused:
+        start(snapshot(crosses), [instrument(), instrument("ETHUSDT")])
+    assert str(refused.value).splitlines() == [
+        "BTCUSDT: cross margin is not supported yet",
+        "ETHUSDT: cross margin is not supported yet",
+    ]
+
+
+def test_an_account_that_cannot_be_read_is_not_guarded() -> None:
+    with pytest.raises(Unreachable, match="timed out"):
+        start(Unreachable("timed out"))
+
+
+def test_without_a_journal_nothing_starts() -> None:
+    with pytest.raises(JournalUnavailable, match="the disk is full"):
+        start(snapshot([position()]), broken=True)
+
+
+def test_a_refused_start_leaves_no_row() -> None:
+    async def main() -> Head:
+        scene, journal = Scene(), FragileJournal()
+        scene.account.reads.write(snapshot([position(margin_mode=MarginMode.CROSS)]))
+        market = ScriptedMarket([instrument()])
+        with pytest.raises(StartRefused):
+            await assemble(policy(), market, scene.account, scene.clock, journal)
+        return await journal.append([])
+
+    assert run_virtual(main()).sequence == 0

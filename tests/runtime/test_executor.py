@@ -1,0 +1,89 @@
+"""The executor: every reply means one thing, and nothing is ever sent twice."""
+
+import pytest
+
+from bot.core.actions import Action
+from bot.core.events import AccountReported, IntentState, OutcomeReported
+from bot.core.units import Quantity
+from bot.exchange.ports import (
+    Accepted,
+    OrderAbsent,
+    OrderFound,
+    Refused,
+    Reply,
+    Unreachable,
+    Unsure,
+)
+from bot.rehearsal.loop import run_virtual
+from bot.runtime.executor import WRITE_TIMEOUT_MS, Executor
+from bot.runtime.reconcile import Reconciler
+from tests.runtime.build import ADD, CANCEL, CLOSE, STOP, D, Scene, approved
+from tests.runtime.scripted import Silence
+
+ACTIONS = [ADD, STOP, CANCEL, CLOSE]
+RESTS = OrderFound("intent-1", resting=True, filled=Quantity(D(0)))
+
+
+def perform(reply: Reply | Silence, action: Action, *orders: OrderFound | OrderAbsent) -> Scene:
+    async def main() -> Scene:
+        scene = Scene()
+        scene.account.replies.write(reply)
+        scene.account.orders.write(*orders or (OrderAbsent(),))
+        reconciler = Reconciler(scene.account, scene.clock, scene.publish)
+        executor = Executor(scene.account, reconciler, scene.clock, scene.publish)
+        await executor.perform(approved(action))
+        return scene
+
+    return run_virtual(main())
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize(
+    "reply", [Accepted(), Refused("-2021", "would trigger"), Unsure("502"), Silence()]
+)
+def test_an_intent_is_sent_once_under_its_id_whatever_the_reply(
+    reply: Reply | Silence, action: Action
+) -> None:
+    scene = perform(reply, action)
+    assert scene.account.sent == [(action, "intent-1")]
+
+
+def test_accepted_is_acknowledged_and_then_proven() -> None:
+    scene = perform(Accepted(), STOP, RESTS)
+    assert [state for _, state in scene.outcomes()] == [IntentState.ACKED, IntentState.APPLIED]
+    assert scene.outcomes()[0][0] == 0
+
+
+def test_refused_is_rejected_with_the_venues_words_and_the_account_is_read() -> None:
+    scene = perform(Refused("-2021", "Order would immediately trigger."), STOP)
+    (event,) = [event for _, event in scene.published if isinstance(event, OutcomeReported)]
+    assert event.state is IntentState.REJECTED
+    assert event.detail == "-2021 Order would immediately trigger."
+    assert scene.at(AccountReported) == [0]
+
+
+def test_a_refusal_stands_when_the_account_cannot_be_read_after_it() -> None:
+    async def main() -> Scene:
+        scene = Scene()
+        scene.account.replies.write(Refused("-1", "no"))
+        scene.account.reads.write(Unreachable("gone"))
+        reconciler = Reconciler(scene.account, scene.clock, scene.publish)
+        executor = Executor(scene.account, reconciler, scene.clock, scene.publish)
+        await executor.perform(approved(ADD))
+        return scene
+
+    assert run_virtual(main()).outcomes() == [(0, IntentState.REJECTED)]
+
+
+def test_unsure_is_unknown_until_the_evidence_is_in() -> None:
+    scene = perform(Unsure("502 Bad Gateway"), STOP, RESTS)
+    assert [state for _, state in scene.outcomes()] == [IntentState.UNKNOWN, IntentState.APPLIED]
+    first = next(event for _, event in scene.published if isinstance(event, OutcomeReported))
+    assert first.detail == "502 Bad Gateway"
+
+
+def test_no_reply_in_time_is_unknown_not_refused_and_not_repeated() -> None:
+    scene = perform(Silence(), ADD)
+    assert scene.outcomes()[0] == (WRITE_TIMEOUT_MS, IntentState.UNKNOWN)
+    assert scene.outcomes()[-1][1] is IntentState.NOT_APPLIED
+    assert len(scene.account.sent) == 1
