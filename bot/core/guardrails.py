@@ -132,7 +132,7 @@ def review_close(request: Request, position: Position, holds: bool) -> Review:
     """
     if holds:
         return _exhausted("hold", "the account is on HOLD")
-    for intent in request.state.intents.values():
+    for intent in _in_order(request.state):
         if not isinstance(intent.action, ClosePosition) or intent.key != request.key:
             continue
         if intent.is_open and intent.state is not IntentState.UNKNOWN:
@@ -206,7 +206,7 @@ def _reasons_to_hold(request: Request, cooldown_ms: int) -> Iterator[Denied]:
         yield _exhausted("mode", f"the account is in mode {state.mode}: {state.mode_reason}")
     for text in _reasons_to_read(request):
         yield Denied(Denial.WAIT, "age", text, FAR_MS, needs_read=True)
-    for intent in state.intents.values():
+    for intent in _in_order(state):
         spends = isinstance(intent.action, AddMargin)
         closes = isinstance(intent.action, ClosePosition) and intent.key == key
         if intent.is_open and (spends or closes):
@@ -236,6 +236,11 @@ def _reasons_to_read(request: Request) -> Iterator[str]:
                 yield f"the account read is older than {age_max_ms} ms"
             if any(asked_at_ms < intent.changed_at_ms for intent in _spends(state)):
                 yield "the account has not been read since the last top-up"
+
+
+def _in_order(state: AccountState) -> list[Intent]:
+    """Intents by age: a state read back from the journal must meet them in the same order."""
+    return sorted(state.intents.values(), key=lambda each: (each.planned_at_ms, each.id))
 
 
 def _spends(state: AccountState) -> list[Intent]:
