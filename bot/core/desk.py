@@ -74,7 +74,9 @@ class Desk:
 
     def say(self, kind: str, severity: AlertSeverity, text: str, repeat_ms: int) -> None:
         """Say it unless the same kind was said less than `repeat_ms` ago."""
-        if self.now_ms - self.memory.alerted.get(kind, NEVER_MS) < repeat_ms:
+        again_at_ms = self.memory.alerted.get(kind, NEVER_MS) + repeat_ms
+        if self.now_ms < again_at_ms:
+            self.wake(again_at_ms)
             return
         alerted = {**self.memory.alerted, kind: self.now_ms}
         self.memory = replace(self.memory, alerted=alerted)

@@ -48,7 +48,7 @@ from bot.core.metrics import (
 )
 from bot.core.model import Position, PositionKey, StopOrder
 from bot.core.policy import Policy, Rule
-from bot.core.protection import StopStatus
+from bot.core.protection import StopStatus, safe_stops
 from bot.core.state import (
     EPISODE_QUIET_MS,
     NEVER_MS,
@@ -72,10 +72,12 @@ class Memo:
     """
     A calm verdict, and the very objects it rests on.
 
-    As long as they are the same, and the data fresh, judging again would say the same.
+    As long as they are the same, and the data fresh, judging again before `wake_at_ms` would say
+    the same.
     """
 
     verdict: PositionVerdict
+    wake_at_ms: int
     mark_price: Price
     stops: tuple[StopOrder, ...]
     memory: PositionMemory
@@ -125,13 +127,20 @@ def _judge_or_recall(
     key = position.key
     stale_at_ms = _stale_at_ms(state, policy, position)
     memo = state.memos.get(key)
-    if memo is not None and now_ms <= stale_at_ms and _still_holds(memo, state, position):
+    if (
+        memo is not None
+        and now_ms <= stale_at_ms
+        and now_ms < memo.wake_at_ms
+        and _still_holds(memo, state, position)
+    ):
         draft.verdicts.append(memo.verdict)
-        draft.wake_at_ms = min(draft.wake_at_ms, stale_at_ms + policy.protect.unknown_after_ms)
+        alarm_at_ms = stale_at_ms + policy.protect.unknown_after_ms
+        draft.wake_at_ms = min(draft.wake_at_ms, memo.wake_at_ms, alarm_at_ms)
         return state
     before = state.memory_of(key)
     desk = Desk(state, policy, position, before, now_ms)
     verdict = _judge(desk)
+    wake_at_ms = desk.wake_at_ms
     desk.wake(stale_at_ms + policy.protect.unknown_after_ms)
     calm = _is_calm(desk, verdict)
     draft.verdicts.append(verdict)
@@ -145,7 +154,7 @@ def _judge_or_recall(
         state = replace(state, memories={**state.memories, key: desk.memory})
     if calm:
         mark_price = state.marks[position.symbol].price
-        memo = Memo(verdict, mark_price, state.stops, desk.memory, state.instruments)
+        memo = Memo(verdict, wake_at_ms, mark_price, state.stops, desk.memory, state.instruments)
         state = replace(state, memos={**state.memos, key: memo})
     return state
 
@@ -161,10 +170,10 @@ def _still_holds(memo: Memo, state: AccountState, position: Position) -> bool:
 
 
 def _is_calm(desk: Desk, verdict: PositionVerdict) -> bool:
-    """Whether nothing is going on that time alone could change."""
+    """Whether nothing is going on that an outcome or the passing of time could soon change."""
     return (
         not _is_endangered(desk, verdict)
-        and not (desk.approved or desk.denied or desk.alerts)
+        and not (desk.approved or desk.denied or desk.alerts or desk.needs_read)
         and all(step.phase is Phase.INACTIVE for step in desk.memory.steps.values())
         and desk.memory.past_stop_since_ms == NEVER_MS
     )
@@ -230,8 +239,8 @@ def _episode(evaluation: Evaluation, now_ms: int) -> PositionMemory:
     """Open an episode with the first step beyond alert, end it after ten quiet minutes."""
     memory = evaluation.memory
     if any(step.severity > Severity.ALERT for _, step in evaluation.firing):
-        number = memory.episode if memory.in_episode else memory.episode + 1
-        return replace(memory, episode=number, in_episode=True, active_at_ms=now_ms)
+        began_ms = memory.episode if memory.in_episode else now_ms
+        return replace(memory, episode=began_ms, in_episode=True, active_at_ms=now_ms)
     if not memory.in_episode:
         return memory
     if any(step.phase is not Phase.INACTIVE for step in memory.steps.values()):
@@ -252,7 +261,11 @@ def _keep_stop_blindly(desk: Desk, unknown: Unknown) -> StopVerdict:
             and isinstance(support(instrument, position, snapshot.position_mode), Supported)
         ):
             settled, _ = settle_liquidation(instrument, position)
-            return keep_stop(desk, survey(state, instrument, position, settled), unknown, ())
+            ground = survey(state, instrument, position, settled)
+            # Unknown clears no step: what a firing one has tightened stays where it is.
+            resting = safe_stops(position, ground.ours, settled)
+            bounds = tuple(stop.trigger_price for stop in resting)
+            return keep_stop(desk, ground, unknown, bounds)
         case AccountRead() | NotRead():
             return NotAudited(unknown.reason)
 
@@ -294,7 +307,7 @@ def _cancel_orphans(
         if key in open_keys or not stop.client_id.startswith(prefix):
             continue
         memory = state.memory_of(key)
-        sure = memory.flat_reads > 1 and now_ms - memory.flat_since_ms >= ORPHAN_MS
+        sure = memory.flat_read_at_ms - memory.flat_since_ms >= ORPHAN_MS
         draft.needs_read = True
         draft.wake_at_ms = min(draft.wake_at_ms, now_ms + ORPHAN_MS)
         asked = any(

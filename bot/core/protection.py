@@ -142,11 +142,7 @@ def audit(
             return Audit(StopStatus.NOT_NEEDED, ())
         case StopWanted(trigger, loosest, drift):
             pass
-    safe = [
-        stop
-        for stop in ours
-        if covers(stop, position) and _triggers_before(position, stop.trigger_price, settled)
-    ]
+    safe = safe_stops(position, ours, settled)
     good = [
         stop
         for stop in safe
@@ -159,6 +155,17 @@ def audit(
         return Audit(StopStatus.DRIFTED, ())
     kept = min(good, key=lambda stop: (abs(stop.trigger_price - trigger), stop.client_id))
     return Audit(StopStatus.RESTS, tuple(stop for stop in ours if stop is not kept))
+
+
+def safe_stops(
+    position: Position, stops: tuple[StopOrder, ...], settled: Liquidation
+) -> tuple[StopOrder, ...]:
+    """Of `stops` those that close the whole of `position` before it is liquidated."""
+    return tuple(
+        stop
+        for stop in stops
+        if covers(stop, position) and _triggers_before(position, stop.trigger_price, settled)
+    )
 
 
 def _triggers_before(position: Position, trigger: Price, settled: Liquidation) -> bool:

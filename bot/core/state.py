@@ -67,6 +67,7 @@ class PositionMemory:
     What is remembered of a position until it has been flat for ten minutes.
 
     `steps` is keyed "rule/step", `alerted` by the kind of alert, with the time it last went out.
+    `episode` is when the newest episode began, so that no two of them share it.
     """
 
     steps: Mapping[str, StepMemory] = field(default_factory=dict)
@@ -74,7 +75,7 @@ class PositionMemory:
     in_episode: bool = False
     active_at_ms: int = NEVER_MS
     flat_since_ms: int = NEVER_MS
-    flat_reads: int = 0
+    flat_read_at_ms: int = NEVER_MS
     unknown_since_ms: int = NEVER_MS
     past_stop_since_ms: int = NEVER_MS
     naked_since_ms: int = NEVER_MS
@@ -324,13 +325,26 @@ def _read(state: AccountState, event: AccountReported) -> AccountState:
 
 def _flat(memory: PositionMemory, at_ms: int) -> PositionMemory:
     since = at_ms if memory.flat_since_ms == NEVER_MS else memory.flat_since_ms
-    return replace(memory, flat_since_ms=since, flat_reads=memory.flat_reads + 1)
+    return replace(memory, flat_since_ms=since, flat_read_at_ms=at_ms)
 
 
 def _open(memory: PositionMemory) -> PositionMemory:
     if memory.flat_since_ms == NEVER_MS:
         return memory
-    return replace(memory, flat_since_ms=NEVER_MS, flat_reads=0)
+    # After a short absence identity and budgets go on; what was being timed begins anew.
+    steps = {
+        reason: replace(step, phase=Phase.INACTIVE) if step.phase is Phase.PENDING else step
+        for reason, step in memory.steps.items()
+    }
+    return replace(
+        memory,
+        steps=steps,
+        flat_since_ms=NEVER_MS,
+        flat_read_at_ms=NEVER_MS,
+        unknown_since_ms=NEVER_MS,
+        past_stop_since_ms=NEVER_MS,
+        naked_since_ms=NEVER_MS,
+    )
 
 
 def _moved(state: AccountState, event: OutcomeReported) -> AccountState:

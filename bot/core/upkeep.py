@@ -10,8 +10,10 @@ from typing import assert_never
 from bot.core.actions import CancelStop, PlaceStop
 from bot.core.decision import AlertSeverity, Audited, NotAudited, StopVerdict
 from bot.core.desk import REPEAT_MS, Desk
+from bot.core.events import IntentState
 from bot.core.guardrails import approve_stop
 from bot.core.ids import account_prefix
+from bot.core.ladder import NO_WAKE_MS
 from bot.core.margin import Liquidation
 from bot.core.metrics import Known, Measured, Unknown
 from bot.core.model import Instrument, Position, PositionKey, StopOrder
@@ -23,7 +25,7 @@ from bot.core.protection import (
     users_own,
     wanted,
 )
-from bot.core.state import NEVER_MS, AccountState
+from bot.core.state import NEVER_MS, AccountRead, AccountState, Intent, NotRead
 from bot.core.units import ZERO, Price
 
 STOP_WAY_MS = 5_000
@@ -143,22 +145,40 @@ def _free_way_ms(state: AccountState, key: PositionKey) -> int:
         (
             intent.planned_at_ms + STOP_WAY_MS
             for intent in state.intents.values()
-            if isinstance(intent.action, PlaceStop) and intent.key == key and intent.is_open
+            if isinstance(intent.action, PlaceStop)
+            and intent.key == key
+            and (intent.is_open or _is_unseen(state, intent))
         ),
         default=NEVER_MS,
     )
 
 
+def _is_unseen(state: AccountState, intent: Intent) -> bool:
+    """Whether an effect is proven that the newest read is too old to show."""
+    match state.account:
+        case AccountRead(asked_at_ms=asked_at_ms):
+            return intent.state is IntentState.APPLIED and asked_at_ms < intent.changed_at_ms
+        case NotRead():
+            return False
+    assert_never(state.account)
+
+
 def _cancel(desk: Desk, stop: StopOrder) -> None:
-    under_way = any(
-        isinstance(intent.action, CancelStop)
-        and intent.action.target_client_id == stop.client_id
-        and (intent.is_open or desk.now_ms - intent.changed_at_ms < STOP_WAY_MS)
-        for intent in desk.state.intents.values()
+    ready_at_ms = max(
+        (
+            NO_WAKE_MS if intent.is_open else intent.changed_at_ms + STOP_WAY_MS
+            for intent in desk.state.intents.values()
+            if isinstance(intent.action, CancelStop)
+            and intent.action.target_client_id == stop.client_id
+        ),
+        default=NEVER_MS,
     )
-    if not under_way:
-        action = CancelStop(stop.symbol, stop.side, stop.client_id)
-        desk.take(approve_stop(desk.request("protect/cancel"), action))
+    if desk.now_ms < ready_at_ms:
+        desk.needs_read = True
+        desk.wake(ready_at_ms)
+        return
+    action = CancelStop(stop.symbol, stop.side, stop.client_id)
+    desk.take(approve_stop(desk.request("protect/cancel"), action))
 
 
 def _watch_naked(desk: Desk, status: StopStatus) -> None:
