@@ -83,7 +83,10 @@ async def _run_paper(policy: Policy, setup: Setup, state_dir: Path, speed: float
     machine = PaperMachine([setup.instrument], setup.slippage, setup.stops_refused)
     path = open_position(setup, machine, policy.account)
     socket = socket_path(state_dir, policy.account)
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as e:
+        raise RunError(f"LIQGUARD_STATE_DIR: expected a folder, was {state_dir} ({e})") from e
     journal = SqliteJournal.open(journal_path(state_dir, policy.account), policy.account)
     store = FileStore(state_dir / f"{policy.account}.paper.json")
     machine = _same_run(policy, setup, state_dir, machine, store)
@@ -126,14 +129,14 @@ def _same_run(
     policy: Policy, setup: Setup, state_dir: Path, fresh: PaperMachine, store: FileStore
 ) -> PaperMachine:
     """The saved exchange of this very run, or `fresh`, saved. Another run is never overwritten."""
-    named = sha256(repr(setup).encode()).hexdigest()
+    name = json.dumps({"setup": sha256(repr(setup).encode()).hexdigest()}) + "\n"
     name_file = state_dir / f"{policy.account}.paper.run"
     saved = store.load()
     if isinstance(saved, NothingSaved):
-        name_file.write_text(json.dumps({"setup": named}) + "\n", encoding="utf-8")
+        name_file.write_text(name, encoding="utf-8")
         store.save(fresh)
         return fresh
-    if json.loads(name_file.read_text(encoding="utf-8"))["setup"] != named:
+    if not name_file.is_file() or name_file.read_bytes() != name.encode():
         raise RunError(
             f"{state_dir}: expected a folder without a paper run of account {policy.account!r} on "
             "other data or another position; name another folder in LIQGUARD_STATE_DIR"

@@ -16,6 +16,9 @@ from bot.cli.exits import Exit
 if TYPE_CHECKING:
     from bot.settings import Settings
 
+NUMBER_MAX = Decimal(10**12)
+"""More than any market, and little enough to calculate with exactly."""
+
 app = typer.Typer(
     name="liqguard",
     help="A risk guard for crypto perpetual-futures accounts.",
@@ -31,18 +34,24 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard out
 Account = Annotated[str, typer.Option("--account", help="The account's name in its policy.")]
 
 
-def _decimal(text: str) -> Decimal:
+def _parsed(text: str) -> Decimal:
     try:
-        value = Decimal(text)
+        return Decimal(text)
     except InvalidOperation as e:
         raise typer.BadParameter(f"expected a number, was {text!r}") from e
+
+
+def _decimal(text: str) -> Decimal:
+    value = _parsed(text)
     if not value.is_finite() or value <= 0:
         raise typer.BadParameter(f"expected a number above 0, was {text!r}")
+    if value > NUMBER_MAX:
+        raise typer.BadParameter(f"expected a number up to {NUMBER_MAX:f}, was {text!r}")
     return value
 
 
 def _amount(text: str) -> Decimal:
-    return Decimal(0) if text == "0" else _decimal(text)
+    return Decimal(0) if _parsed(text) == 0 else _decimal(text)
 
 
 Number = Annotated[Decimal, typer.Option(parser=_decimal, metavar="NUMBER")]

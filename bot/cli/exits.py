@@ -51,13 +51,22 @@ def report_errors(stream: TextIO) -> Iterator[None]:
     try:
         yield
     except UsageError as e:
-        stream.write(f"{e.format_message()} (liqguard --help)\n")
+        if message := e.format_message():  # none where the help has been shown instead
+            stream.write(f"{message} (liqguard --help)\n")
         sys.exit(Exit.USAGE)
     except (KeyboardInterrupt, Abort):
         sys.exit(_INTERRUPTED)
     except Exception as e:
-        name = f"{type(e).__module__}.{type(e).__qualname__}"
+        cause = _alone(e)
+        name = f"{type(cause).__module__}.{type(cause).__qualname__}"
         if name not in _CODES:
             raise
-        stream.write(f"{e}\n")
+        stream.write(f"{cause}\n")
         sys.exit(_CODES[name])
+
+
+def _alone(error: Exception) -> Exception:
+    """What failed, where it failed alone among the tasks of a guard."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

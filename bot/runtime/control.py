@@ -8,7 +8,7 @@ answers.
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -134,10 +134,9 @@ async def ask(path: Path, question: Answer) -> Answer:
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             reader, writer = await asyncio.open_unix_connection(path)
-            writer.write(json.dumps(question).encode() + b"\n")
-            line = await reader.readline()
-            writer.close()
-    except (OSError, TimeoutError) as e:
+            with closing(writer):
+                writer.write(json.dumps(question).encode() + b"\n")
+                answer: Answer = json.loads(await reader.readline())
+    except (OSError, TimeoutError, ValueError) as e:
         raise ControlError(f"no guard answers on {path}: {type(e).__name__}") from e
-    answer: Answer = json.loads(line)
     return answer

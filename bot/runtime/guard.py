@@ -121,6 +121,9 @@ class Guard:
             before = self.state
             state, decision = decide(before, self.policy, now_ms)
             self._unwritten.extend(self._rows(before, decision, now_ms))
+            if decision.approved:
+                sentence = f"sending {len(decision.approved)} without a journal row: {e}"
+                self._announce(Alert("account", "spooled", AlertSeverity.CRITICAL, sentence))
         self._commit(state, decision, now_ms)
         return decision.approved
 

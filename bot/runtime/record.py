@@ -6,6 +6,7 @@ alone. A restart takes the newest one, decides again, and applies the outcomes t
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from bot.core.decision import Decision
 from bot.core.engine import decide
@@ -71,7 +72,13 @@ async def read_decision(journal: Journal, row: Row) -> tuple[Recorded, Policy]:
         recorded = _with_instruments(recorded, Instruments(digest, by_symbol))
     policy_digest = recorded.state.policy_digest
     text = await journal.kept(policy_digest)
-    return recorded, parse_policy(text, f"policy {policy_digest[:12]} of the journal")
+    return recorded, _policy_of(text, f"policy {policy_digest[:12]} of the journal")
+
+
+@lru_cache(maxsize=8)
+def _policy_of(text: str, name: str) -> Policy:
+    # Thousands of rows name one policy, and reading YAML takes longer than deciding.
+    return parse_policy(text, name)
 
 
 async def recover(journal: Journal, account: str, policy: Policy, now_ms: int) -> AccountState:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from bot.core.decision import Decision
 from bot.core.engine import decide
-from bot.core.events import IntentState, OutcomeReported
-from bot.core.state import DAY_MS, Intent
+from bot.core.events import OutcomeReported
+from bot.core.state import DAY_MS, Birth, Intent, newborn, resumed
 from bot.journal.codec import from_json, to_json
 from bot.journal.port import Journal, JournalDamaged, Kind, Row
 from bot.runtime.record import Recorded, read_decision
@@ -43,14 +43,22 @@ async def verify(journal: Journal) -> Verified:
                     raise JournalDamaged(f"row {row.sequence}: no row planned {moved.intent_id}")
                 planned = intents[moved.intent_id]
                 if planned.is_open:
-                    intents[planned.id] = replace(planned, state=moved.state)
+                    intents[planned.id] = replace(
+                        planned,
+                        state=moved.state,
+                        changed_at_ms=moved.received_at_ms,
+                        detail=moved.detail,
+                    )
             case Kind.DECISION:
                 decisions += 1
                 recorded = await _decide_again(journal, row)
                 _compare_intents(row.sequence, recorded, intents)
                 for approved in recorded.decision.approved:
                     intents[approved.intent.id] = approved.intent
-            case Kind.STARTED | Kind.STOPPED:
+            case Kind.STARTED:
+                before = replace(newborn(Birth("", 0), ""), intents=intents)
+                intents = dict(resumed(before, "", row.entry.at_ms).intents)
+            case Kind.STOPPED:
                 pass
     return Verified(len(rows), decisions, len(intents), rows[-1].hash)
 
@@ -58,7 +66,8 @@ async def verify(journal: Journal) -> Verified:
 async def _decide_again(journal: Journal, row: Row) -> Recorded:
     recorded, policy = await read_decision(journal, row)
     _, again = decide(recorded.state, policy, recorded.now_ms)
-    if to_json(again, Decision) != to_json(recorded.decision, Decision):
+    same = to_json(again, Decision) == to_json(recorded.decision, Decision)
+    if not same or row.entry.at_ms != recorded.now_ms:
         raise JournalDamaged(f"row {row.sequence}: decides differently now")
     return recorded
 
@@ -68,12 +77,11 @@ def _compare_intents(sequence: int, recorded: Recorded, intents: dict[str, Inten
     for intent in held.values():
         if intent.id not in intents:
             raise JournalDamaged(f"row {sequence}: no row planned {intent.id}")
-        says = intents[intent.id].state
-        # A restart takes every open intent for Unknown; that needs no row of its own.
-        assumed = intent.state is IntentState.UNKNOWN and intents[intent.id].is_open
-        if intent.state is not says and not assumed:
+        says = intents[intent.id]
+        if intent != says:
             raise JournalDamaged(
-                f"row {sequence}: {intent.id} is {intent.state}, the rows before say {says}"
+                f"row {sequence}: {intent.id} ({intent.state}) is not what the rows before "
+                f"planned and moved ({says.state})"
             )
     for intent in intents.values():
         recent = recorded.now_ms - intent.planned_at_ms < DAY_MS

@@ -181,7 +181,7 @@ def bisected(instrument: Instrument, position: Position) -> Fraction | None:
     return high
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(instrument=instruments(), position=positions())
 @example(build.instrument(), build.position(margin=50_000))  # the root is 0: no price at all
 def test_the_root_is_where_bisection_finds_it(instrument: Instrument, position: Position) -> None:
@@ -197,7 +197,7 @@ def test_the_root_is_where_bisection_finds_it(instrument: Instrument, position: 
             assert proof
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(data=st.data(), instrument=instruments(), position=positions())
 def test_a_root_on_the_border_of_two_tiers_is_found(
     data: st.DataObject, instrument: Instrument, position: Position

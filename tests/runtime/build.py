@@ -15,7 +15,7 @@ from bot.journal.port import Entry, Found, Head, JournalUnavailable, Kind, Row
 from bot.journal.sqlite import SqliteJournal
 from bot.policy.loader import parse_policy
 from bot.testing.builders import ACCOUNT, SYMBOL, position, snapshot
-from tests.runtime.scripted import ScriptedAccount
+from bot.testing.scripted import ScriptedAccount
 
 D = Decimal
 T0 = 1_600_000_000_000

@@ -16,8 +16,8 @@ from bot.journal.port import Head, JournalUnavailable, Kind
 from bot.rehearsal.loop import run_virtual
 from bot.runtime.assemble import StartRefused, assemble
 from bot.testing.builders import SYMBOL, instrument, position, snapshot
+from bot.testing.scripted import ScriptedMarket
 from tests.runtime.build import FragileJournal, Scene, policy
-from tests.runtime.scripted import ScriptedMarket
 
 
 def start(

@@ -17,8 +17,8 @@ from bot.exchange.ports import (
 from bot.rehearsal.loop import run_virtual
 from bot.runtime.executor import WRITE_TIMEOUT_MS, Executor
 from bot.runtime.reconcile import Reconciler
+from bot.testing.scripted import Silence
 from tests.runtime.build import ADD, CANCEL, CLOSE, STOP, D, Scene, approved
-from tests.runtime.scripted import Silence
 
 ACTIONS = [ADD, STOP, CANCEL, CLOSE]
 RESTS = OrderFound("intent-1", resting=True, filled=Quantity(D(0)))

@@ -18,8 +18,8 @@ from bot.runtime.reconcile import (
     Reconciler,
 )
 from bot.testing.builders import SYMBOL, foreign_stop, position, snapshot
+from bot.testing.scripted import ScriptedAccount
 from tests.runtime.build import ADD, CANCEL, CLOSE, STOP, T0, D, Scene, intent, long_read
-from tests.runtime.scripted import ScriptedAccount
 
 APPLIED, NOT_APPLIED = IntentState.APPLIED, IntentState.NOT_APPLIED
 UNKNOWN, EXPIRED, PARTIAL = IntentState.UNKNOWN, IntentState.EXPIRED, IntentState.PARTIAL

@@ -229,7 +229,10 @@ def _swarm(random: Random, start_ms: int, duration_ms: int) -> Swarm:
         for _ in range(random.randint(1, 5))
     ]
     human = [
-        (moment(), kind) for kind in HUMAN if kind in enabled for _ in range(random.randint(1, 5))
+        (moment(), kind)
+        for kind in (*HUMAN, "user_reenters")
+        if kind in enabled
+        for _ in range(random.randint(1, 5))
     ]
     return Swarm(
         enabled=enabled,

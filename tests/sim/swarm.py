@@ -74,6 +74,11 @@ class SwarmFaults(Faults):
             self._observer.disturbed("stops_refused")
         return refused
 
+    def refuse_stops(self, at_ms: int) -> bool:
+        """Whether a stop that arrived at `at_ms` would be refused for sure."""
+        by_chance = at_ms < self._stops_refused_until_ms
+        return (by_chance and self._is_on()) or self._swarm.outages["stops_down"].cover(at_ms)
+
     def _is_on(self) -> bool:
         return self._clock.now_ms() < self._swarm.until_ms
 
@@ -139,6 +144,7 @@ class FailingJournal:
         await self._clock.sleep_ms(0)
         self._fail_if_down()
         head = await self._journal.append(entries)
+        self._observer.journal_works()
         for entry in entries:
             match entry.subject:
                 case IntentMoved(intent_id, IntentState.PREPARED):

@@ -1,0 +1,114 @@
+"""An episode: from the first step beyond alert to ten quiet minutes, and what it counts."""
+
+from decimal import Decimal
+
+from bot.core.actions import AddMargin
+from bot.core.events import IntentState
+from bot.core.policy import Step
+from bot.core.state import EPISODE_QUIET_MS, PositionMemory
+from bot.core.strategy import Notify, Severity, TightenStop, TopUp
+from bot.core.units import Money, Price
+from bot.testing import builders as build
+from tests.core.life import GOOD_STOP, LONG, Life, below
+
+WARN = build.step("warn", below("0.12"), Severity.ALERT, lambda view: Notify("near"))
+TIGHT = build.step(
+    "tight", below("0.08"), Severity.STOP, lambda view: TightenStop(Price(Decimal(46_700)))
+)
+ADD = build.step("add", below("0.06"), Severity.SPEND, lambda view: TopUp(Money(Decimal(100))))
+CALM, NEAR = 52_000, 47_800
+
+
+def living(*steps: Step, mark: int = CALM, top_ups: int = 1_000) -> Life:
+    limits = build.guardrails(top_ups_per_episode=top_ups)
+    life = Life(build.policy(build.rule(*steps), limits=limits), stops=[GOOD_STOP], mark=mark)
+    life.decide()
+    return life
+
+
+def memory(life: Life) -> PositionMemory:
+    return life.state.memories[LONG.key]
+
+
+def pass_time(life: Life, duration_ms: int, mark: int) -> None:
+    """Wait, then a fresh read and mark, and a decision."""
+    life.wait(duration_ms)
+    life.read(LONG, stops=[GOOD_STOP])
+    life.mark(mark)
+    life.decide()
+
+
+def test_an_alert_opens_none() -> None:
+    life = living(WARN, mark=49_000)
+    assert life.verdict.steps[0].phase == "firing"
+    assert not memory(life).in_episode
+
+
+def test_a_tightened_stop_opens_one() -> None:
+    life = living(WARN, TIGHT, mark=48_900)
+    assert memory(life).in_episode
+    assert memory(life).episode == life.now_ms
+
+
+def test_it_ends_ten_minutes_after_the_last_step_became_inactive() -> None:
+    life = living(WARN, ADD, mark=NEAR)
+    began_ms = memory(life).episode
+    pass_time(life, 60_000, 50_000)  # `add` clears, `warn` still fires
+    last_ms = life.now_ms
+    pass_time(life, 60_000, CALM)
+    assert life.decision.wake_at_ms <= last_ms + EPISODE_QUIET_MS
+    pass_time(life, EPISODE_QUIET_MS - 60_001, CALM)
+    assert (memory(life).in_episode, life.decision.endangered) == (True, True)
+    pass_time(life, 1, CALM)
+    assert (memory(life).in_episode, life.decision.endangered) == (False, False)
+    assert memory(life).episode == began_ms
+
+
+def test_a_step_that_fires_again_is_of_the_same_episode_until_it_ended() -> None:
+    life = living(ADD, mark=NEAR)
+    first = memory(life).episode
+    pass_time(life, 60_000, CALM)
+    pass_time(life, 60_000, NEAR)
+    assert memory(life).episode == first
+    pass_time(life, 60_000, CALM)
+    pass_time(life, EPISODE_QUIET_MS, CALM)
+    assert not memory(life).in_episode
+    pass_time(life, 60_000, NEAR)
+    assert memory(life).episode == life.now_ms
+
+
+def test_top_ups_are_counted_by_episode() -> None:
+    life = living(ADD, mark=NEAR, top_ups=1)
+    life.settle(IntentState.APPLIED)
+    pass_time(life, 60_000, NEAR)
+    assert [denied.limit for denied in life.verdict.denied] == ["top_ups_per_episode"]
+    pass_time(life, 60_000, CALM)
+    pass_time(life, EPISODE_QUIET_MS, CALM)
+    pass_time(life, 60_000, NEAR)
+    assert [type(each.intent.action) for each in life.decision.approved] == [AddMargin]
+
+
+def test_a_position_flat_for_ten_minutes_is_a_new_one() -> None:
+    """The episodes of the old one are not the new one's: its top-ups do not count there."""
+    life = living(ADD, mark=NEAR, top_ups=1)
+    life.settle(IntentState.APPLIED)
+    life.wait(1_000)
+    life.read()
+    life.decide()
+    life.wait(EPISODE_QUIET_MS)
+    life.decide()
+    assert life.state.memories == {}
+    pass_time(life, 1_000, NEAR)
+    assert [type(each.intent.action) for each in life.decision.approved] == [AddMargin]
+
+
+def test_a_position_flat_for_less_goes_on() -> None:
+    life = living(ADD, mark=NEAR, top_ups=1)
+    life.settle(IntentState.APPLIED)
+    life.wait(1_000)
+    life.read()
+    life.decide()
+    life.wait(EPISODE_QUIET_MS - 1)
+    life.decide()
+    pass_time(life, 0, NEAR)
+    assert [denied.limit for denied in life.verdict.denied] == ["top_ups_per_episode"]

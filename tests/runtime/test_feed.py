@@ -1,0 +1,214 @@
+"""The feed: how often it reads, what wakes it, and what it makes of a venue that fails."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import pairwise
+
+import pytest
+
+from bot.core.events import AccountReported, InstrumentsReported, Liquidated, StreamLost
+from bot.core.model import AccountSnapshot, Instrument, Side
+from bot.core.units import Price
+from bot.exchange.ports import AccountChanged, Unreachable
+from bot.journal.codec import from_json
+from bot.rehearsal.loop import run_virtual
+from bot.runtime.feed import (
+    POLL_CALM_MS,
+    POLL_ENDANGERED_MS,
+    READ_SPACING_MS,
+    RECONNECT_MS,
+    Feed,
+)
+from bot.testing.builders import SYMBOL, instrument, position, snapshot
+from bot.testing.scripted import ScriptedMarket
+from tests.runtime.build import D, FragileJournal, Scene, long_read
+
+Act = Callable[[Scene, Feed], Awaitable[None]]
+
+
+def play(
+    act: Act,
+    *,
+    read: AccountSnapshot | None = None,
+    listed: Iterable[Instrument] = (instrument(), instrument("ETHUSDT")),
+) -> Scene:
+    """Run the feed beside `act`, and end both with it."""
+
+    async def main() -> Scene:
+        scene = Scene(read)
+        market = ScriptedMarket(listed)
+        feed = Feed(market, scene.account, scene.clock, FragileJournal(), scene.publish)
+        async with asyncio.TaskGroup() as tasks:
+            feeding = tasks.create_task(feed.run())
+            await act(scene, feed)
+            feeding.cancel()
+        return scene
+
+    return run_virtual(main())
+
+
+async def nothing(scene: Scene, feed: Feed) -> None:
+    await scene.clock.sleep_ms(100_000)
+
+
+def intervals(times: list[int]) -> set[int]:
+    return {later - earlier for earlier, later in pairwise(times)}
+
+
+def test_a_calm_account_is_read_about_every_half_minute() -> None:
+    times = play(nothing).at(AccountReported)
+    assert len(times) == 3
+    assert intervals(times) == {POLL_CALM_MS + READ_SPACING_MS}
+
+
+def test_an_endangered_account_is_read_at_once_and_then_every_two_seconds() -> None:
+    async def act(scene: Scene, feed: Feed) -> None:
+        await scene.clock.sleep_ms(10_000)
+        feed.pace(endangered=True, needs_read=False)
+        await scene.clock.sleep_ms(10_000)
+
+    times = play(act).at(AccountReported)
+    assert times[0] == 10_000
+    assert intervals(times) == {POLL_ENDANGERED_MS + READ_SPACING_MS}
+
+
+def test_an_account_that_is_calm_again_is_read_seldom_again() -> None:
+    async def act(scene: Scene, feed: Feed) -> None:
+        feed.pace(endangered=True, needs_read=False)
+        await scene.clock.sleep_ms(10_000)
+        feed.pace(endangered=False, needs_read=False)
+        await scene.clock.sleep_ms(100_000)
+
+    times = play(act).at(AccountReported)
+    late = [at_ms for at_ms in times if at_ms > 13_000]
+    assert intervals(late) == {POLL_CALM_MS + READ_SPACING_MS}
+
+
+def test_what_a_decision_needs_is_read_at_once_but_spaced() -> None:
+    async def act(scene: Scene, feed: Feed) -> None:
+        await scene.clock.sleep_ms(1_000)
+        for _ in range(20):
+            feed.pace(endangered=False, needs_read=True)
+            await scene.clock.sleep_ms(100)
+
+    times = play(act).at(AccountReported)
+    assert times[0] == 1_000
+    assert intervals(times) == {READ_SPACING_MS}
+
+
+def test_a_repeated_pace_does_not_ask_for_a_read_each_time() -> None:
+    async def act(scene: Scene, feed: Feed) -> None:
+        for _ in range(100):
+            feed.pace(endangered=True, needs_read=False)
+            await scene.clock.sleep_ms(50)
+
+    assert len(play(act).at(AccountReported)) <= 3
+
+
+def test_a_notice_is_an_alarm_clock_for_a_read() -> None:
+    async def act(scene: Scene, feed: Feed) -> None:
+        await scene.clock.sleep_ms(5_000)
+        scene.account.notify(AccountChanged())
+        await scene.clock.sleep_ms(5_000)
+
+    scene = play(act)
+    assert scene.at(AccountReported) == [5_000]
+
+
+def test_a_liquidation_is_published_and_the_account_read() -> None:
+    gone = Liquidated(SYMBOL, Side.LONG, Price(D(45_000)), 7)
+
+    async def act(scene: Scene, feed: Feed) -> None:
+        await scene.clock.sleep_ms(5_000)
+        scene.account.notify(gone)
+        await scene.clock.sleep_ms(5_000)
+
+    scene = play(act)
+    assert (5_000, gone) in scene.published
+    assert scene.at(AccountReported) == [5_000]
+
+
+def test_a_lost_stream_is_said_then_read_then_connected_again() -> None:
+    async def act(scene: Scene, feed: Feed) -> None:
+        await scene.clock.sleep_ms(5_000)
+        scene.account.notify(Unreachable("reset by peer"))
+        await scene.clock.sleep_ms(RECONNECT_MS + 10)
+        assert scene.account.streams == 2
+        scene.account.notify(AccountChanged())
+        await scene.clock.sleep_ms(5_000)
+
+    scene = play(act)
+    (lost,) = [event for _, event in scene.published if isinstance(event, StreamLost)]
+    assert scene.at(StreamLost) == [5_000]
+    assert lost.reason == "reset by peer"
+    reads = [event for _, event in scene.published if isinstance(event, AccountReported)]
+    assert reads[0].asked_at_ms >= lost.received_at_ms
+    assert len(reads) == 2  # one after the loss, one after the notice on the new stream
+
+
+def test_an_unreachable_account_is_asked_again_soon_and_the_feed_goes_on() -> None:
+    async def act(scene: Scene, feed: Feed) -> None:
+        gone = Unreachable("timed out")
+        scene.account.reads.write(gone, gone, gone, long_read())
+        feed.pace(endangered=False, needs_read=True)
+        await scene.clock.sleep_ms(5_000)
+
+    scene = play(act)
+    assert scene.at(AccountReported) == [3 * READ_SPACING_MS]
+    assert scene.account.reads.asked == 4
+
+
+def test_a_read_says_when_it_was_asked_for() -> None:
+    async def act(scene: Scene, feed: Feed) -> None:
+        await feed.read()
+
+    scene = play(act)
+    (event,) = [event for _, event in scene.published if isinstance(event, AccountReported)]
+    assert (event.asked_at_ms, event.received_at_ms) == (scene.clock.now_ms(),) * 2
+
+
+def test_the_rules_of_a_new_symbol_are_learned_once_and_kept_in_the_journal() -> None:
+    async def main() -> None:
+        scene, journal = Scene(), FragileJournal()
+        market = ScriptedMarket([instrument(), instrument("ETHUSDT")])
+        feed = Feed(market, scene.account, scene.clock, journal, scene.publish)
+        await feed.read()
+        await feed.read()
+        scene.account.reads.write(snapshot([position(), position("ETHUSDT")]))
+        await feed.read()
+        first, second = [e for _, e in scene.published if isinstance(e, InstrumentsReported)]
+        assert [each.symbol for each in first.instruments] == [SYMBOL]
+        assert [each.symbol for each in second.instruments] == [SYMBOL, "ETHUSDT"]
+        kept = from_json(await journal.kept(second.digest), tuple[Instrument, ...])
+        assert kept == second.instruments
+
+    run_virtual(main())
+
+
+def test_a_symbol_that_the_venue_does_not_list_costs_the_others_nothing() -> None:
+    async def main() -> None:
+        scene = Scene(snapshot([position(), position("GONEUSDT")]))
+        market = ScriptedMarket([instrument()])
+        feed = Feed(market, scene.account, scene.clock, FragileJournal(), scene.publish)
+        await feed.read()
+        (event,) = [e for _, e in scene.published if isinstance(e, InstrumentsReported)]
+        assert [each.symbol for each in event.instruments] == [SYMBOL]
+        assert len(scene.at(AccountReported)) == 1
+        assert set(feed.listed) == {SYMBOL}
+
+    run_virtual(main())
+
+
+def test_a_defect_in_the_stream_ends_the_feed() -> None:
+    class Broken(ScriptedMarket):
+        async def stream(self, publish: object) -> None:
+            raise LookupError("a defect")
+
+    async def main() -> None:
+        scene = Scene()
+        market = Broken([instrument()])
+        await Feed(market, scene.account, scene.clock, FragileJournal(), scene.publish).run()
+
+    with pytest.raises(ExceptionGroup) as raised:
+        run_virtual(main())
+    assert raised.group_contains(LookupError, match="a defect")

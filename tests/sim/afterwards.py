@@ -1,0 +1,54 @@
+"""What the journal must say when everything is over."""
+
+from bot.core.events import TERMINAL, IntentState
+from bot.journal.port import IntentMoved, Journal, JournalDamaged, NoIntent
+from bot.runtime.verify import verify
+from tests.sim.observer import Observer
+
+TERMINAL_MS = 60_000
+
+
+async def judge_journal(journal: Journal, observer: Observer) -> None:
+    """Every intent terminal in time, every request on record, every decision made again."""
+    prepared: dict[str, int] = {}
+    concluded: dict[str, tuple[IntentState, int]] = {}
+    for row in await journal.rows(0):
+        match row.entry.subject:
+            case IntentMoved(intent_id, IntentState.PREPARED):
+                prepared[intent_id] = row.entry.at_ms
+            case IntentMoved(intent_id, state) if state in TERMINAL:
+                concluded.setdefault(intent_id, (state, row.entry.at_ms))
+            case IntentMoved() | NoIntent():
+                pass
+    _judge_intents(observer, prepared, concluded)
+    _judge_requests(observer, prepared, concluded)
+    try:
+        await verify(journal)
+    except JournalDamaged as e:
+        observer.broke("11", str(e))
+
+
+def _judge_intents(
+    observer: Observer, prepared: dict[str, int], concluded: dict[str, tuple[IntentState, int]]
+) -> None:
+    case = observer.case
+    for intent_id, at_ms in prepared.items():
+        due_ms = max(at_ms, case.swarm.until_ms, observer.last_began_ms) + TERMINAL_MS
+        _, ended_ms = concluded.get(intent_id, (IntentState.UNKNOWN, due_ms + 1))
+        if ended_ms > due_ms and due_ms < case.ends_at_ms:
+            observer.broke("5", f"{intent_id} was not terminal {TERMINAL_MS} ms after the faults")
+
+
+def _judge_requests(
+    observer: Observer, prepared: dict[str, int], concluded: dict[str, tuple[IntentState, int]]
+) -> None:
+    for request in observer.requests.values():
+        lost = observer.spooled.get(request.client_id) in observer.killed
+        if request.client_id not in prepared and not lost:
+            observer.broke("5", f"{request.client_id} was sent and is on no row")
+        state, _ = concluded.get(request.client_id, (IntentState.UNKNOWN, 0))
+        denied = (IntentState.NOT_APPLIED, IntentState.REJECTED)
+        if request.accepted and state in denied:
+            observer.broke("9", f"{request.client_id} is called {state}, and it was accepted")
+        if state is IntentState.APPLIED and not request.accepted and request.was_an_order:
+            observer.broke("9", f"{request.client_id} is called applied, and it was not")
