@@ -40,12 +40,30 @@ class CancelStop:
 
 
 @dataclass(frozen=True, slots=True)
+class AtMarket:
+    """Any price will do."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoWorseThan:
+    """Immediate or cancel: what cannot be filled at `price` or better is not filled."""
+
+    price: Price
+
+
+Bound: TypeAlias = AtMarket | NoWorseThan
+
+AT_MARKET = AtMarket()
+
+
+@dataclass(frozen=True, slots=True)
 class ClosePosition:
-    """Sell (or buy back) `quantity` at market, reduce-only: it can never open or flip."""
+    """Sell (or buy back) `quantity` now, reduce-only: it can never open or flip."""
 
     symbol: str
     side: Side
     quantity: Quantity
+    bound: Bound = AT_MARKET
 
 
 Action: TypeAlias = AddMargin | PlaceStop | CancelStop | ClosePosition

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-from bot.core.model import AccountSnapshot, Instrument, Side
-from bot.core.units import Price
+from bot.core.model import NO_FILL, AccountSnapshot, Filled, Instrument, Side
+from bot.core.units import Price, Ratio
 
 
 class AccountMode(StrEnum):
@@ -72,6 +72,22 @@ class MarkPrice:
 
 
 @dataclass(frozen=True, slots=True)
+class FundingReported:
+    """
+    The bill that comes next: at `next_at_ms` longs pay `rate` of their notional to shorts.
+
+    Notional is valued at the mark price of that moment; a negative rate pays the longs.
+    `interval_ms` is the present distance of two settlements, which a venue may change.
+    """
+
+    symbol: str
+    rate: Ratio
+    next_at_ms: int
+    interval_ms: int
+    received_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class AccountReported:
     """A complete read of the account arrived. `asked_at_ms` is when it was sent for."""
 
@@ -103,13 +119,15 @@ class OutcomeReported:
     """
     What became of an intent.
 
-    `detail` is the venue's code and words for REJECTED, and the evidence otherwise.
+    `detail` is the venue's code and words for REJECTED, and the evidence otherwise. `filled` is
+    what a close has filled.
     """
 
     intent_id: str
     state: IntentState
     detail: str
     received_at_ms: int
+    filled: Filled = NO_FILL
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +157,7 @@ class Tick:
 Event: TypeAlias = (
     InstrumentsReported
     | MarkPrice
+    | FundingReported
     | AccountReported
     | Liquidated
     | StreamLost

@@ -53,6 +53,15 @@ class MaintenanceAt(StrEnum):
     ENTRY = "entry"
 
 
+class MarginOnReduce(StrEnum):
+    """What closing part of an isolated position does to its margin."""
+
+    PRO_RATA = "pro_rata"
+    """The closed share's margin, with its profit or loss, goes back to the wallet."""
+    RETAINED = "retained"
+    """All margin stays with what is left; profit and loss are settled with the wallet."""
+
+
 @dataclass(frozen=True, slots=True)
 class RiskTier:
     """
@@ -78,6 +87,7 @@ class VenueRules:
     """Whether the taker fee of closing counts into the requirement (Gate, OKX, KuCoin: yes)."""
     position_margin_step: Decimal
     """Smallest difference between two amounts of margin, in the settle currency."""
+    margin_on_reduce: MarginOnReduce
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +130,11 @@ class PositionKey:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """An open position. `isolated_margin` excludes unrealised profit and loss."""
+    """
+    An open position. `isolated_margin` excludes unrealised profit and loss.
+
+    A cross position has no margin of its own: `isolated_margin` is 0, the wallet backs it.
+    """
 
     symbol: str
     side: Side
@@ -135,6 +149,24 @@ class Position:
     def key(self) -> PositionKey:
         """Identity of the position."""
         return PositionKey(self.symbol, self.side)
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """What an order has filled so far, and the average price of it."""
+
+    quantity: Quantity
+    price: Price
+
+
+@dataclass(frozen=True, slots=True)
+class NoFill:
+    """Nothing was filled."""
+
+
+Filled: TypeAlias = Fill | NoFill
+
+NO_FILL = NoFill()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +190,16 @@ class AccountSnapshot:
     """
     One complete, consistent read of an account: what is not in it did not exist then.
 
-    `taken_at_ms` is the venue's time, used for ordering only. `free` is the wallet money of
-    the settle currency that is bound to no position and could be spent as margin.
+    `taken_at_ms` is the venue's time, used for ordering only. `wallet_balance` is the money of
+    the settle currency that is bound to no isolated position: with the unrealised profit of the
+    cross positions it is their margin balance. `free` is the part of it that the venue would
+    let go as isolated margin: less the initial margin and the unrealised loss of the cross
+    positions, the same as `wallet_balance` where there are none.
     """
 
     taken_at_ms: int
     position_mode: PositionMode
+    wallet_balance: Money
     free: Money
     positions: tuple[Position, ...]
     stops: tuple[StopOrder, ...]

@@ -17,6 +17,7 @@ from bot.core.events import (
     AccountReported,
     Command,
     Event,
+    FundingReported,
     InstrumentsReported,
     IntentState,
     Liquidated,
@@ -152,7 +153,11 @@ class Birth:
 
 @dataclass(frozen=True, slots=True)
 class AccountState:
-    """Everything a decision depends on, besides the policy and the time."""
+    """
+    Everything a decision depends on, besides the policy and the time.
+
+    `funding` is the next bill of each symbol, `funding_before` the one that was next before it.
+    """
 
     birth: Birth
     policy_digest: str
@@ -160,6 +165,8 @@ class AccountState:
     mode_reason: str
     instruments: Instruments
     marks: Mapping[str, MarkPrice]
+    funding: Mapping[str, FundingReported]
+    funding_before: Mapping[str, FundingReported]
     account: AccountRead | NotRead
     lost_at_ms: int
     liquidated: tuple[Liquidated, ...]
@@ -223,6 +230,8 @@ def newborn(birth: Birth, policy_digest: str) -> AccountState:
         mode_reason="",
         instruments=Instruments(digest=""),
         marks={},
+        funding={},
+        funding_before={},
         account=NotRead(),
         lost_at_ms=NEVER_MS,
         liquidated=(),
@@ -232,11 +241,13 @@ def newborn(birth: Birth, policy_digest: str) -> AccountState:
     )
 
 
-def apply(state: AccountState, event: Event) -> AccountState:
+def apply(state: AccountState, event: Event) -> AccountState:  # noqa: C901 - a case an event
     """The state after `event`. Never decides anything."""
     match event:
         case MarkPrice():
             return _marked(state, event)
+        case FundingReported():
+            return _billed(state, event)
         case AccountReported():
             return _read(state, event)
         case OutcomeReported():
@@ -279,6 +290,8 @@ def resumed(state: AccountState, policy_digest: str, now_ms: int) -> AccountStat
         state,
         policy_digest=policy_digest,
         marks={},
+        funding={},
+        funding_before={},
         account=NotRead(),
         lost_at_ms=now_ms,
         intents=intents,
@@ -291,6 +304,23 @@ def _marked(state: AccountState, event: MarkPrice) -> AccountState:
     if known is not None and known.received_at_ms > event.received_at_ms:
         return state
     return replace(state, marks={**state.marks, event.symbol: event})
+
+
+def _billed(state: AccountState, event: FundingReported) -> AccountState:
+    known = state.funding.get(event.symbol)
+    if known is None:
+        return replace(state, funding={**state.funding, event.symbol: event})
+    if event.next_at_ms < known.next_at_ms or _same_bill(event, known):
+        return state
+    before = state.funding_before
+    if event.next_at_ms > known.next_at_ms:
+        before = {**before, event.symbol: known}
+    funding = {**state.funding, event.symbol: event}
+    return replace(state, funding=funding, funding_before=before)
+
+
+def _same_bill(one: FundingReported, other: FundingReported) -> bool:
+    return replace(one, received_at_ms=0) == replace(other, received_at_ms=0)
 
 
 def _read(state: AccountState, event: AccountReported) -> AccountState:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from bot.core.actions import Action
-from bot.core.events import Liquidated, MarkPrice
-from bot.core.model import AccountSnapshot, Instrument
-from bot.core.units import Money, Quantity
+from bot.core.events import FundingReported, Liquidated, MarkPrice
+from bot.core.model import AccountSnapshot, Filled, Instrument
+from bot.core.units import Money
 
 
 class Unreachable(Exception):
@@ -45,11 +45,11 @@ Reply: TypeAlias = Accepted | Refused | Unsure
 
 @dataclass(frozen=True, slots=True)
 class OrderFound:
-    """An order the venue knows by its client id: resting, or done with what was filled."""
+    """An order the venue knows by its client id: resting, or done; and what it has filled."""
 
     client_id: str
     resting: bool
-    filled: Quantity
+    filled: Filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +74,21 @@ class AccountChanged:
 Notice: TypeAlias = AccountChanged | Liquidated
 
 
+Quoted: TypeAlias = MarkPrice | FundingReported
+"""What the public side of a venue says about a symbol."""
+
+
 class MarketData(Protocol):
     """Public side of a venue, shared by its accounts."""
 
     async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
         """Rules of the named symbols; raises `KeyError` with the name the venue does not list."""
 
-    def latest(self) -> tuple[MarkPrice, ...]:
-        """The newest mark price of each symbol that this connection has, without waiting."""
+    def latest(self) -> tuple[Quoted, ...]:
+        """The newest mark price and funding of each symbol that has any, without waiting."""
 
-    async def stream(self, publish: Callable[[MarkPrice], None]) -> None:
-        """Publish mark prices until cancelled or the venue has no more."""
+    async def stream(self, publish: Callable[[Quoted], None]) -> None:
+        """Publish mark prices and funding until cancelled or the venue has no more."""
 
 
 class Account(Protocol):

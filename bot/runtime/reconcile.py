@@ -15,7 +15,7 @@ import structlog
 from bot.clock import Clock
 from bot.core.actions import AddMargin, CancelStop, ClosePosition, PlaceStop
 from bot.core.events import AccountReported, Event, IntentState, OutcomeReported
-from bot.core.model import AccountSnapshot
+from bot.core.model import NO_FILL, AccountSnapshot, Fill, Filled
 from bot.core.state import Intent
 from bot.exchange.ports import Account, OrderAbsent, OrderFound, Unreachable
 
@@ -42,6 +42,7 @@ class Proven:
 
     state: IntentState
     evidence: str
+    filled: Filled = NO_FILL
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,8 @@ class Reconciler:
                 log.warning("evidence.unreachable", intent=intent.id, reason=str(e))
                 continue
             match found:
-                case Proven(state, evidence):
-                    self._report(intent, state, evidence)
+                case Proven(state, evidence, filled):
+                    self._report(intent, state, evidence, filled)
                     return
                 case Absent() if now_ms >= started_ms + fence_ms:
                     absent_since_ms.append(now_ms)
@@ -144,16 +145,19 @@ class Reconciler:
         self._publish(AccountReported(snapshot, asked_at_ms, self._clock.now_ms()))
         return snapshot
 
-    def _report(self, intent: Intent, state: IntentState, evidence: str) -> None:
+    def _report(
+        self, intent: Intent, state: IntentState, evidence: str, filled: Filled = NO_FILL
+    ) -> None:
         log.info("intent.settled", intent=intent.id, state=str(state), evidence=evidence)
-        self._publish(OutcomeReported(intent.id, state, evidence, self._clock.now_ms()))
+        now_ms = self._clock.now_ms()
+        self._publish(OutcomeReported(intent.id, state, evidence, now_ms, filled))
 
 
 def _stop_evidence(order: OrderFound | OrderAbsent) -> Evidence:
     match order:
         case OrderFound(resting=True):
             return Proven(IntentState.APPLIED, "the stop rests on the exchange")
-        case OrderFound(filled=filled) if filled > 0:
+        case OrderFound(filled=Fill()):
             return Proven(IntentState.APPLIED, "the stop has triggered and filled")
         case OrderFound():
             return Proven(IntentState.EXPIRED, "the stop was taken off the exchange")
@@ -166,10 +170,11 @@ def _close_evidence(order: OrderFound | OrderAbsent, ordered: object) -> Evidenc
     match order:
         case OrderFound(resting=True):
             return Absent()
-        case OrderFound(filled=filled) if filled == ordered:
-            return Proven(IntentState.APPLIED, f"filled {filled:f}")
-        case OrderFound(filled=filled) if filled > 0:
-            return Proven(IntentState.PARTIAL, f"filled {filled:f} of {ordered}")
+        case OrderFound(filled=Fill(quantity, price) as fill) if quantity == ordered:
+            return Proven(IntentState.APPLIED, f"filled {quantity:f} at {price:f}", fill)
+        case OrderFound(filled=Fill(quantity, price) as fill):
+            text = f"filled {quantity:f} of {ordered} at {price:f}"
+            return Proven(IntentState.PARTIAL, text, fill)
         case OrderFound():
             return Proven(IntentState.EXPIRED, "ended without a fill")
         case OrderAbsent():

@@ -20,6 +20,7 @@ from bot.core.model import (
     LiquidationReport,
     MaintenanceAt,
     MarginMode,
+    MarginOnReduce,
     NotReported,
     Position,
     PositionMode,
@@ -80,6 +81,7 @@ def instrument(
     taker_fee: Number = "0.0005",
     maintenance_at: MaintenanceAt = MaintenanceAt.MARK,
     close_fee_in_maintenance: bool = False,
+    margin_on_reduce: MarginOnReduce = MarginOnReduce.PRO_RATA,
     risk_tiers: tuple[RiskTier, ...] = tiers(*FLAT_RATE),
 ) -> Instrument:
     """A linear USDT perpetual with one risk tier of 0.5 %."""
@@ -92,7 +94,9 @@ def instrument(
         quantity_min=Quantity(Decimal("0.001")),
         taker_fee=Ratio(Decimal(taker_fee)),
         tiers=risk_tiers,
-        rules=VenueRules(maintenance_at, close_fee_in_maintenance, Decimal(margin_step)),
+        rules=VenueRules(
+            maintenance_at, close_fee_in_maintenance, Decimal(margin_step), margin_on_reduce
+        ),
     )
 
 
@@ -156,12 +160,16 @@ def snapshot(
     stops: Iterable[StopOrder] = (),
     *,
     free: Number = 10_000,
+    wallet: Number | None = None,
     taken_at_ms: int = 0,
     position_mode: PositionMode = PositionMode.ONE_WAY,
 ) -> AccountSnapshot:
-    """A complete read of a one-way account with 10,000 USDT of free money."""
+    """A complete read of a one-way account with 10,000 USDT of free money, all of its wallet."""
     money = Money(Decimal(free))
-    return AccountSnapshot(taken_at_ms, position_mode, money, tuple(positions), tuple(stops))
+    balance = money if wallet is None else Money(Decimal(wallet))
+    return AccountSnapshot(
+        taken_at_ms, position_mode, balance, money, tuple(positions), tuple(stops)
+    )
 
 
 def account_state(
@@ -183,6 +191,8 @@ def account_state(
             symbol: MarkPrice(symbol, Price(Decimal(mark)), now_ms)
             for symbol, mark in marks.items()
         },
+        funding={},
+        funding_before={},
         account=AccountRead(read, asked_at_ms=now_ms, received_at_ms=now_ms),
         lost_at_ms=now_ms - 1,
         liquidated=(),

@@ -4,7 +4,7 @@ import pytest
 
 from bot.core.actions import Action
 from bot.core.events import AccountReported, IntentState, OutcomeReported
-from bot.core.units import Quantity
+from bot.core.model import NO_FILL
 from bot.exchange.ports import (
     Accepted,
     OrderAbsent,
@@ -18,10 +18,10 @@ from bot.rehearsal.loop import run_virtual
 from bot.runtime.executor import WRITE_TIMEOUT_MS, Executor
 from bot.runtime.reconcile import Reconciler
 from bot.testing.scripted import Silence
-from tests.runtime.build import ADD, CANCEL, CLOSE, STOP, D, Scene, approved
+from tests.runtime.build import ADD, CANCEL, CLOSE, STOP, Scene, approved
 
 ACTIONS = [ADD, STOP, CANCEL, CLOSE]
-RESTS = OrderFound("intent-1", resting=True, filled=Quantity(D(0)))
+RESTS = OrderFound("intent-1", resting=True, filled=NO_FILL)
 
 
 def perform(reply: Reply | Silence, action: Action, *orders: OrderFound | OrderAbsent) -> Scene:

@@ -6,8 +6,8 @@ import pytest
 
 from bot.core.actions import Action
 from bot.core.events import AccountReported, IntentState, OutcomeReported
-from bot.core.model import AccountSnapshot
-from bot.core.units import Money, Quantity
+from bot.core.model import NO_FILL, AccountSnapshot, Fill
+from bot.core.units import Money, Price, Quantity
 from bot.exchange.ports import MarginChange, OrderAbsent, OrderFound, Unreachable
 from bot.rehearsal.loop import run_virtual
 from bot.runtime.reconcile import (
@@ -28,7 +28,8 @@ Write = Callable[[ScriptedAccount], None]
 
 
 def found(filled: str, *, resting: bool = False) -> OrderFound:
-    return OrderFound("intent-1", resting, Quantity(D(filled)))
+    fill = Fill(Quantity(D(filled)), Price(D(50_000)))
+    return OrderFound("intent-1", resting, fill if fill.quantity else NO_FILL)
 
 
 def change(amount: str) -> MarginChange:

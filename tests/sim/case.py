@@ -9,6 +9,7 @@ from bot.core.model import (
     ContractKind,
     Instrument,
     MaintenanceAt,
+    MarginOnReduce,
     RiskTier,
     Side,
     VenueRules,
@@ -163,6 +164,7 @@ def _instrument(random: Random) -> tuple[Instrument, Price]:
         maintenance_at=random.choice(list(MaintenanceAt)),
         close_fee_in_maintenance=random.random() < 0.5,
         position_margin_step=random.choice((D("0.01"), D("0.00000001"))),
+        margin_on_reduce=MarginOnReduce.PRO_RATA,
     )
     unit = D(10) ** -(price.adjusted() - 1)
     drawn = Instrument(

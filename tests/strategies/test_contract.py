@@ -23,6 +23,7 @@ from bot.core.model import (
     Instrument,
     MaintenanceAt,
     MarginMode,
+    MarginOnReduce,
     NotReported,
     Position,
     RiskTier,
@@ -185,6 +186,7 @@ def instruments(draw: st.DrawFn, notional: Decimal) -> Instrument:
             maintenance_at=draw(st.sampled_from(MaintenanceAt)),
             close_fee_in_maintenance=draw(st.booleans()),
             position_margin_step=draw(st.sampled_from([Decimal("0.000001"), Decimal("0.01")])),
+            margin_on_reduce=MarginOnReduce.PRO_RATA,
         ),
     )
 

@@ -10,6 +10,7 @@ from bot.core.model import (
     Instrument,
     MaintenanceAt,
     MarginMode,
+    MarginOnReduce,
     NotReported,
     Position,
     RiskTier,
@@ -34,7 +35,7 @@ INSTRUMENT = Instrument(
             Decimal(0), Decimal("Infinity"), Ratio(Decimal("0.01")), Money(Decimal(0)), Decimal(50)
         ),
     ),
-    rules=VenueRules(MaintenanceAt.MARK, False, Decimal("0.01")),
+    rules=VenueRules(MaintenanceAt.MARK, False, Decimal("0.01"), MarginOnReduce.PRO_RATA),
 )
 
 # 100 at 10,000 with margin 1,000 a coin: a long is liquidated at 9,000 / 0.99 = 9,090.909...,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
-from bot.core.model import Instrument, Side, StopOrder
+from bot.core.model import Filled, Instrument, Side, StopOrder
 from bot.core.units import ZERO, Money, Price, Quantity, Ratio
 from bot.exchange.ports import MarginChange
 
@@ -47,7 +47,7 @@ class OrderRecord:
 
     symbol: str
     state: OrderState
-    filled: Quantity
+    filled: Filled
 
 
 class Cause(StrEnum):

@@ -8,6 +8,7 @@ expected and what was found.
 from dataclasses import fields, is_dataclass
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
+from types import UnionType
 from typing import Any, NewType, TypeAlias, get_args, get_origin, get_type_hints
 
 Plain: TypeAlias = str | int | bool | list["Plain"] | dict[str, "Plain"]
@@ -41,6 +42,8 @@ def decode(kind: Any, plain: Any, where: str) -> Any:
         element = get_args(kind)[1]
         members = _typed(dict, plain, where)
         return {key: decode(element, row, f"{where}.{key}") for key, row in members.items()}
+    if origin is UnionType:
+        return _decode_fields(_fitting(get_args(kind), plain, where), plain, where)
     if is_dataclass(kind):
         return _decode_fields(kind, _typed(dict, plain, where), where)
     if kind is Decimal:
@@ -55,6 +58,16 @@ def _decode_fields(kind: Any, plain: dict[str, Any], where: str) -> Any:
     if plain.keys() != types.keys():
         raise ValueError(f"{where}: expected {', '.join(types)}, was {', '.join(plain)}")
     return kind(**{name: decode(types[name], plain[name], f"{where}.{name}") for name in types})
+
+
+def _fitting(kinds: tuple[Any, ...], plain: Any, where: str) -> Any:
+    """The member of a union of dataclasses that has just these fields; no two may share them."""
+    names = _typed(dict, plain, where).keys()
+    for kind in kinds:
+        if get_type_hints(kind).keys() == names:
+            return kind
+    choices = ", ".join(kind.__name__ for kind in kinds)
+    raise ValueError(f"{where}: expected the fields of one of {choices}, was {', '.join(names)}")
 
 
 def _typed(kind: type, plain: Any, where: str) -> Any:

@@ -251,6 +251,7 @@ class PaperMachine:
         return AccountSnapshot(
             taken_at_ms=at_ms,
             position_mode=PositionMode.ONE_WAY,
+            wallet_balance=book.free,
             free=book.free,
             positions=tuple(self._position(*each) for each in sorted(book.holdings.items())),
             stops=tuple(book.stops.values()),

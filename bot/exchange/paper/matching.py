@@ -11,7 +11,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import TypeAlias, assert_never
 
 from bot.core.events import Liquidated
-from bot.core.model import Side, StopOrder
+from bot.core.model import NO_FILL, Fill, Filled, Side, StopOrder
 from bot.core.units import ZERO, Money, Price, Quantity
 from bot.exchange.paper import arithmetic
 from bot.exchange.paper.books import (
@@ -73,9 +73,9 @@ def walk(
 
 def reduce(
     books: Books, book: AccountBook, symbol: str, quantity: Quantity, *, quote: Quote, cause: Cause
-) -> Quantity:
+) -> Fill:
     """
-    Close up to `quantity` of the position at market; the quantity closed.
+    Close up to `quantity` of the position at market; what was filled.
 
     It fills at the last price worsened by the slippage, for the taker fee (rounded up). The
     closed share's margin (rounded down) with its profit goes back to the free money. A loss
@@ -110,7 +110,7 @@ def reduce(
             quote.at_ms, symbol, held.side, closed, price, profit, fee, Money(shortfall), cause
         )
     )
-    return closed
+    return Fill(closed, price)
 
 
 def take_over(
@@ -132,7 +132,7 @@ def take_over(
     books.insurance_fund = Money(books.insurance_fund + held.margin + profit)
     del book.holdings[symbol]
     for stop in [stop for stop in book.stops.values() if stop.symbol == symbol]:
-        retire(book, stop, OrderState.CANCELLED, Quantity(ZERO))
+        retire(book, stop, OrderState.CANCELLED, NO_FILL)
     book.realised.append(
         Realised(
             quote.at_ms,
@@ -150,7 +150,7 @@ def take_over(
     return Liquidated(symbol, held.side, mark, quote.at_ms)
 
 
-def retire(book: AccountBook, stop: StopOrder, state: OrderState, filled: Quantity) -> None:
+def retire(book: AccountBook, stop: StopOrder, state: OrderState, filled: Filled) -> None:
     """Take a stop off the book and record what became of it."""
     del book.stops[stop.client_id]
     book.orders[stop.client_id] = OrderRecord(stop.symbol, state, filled)
@@ -161,7 +161,7 @@ def _trigger(books: Books, book: AccountBook, stop: StopOrder, quote: Quote) -> 
         filled = reduce(books, book, stop.symbol, stop.quantity, quote=quote, cause=Cause.STOP)
         retire(book, stop, OrderState.FILLED, filled)
     else:
-        retire(book, stop, OrderState.EXPIRED, Quantity(ZERO))
+        retire(book, stop, OrderState.EXPIRED, NO_FILL)
 
 
 def holds(book: AccountBook, symbol: str, side: Side) -> bool:

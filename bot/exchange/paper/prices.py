@@ -1,9 +1,9 @@
 """Prices and time as the paper exchange takes them: both are handed in, never looked up."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-from bot.core.units import Price
+from bot.core.units import Price, Ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,14 +11,33 @@ class PricePoint:
     """
     Where the prices of one symbol are at one moment.
 
-    Between two points of a symbol `mark` and `last` travel in a straight line. A path is
-    ordered by `at_ms`, over all its symbols.
+    Between two points of a symbol `mark` and `last` travel in a straight line.
     """
 
     at_ms: int
     symbol: str
     mark: Price
     last: Price
+
+
+@dataclass(frozen=True, slots=True)
+class FundingTerm:
+    """
+    From `at_ms` on the venue announces the next bill of a symbol.
+
+    At `next_at_ms` longs pay `rate` of their notional at mark to shorts; `interval_ms` is the
+    present distance of two settlements. Without a new term nothing is settled after that.
+    """
+
+    at_ms: int
+    symbol: str
+    rate: Ratio
+    next_at_ms: int
+    interval_ms: int
+
+
+PathItem: TypeAlias = PricePoint | FundingTerm
+"""What a path is made of. Its items are ordered by `at_ms`, over all symbols."""
 
 
 class Clock(Protocol):

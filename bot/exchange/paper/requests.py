@@ -8,7 +8,7 @@ A quantity's minimum does not bind reduce-only orders: the way out is never bloc
 from dataclasses import replace
 
 from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
-from bot.core.model import StopOrder
+from bot.core.model import NO_FILL, StopOrder
 from bot.core.units import ZERO, Money, Quantity
 from bot.exchange.paper.arithmetic import on_step
 from bot.exchange.paper.books import AccountBook, Books, Cause, OrderRecord, OrderState
@@ -68,7 +68,7 @@ def place_stop(
     book.stops[client_id] = StopOrder(
         action.symbol, action.side, client_id, action.quantity, trigger, reduce_only=True
     )
-    book.orders[client_id] = OrderRecord(action.symbol, OrderState.RESTING, Quantity(ZERO))
+    book.orders[client_id] = OrderRecord(action.symbol, OrderState.RESTING, NO_FILL)
     return Accepted()
 
 
@@ -77,7 +77,7 @@ def cancel_stop(book: AccountBook, action: CancelStop) -> Accepted | Refused:
     stop = book.stops.get(action.target_client_id)
     if stop is None or (stop.symbol, stop.side) != (action.symbol, action.side):
         return Refused("-2011", "Unknown order sent.")
-    retire(book, stop, OrderState.CANCELLED, Quantity(ZERO))
+    retire(book, stop, OrderState.CANCELLED, NO_FILL)
     return Accepted()
 
 

@@ -8,13 +8,21 @@ The taker fee is that of an ordinary account, `documented`.
 
 from decimal import Decimal
 
-from bot.core.model import ContractKind, Instrument, MaintenanceAt, RiskTier, VenueRules
+from bot.core.model import (
+    ContractKind,
+    Instrument,
+    MaintenanceAt,
+    MarginOnReduce,
+    RiskTier,
+    VenueRules,
+)
 from bot.core.units import ZERO, Money, Price, Quantity, Ratio
 
 RULES = VenueRules(
     maintenance_at=MaintenanceAt.MARK,
     close_fee_in_maintenance=False,
     position_margin_step=Decimal("0.01"),
+    margin_on_reduce=MarginOnReduce.PRO_RATA,
 )
 
 TAKER_FEE = Ratio(Decimal("0.0005"))

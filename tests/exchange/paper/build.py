@@ -7,6 +7,7 @@ from bot.core.model import (
     ContractKind,
     Instrument,
     MaintenanceAt,
+    MarginOnReduce,
     NotReported,
     Position,
     Reported,
@@ -22,11 +23,9 @@ BTC, ETH = "BTCUSDT", "ETHUSDT"
 ALICE, BOB = "alice", "bob"
 T0 = 1_584_000_000_000
 
-MARK = VenueRules(
-    MaintenanceAt.MARK, close_fee_in_maintenance=False, position_margin_step=D("0.01")
-)
-ENTRY = VenueRules(MaintenanceAt.ENTRY, False, D("0.01"))
-MARK_WITH_FEE = VenueRules(MaintenanceAt.MARK, True, D("0.01"))
+MARK = VenueRules(MaintenanceAt.MARK, False, D("0.01"), MarginOnReduce.PRO_RATA)
+ENTRY = VenueRules(MaintenanceAt.ENTRY, False, D("0.01"), MarginOnReduce.PRO_RATA)
+MARK_WITH_FEE = VenueRules(MaintenanceAt.MARK, True, D("0.01"), MarginOnReduce.PRO_RATA)
 
 
 def tiers(*brackets: tuple[str, str, str], last: tuple[str, str]) -> tuple[RiskTier, ...]:

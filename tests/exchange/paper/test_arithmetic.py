@@ -8,7 +8,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bot.core.model import ContractKind, Instrument, MaintenanceAt, RiskTier, Side, VenueRules
+from bot.core.model import (
+    ContractKind,
+    Instrument,
+    MaintenanceAt,
+    MarginOnReduce,
+    RiskTier,
+    Side,
+    VenueRules,
+)
 from bot.core.units import Money, Price, Quantity, Ratio
 from bot.exchange.paper import arithmetic
 from tests.exchange.paper.build import ENTRY, MARK, THREE_TIERS, D, contract
@@ -67,7 +75,8 @@ def tables(draw: st.DrawFn) -> tuple[RiskTier, ...]:
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[Instrument, Side, Decimal, Decimal, Decimal]:
-    rules = VenueRules(draw(st.sampled_from(MaintenanceAt)), draw(st.booleans()), D("0.01"))
+    at, with_fee = draw(st.sampled_from(MaintenanceAt)), draw(st.booleans())
+    rules = VenueRules(at, with_fee, D("0.01"), MarginOnReduce.PRO_RATA)
     instrument = contract(rules=rules, table=draw(tables()), taker_fee="0.0006")
     quantity = D(draw(st.integers(1, 1_000_000))) / 1000
     entry = D(draw(st.integers(1, 10_000_000))) / 100

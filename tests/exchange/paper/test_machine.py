@@ -6,7 +6,7 @@ import pytest
 
 from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
 from bot.core.events import Liquidated
-from bot.core.model import NotReported, Side
+from bot.core.model import NO_FILL, Fill, NotReported, Side
 from bot.core.units import Money, Price, Quantity, Ratio
 from bot.exchange.paper.books import NOTHING, Cause
 from bot.exchange.paper.machine import PaperMachine
@@ -217,7 +217,7 @@ def test_liquidation_cancels_the_stops_of_its_symbol_only() -> None:
     move(machine, "45100")
     assert [each.client_id for each in machine.snapshot(ALICE, T0).stops] == ["other"]
     assert machine.order(ALICE, BTC, "below-liquidation") == OrderFound(
-        "below-liquidation", resting=False, filled=Quantity(D(0))
+        "below-liquidation", resting=False, filled=NO_FILL
     )
 
 
@@ -253,7 +253,9 @@ def test_a_stop_fills_at_the_last_price_of_its_moment_worsened_by_slippage() -> 
     assert realised.fee == D("48.015")
     assert machine.ledger().free == 10_000 - 1_985 - D("48.015")
     assert machine.take_notices() == ((ALICE, AccountChanged()),)
-    assert machine.order(ALICE, BTC, "a") == OrderFound("a", resting=False, filled=Quantity(D(1)))
+    assert machine.order(ALICE, BTC, "a") == OrderFound(
+        "a", resting=False, filled=Fill(Quantity(D(1)), Price(D("48015")))
+    )
 
 
 def test_a_shorts_stop_buys_when_the_mark_rises() -> None:
@@ -321,8 +323,10 @@ def test_a_stop_larger_than_the_position_fills_what_is_there_and_the_next_expire
     do(machine, stop("48000", "5"), "large")
     do(machine, stop("47000", "1"), "late")
     move(machine, "46000")
-    assert machine.order(ALICE, BTC, "large") == OrderFound("large", False, Quantity(D(1)))
-    assert machine.order(ALICE, BTC, "late") == OrderFound("late", False, Quantity(D(0)))
+    assert machine.order(ALICE, BTC, "large") == OrderFound(
+        "large", False, Fill(Quantity(D(1)), Price(D(48_000)))
+    )
+    assert machine.order(ALICE, BTC, "late") == OrderFound("late", False, NO_FILL)
     snapshot = machine.snapshot(ALICE, T0)
     assert (snapshot.positions, snapshot.stops) == ((), ())
 
@@ -335,7 +339,7 @@ def test_a_stop_left_by_a_closed_long_never_touches_a_short() -> None:
     enter(machine, Side.SHORT)
     move(machine, "47000")
     assert position_of(machine).side is Side.SHORT
-    assert machine.order(ALICE, BTC, "orphan") == OrderFound("orphan", False, Quantity(D(0)))
+    assert machine.order(ALICE, BTC, "orphan") == OrderFound("orphan", False, NO_FILL)
 
 
 def test_a_humans_stop_is_like_any_other_and_can_vanish() -> None:
@@ -346,7 +350,7 @@ def test_a_humans_stop_is_like_any_other_and_can_vanish() -> None:
     do(machine, CancelStop(BTC, Side.LONG, "web_1"), "")
     move(machine, "47000")
     assert machine.realised(ALICE) == ()
-    assert machine.order(ALICE, BTC, "web_1") == OrderFound("web_1", False, Quantity(D(0)))
+    assert machine.order(ALICE, BTC, "web_1") == OrderFound("web_1", False, NO_FILL)
     assert machine.order(ALICE, ETH, "web_1") == OrderAbsent()
     assert machine.order(ALICE, BTC, "web_2") == OrderAbsent()
 
@@ -383,7 +387,9 @@ def test_a_close_is_cut_to_the_position_and_never_flips_it() -> None:
     enter(machine, Side.SHORT)
     do(machine, close("7", Side.SHORT))
     assert machine.snapshot(ALICE, T0).positions == ()
-    assert machine.order(ALICE, BTC, "a") == OrderFound("a", False, Quantity(D(1)))
+    assert machine.order(ALICE, BTC, "a") == OrderFound(
+        "a", False, Fill(Quantity(D(1)), Price(D(50_000)))
+    )
 
 
 def test_a_close_below_bankruptcy_is_covered_by_the_fund() -> None:

@@ -10,7 +10,7 @@ import pytest
 from bot.clock import Clock
 from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
 from bot.core.events import Liquidated, MarkPrice
-from bot.core.model import Side
+from bot.core.model import NO_FILL, Side
 from bot.core.units import Money, Price, Quantity
 from bot.exchange.paper.faults import FaultPlan, Faults
 from bot.exchange.paper.machine import PaperMachine
@@ -130,7 +130,7 @@ def test_reads_are_of_one_latency_ago() -> None:
         assert await account.server_time_ms() == T0 + 3 * LATENCY_MS
         await account.send(STOP, "stop")
         found = await account.order(BTC, "stop")
-        assert found == OrderFound("stop", resting=True, filled=Quantity(D(0)))
+        assert found == OrderFound("stop", resting=True, filled=NO_FILL)
 
     play(scene)
 
