@@ -7,6 +7,7 @@ from bot.core.model import (
     ContractKind,
     Instrument,
     MaintenanceAt,
+    MarginMode,
     MarginOnReduce,
     NotReported,
     Position,
@@ -17,6 +18,7 @@ from bot.core.model import (
 )
 from bot.core.units import Money, Price, Quantity, Ratio
 from bot.exchange.paper.machine import PaperMachine
+from bot.exchange.paper.prices import Prices
 
 D = Decimal
 BTC, ETH = "BTCUSDT", "ETHUSDT"
@@ -77,6 +79,11 @@ def machine_with(
     return machine
 
 
+def prices(mark: str | Decimal, last: str | Decimal | None = None) -> Prices:
+    """`mark`, and `last` at the same price unless told otherwise."""
+    return Prices(Price(D(mark)), Price(D(mark if last is None else last)))
+
+
 def move(
     machine: PaperMachine,
     mark: str | Decimal,
@@ -86,7 +93,7 @@ def move(
     at_ms: int = T0 + 1_000,
 ) -> None:
     """Move `mark`, and `last` to the same price unless told otherwise."""
-    machine.move(symbol, at_ms, Price(D(mark)), Price(D(mark if last is None else last)))
+    machine.move(at_ms, {symbol: prices(mark, last)})
 
 
 def enter(
@@ -97,6 +104,7 @@ def enter(
     *,
     account: str = ALICE,
     symbol: str = BTC,
+    margin_mode: MarginMode = MarginMode.ISOLATED,
 ) -> None:
     """Open a position now."""
     machine.open_position(
@@ -106,6 +114,7 @@ def enter(
         quantity=Quantity(D(quantity)),
         leverage=D(leverage),
         at_ms=machine.at_ms,
+        margin_mode=margin_mode,
     )
 
 
@@ -127,4 +136,4 @@ def reported(machine: PaperMachine, account: str = ALICE) -> Decimal:
 def total(machine: PaperMachine) -> Decimal:
     """All money in the books but `deposited`."""
     books = machine.ledger()
-    return books.free + books.margin + books.insurance_fund + books.fees + books.market
+    return books.wallets + books.margins + books.insurance_fund + books.fees + books.market
