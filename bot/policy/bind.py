@@ -125,7 +125,8 @@ class _Binder:
                     return kind.parse(text)
                 except Unfit as unfit:
                     expected = f"{kind.expected} ({unfit})" if str(unfit) else kind.expected
-                    self._report.add(node.at, expected, describe(node))
+                    was = "a text that is not shown" if kind.is_confidential else describe(node)
+                    self._report.add(node.at, expected, was)
             case MapNode() | ListNode():
                 self._report.add(node.at, kind.expected, describe(node))
             case LostNode():

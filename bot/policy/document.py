@@ -18,6 +18,7 @@ from bot.policy.values import (
     AccountName,
     Beta,
     Count,
+    CredentialsName,
     HandsOver,
     KeepsFloor,
     MarginModes,
@@ -60,13 +61,18 @@ class Cell(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class AccountSection:
-    """Which account the policy is for, and what it must look like."""
+    """
+    Which account the policy is for, and what it must look like.
+
+    Without `credentials` they are those of the account's own name.
+    """
 
     at: Place
     name: Cell[AccountName]
     venue: Cell[Venue]
     margin_mode: Cell[MarginModes]
     position_mode: Cell[PositionMode]
+    credentials: Cell[CredentialsName] | Absent
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from bot.policy.bind import bind_policy
 from bot.policy.checks import bound_of, check_policy, threshold_of
 from bot.policy.document import (
     Absent,
+    AccountSection,
     GuardrailsSection,
     PolicySection,
     ProtectSection,
@@ -75,6 +76,7 @@ def _policy(policy: PolicySection, text: str) -> Policy:
         text=text,
         account=account.name.value,
         venue=account.venue.value,
+        credentials=_credentials(account),
         margin_modes=account.margin_mode.value,
         position_mode=account.position_mode.value,
         protect=_protect(policy.protect),
@@ -82,6 +84,11 @@ def _policy(policy: PolicySection, text: str) -> Policy:
         stress=_stress(policy.stress),
         rules=tuple(_rule(rule) for rule in policy.rules.value),
     )
+
+
+def _credentials(account: AccountSection) -> str:
+    named = account.credentials
+    return account.name.value if isinstance(named, Absent) else named.value
 
 
 def _protect(protect: ProtectSection) -> Protect:

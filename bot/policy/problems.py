@@ -7,6 +7,8 @@ from difflib import get_close_matches
 EXCERPT_MAX = 120
 """Characters of a source line that are shown."""
 
+_MAY_BE_SECRET = re.compile("key|secret|pass|token|credential", re.IGNORECASE)
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -26,7 +28,8 @@ class Problem:
     """
     One thing that is wrong. `str()` of it is one line for the user.
 
-    `source` is the line of the file that it stands in, empty where there is none to show.
+    `source` is the line of the file that it stands in, empty where there is none to show: no
+    line, or one that may hold a secret that does not belong there.
     """
 
     file: str
@@ -75,7 +78,8 @@ class Report:
 
     def add(self, at: Place, expected: str, was: str) -> None:
         """Note one problem."""
-        source = self._lines[at.line - 1]
+        line = self._lines[at.line - 1]
+        source = "" if _MAY_BE_SECRET.search(line) else line
         self._problems.append(
             Problem(self._file, at.line, at.column, at.path, expected, was, source)
         )

@@ -25,6 +25,7 @@ KNOWN_VENUES = ("binanceusdm",)
 
 Schema = NewType("Schema", str)
 AccountName = NewType("AccountName", str)
+CredentialsName = NewType("CredentialsName", str)
 Name = NewType("Name", str)
 Venue = NewType("Venue", str)
 Symbol = NewType("Symbol", str)
@@ -44,10 +45,15 @@ class Unfit(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[T]):
-    """A kind of value: what a user should write, and its parser, which may raise `Unfit`."""
+    """
+    A kind of value: what a user should write, and its parser, which may raise `Unfit`.
+
+    Of a confidential kind nothing that a user wrote is ever shown.
+    """
 
     expected: str
     parse: Callable[[str], T]
+    is_confidential: bool = False
 
 
 # Twelve digits before and eight behind the point stay exact in every later step.
@@ -151,6 +157,11 @@ _FUNDING = (Metric.FUNDING_COST_INTERVAL, Metric.FUNDING_COST_24H, Metric.FUNDIN
 KINDS: Mapping[object, Kind[Any]] = {
     Schema: _one_of({"liqguard/v1": Schema("liqguard/v1")}),
     AccountName: Kind("1 to 32 of a-z, 0-9 and -", _words(r"[a-z0-9-]{1,32}")),
+    CredentialsName: Kind(
+        "the name of credentials, 1 to 32 of a-z, 0-9 and -, never the credentials",
+        _words(r"[a-z0-9-]{1,32}"),
+        is_confidential=True,
+    ),
     Name: Kind("a name of a-z, 0-9 and -", _words(r"[a-z0-9-]+")),
     Venue: _one_of({name: Venue(name) for name in KNOWN_VENUES}),
     MarginModes: _one_of(

@@ -256,7 +256,7 @@ def test_check_says_every_file_and_fails_if_one_does(tmp_path: Path) -> None:
     assert spoken.stdout == f"{good}: fine, 1 rules with 4 steps\n"
     assert spoken.stderr.startswith(
         f"{bad}:1:1: account: expected a mapping of name, venue, margin_mode, position_mode, "
-        "was missing\n    schema: liqguard/v2\n    ^\n"
+        "credentials, was missing\n    schema: liqguard/v2\n    ^\n"
     )
     found = liqguard(tmp_path, "check", str(bad), good, "--json")
     first, second = map(json.loads, found.stdout.splitlines())

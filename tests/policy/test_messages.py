@@ -63,7 +63,19 @@ CHANGES: dict[str, Change] = {
         "  venue: binanceusdm",
         "  venue: binanceusdm\n  mode: paper",
         "5:3: account.mode: expected a known key "
-        "(one of name, venue, margin_mode or position_mode), was 'mode'",
+        "(one of name, venue, margin_mode, position_mode or credentials), was 'mode'",
+    ),
+    "credentials instead of their name": change(
+        "  position_mode: one_way",
+        "  position_mode: one_way\n  credentials: Not/A+Real+Key",
+        "7:16: account.credentials: expected the name of credentials, "
+        "1 to 32 of a-z, 0-9 and -, never the credentials, was a text that is not shown",
+    ),
+    "a secret where none belongs": change(
+        "  position_mode: one_way",
+        "  position_mode: one_way\n  api_secret: Not/A+Real+Key",
+        "7:3: account.api_secret: expected a known key "
+        "(one of name, venue, margin_mode, position_mode or credentials), was 'api_secret'",
     ),
     "repeated key": change(
         "  floor: 150 bps",
@@ -639,6 +651,15 @@ p.yaml:27:31: rules.0.ladder.1.below: {RATIO}, was '0.09'
     )
 
 
+@pytest.mark.parametrize("key", ["credentials", "api_key", "apiSecret", "passphrase", "TOKEN"])
+def test_a_secret_in_the_wrong_place_is_not_repeated(good: str, key: str) -> None:
+    text = good.replace("one_way", f"one_way\n  {key}: Canary/512+")
+    with pytest.raises(PolicyError) as caught:
+        parse_policy(text, "p.yaml")
+    assert f"7:{16 if key == 'credentials' else 3}: account.{key}: " in str(caught.value)
+    assert "anary" not in str(caught.value) + repr(caught.value.problems)
+
+
 def excerpt(source: str, column: int) -> str:
     return Problem("p.yaml", 1, column, "", "a", "b", source).excerpt()
 
@@ -676,7 +697,8 @@ def test_the_caret_of_every_problem_stands_where_its_line_and_column_say(good: s
         with pytest.raises(PolicyError) as caught:
             parse_policy(text, "p.yaml")
         for problem in caught.value.problems:
-            assert problem.source == text.split("\n")[problem.line - 1]
+            source = text.split("\n")[problem.line - 1]
+            assert problem.source == ("" if "Real+Key" in source else source)
             if 0 < len(problem.source) <= 120:
                 assert problem.excerpt().split("\n")[1] == " " * (3 + problem.column) + "^"
 
