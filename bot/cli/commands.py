@@ -90,6 +90,14 @@ def check(
 
 
 @app.command()
+def schema(as_json: AsJson = True) -> None:
+    """Print the JSON Schema of policy files, for editors."""
+    from bot.policy.schema import policy_schema
+
+    typer.echo(json.dumps(policy_schema(), indent=2))
+
+
+@app.command()
 def demo(as_json: AsJson = False) -> None:
     """Replay a recorded crash and a quiet week, unguarded and guarded, side by side."""
     from bot.cli.demo import show_demo

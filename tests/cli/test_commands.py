@@ -15,7 +15,7 @@ from bot.journal.port import JournalUnavailable
 from tests.cli.test_exits import QUIET, ROOT, RUN, assert_refused, liqguard
 
 COMMANDS = [
-    ["check"], ["demo"], ["run"], ["status"], ["hold"], ["resume"], ["explain"],
+    ["check"], ["schema"], ["demo"], ["run"], ["status"], ["hold"], ["resume"], ["explain"],
     ["journal"], ["journal", "verify"],
 ]  # fmt: skip
 CRASH = [*RUN, "2020-03-12-btc", "--entry-at-ms", "1584007200000", "--speed", "1000000000"]
@@ -272,6 +272,12 @@ def test_check_says_every_file_and_fails_if_one_does(tmp_path: Path) -> None:
         "source": "schema: liqguard/v2",
     }
     assert (second["account"], len(second["digest"])) == ("demo", 64)
+
+
+def test_schema_prints_the_file_that_is_checked_in(tmp_path: Path) -> None:
+    found = liqguard(tmp_path, "schema")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout == (ROOT / "config/policy.schema.json").read_text(encoding="utf-8")
 
 
 def reported(error: Exception) -> tuple[int, str]:

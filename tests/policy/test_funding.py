@@ -16,7 +16,7 @@ EPISODE = "expected alert or close, as funding_cost_episode never falls and no s
 def every_metric(monkeypatch: pytest.MonkeyPatch) -> None:
     """All metrics are supported here."""
     kinds = cast("dict[object, Kind[Any]]", KINDS)
-    monkeypatch.setitem(kinds, Metric, Kind(listed(list(Metric)), Metric))
+    monkeypatch.setitem(kinds, Metric, Kind(listed(list(Metric)), Metric, {}))
 
 
 def load(

@@ -41,7 +41,7 @@ TRIM = Verb("trim", Severity.REDUCE, frozenset(MarginMode), (ToDistance, Fractio
 def trim(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one verb that policies know here."""
     kinds = cast("dict[object, Kind[Any]]", KINDS)
-    monkeypatch.setitem(kinds, Verb, Kind("trim", {"trim": TRIM}.__getitem__))
+    monkeypatch.setitem(kinds, Verb, Kind("trim", {"trim": TRIM}.__getitem__, {}))
 
 
 def load(good: str, step: str) -> Policy:
