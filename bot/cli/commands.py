@@ -5,6 +5,7 @@ The commands. Each loads what it needs when it runs, so that `--help` and `check
 import json
 import os
 import sys
+from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -73,7 +74,7 @@ def check(
         except PolicyError as e:
             failed = True
             if as_json:
-                problems = [str(problem) for problem in e.problems]
+                problems = [asdict(problem) for problem in e.problems]
                 typer.echo(json.dumps({"file": str(file), "problems": problems}))
             else:
                 typer.echo(str(e), err=True)
@@ -86,6 +87,14 @@ def check(
             typer.echo(f"{file}: fine, {len(policy.rules)} rules with {steps} steps")
     if failed:
         raise typer.Exit(Exit.INVALID)
+
+
+@app.command()
+def schema(as_json: AsJson = True) -> None:
+    """Print the JSON Schema of policy files, for editors."""
+    from bot.policy.schema import policy_schema
+
+    typer.echo(json.dumps(policy_schema(), indent=2))
 
 
 @app.command()

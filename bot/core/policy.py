@@ -178,12 +178,18 @@ class Stress:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything the user decided for one account: `text` is the file, `digest` its SHA-256."""
+    """
+    Everything the user decided for one account: `text` is the file, `digest` its SHA-256.
+
+    `credentials` is the name under which a process that goes live finds what the venue asks for,
+    never the credentials themselves.
+    """
 
     digest: str
     text: str
     account: str
     venue: str
+    credentials: str
     margin_modes: frozenset[MarginMode]
     position_mode: PositionMode
     protect: Protect

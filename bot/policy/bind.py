@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeAlias, get_args, get_origin, get_type_hints
 
-from bot.policy.document import Absent, Cell, PolicySection, Unread
+from bot.policy.document import Absent, Cell, PolicySection, Unread, fields_of, key_of
 from bot.policy.problems import Report, did_you_mean, listed, shown
 from bot.policy.tree import ListNode, LostNode, MapNode, Node, TextNode, describe
 from bot.policy.values import KINDS, Symbol, Symbols, Unfit
@@ -24,15 +24,14 @@ class _Binder:
 
     def section(self, kind: type, node: Node) -> Any:
         """One section, always complete: what could not be read is `Unread` in its cell."""
-        hints = get_type_hints(kind)
-        del hints["at"]
-        mapping = self._mapping(node, [_key(name) for name in hints])
+        hints = fields_of(kind)
+        mapping = self._mapping(node, [key_of(name) for name in hints])
         bound: dict[str, Any] = {}
         for name, hint in hints.items():
             if hint == Cell[BoundVerb]:
-                bound[name] = self._bound_verb(bound["do"], mapping, _key(name))
+                bound[name] = self._bound_verb(bound["do"], mapping, key_of(name))
             else:
-                bound[name] = self._field(hint, mapping, _key(name))
+                bound[name] = self._field(hint, mapping, key_of(name))
         return kind(at=node.at, **bound)
 
     def _mapping(self, node: Node, *ways: list[str]) -> Keyed:
@@ -125,7 +124,8 @@ class _Binder:
                     return kind.parse(text)
                 except Unfit as unfit:
                     expected = f"{kind.expected} ({unfit})" if str(unfit) else kind.expected
-                    self._report.add(node.at, expected, describe(node))
+                    was = "a text that is not shown" if kind.is_confidential else describe(node)
+                    self._report.add(node.at, expected, was)
             case MapNode() | ListNode():
                 self._report.add(node.at, kind.expected, describe(node))
             case LostNode():
@@ -172,10 +172,6 @@ class _Binder:
         return Cell(node, self._value(hint, node))
 
 
-def _key(name: str) -> str:
-    return name.removesuffix("_")
-
-
 def _mapping_of(*ways: list[str]) -> str:
     return " or ".join(
         f"a mapping of {', '.join(keys)}" if keys else "an empty mapping" for keys in ways
@@ -185,6 +181,6 @@ def _mapping_of(*ways: list[str]) -> str:
 def _expected(hint: Any) -> str:
     """What a required key should hold, for the message that it is missing."""
     if get_origin(hint) is not Cell:
-        return _mapping_of([_key(name) for name in get_type_hints(hint) if name != "at"])
+        return _mapping_of([key_of(name) for name in fields_of(hint)])
     (inner,) = get_args(hint)
     return "a list" if get_origin(inner) is tuple else KINDS[inner].expected

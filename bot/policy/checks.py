@@ -192,7 +192,7 @@ def _fires_before_liquidation(rule: RuleSection, step: StepSection) -> Findings:
 def _repeats_before_the_stop(
     rule: RuleSection, step: StepSection, protect: ProtectSection
 ) -> Findings:
-    if rule.watch.value is Metric.LIQUIDATION_DISTANCE and _repeats(step):
+    if rule.watch.value is Metric.LIQUIDATION_DISTANCE and step.do.value.may_repeat:
         threshold, room = threshold_of(rule.watch.value, step), protect.stop.room
         if threshold.value <= room.value:
             written = describe(room.node)
@@ -200,7 +200,7 @@ def _repeats_before_the_stop(
 
 
 def _repeats_with_cooldown(step: StepSection) -> Findings:
-    if isinstance(step.cooldown, Absent) and _repeats(step):
+    if isinstance(step.cooldown, Absent) and step.do.value.may_repeat:
         expected = f"{KINDS[Duration].expected}, as the verb may act more than once"
         yield Finding(step.at.child("cooldown"), expected, "missing")
 
@@ -259,11 +259,6 @@ def _needs_no_end(rule: RuleSection, step: StepSection) -> Findings:
 def _hands_over_to_nobody(last: StepSection) -> Findings:
     if isinstance(last.then, Cell) and last.then.value:
         yield _finding(last.then, "no 'then' on the last step")
-
-
-def _repeats(step: StepSection) -> bool:
-    """Whether the step may act again and again while it fires."""
-    return step.do.value.severity in {Severity.SPEND, Severity.REDUCE}
 
 
 def _finding(cell: Cell[Any], expected: str) -> Finding:

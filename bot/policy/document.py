@@ -7,7 +7,7 @@ unreadable while the rest of the file is still judged, so that all problems come
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_type_hints
 
 from bot.core.model import PositionMode
 from bot.core.policy import Metric
@@ -18,6 +18,7 @@ from bot.policy.values import (
     AccountName,
     Beta,
     Count,
+    CredentialsName,
     HandsOver,
     KeepsFloor,
     MarginModes,
@@ -58,15 +59,30 @@ class Cell(Generic[T]):
         return self.content
 
 
+def fields_of(section: type) -> dict[str, Any]:
+    """The type of every field of a section that stands for a key."""
+    return {name: hint for name, hint in get_type_hints(section).items() if name != "at"}
+
+
+def key_of(field: str) -> str:
+    """The key that a field stands for."""
+    return field.removesuffix("_")
+
+
 @dataclass(frozen=True, slots=True)
 class AccountSection:
-    """Which account the policy is for, and what it must look like."""
+    """
+    Which account the policy is for, and what it must look like.
+
+    Without `credentials` they are those of the account's own name.
+    """
 
     at: Place
     name: Cell[AccountName]
     venue: Cell[Venue]
     margin_mode: Cell[MarginModes]
     position_mode: Cell[PositionMode]
+    credentials: Cell[CredentialsName] | Absent
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +150,11 @@ class MatchSection:
 
 @dataclass(frozen=True, slots=True)
 class StepSection:
-    """One rung of a ladder. `with_` is bound to the verb of `do`, which must come before it."""
+    """
+    One rung of a ladder.
+
+    `with_` is bound to the verb of `do`, which must come before it.
+    """
 
     at: Place
     step: Cell[Name]

@@ -23,6 +23,7 @@ from bot.policy.bind import bind_policy
 from bot.policy.checks import bound_of, check_policy, threshold_of
 from bot.policy.document import (
     Absent,
+    AccountSection,
     GuardrailsSection,
     PolicySection,
     ProtectSection,
@@ -30,7 +31,7 @@ from bot.policy.document import (
     StepSection,
     StressSection,
 )
-from bot.policy.problems import PolicyError, Problem, Report
+from bot.policy.problems import PolicyError, Problem, Report, lines_of
 from bot.policy.tree import read_tree
 
 
@@ -45,7 +46,7 @@ def parse_policy(text: str, name: str) -> Policy:
 
     Raises `PolicyError` with all that is wrong with it. The digest is that of the UTF-8 bytes.
     """
-    report = Report(name)
+    report = Report(name, text)
     policy = bind_policy(read_tree(text, report), report)
     check_policy(policy, report)
     report.raise_if_any()
@@ -58,14 +59,14 @@ def _read(source: Path) -> str:
         content = source.read_bytes()
     except OSError as error:
         was = f"'{error.strerror}'"
-        raise PolicyError((Problem(str(source), 1, 1, "", "a readable file", was),)) from error
+        raise PolicyError((Problem(str(source), 1, 1, "", "a readable file", was, ""),)) from error
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        lines = content[: error.start].decode().split("\n")
+        lines = lines_of(content[: error.start].decode())
         line, column = len(lines), len(lines[-1]) + 1
         was = f"the byte 0x{content[error.start]:02x}"
-        raise PolicyError((Problem(str(source), line, column, "", "UTF-8", was),)) from error
+        raise PolicyError((Problem(str(source), line, column, "", "UTF-8", was, ""),)) from error
 
 
 def _policy(policy: PolicySection, text: str) -> Policy:
@@ -75,6 +76,7 @@ def _policy(policy: PolicySection, text: str) -> Policy:
         text=text,
         account=account.name.value,
         venue=account.venue.value,
+        credentials=_credentials(account),
         margin_modes=account.margin_mode.value,
         position_mode=account.position_mode.value,
         protect=_protect(policy.protect),
@@ -82,6 +84,11 @@ def _policy(policy: PolicySection, text: str) -> Policy:
         stress=_stress(policy.stress),
         rules=tuple(_rule(rule) for rule in policy.rules.value),
     )
+
+
+def _credentials(account: AccountSection) -> str:
+    named = account.credentials
+    return account.name.value if isinstance(named, Absent) else named.value
 
 
 def _protect(protect: ProtectSection) -> Protect:

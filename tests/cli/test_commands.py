@@ -15,7 +15,7 @@ from bot.journal.port import JournalUnavailable
 from tests.cli.test_exits import QUIET, ROOT, RUN, assert_refused, liqguard
 
 COMMANDS = [
-    ["check"], ["demo"], ["run"], ["status"], ["hold"], ["resume"], ["explain"],
+    ["check"], ["schema"], ["demo"], ["run"], ["status"], ["hold"], ["resume"], ["explain"],
     ["journal"], ["journal", "verify"],
 ]  # fmt: skip
 CRASH = [*RUN, "2020-03-12-btc", "--entry-at-ms", "1584007200000", "--speed", "1000000000"]
@@ -104,9 +104,12 @@ def test_a_run_on_a_bad_policy_says_where_it_is_bad(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(text.replace("floor: 0.7%", "floor: -0.7%"), encoding="utf-8")
     arguments = ["run", "--mode", "paper", "--policy", str(file), "--data", "quiet-week-btc"]
-    assert_refused(
-        liqguard(tmp_path, *arguments), 3, f"{file}:13:10: protect.floor: expected a ratio"
-    )
+    found = liqguard(tmp_path, *arguments)
+    assert (found.returncode, found.stdout) == (3, "")
+    place, source, caret = found.stderr.splitlines()
+    assert place.startswith(f"{file}:13:10: protect.floor: expected a ratio")
+    assert source.startswith("      floor: -0.7%  ")
+    assert caret.rstrip("^") == " " * 13
 
 
 def test_an_unknown_symbol_is_one_line_with_the_known_ones(tmp_path: Path) -> None:
@@ -251,13 +254,30 @@ def test_check_says_every_file_and_fails_if_one_does(tmp_path: Path) -> None:
     spoken = liqguard(tmp_path, "check", str(bad), good)
     assert spoken.returncode == 3
     assert spoken.stdout == f"{good}: fine, 1 rules with 4 steps\n"
-    assert all(line.startswith(f"{bad}:") for line in spoken.stderr.splitlines())
+    assert spoken.stderr.startswith(
+        f"{bad}:1:1: account: expected a mapping of name, venue, margin_mode, position_mode, "
+        "credentials, was missing\n    schema: liqguard/v2\n    ^\n"
+    )
     found = liqguard(tmp_path, "check", str(bad), good, "--json")
     first, second = map(json.loads, found.stdout.splitlines())
     assert (found.returncode, found.stderr) == (3, "")
     assert first["file"] == str(bad)
-    assert first["problems"]
+    assert first["problems"][-1] == {
+        "file": str(bad),
+        "line": 1,
+        "column": 9,
+        "path": "schema",
+        "expected": "liqguard/v1",
+        "was": "'liqguard/v2'",
+        "source": "schema: liqguard/v2",
+    }
     assert (second["account"], len(second["digest"])) == ("demo", 64)
+
+
+def test_schema_prints_the_file_that_is_checked_in(tmp_path: Path) -> None:
+    found = liqguard(tmp_path, "schema")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout == (ROOT / "config/policy.schema.json").read_text(encoding="utf-8")
 
 
 def reported(error: Exception) -> tuple[int, str]:
