@@ -139,7 +139,7 @@ def open_position(setup: Setup, machine: PaperMachine, account: str) -> Iterator
         )
     except ValueError as e:
         raise SetupError(str(e)) from e
-    return price_path(replace(bars, rows=rows), symbol, setup.side, setup.step)
+    return price_path(replace(bars, rows=rows), setup.side, setup.step)
 
 
 def run_unguarded(setup: Setup) -> Fate:
