@@ -8,10 +8,12 @@ the guard does.
 from dataclasses import dataclass
 
 from bot.core.margin import liquidation_distance
+from bot.core.model import MarginMode
 from bot.core.sizing import round_early
 from bot.core.strategy import Notify, PositionView, Proposal, Severity
 
 SEVERITY = Severity.ALERT
+WORKS_ON = frozenset({MarginMode.ISOLATED, MarginMode.CROSS})
 
 
 @dataclass(frozen=True, slots=True)

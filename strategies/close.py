@@ -6,9 +6,11 @@ Use it as the deepest step of a ladder: a loss that you choose is smaller than a
 
 from dataclasses import dataclass
 
+from bot.core.model import MarginMode
 from bot.core.strategy import Close, PositionView, Proposal, Severity
 
 SEVERITY = Severity.CLOSE
+WORKS_ON = frozenset({MarginMode.ISOLATED, MarginMode.CROSS})
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,13 @@ the stop when the guard cannot act.
 
 from dataclasses import dataclass
 
+from bot.core.model import MarginMode
 from bot.core.sizing import price_at_distance
 from bot.core.strategy import Nothing, PositionView, Proposal, Severity, TightenStop
 from bot.core.units import ONE, ZERO, Ratio
 
 SEVERITY = Severity.STOP
+WORKS_ON = frozenset({MarginMode.ISOLATED, MarginMode.CROSS})
 
 
 @dataclass(frozen=True, slots=True)

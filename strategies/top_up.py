@@ -8,11 +8,13 @@ so give the ladder a deeper step that works with an empty wallet.
 
 from dataclasses import dataclass
 
+from bot.core.model import MarginMode
 from bot.core.sizing import CannotReach, margin_to_reach
 from bot.core.strategy import Nothing, PositionView, Proposal, Severity, TopUp
 from bot.core.units import Ratio
 
 SEVERITY = Severity.SPEND
+WORKS_ON = frozenset({MarginMode.ISOLATED})
 
 
 @dataclass(frozen=True, slots=True)

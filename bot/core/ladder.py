@@ -155,6 +155,8 @@ def _value(metric: Metric, known: Known) -> Ratio:
             return known.liquidation_distance
         case Metric.MARGIN_RATIO:
             return known.margin_ratio
+        case Metric.FUNDING_COST_INTERVAL | Metric.FUNDING_COST_24H | Metric.FUNDING_COST_EPISODE:
+            raise AssertionError(f"the loader refuses rules that watch {metric}")
     assert_never(metric)
 
 

@@ -4,21 +4,32 @@ A policy, compiled: what the user's file says, with every number parsed and ever
 `bot.policy` makes these from YAML; the core never sees text.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
 from bot.core.model import MarginMode, Position, PositionMode, Side
 from bot.core.strategy import PositionView, Proposal, Severity
-from bot.core.units import Duration, Money, Ratio
+from bot.core.units import ONE, Duration, Money, Ratio
 
 
 class Metric(StrEnum):
-    """What a rule watches."""
+    """
+    What a rule watches.
+
+    Distance and ratio belong to an isolated position, or to all cross positions of an account
+    together; funding costs belong to one position and are shares of its margin.
+    """
 
     LIQUIDATION_DISTANCE = "liquidation_distance"
     MARGIN_RATIO = "margin_ratio"
+    FUNDING_COST_INTERVAL = "funding_cost_interval"
+    """The next bill."""
+    FUNDING_COST_24H = "funding_cost_24h"
+    """A day of bills at the present rate and interval."""
+    FUNDING_COST_EPISODE = "funding_cost_episode"
+    """What has been paid since the episode began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +80,29 @@ class AnySide:
 
 
 @dataclass(frozen=True, slots=True)
+class AnyMarginMode:
+    """Matches isolated and cross positions."""
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """Which positions a rule speaks of."""
 
     symbols: frozenset[str] | AnySymbol
     side: Side | AnySide
-    margin_mode: MarginMode
+    margin_mode: MarginMode | AnyMarginMode
 
     def covers(self, position: Position) -> bool:
         """Whether the rule speaks of `position`."""
         return (
             (isinstance(self.symbols, AnySymbol) or position.symbol in self.symbols)
             and (isinstance(self.side, AnySide) or position.side is self.side)
-            and position.margin_mode is self.margin_mode
+            and self.covers_mode(position.margin_mode)
         )
+
+    def covers_mode(self, mode: MarginMode) -> bool:
+        """Whether the rule speaks of positions of that margin mode."""
+        return isinstance(self.margin_mode, AnyMarginMode) or mode is self.margin_mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +139,7 @@ class Guardrails:
 
     `data_age_max_ms` is the oldest mark price and account read that a top-up may rest on.
     `loss_max` is the loss against entry, per position, beyond which no stop may rest.
+    `slippage_max` is how much worse than the mark price a close may fill while there is time.
     """
 
     keep_free: Money
@@ -130,6 +151,24 @@ class Guardrails:
     actions_1m_max: int
     data_age_max_ms: Duration
     loss_max: Money
+    slippage_max: Ratio
+
+
+@dataclass(frozen=True, slots=True)
+class Stress:
+    """
+    The shock under which an account's worst loss is judged: all symbols at once, adversely.
+
+    A symbol moves by `shock` times its beta, which is 1 where `betas` does not name it. The
+    betas also weigh the common shock that the distance of cross positions is measured by.
+    """
+
+    shock: Ratio
+    betas: Mapping[str, Ratio]
+
+    def beta_of(self, symbol: str) -> Ratio:
+        """How many times the common shock `symbol` moves."""
+        return self.betas.get(symbol, Ratio(ONE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +179,9 @@ class Policy:
     text: str
     account: str
     venue: str
-    margin_mode: MarginMode
+    margin_modes: frozenset[MarginMode]
     position_mode: PositionMode
     protect: Protect
     guardrails: Guardrails
+    stress: Stress
     rules: tuple[Rule, ...]

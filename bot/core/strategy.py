@@ -21,7 +21,8 @@ class Severity(IntEnum):
     STOP = 1
     """Places or tightens the standing stop: beside the ladder, never inhibited."""
     SPEND = 2
-    CLOSE = 3
+    REDUCE = 3
+    CLOSE = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Reads the tree of a file into the sections of `document`, guided by their type hints."""
 
+from collections.abc import Mapping
 from typing import Any, TypeAlias, get_args, get_origin, get_type_hints
 
 from bot.policy.document import Absent, Cell, PolicySection, Unread
@@ -34,7 +35,9 @@ class _Binder:
                 bound[name] = self._field(hint, mapping, _key(name))
         return kind(at=node.at, **bound)
 
-    def _mapping(self, node: Node, keys: list[str]) -> Keyed:
+    def _mapping(self, node: Node, *ways: list[str]) -> Keyed:
+        """A mapping with no keys but those of `ways`, the sets of keys that may stand in it."""
+        keys = [key for way in ways for key in way]
         match node:
             case MapNode(entries=entries):
                 for key in [key for key in entries if key not in keys]:
@@ -45,7 +48,7 @@ class _Binder:
             case LostNode():
                 return node
             case TextNode() | ListNode():
-                self._report.add(node.at, _mapping_of(keys), describe(node))
+                self._report.add(node.at, _mapping_of(*ways), describe(node))
                 return LostNode(node.at)
 
     def _field(self, hint: Any, mapping: Keyed, key: str) -> Any:
@@ -70,6 +73,8 @@ class _Binder:
         (inner,) = get_args(hint)
         if get_origin(inner) is tuple:
             return Cell(node, self._sections(get_args(inner)[0], node))
+        if get_origin(inner) is Mapping:
+            return Cell(node, self._table(inner, node))
         if inner == Symbols and isinstance(node, ListNode):
             return Cell(node, self._symbols(node))
         return Cell(node, self._value(inner, node))
@@ -83,6 +88,27 @@ class _Binder:
             case TextNode() | MapNode():
                 self._report.add(node.at, "a list", describe(node))
                 return Unread()
+
+    def _table(self, hint: Any, node: Node) -> Mapping[Any, Any] | Unread:
+        """A mapping whose keys are values too."""
+        key_kind, kind = get_args(hint)
+        match node:
+            case MapNode(entries=entries):
+                pairs = [
+                    (
+                        self._value(key_kind, TextNode(entry.key_at, key)),
+                        self._value(kind, entry.node),
+                    )
+                    for key, entry in entries.items()
+                ]
+                lost = any(isinstance(side, Unread) for pair in pairs for side in pair)
+                return Unread() if lost else dict(pairs)
+            case LostNode():
+                pass
+            case TextNode() | ListNode():
+                expected = f"a mapping from {KINDS[key_kind].expected} to {KINDS[kind].expected}"
+                self._report.add(node.at, expected, describe(node))
+        return Unread()
 
     def _symbols(self, node: ListNode) -> frozenset[str] | Unread:
         if not node.items:
@@ -113,13 +139,33 @@ class _Binder:
         node = self._child(mapping, key, "") if given else no_keys
         try:
             verb = do.value
-            hints = get_type_hints(verb.params)
-            with_ = self._mapping(node, list(hints))
+            with_ = self._mapping(node, *(list(get_type_hints(way)) for way in verb.params))
+            way = self._way(verb, with_)
+            hints = get_type_hints(way)
             cells = {name: self._parameter(hint, with_, name) for name, hint in hints.items()}
-            params = verb.params(**{name: cell.value for name, cell in cells.items()})
+            params = way(**{name: cell.value for name, cell in cells.items()})
             return Cell(node, BoundVerb(verb, params))
         except Unread:
             return Cell(node, Unread())
+
+    def _way(self, verb: Verb, with_: Keyed) -> type:
+        """The parameters that the keys given belong to; `Unread` if to none or to several."""
+        if len(verb.params) == 1:
+            return verb.params[0]
+        if isinstance(with_, LostNode):
+            raise Unread
+        known = {
+            way: [key for key in get_type_hints(way) if key in with_.entries]
+            for way in verb.params
+        }
+        meant = [way for way, keys in known.items() if keys]
+        if len(meant) == 1:
+            return meant[0]
+        if meant or not with_.entries:  # else every key is unknown, which is reported
+            expected = _mapping_of(*(list(get_type_hints(way)) for way in verb.params))
+            given = [key for keys in known.values() for key in keys]
+            self._report.add(with_.at, expected, _mapping_of(given) if given else "missing")
+        raise Unread
 
     def _parameter(self, hint: Any, with_: Keyed, name: str) -> Cell[Any]:
         node = self._child(with_, name, KINDS[hint].expected)
@@ -130,8 +176,10 @@ def _key(name: str) -> str:
     return name.removesuffix("_")
 
 
-def _mapping_of(keys: list[str]) -> str:
-    return f"a mapping of {', '.join(keys)}" if keys else "an empty mapping"
+def _mapping_of(*ways: list[str]) -> str:
+    return " or ".join(
+        f"a mapping of {', '.join(keys)}" if keys else "an empty mapping" for keys in ways
+    )
 
 
 def _expected(hint: Any) -> str:

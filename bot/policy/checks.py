@@ -9,7 +9,8 @@ from contextlib import suppress
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from bot.core.policy import Metric
+from bot.core.model import MarginMode
+from bot.core.policy import Above, AnyMarginMode, AnySide, AnySymbol, Below, Metric
 from bot.core.strategy import Severity
 from bot.core.units import ONE, Duration, Money, Ratio
 from bot.policy.document import (
@@ -20,12 +21,13 @@ from bot.policy.document import (
     ProtectSection,
     RuleSection,
     StepSection,
+    StressSection,
     Unread,
 )
-from bot.policy.problems import Place, Report
+from bot.policy.problems import Place, Report, listed
 from bot.policy.tree import LostNode, MapNode, describe
 from bot.policy.values import KINDS, Name
-from strategies import top_up
+from bot.policy.verbs import find_verbs
 
 T = TypeVar("T")
 
@@ -51,23 +53,37 @@ def check_policy(policy: PolicySection, report: Report) -> None:
 
 def threshold_of(metric: Metric, step: StepSection) -> Cell[Ratio]:
     """The threshold on the side of `metric` that is dangerous; `Unread` if it is not given."""
-    match metric:
-        case Metric.LIQUIDATION_DISTANCE:
-            cell = step.below
-        case Metric.MARGIN_RATIO:
-            cell = step.above
+    cell = step.below if bound_of(metric) is Below else step.above
     if isinstance(cell, Absent):
         raise Unread
     return cell
 
 
+def bound_of(metric: Metric) -> type[Below] | type[Above]:
+    """The kind of threshold that has danger beyond it."""
+    match metric:
+        case Metric.LIQUIDATION_DISTANCE:
+            return Below
+        case (
+            Metric.MARGIN_RATIO
+            | Metric.FUNDING_COST_INTERVAL
+            | Metric.FUNDING_COST_24H
+            | Metric.FUNDING_COST_EPISODE
+        ):
+            return Above
+
+
 def _checks(policy: PolicySection) -> Iterator[Findings]:
     yield from _protect(policy.protect)
     yield from _guardrails(policy.guardrails)
+    yield _is_stressed(policy)
+    if isinstance(policy.stress, StressSection):
+        yield _less_than_whole(policy.stress.shock)
     rules = _items(policy.rules)
     yield _own_names(rule.rule for rule in rules)
     for rule in rules:
         steps = _items(rule.ladder)
+        yield _speaks_of_all_cross_positions(rule)
         yield _has_steps(rule)
         yield _own_names(step.step for step in steps)
         for milder, deeper in pairwise(steps):
@@ -75,16 +91,19 @@ def _checks(policy: PolicySection) -> Iterator[Findings]:
         for step in steps:
             yield _threshold_fits(rule, step)
             yield _fires_before_liquidation(rule, step)
-            yield _spends_before_the_stop(rule, step, policy.protect)
-            yield _spends_with_cooldown(step)
-            yield _clears_after_top_up(rule, step)
+            yield _repeats_before_the_stop(rule, step, policy.protect)
+            yield _repeats_with_cooldown(step)
+            yield _can_clear(rule, step)
+            yield _clears_at_its_target(rule, step)
+            yield _helps(rule, step)
+            yield _needs_no_end(rule, step)
         for last in steps[-1:]:
             yield _hands_over_to_nobody(last)
 
 
 def _protect(protect: ProtectSection) -> Iterator[Findings]:
     yield _less(protect.floor, protect.stop.room, "protect.stop.room")
-    yield _less_than_whole(protect.stop.room)
+    yield _less_than_whole(protect.stop.room, ", the most that a long can have")
     yield _above_zero(protect.unknown_after)
 
 
@@ -96,6 +115,7 @@ def _guardrails(guardrails: GuardrailsSection) -> Iterator[Findings]:
     yield _above_zero(guardrails.actions_per_1m)
     yield _above_zero(guardrails.data_max_age)
     yield _above_zero(guardrails.loss_max)
+    yield _less_than_whole(guardrails.slippage_max)
 
 
 def _less(small: Cell[Ratio], large: Cell[Ratio], name: str) -> Findings:
@@ -108,9 +128,16 @@ def _at_most(small: Cell[Money], large: Cell[Money], name: str) -> Findings:
         yield _finding(small, f"at most {name}, {describe(large.node)}")
 
 
-def _less_than_whole(room: Cell[Ratio]) -> Findings:
-    if room.value >= ONE:
-        yield _finding(room, "less than 100%, the most that a long can have")
+def _less_than_whole(share: Cell[Ratio], why: str = "") -> Findings:
+    if share.value >= ONE:
+        yield _finding(share, f"less than 100%{why}")
+
+
+def _is_stressed(policy: PolicySection) -> Findings:
+    modes = policy.account.margin_mode
+    if isinstance(policy.stress, Absent) and MarginMode.CROSS in modes.value:
+        expected = f"a mapping of shock, betas, as the account is {describe(modes.node)}"
+        yield Finding(policy.at.child("stress"), expected, "missing")
 
 
 def _above_zero(cell: Cell[Any]) -> Findings:
@@ -137,23 +164,18 @@ def _has_steps(rule: RuleSection) -> Findings:
 def _deeper(rule: RuleSection, milder: StepSection, deeper: StepSection) -> Findings:
     metric = rule.watch.value
     before, after = threshold_of(metric, milder), threshold_of(metric, deeper)
-    match metric:
-        case Metric.LIQUIDATION_DISTANCE:
-            fits = after.value < before.value
-        case Metric.MARGIN_RATIO:
-            fits = after.value > before.value
-    if not fits:
+    below = bound_of(metric) is Below
+    if after.value >= before.value if below else after.value <= before.value:
         written = describe(before.node)
         yield _finding(after, f"a more severe threshold than {written} of the step before")
 
 
 def _threshold_fits(rule: RuleSection, step: StepSection) -> Findings:
     metric = rule.watch.value
-    match metric:
-        case Metric.LIQUIDATION_DISTANCE:
-            key, wanted, other = "below", step.below, step.above
-        case Metric.MARGIN_RATIO:
-            key, wanted, other = "above", step.above, step.below
+    if bound_of(metric) is Below:
+        key, wanted, other = "below", step.below, step.above
+    else:
+        key, wanted, other = "above", step.above, step.below
     if isinstance(wanted, Absent):
         expected = f"{KINDS[Ratio].expected}, as the rule watches {metric}"
         yield Finding(step.at.child(key), expected, "missing")
@@ -167,27 +189,37 @@ def _fires_before_liquidation(rule: RuleSection, step: StepSection) -> Findings:
         yield _finding(threshold, "less than 100%, where liquidation is")
 
 
-def _spends_before_the_stop(
+def _repeats_before_the_stop(
     rule: RuleSection, step: StepSection, protect: ProtectSection
 ) -> Findings:
-    if rule.watch.value is Metric.LIQUIDATION_DISTANCE and _spends(step):
+    if rule.watch.value is Metric.LIQUIDATION_DISTANCE and _repeats(step):
         threshold, room = threshold_of(rule.watch.value, step), protect.stop.room
         if threshold.value <= room.value:
             written = describe(room.node)
             yield _finding(threshold, f"more than protect.stop.room, {written}")
 
 
-def _spends_with_cooldown(step: StepSection) -> Findings:
-    if isinstance(step.cooldown, Absent) and _spends(step):
-        expected = f"{KINDS[Duration].expected}, as the verb spends margin"
+def _repeats_with_cooldown(step: StepSection) -> Findings:
+    if isinstance(step.cooldown, Absent) and _repeats(step):
+        expected = f"{KINDS[Duration].expected}, as the verb may act more than once"
         yield Finding(step.at.child("cooldown"), expected, "missing")
 
 
-def _clears_after_top_up(rule: RuleSection, step: StepSection) -> Findings:
-    params, with_ = step.with_.value.params, step.with_.node
-    if rule.watch.value is not Metric.LIQUIDATION_DISTANCE:
+def _can_clear(rule: RuleSection, step: StepSection) -> Findings:
+    if bound_of(rule.watch.value) is Above:
+        threshold = threshold_of(rule.watch.value, step)
+        if threshold.value <= rule.hysteresis.value:
+            written = describe(rule.hysteresis.node)
+            expected = f"more than the hysteresis, {written}, below which the step clears"
+            yield _finding(threshold, expected)
+
+
+def _clears_at_its_target(rule: RuleSection, step: StepSection) -> Findings:
+    with_ = step.with_.node
+    if rule.watch.value is not Metric.LIQUIDATION_DISTANCE or not isinstance(with_, MapNode):
         return
-    if isinstance(params, top_up.Params) and isinstance(with_, MapNode):
+    params = step.with_.value.params
+    if hasattr(params, "to"):
         clears_at = threshold_of(rule.watch.value, step).value + rule.hysteresis.value
         if params.to <= clears_at:
             target = with_.entries["to"].node
@@ -195,13 +227,43 @@ def _clears_after_top_up(rule: RuleSection, step: StepSection) -> Findings:
             yield Finding(target.at, expected, describe(target))
 
 
+def _speaks_of_all_cross_positions(rule: RuleSection) -> Findings:
+    if rule.match.margin_mode.value is MarginMode.ISOLATED:
+        return
+    if rule.watch.value not in {Metric.LIQUIDATION_DISTANCE, Metric.MARGIN_RATIO}:
+        return
+    together = f"the {rule.watch.value} of cross positions is that of all of them together"
+    for cell, any_ in ((rule.match.symbols, AnySymbol), (rule.match.side, AnySide)):
+        if not isinstance(cell.value, any_):
+            yield _finding(cell, f"any, as {together}")
+
+
+def _helps(rule: RuleSection, step: StepSection) -> Findings:
+    modes = rule.match.margin_mode.value
+    for mode in MarginMode if isinstance(modes, AnyMarginMode) else [modes]:
+        if mode not in step.do.value.works_on:
+            helpers = [verb.name for verb in find_verbs().values() if mode in verb.works_on]
+            yield _finding(step.do, f"a verb that helps {mode} positions ({listed(helpers)})")
+
+
+def _needs_no_end(rule: RuleSection, step: StepSection) -> Findings:
+    """What an episode has cost never falls: a step on it stays on until the episode is over."""
+    lasting = {Severity.ALERT, Severity.CLOSE}
+    if rule.watch.value is not Metric.FUNDING_COST_EPISODE:
+        return
+    if step.do.value.severity not in lasting:
+        fit = listed([verb.name for verb in find_verbs().values() if verb.severity in lasting])
+        yield _finding(step.do, f"{fit}, as {rule.watch.value} never falls and no step clears")
+
+
 def _hands_over_to_nobody(last: StepSection) -> Findings:
     if isinstance(last.then, Cell) and last.then.value:
         yield _finding(last.then, "no 'then' on the last step")
 
 
-def _spends(step: StepSection) -> bool:
-    return step.do.value.severity is Severity.SPEND
+def _repeats(step: StepSection) -> bool:
+    """Whether the step may act again and again while it fires."""
+    return step.do.value.severity in {Severity.SPEND, Severity.REDUCE}
 
 
 def _finding(cell: Cell[Any], expected: str) -> Finding:

@@ -5,22 +5,27 @@ A key that is a word of Python has a trailing underscore here. A value is a `Cel
 unreadable while the rest of the file is still judged, so that all problems come at once.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from bot.core.model import MarginMode, PositionMode
+from bot.core.model import PositionMode
 from bot.core.policy import Metric
 from bot.core.units import Duration, Money, Ratio
 from bot.policy.problems import Place
 from bot.policy.tree import Node
 from bot.policy.values import (
     AccountName,
+    Beta,
     Count,
     HandsOver,
     KeepsFloor,
+    MarginModes,
+    MatchedModes,
     Name,
     Schema,
     Sides,
+    Symbol,
     Symbols,
     Venue,
 )
@@ -60,7 +65,7 @@ class AccountSection:
     at: Place
     name: Cell[AccountName]
     venue: Cell[Venue]
-    margin_mode: Cell[MarginMode]
+    margin_mode: Cell[MarginModes]
     position_mode: Cell[PositionMode]
 
 
@@ -105,6 +110,16 @@ class GuardrailsSection:
     actions_per_1m: Cell[Count]
     data_max_age: Cell[Duration]
     loss_max: Cell[Money]
+    slippage_max: Cell[Ratio]
+
+
+@dataclass(frozen=True, slots=True)
+class StressSection:
+    """The shock under which the worst loss of the account is judged."""
+
+    at: Place
+    shock: Cell[Ratio]
+    betas: Cell[Mapping[Symbol, Beta]] | Absent
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +129,7 @@ class MatchSection:
     at: Place
     symbols: Cell[Symbols]
     side: Cell[Sides]
-    margin_mode: Cell[MarginMode]
+    margin_mode: Cell[MatchedModes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,4 +168,5 @@ class PolicySection:
     account: AccountSection
     protect: ProtectSection
     guardrails: GuardrailsSection
+    stress: StressSection | Absent
     rules: Cell[tuple[RuleSection, ...]]

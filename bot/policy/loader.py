@@ -9,8 +9,6 @@ from hashlib import sha256
 from pathlib import Path
 
 from bot.core.policy import (
-    Above,
-    Below,
     Guardrails,
     Match,
     Metric,
@@ -18,11 +16,11 @@ from bot.core.policy import (
     Protect,
     Rule,
     Step,
-    Threshold,
+    Stress,
 )
-from bot.core.units import Duration, Ratio
+from bot.core.units import ONE, Duration, Ratio
 from bot.policy.bind import bind_policy
-from bot.policy.checks import check_policy, threshold_of
+from bot.policy.checks import bound_of, check_policy, threshold_of
 from bot.policy.document import (
     Absent,
     GuardrailsSection,
@@ -30,6 +28,7 @@ from bot.policy.document import (
     ProtectSection,
     RuleSection,
     StepSection,
+    StressSection,
 )
 from bot.policy.problems import PolicyError, Problem, Report
 from bot.policy.tree import read_tree
@@ -76,10 +75,11 @@ def _policy(policy: PolicySection, text: str) -> Policy:
         text=text,
         account=account.name.value,
         venue=account.venue.value,
-        margin_mode=account.margin_mode.value,
+        margin_modes=account.margin_mode.value,
         position_mode=account.position_mode.value,
         protect=_protect(policy.protect),
         guardrails=_guardrails(policy.guardrails),
+        stress=_stress(policy.stress),
         rules=tuple(_rule(rule) for rule in policy.rules.value),
     )
 
@@ -104,7 +104,15 @@ def _guardrails(guardrails: GuardrailsSection) -> Guardrails:
         actions_1m_max=guardrails.actions_per_1m.value,
         data_age_max_ms=guardrails.data_max_age.value,
         loss_max=guardrails.loss_max.value,
+        slippage_max=guardrails.slippage_max.value,
     )
+
+
+def _stress(stress: StressSection | Absent) -> Stress:
+    if isinstance(stress, Absent):
+        return Stress(Ratio(ONE), {})  # every isolated margin counts as lost
+    betas = {} if isinstance(stress.betas, Absent) else stress.betas.value
+    return Stress(stress.shock.value, {str(symbol): beta for symbol, beta in betas.items()})
 
 
 def _rule(rule: RuleSection) -> Rule:
@@ -121,7 +129,7 @@ def _rule(rule: RuleSection) -> Rule:
 def _step(metric: Metric, step: StepSection) -> Step:
     return Step(
         name=step.step.value,
-        threshold=_threshold(metric, threshold_of(metric, step).value),
+        threshold=bound_of(metric)(threshold_of(metric, step).value),
         hold_ms=step.for_.value,
         cooldown_ms=Duration(0) if isinstance(step.cooldown, Absent) else step.cooldown.value,
         then_next=not isinstance(step.then, Absent),
@@ -130,11 +138,3 @@ def _step(metric: Metric, step: StepSection) -> Step:
         propose=step.with_.value,
         line=step.at.line,
     )
-
-
-def _threshold(metric: Metric, value: Ratio) -> Threshold:
-    match metric:
-        case Metric.LIQUIDATION_DISTANCE:
-            return Below(value)
-        case Metric.MARGIN_RATIO:
-            return Above(value)

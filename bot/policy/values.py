@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, Generic, NewType, TypeAlias, TypeVar
 
 from bot.core.model import MarginMode, PositionMode, Side
-from bot.core.policy import AnySide, AnySymbol, Metric
+from bot.core.policy import AnyMarginMode, AnySide, AnySymbol, Metric
 from bot.core.units import ZERO, Duration, Money, Price, Ratio
 from bot.policy.problems import did_you_mean, listed, shown
 from bot.policy.verbs import Verb, find_verbs
@@ -31,6 +31,9 @@ Symbol = NewType("Symbol", str)
 Count = NewType("Count", int)
 KeepsFloor = NewType("KeepsFloor", bool)
 HandsOver = NewType("HandsOver", bool)
+Beta = NewType("Beta", Ratio)
+MarginModes: TypeAlias = frozenset[MarginMode]
+MatchedModes: TypeAlias = MarginMode | AnyMarginMode
 Symbols: TypeAlias = frozenset[str] | AnySymbol
 Sides: TypeAlias = Side | AnySide
 
@@ -54,6 +57,8 @@ _WHOLE = re.compile(r"0|[1-9][0-9]{0,8}")
 
 _RATIO_UNITS = {"%": Decimal("0.01"), "bps": Decimal("0.0001")}
 _RATIO_MAX = Decimal(10)
+_MULTIPLE_UNITS = {"x": Decimal(1)}
+_BETA_MAX = Decimal(100)
 _MONEY_UNITS = {"USDT": Decimal(1)}
 _DURATION_UNITS = {
     "ms": Decimal(1),
@@ -79,6 +84,13 @@ def _ratio(text: str) -> Ratio:
     if not ZERO < value <= _RATIO_MAX:
         raise Unfit("more than 0% and at most 1000%")
     return Ratio(value)
+
+
+def _beta(text: str) -> Beta:
+    value = _measured(text, _MULTIPLE_UNITS)
+    if value > _BETA_MAX:
+        raise Unfit("at most 100x")
+    return Beta(Ratio(value))
 
 
 def _money(text: str) -> Money:
@@ -133,14 +145,26 @@ def _one_of(choices: Mapping[str, T], not_yet: Mapping[str, str] | None = None) 
     return Kind(listed(list(choices)), parse)
 
 
+_MODES = {mode.value: mode for mode in MarginMode}
+_FUNDING = (Metric.FUNDING_COST_INTERVAL, Metric.FUNDING_COST_24H, Metric.FUNDING_COST_EPISODE)
+
 KINDS: Mapping[object, Kind[Any]] = {
     Schema: _one_of({"liqguard/v1": Schema("liqguard/v1")}),
     AccountName: Kind("1 to 32 of a-z, 0-9 and -", _words(r"[a-z0-9-]{1,32}")),
     Name: Kind("a name of a-z, 0-9 and -", _words(r"[a-z0-9-]+")),
     Venue: _one_of({name: Venue(name) for name in KNOWN_VENUES}),
-    MarginMode: _one_of({"isolated": MarginMode.ISOLATED}, {"cross": "cross margin"}),
+    MarginModes: _one_of(
+        {
+            **{name: frozenset({mode}) for name, mode in _MODES.items()},
+            "mixed": frozenset(MarginMode),
+        }
+    ),
+    MatchedModes: _one_of({**_MODES, "any": AnyMarginMode()}),
     PositionMode: _one_of({"one_way": PositionMode.ONE_WAY}, {"hedge": "hedge mode"}),
-    Metric: _one_of({metric.value: metric for metric in Metric}),
+    Metric: _one_of(
+        {metric.value: metric for metric in Metric if metric not in _FUNDING},
+        {metric.value: metric.value for metric in _FUNDING},
+    ),
     Sides: _one_of({"any": AnySide(), **{side.value: side for side in Side}}),
     Symbol: Kind("a symbol like 'BTCUSDT'", _symbol),
     Symbols: Kind("any or a list of symbols", _one_of({"any": AnySymbol()}).parse),
@@ -148,6 +172,7 @@ KINDS: Mapping[object, Kind[Any]] = {
     KeepsFloor: _one_of({"close": KeepsFloor(True), "keep": KeepsFloor(False)}),
     HandsOver: _one_of({"next": HandsOver(True)}),
     Ratio: Kind("a ratio like '12%' or '25 bps'", _ratio),
+    Beta: Kind("a multiple like '1.2x'", _beta),
     Money: Kind("an amount like '250 USDT'", _money),
     Price: Kind("a price like '61250.5 USDT'", _price),
     Duration: Kind("a duration like '500ms', '30s', '10m' or '1h'", _duration),

@@ -4,19 +4,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any
+from typing import Any, get_args
 
 import strategies
+from bot.core.model import MarginMode
 from bot.core.strategy import PositionView, Proposal, Severity
 
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One module of `strategies`. `params` is its frozen dataclass of parameters."""
+    """One module of `strategies`. `params`: the dataclasses of which its parameters are one."""
 
     name: str
     severity: Severity
-    params: type
+    works_on: frozenset[MarginMode]
+    params: tuple[type, ...]
     propose: Callable[[PositionView, Any], Proposal]
 
 
@@ -40,4 +42,5 @@ def find_verbs() -> dict[str, Verb]:
 
 def _verb(name: str) -> Verb:
     module = import_module(f"{strategies.__name__}.{name}")
-    return Verb(name, module.SEVERITY, module.Params, module.propose)
+    params = get_args(module.Params) or (module.Params,)
+    return Verb(name, module.SEVERITY, module.WORKS_ON, params, module.propose)

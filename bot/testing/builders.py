@@ -30,6 +30,7 @@ from bot.core.model import (
     VenueRules,
 )
 from bot.core.policy import (
+    AnyMarginMode,
     AnySide,
     AnySymbol,
     Guardrails,
@@ -39,6 +40,7 @@ from bot.core.policy import (
     Protect,
     Rule,
     Step,
+    Stress,
     Threshold,
 )
 from bot.core.state import AccountRead, AccountState, Birth, Instruments
@@ -233,9 +235,10 @@ def rule(
     hysteresis: Number = "0.01",
     symbols: frozenset[str] | AnySymbol = _ANY_SYMBOL,
     side: Side | AnySide = _ANY_SIDE,
+    margin_mode: MarginMode | AnyMarginMode = MarginMode.ISOLATED,
 ) -> Rule:
     """A ladder on the liquidation distance of every isolated position."""
-    match = Match(symbols, side, MarginMode.ISOLATED)
+    match = Match(symbols, side, margin_mode)
     return Rule(name, match, metric, Ratio(Decimal(hysteresis)), steps)
 
 
@@ -263,6 +266,7 @@ def guardrails(
     actions_per_1m: int = 1_000,
     data_age_max_ms: int = 5_000,
     loss_max: Number = 1_000_000,
+    slippage_max: Number = "0.5",
 ) -> Guardrails:
     """Limits so wide that none binds: a test tightens the one that it is about."""
     return Guardrails(
@@ -275,6 +279,14 @@ def guardrails(
         actions_1m_max=actions_per_1m,
         data_age_max_ms=Duration(data_age_max_ms),
         loss_max=Money(Decimal(loss_max)),
+        slippage_max=Ratio(Decimal(slippage_max)),
+    )
+
+
+def stress(shock: Number = 1, **betas: Number) -> Stress:
+    """By default all symbols lose their whole value: every isolated margin counts as lost."""
+    return Stress(
+        Ratio(Decimal(shock)), {symbol: Ratio(Decimal(beta)) for symbol, beta in betas.items()}
     )
 
 
@@ -282,6 +294,8 @@ def policy(
     *rules: Rule,
     protection: Protect = protect(),  # noqa: B008 - frozen
     limits: Guardrails = guardrails(),  # noqa: B008 - frozen
+    stress: Stress = stress(),  # noqa: B008 - frozen
+    margin_modes: frozenset[MarginMode] = frozenset({MarginMode.ISOLATED}),
 ) -> Policy:
     """A policy without a ladder: the standing stop and the floor only."""
     return Policy(
@@ -289,9 +303,10 @@ def policy(
         text="",
         account=ACCOUNT,
         venue="paper",
-        margin_mode=MarginMode.ISOLATED,
+        margin_modes=margin_modes,
         position_mode=PositionMode.ONE_WAY,
         protect=protection,
         guardrails=limits,
+        stress=stress,
         rules=rules,
     )

@@ -21,6 +21,7 @@ guardrails:
   actions_per_1m: 6
   data_max_age: 1500ms
   loss_max: 900 USDT
+  slippage_max: 50 bps
 rules:
   - rule: distance
     match: { symbols: [BTCUSDT, ETHUSDT], side: long, margin_mode: isolated }

@@ -9,6 +9,7 @@ import pytest
 from bot.core.model import MarginMode, PositionMode, Side
 from bot.core.policy import (
     Above,
+    AnyMarginMode,
     AnySide,
     AnySymbol,
     Below,
@@ -17,6 +18,7 @@ from bot.core.policy import (
     Metric,
     Protect,
     Step,
+    Stress,
 )
 from bot.core.strategy import Severity
 from bot.core.units import Duration, Money, Ratio
@@ -65,7 +67,7 @@ def test_every_value_of_a_file_arrives(good: str) -> None:
     policy = parse_policy(good, "good.yaml")
     assert policy.account == "main"
     assert policy.venue == "binanceusdm"
-    assert policy.margin_mode is MarginMode.ISOLATED
+    assert policy.margin_modes == {MarginMode.ISOLATED}
     assert policy.position_mode is PositionMode.ONE_WAY
     assert policy.protect == Protect(
         room=Ratio(Decimal("0.03")),
@@ -83,6 +85,7 @@ def test_every_value_of_a_file_arrives(good: str) -> None:
         actions_1m_max=6,
         data_age_max_ms=Duration(1_500),
         loss_max=Money(Decimal(900)),
+        slippage_max=Ratio(Decimal("0.005")),
     )
     distance, ratio = policy.rules
     assert (distance.name, distance.metric) == ("distance", Metric.LIQUIDATION_DISTANCE)
@@ -92,16 +95,16 @@ def test_every_value_of_a_file_arrives(good: str) -> None:
     )
     room, to = place_stop.Params(Ratio(Decimal("0.04"))), top_up.Params(Ratio(Decimal("0.1")))
     assert distance.steps == (
-        step("warn", below("0.12"), 30_000, "alert", alert.Params(), 25, cooldown_ms=3_600_000),
-        step("tight", below("0.09"), 10_000, "place_stop", room, 26),
-        step("add", below("0.07"), 3_000, "top_up", to, 27, cooldown_ms=60_000, then_next=True),
-        step("out", below("0.04"), 0, "close", close.Params(), 28),
+        step("warn", below("0.12"), 30_000, "alert", alert.Params(), 26, cooldown_ms=3_600_000),
+        step("tight", below("0.09"), 10_000, "place_stop", room, 27),
+        step("add", below("0.07"), 3_000, "top_up", to, 28, cooldown_ms=60_000, then_next=True),
+        step("out", below("0.04"), 0, "close", close.Params(), 29),
     )
     assert (ratio.name, ratio.metric) == ("ratio", Metric.MARGIN_RATIO)
     assert ratio.match == Match(AnySymbol(), AnySide(), MarginMode.ISOLATED)
     assert ratio.steps == (
-        step("warn", above("0.5"), 30_000, "alert", alert.Params(), 34),
-        step("out", above("0.8"), 0, "close", close.Params(), 35),
+        step("warn", above("0.5"), 30_000, "alert", alert.Params(), 35),
+        step("out", above("0.8"), 0, "close", close.Params(), 36),
     )
 
 
@@ -124,6 +127,7 @@ def test_the_demo_policy_is_valid_and_has_its_exact_values() -> None:
         actions_1m_max=6,
         data_age_max_ms=Duration(5_000),
         loss_max=Money(Decimal(900)),
+        slippage_max=Ratio(Decimal("0.005")),
     )
     (rule,) = policy.rules
     assert rule.match == Match(AnySymbol(), AnySide(), MarginMode.ISOLATED)
@@ -196,3 +200,26 @@ def test_a_file_that_is_no_text_is_refused(
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="expected a readable file, was 'Is a directory'"):
         load_policy(tmp_path)
+
+
+def test_a_cross_account_names_its_shock(good: str) -> None:
+    head, _ = good.replace("margin_mode: isolated", "margin_mode: mixed", 1).split("rules:")
+    shocked = 'stress: { shock: 25%, betas: { "ETH/USDT:USDT": 1.2x, XRPUSDT: 0x } }\n'
+    rule = good[good.index("  - rule: ratio") :].replace(
+        "margin_mode: isolated", "margin_mode: any"
+    )
+    policy = parse_policy(f"{head}{shocked}rules:\n{rule}", "cross.yaml")
+    assert policy.margin_modes == {MarginMode.ISOLATED, MarginMode.CROSS}
+    assert policy.stress.shock == Decimal("0.25")
+    assert policy.stress.betas == {"ETH/USDT:USDT": Decimal("1.2"), "XRPUSDT": Decimal(0)}
+    assert policy.stress.beta_of("XRPUSDT") == 0
+    assert policy.stress.beta_of("BTCUSDT") == 1
+    assert policy.rules[0].match == Match(AnySymbol(), AnySide(), AnyMarginMode())
+    only_cross = parse_policy(f"{head.replace('mixed', 'cross')}{shocked}rules: []\n", "c.yaml")
+    assert only_cross.margin_modes == {MarginMode.CROSS}
+
+
+def test_without_a_shock_every_isolated_margin_counts_as_lost(good: str) -> None:
+    assert parse_policy(good, "isolated.yaml").stress == Stress(Ratio(Decimal(1)), {})
+    shocked = good.replace("rules:", "stress: { shock: 25% }\nrules:")
+    assert parse_policy(shocked, "isolated.yaml").stress == Stress(Ratio(Decimal("0.25")), {})

@@ -6,13 +6,22 @@ Each case changes one spot of the good policy of `conftest.py` and shows all tha
 
 import pytest
 
+from bot.core.model import MarginMode
 from bot.policy.loader import parse_policy
-from bot.policy.problems import PolicyError
+from bot.policy.problems import PolicyError, listed
+from bot.policy.verbs import find_verbs
 
 RATIO = "expected a ratio like '12%' or '25 bps'"
 DURATION = "expected a duration like '500ms', '30s', '10m' or '1h'"
 AMOUNT = "expected an amount like '250 USDT'"
-VERBS = "expected alert, close, place_stop or top_up"
+VERBS = f"expected {listed(list(find_verbs()))}"
+
+MULTIPLE = "expected a multiple like '1.2x'"
+RULES = "rules:\n  - rule: distance"
+TOGETHER = "of cross positions is that of all of them together"
+CROSS_VERBS = listed(
+    [verb.name for verb in find_verbs().values() if MarginMode.CROSS in verb.works_on]
+)
 
 Change = tuple[str, str, str]
 
@@ -89,17 +98,17 @@ CHANGES: dict[str, Change] = {
     "empty list of symbols": change(
         "[BTCUSDT, ETHUSDT]",
         "[]",
-        "21:23: rules.0.match.symbols: expected any or a list of symbols, was an empty list",
+        "22:23: rules.0.match.symbols: expected any or a list of symbols, was an empty list",
     ),
     "symbol outside a list": change(
         "[BTCUSDT, ETHUSDT]",
         "BTCUSDT",
-        "21:23: rules.0.match.symbols: expected any or a list of symbols, was 'BTCUSDT'",
+        "22:23: rules.0.match.symbols: expected any or a list of symbols, was 'BTCUSDT'",
     ),
     "any among symbols": change(
         "[BTCUSDT, ETHUSDT]",
         "[BTCUSDT, any]",
-        "21:33: rules.0.match.symbols.1: expected a symbol like 'BTCUSDT', was 'any'",
+        "22:33: rules.0.match.symbols.1: expected a symbol like 'BTCUSDT', was 'any'",
     ),
     # what YAML would let a file hide
     "anchor": change(
@@ -131,7 +140,7 @@ CHANGES: dict[str, Change] = {
         "rules:",
         "---\nrules:",
         "1:1: rules: expected a list, was missing\n"
-        "19:1: policy: expected one document, was a second one",
+        "20:1: policy: expected one document, was a second one",
     ),
     "directive": change(
         "schema:",
@@ -146,7 +155,7 @@ CHANGES: dict[str, Change] = {
     "open bracket": change(
         "[BTCUSDT, ETHUSDT]",
         "[BTCUSDT, ETHUSDT",
-        "21:76: policy: expected YAML, was broken: expected ',' or ']', but got '}', "
+        "22:76: policy: expected YAML, was broken: expected ',' or ']', but got '}', "
         "while parsing a flow sequence",
     ),
     "control character": change(
@@ -254,11 +263,10 @@ CHANGES: dict[str, Change] = {
         'venue: "' + "a\\n" * 40 + '"',
         "4:10: account.venue: expected binanceusdm, was '" + "a\\n" * 30 + "...'",
     ),
-    "cross account": change(
+    "other margin mode": change(
         "  margin_mode: isolated\n",
-        "  margin_mode: cross\n",
-        "5:16: account.margin_mode: expected isolated (cross margin is not supported yet), "
-        "was 'cross'",
+        "  margin_mode: any\n",
+        "5:16: account.margin_mode: expected isolated, cross or mixed, was 'any'",
     ),
     "hedge account": change(
         "one_way",
@@ -266,66 +274,65 @@ CHANGES: dict[str, Change] = {
         "6:18: account.position_mode: expected one_way (hedge mode is not supported yet), "
         "was 'hedge'",
     ),
-    "cross match": change(
+    "mixed match": change(
         "side: long, margin_mode: isolated",
-        "side: long, margin_mode: cross",
-        "21:68: rules.0.match.margin_mode: expected isolated "
-        "(cross margin is not supported yet), was 'cross'",
+        "side: long, margin_mode: mixed",
+        "22:68: rules.0.match.margin_mode: expected isolated, cross or any, was 'mixed'",
     ),
     "side": change(
         "side: long",
         "side: lang",
-        "21:49: rules.0.match.side: expected any, long or short (did you mean 'long'?), "
+        "22:49: rules.0.match.side: expected any, long or short (did you mean 'long'?), "
         "was 'lang'",
     ),
     "metric": change(
         "watch: margin_ratio",
         "watch: margin_rate",
-        "31:12: rules.1.watch: expected liquidation_distance or margin_ratio "
+        "32:12: rules.1.watch: expected liquidation_distance or margin_ratio "
         "(did you mean 'margin_ratio'?), was 'margin_rate'",
     ),
     "rule name": change(
         "rule: ratio",
         "rule: Ratio!",
-        "29:11: rules.1.rule: expected a name of a-z, 0-9 and -, was 'Ratio!'",
+        "30:11: rules.1.rule: expected a name of a-z, 0-9 and -, was 'Ratio!'",
     ),
     # verbs
     "unknown verb": change(
         "do: place_stop",
         "do: placestop",
-        f"26:49: rules.0.ladder.1.do: {VERBS} (did you mean 'place_stop'?), was 'placestop'",
+        f"27:49: rules.0.ladder.1.do: {VERBS} (did you mean 'place_stop'?), was 'placestop'",
     ),
     "verb like none": change(
         "do: place_stop",
         "do: hedge_it",
-        f"26:49: rules.0.ladder.1.do: {VERBS}, was 'hedge_it'",
+        f"27:49: rules.0.ladder.1.do: {VERBS}, was 'hedge_it'",
     ),
     "parameter misspelt": change(
         "with: { room: 4% }",
         "with: { rom: 4% }",
-        f"26:67: rules.0.ladder.1.with.room: {RATIO}, was missing\n"
-        "26:69: rules.0.ladder.1.with.rom: expected a known key (did you mean 'room'?), "
+        f"27:67: rules.0.ladder.1.with.room: {RATIO}, was missing\n"
+        "27:69: rules.0.ladder.1.with.rom: expected a known key (did you mean 'room'?), "
         "was 'rom'",
     ),
     "parameters missing": change(
         ", with: { room: 4% }",
         "",
-        f"26:9: rules.0.ladder.1.with.room: {RATIO}, was missing",
+        f"27:9: rules.0.ladder.1.with.room: {RATIO}, was missing",
     ),
     "parameter of another kind": change(
         "with: { room: 4% }",
         "with: { room: 4s }",
-        f"26:75: rules.0.ladder.1.with.room: {RATIO} (unknown unit 's'), was '4s'",
+        f"27:75: rules.0.ladder.1.with.room: {RATIO} (unknown unit 's'), was '4s'",
     ),
     "parameters of a verb without any": change(
         "do: alert, cooldown: 1h",
         "do: alert, with: { room: 4% }",
-        "25:64: rules.0.ladder.0.with.room: expected no key, was 'room'",
+        "26:64: rules.0.ladder.0.with.room: expected no key, was 'room'",
     ),
     "parameters that are no mapping": change(
         "do: alert, cooldown: 1h",
         "do: alert, with: hope",
-        "25:62: rules.0.ladder.0.with: expected an empty mapping, was 'hope'",
+        "26:62: rules.0.ladder.0.with: expected an empty mapping, was 'hope'",
     ),
     # one value against another
     "floor above the stop": change(
@@ -338,7 +345,7 @@ CHANGES: dict[str, Change] = {
         "room: 100%",
         "8:17: protect.stop.room: expected less than 100%, the most that a long can have, "
         "was '100%'\n"
-        "27:29: rules.0.ladder.2.below: expected more than protect.stop.room, '100%', was '7%'",
+        "28:29: rules.0.ladder.2.below: expected more than protect.stop.room, '100%', was '7%'",
     ),
     "never measured": change(
         "unknown_after: 1m",
@@ -376,102 +383,173 @@ CHANGES: dict[str, Change] = {
         "per_1h: 801 USDT",
         "14:43: guardrails.top_up.per_1h: expected at most per_24h, '800.5 USDT', was '801 USDT'",
     ),
+    "slippage of everything": change(
+        "slippage_max: 50 bps",
+        "slippage_max: 100%",
+        "19:17: guardrails.slippage_max: expected less than 100%, was '100%'",
+    ),
+    "shock of everything": change(
+        RULES,
+        f"stress: {{ shock: 100% }}\n{RULES}",
+        "20:18: stress.shock: expected less than 100%, was '100%'",
+    ),
+    "stress without a shock": change(
+        RULES,
+        f"stress: {{ }}\n{RULES}",
+        f"20:9: stress.shock: {RATIO}, was missing",
+    ),
+    "stress that is no mapping": change(
+        RULES,
+        f"stress: 25%\n{RULES}",
+        "20:9: stress: expected a mapping of shock, betas, was '25%'",
+    ),
+    "beta without its unit": change(
+        RULES,
+        f"stress: {{ shock: 25%, betas: {{ ETHUSDT: 1.2, any: 1x, BTCUSDT: 101x }} }}\n{RULES}",
+        f"20:41: stress.betas.ETHUSDT: {MULTIPLE}, was '1.2'\n"
+        "20:46: stress.betas.any: expected a symbol like 'BTCUSDT', was 'any'\n"
+        f"20:64: stress.betas.BTCUSDT: {MULTIPLE} (at most 100x), was '101x'",
+    ),
+    "betas that are no mapping": change(
+        RULES,
+        f"stress: {{ shock: 25%, betas: [ETHUSDT] }}\n{RULES}",
+        "20:30: stress.betas: expected a mapping from a symbol like 'BTCUSDT' "
+        "to a multiple like '1.2x', was a list",
+    ),
+    "cross without stress": change(
+        "  margin_mode: isolated\n",
+        "  margin_mode: cross\n",
+        "1:1: stress: expected a mapping of shock, betas, as the account is 'cross', was missing",
+    ),
+    "mixed without stress": change(
+        "  margin_mode: isolated\n",
+        "  margin_mode: mixed\n",
+        "1:1: stress: expected a mapping of shock, betas, as the account is 'mixed', was missing",
+    ),
+    "metric of later": change(
+        "watch: margin_ratio",
+        "watch: funding_cost_24h",
+        "32:12: rules.1.watch: expected liquidation_distance or margin_ratio "
+        "(funding_cost_24h is not supported yet), was 'funding_cost_24h'",
+    ),
+    "distance of some cross positions": change(
+        "side: long, margin_mode: isolated",
+        "side: long, margin_mode: cross",
+        f"22:23: rules.0.match.symbols: expected any, as the liquidation_distance {TOGETHER}, "
+        "was a list\n"
+        f"22:49: rules.0.match.side: expected any, as the liquidation_distance {TOGETHER}, "
+        "was 'long'\n"
+        "28:46: rules.0.ladder.2.do: expected a verb that helps cross positions "
+        f"({CROSS_VERBS}), was 'top_up'",
+    ),
+    "ratio of one side of cross positions": change(
+        "symbols: any, side: any, margin_mode: isolated",
+        "symbols: any, side: short, margin_mode: any",
+        f"31:34: rules.1.match.side: expected any, as the margin_ratio {TOGETHER}, was 'short'",
+    ),
+    "hysteresis of the whole ratio": change(
+        "hysteresis: 5%",
+        "hysteresis: 50%",
+        "35:30: rules.1.ladder.0.above: expected more than the hysteresis, '50%', "
+        "below which the step clears, was '50%'",
+    ),
     "rule name twice": change(
         "rule: ratio",
         "rule: distance",
-        "29:11: rules.1.rule: expected a name of its own, as line 20 has this one, was 'distance'",
+        "30:11: rules.1.rule: expected a name of its own, as line 21 has this one, was 'distance'",
     ),
     "step name twice": change(
         "step: tight",
         "step: warn",
-        "26:17: rules.0.ladder.1.step: expected a name of its own, as line 25 has this one, "
+        "27:17: rules.0.ladder.1.step: expected a name of its own, as line 26 has this one, "
         "was 'warn'",
     ),
     "no threshold": change(
         "below: 9%, ",
         "",
-        f"26:9: rules.0.ladder.1.below: {RATIO}, as the rule watches liquidation_distance, "
+        f"27:9: rules.0.ladder.1.below: {RATIO}, as the rule watches liquidation_distance, "
         "was missing",
     ),
     "distance above": change(
         "below: 9%",
         "above: 9%",
-        f"26:9: rules.0.ladder.1.below: {RATIO}, as the rule watches liquidation_distance, "
+        f"27:9: rules.0.ladder.1.below: {RATIO}, as the rule watches liquidation_distance, "
         "was missing\n"
-        "26:31: rules.0.ladder.1.above: expected only 'below', "
+        "27:31: rules.0.ladder.1.above: expected only 'below', "
         "as the rule watches liquidation_distance, was '9%'",
     ),
     "margin ratio below": change(
         "above: 80%",
         "below: 80%",
-        f"35:9: rules.1.ladder.1.above: {RATIO}, as the rule watches margin_ratio, was missing\n"
-        "35:29: rules.1.ladder.1.below: expected only 'above', "
+        f"36:9: rules.1.ladder.1.above: {RATIO}, as the rule watches margin_ratio, was missing\n"
+        "36:29: rules.1.ladder.1.below: expected only 'above', "
         "as the rule watches margin_ratio, was '80%'",
     ),
     "two thresholds": change(
         "below: 9%",
         "below: 9%, above: 9%",
-        "26:42: rules.0.ladder.1.above: expected only 'below', "
+        "27:42: rules.0.ladder.1.above: expected only 'below', "
         "as the rule watches liquidation_distance, was '9%'",
     ),
     "empty step": change(
         "      - { step: tight,",
         "      -\n      - { step: tight,",
-        "26:8: rules.0.ladder.1: "
+        "27:8: rules.0.ladder.1: "
         "expected a mapping of step, below, above, for, do, with, cooldown, then, was empty",
     ),
     "ladder upside down": change(
         "below: 9%",
         "below: 12%",
-        "26:31: rules.0.ladder.1.below: expected a more severe threshold than '12%' "
+        "27:31: rules.0.ladder.1.below: expected a more severe threshold than '12%' "
         "of the step before, was '12%'",
     ),
     "two steps at one threshold": change(
         "above: 80%",
         "above: 50%",
-        "35:29: rules.1.ladder.1.above: expected a more severe threshold than '50%' "
+        "36:29: rules.1.ladder.1.above: expected a more severe threshold than '50%' "
         "of the step before, was '50%'",
     ),
     "margin ratio of liquidation": change(
         "above: 80%",
         "above: 100%",
-        "35:29: rules.1.ladder.1.above: expected less than 100%, where liquidation is, was '100%'",
+        "36:29: rules.1.ladder.1.above: expected less than 100%, where liquidation is, was '100%'",
     ),
     "spends after the stop": change(
         "room: 3%",
         "room: 7%",
-        "27:29: rules.0.ladder.2.below: expected more than protect.stop.room, '7%', was '7%'",
+        "28:29: rules.0.ladder.2.below: expected more than protect.stop.room, '7%', was '7%'",
     ),
     "spends without cooldown": change(
         "cooldown: 1m, ",
         "",
-        f"27:9: rules.0.ladder.2.cooldown: {DURATION}, as the verb spends margin, was missing",
+        f"28:9: rules.0.ladder.2.cooldown: {DURATION}, "
+        "as the verb may act more than once, was missing",
     ),
     "no hold": change(
         "for: 3s, ",
         "",
-        f"27:9: rules.0.ladder.2.for: {DURATION}, was missing",
+        f"28:9: rules.0.ladder.2.for: {DURATION}, was missing",
     ),
     "top-up that cannot clear": change(
         "with: { to: 10% }",
         "with: { to: 8% }",
-        "27:66: rules.0.ladder.2.with.to: expected more than threshold + hysteresis, '8%', "
+        "28:66: rules.0.ladder.2.with.to: expected more than threshold + hysteresis, '8%', "
         "was '8%'",
     ),
     "hands over to nobody": change(
         "for: 0s, do: close }\n  - rule: ratio",
         "for: 0s, do: close, then: next }\n  - rule: ratio",
-        "28:59: rules.0.ladder.3.then: expected no 'then' on the last step, was 'next'",
+        "29:59: rules.0.ladder.3.then: expected no 'then' on the last step, was 'next'",
     ),
     "last step with something else": change(
         "for: 0s, do: close }\n  - rule: ratio",
         "for: 0s, do: close, then: out }\n  - rule: ratio",
-        "28:59: rules.0.ladder.3.then: expected next, was 'out'",
+        "29:59: rules.0.ladder.3.then: expected next, was 'out'",
     ),
     "then something else": change(
         "then: next",
         "then: out",
-        "27:93: rules.0.ladder.2.then: expected next, was 'out'",
+        "28:93: rules.0.ladder.2.then: expected next, was 'out'",
     ),
 }
 
@@ -485,9 +563,9 @@ def test_a_wrong_spot_is_named(good: str, old: str, new: str, message: str) -> N
 @pytest.mark.parametrize(
     ("ladder", "message"),
     [
-        ("[]", "33:13: rules.1.ladder: expected at least one step, was an empty list"),
-        ("close", "33:13: rules.1.ladder: expected a list, was 'close'"),
-        ("{ step: out }", "33:13: rules.1.ladder: expected a list, was a mapping"),
+        ("[]", "34:13: rules.1.ladder: expected at least one step, was an empty list"),
+        ("close", "34:13: rules.1.ladder: expected a list, was 'close'"),
+        ("{ step: out }", "34:13: rules.1.ladder: expected a list, was a mapping"),
     ],
     ids=["empty", "text", "mapping"],
 )
@@ -503,8 +581,8 @@ def test_a_ladder_is_a_list_of_steps(good: str, ladder: str, message: str) -> No
         (
             "- a\n",
             (
-                "1:1: policy: expected a mapping of schema, account, protect, guardrails, rules, "
-                "was a list"
+                "1:1: policy: expected a mapping of schema, account, protect, guardrails, stress, "
+                "rules, was a list"
             ),
         ),
     ],
@@ -533,10 +611,11 @@ def test_all_problems_come_at_once_and_in_file_order(good: str) -> None:
         "expected at most per_1h, '500 USDT', was '700 USDT'\n"
         "14:25: guardrails.top_up.per_action: "
         "expected at most per_episode, '600 USDT', was '700 USDT'\n"
-        f"23:17: rules.0.hysteresis: {RATIO}, was '1'\n"
-        f"27:9: rules.0.ladder.2.cooldown: {DURATION}, as the verb spends margin, was missing\n"
-        f"28:46: rules.0.ladder.3.do: {VERBS}, was 'shut'\n"
-        "35:29: rules.1.ladder.1.above: "
+        f"24:17: rules.0.hysteresis: {RATIO}, was '1'\n"
+        f"28:9: rules.0.ladder.2.cooldown: {DURATION}, "
+        "as the verb may act more than once, was missing\n"
+        f"29:46: rules.0.ladder.3.do: {VERBS}, was 'shut'\n"
+        "36:29: rules.1.ladder.1.above: "
         "expected a more severe threshold than '50%' of the step before, was '40%'"
     )
 

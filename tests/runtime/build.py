@@ -32,6 +32,7 @@ guardrails:
   actions_per_1m: 60
   data_max_age: 5s
   loss_max: 9000 USDT
+  slippage_max: 50 bps
 rules:
   - rule: ladder
     match: { symbols: any, side: any, margin_mode: isolated }

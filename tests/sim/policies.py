@@ -38,6 +38,7 @@ guardrails:
   actions_per_1m: {random.randint(1, 6)}
   data_max_age: {random.choice((3, 5, 15))}s
   loss_max: {loss_max} USDT
+  slippage_max: 50 bps
 rules:
 {_rules(random, percent)}"""
 

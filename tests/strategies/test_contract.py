@@ -5,13 +5,12 @@ What the proposals must achieve is checked with arithmetic of this file, not wit
 """
 
 import inspect
-from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal, localcontext
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, assert_never, get_type_hints
+from typing import Any, assert_never, get_args, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -63,11 +62,52 @@ PARAMETERS: dict[object, st.SearchStrategy[object]] = {
 def test_a_verb_is_complete(verb: ModuleType) -> None:
     assert verb.__doc__
     assert isinstance(verb.SEVERITY, Severity)
-    assert is_dataclass(verb.Params)
-    assert vars(verb.Params)["__dataclass_params__"].frozen
-    assert "__slots__" in vars(verb.Params)
-    assert set(get_type_hints(verb.Params).values()) <= PARAMETERS.keys()
+    assert verb.WORKS_ON
+    assert frozenset(MarginMode) >= verb.WORKS_ON
+    for way in ways_of(verb):
+        assert is_dataclass(way)
+        assert vars(way)["__dataclass_params__"].frozen
+        assert "__slots__" in vars(way)
+        assert set(get_type_hints(way).values()) <= PARAMETERS.keys()
+    assert keys_are_enough(ways_of(verb))
     assert list(inspect.signature(verb.propose).parameters) == ["view", "params"]
+
+
+def ways_of(verb: ModuleType) -> tuple[type, ...]:
+    """The parameters of `verb`: one dataclass, or those of which a user chooses one."""
+    return get_args(verb.Params) or (verb.Params,)
+
+
+def keys_are_enough(ways: tuple[type, ...]) -> bool:
+    """Whether any one key says which of `ways` is meant: no two share one, each has some."""
+    names = [frozenset(get_type_hints(way)) for way in ways]
+    return len(ways) == 1 or (
+        all(names) and sum(map(len, names)) == len(frozenset().union(*names))
+    )
+
+
+def test_ways_that_share_a_key_or_have_none_are_no_choice() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Target:
+        to: Ratio
+
+    @dataclass(frozen=True, slots=True)
+    class Share:
+        fraction: Ratio
+
+    @dataclass(frozen=True, slots=True)
+    class Both:
+        to: Ratio
+        fraction: Ratio
+
+    @dataclass(frozen=True, slots=True)
+    class Nothing:
+        pass
+
+    assert keys_are_enough((Target, Share))
+    assert keys_are_enough((Nothing,))
+    assert not keys_are_enough((Target, Both))
+    assert not keys_are_enough((Target, Nothing))
 
 
 @every_verb
@@ -155,9 +195,12 @@ def surplus(
 
 
 def params_of(verb: ModuleType) -> st.SearchStrategy[Any]:
-    hints = get_type_hints(verb.Params)
-    build: Callable[..., Any] = verb.Params
-    return st.builds(build, **{name: PARAMETERS[hint] for name, hint in hints.items()})
+    return st.sampled_from(ways_of(verb)).flatmap(built)
+
+
+def built(way: type) -> st.SearchStrategy[Any]:
+    hints = get_type_hints(way)
+    return st.builds(way, **{name: PARAMETERS[hint] for name, hint in hints.items()})
 
 
 @st.composite
