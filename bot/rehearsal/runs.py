@@ -5,7 +5,7 @@ Guarded runs use the very parts of a live account; time is virtual and the excha
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -20,10 +20,12 @@ from bot.core.policy import Policy
 from bot.core.state import Intent
 from bot.core.units import ONE, ZERO, Money, Price, Ratio
 from bot.exchange.paper.books import Cause, Realised
+from bot.exchange.paper.course import Course
 from bot.exchange.paper.faults import no_faults
 from bot.exchange.paper.machine import PaperMachine
-from bot.exchange.paper.prices import PricePoint
+from bot.exchange.paper.prices import PricePoint, Prices
 from bot.exchange.paper.store import MemoryOnly
+from bot.exchange.paper.timeline import PathEnded
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
 from bot.journal.codec import from_json
 from bot.journal.port import Journal, Kind
@@ -126,7 +128,7 @@ def open_position(setup: Setup, machine: PaperMachine, account: str) -> Iterator
     if not rows:
         raise SetupError(f"entry: expected a time before the data ends, was {setup.entry_at_ms}")
     first = rows[0]
-    machine.move(symbol, first.open_at_ms, first.mark.open, first.last.open)
+    machine.move(first.open_at_ms, {symbol: Prices(first.mark.open, first.last.open)})
     try:
         machine.deposit(account, Money(setup.margin + setup.reserve))
         machine.open_position(
@@ -145,9 +147,11 @@ def open_position(setup: Setup, machine: PaperMachine, account: str) -> Iterator
 def run_unguarded(setup: Setup) -> Fate:
     """Live through the prices with nobody watching."""
     machine = Observed([setup.instrument], setup.slippage, setup.stops_refused)
-    for point in open_position(setup, machine, ACCOUNT):
-        machine.move(point.symbol, point.at_ms, point.mark, point.last)
-        if machine.open_at_ms < point.at_ms:
+    course = Course(open_position(setup, machine, ACCOUNT), machine)
+    while not isinstance(item := course.upcoming(), PathEnded):
+        course.advance(item.at_ms)
+        course.forget(item.at_ms)
+        if machine.open_at_ms < item.at_ms:
             break  # flat: nothing is left to happen
     return machine.fate()
 
@@ -252,14 +256,15 @@ class Observed(PaperMachine):
     distance_min = Ratio(ONE)
     open_at_ms = 0
 
-    def move(self, symbol: str, at_ms: int, mark: Price, last: Price) -> None:
+    def move(self, at_ms: int, prices: Mapping[str, Prices]) -> None:
         """Move, then look."""
-        super().move(symbol, at_ms, mark, last)
+        super().move(at_ms, prices)
         if ACCOUNT not in self.accounts:
             return
         for position in self.snapshot(ACCOUNT, at_ms).positions:
             self.open_at_ms = at_ms
             if isinstance(position.liquidation, Reported):
+                mark = self.quotes[position.symbol].mark
                 distance = liquidation_distance(position, mark, position.liquidation.price)
                 self.distance_min = min(self.distance_min, distance)
 

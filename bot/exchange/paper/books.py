@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from bot.core.model import Filled, Instrument, Side, StopOrder
 from bot.core.units import ZERO, Money, Price, Quantity, Ratio
+from bot.exchange.paper.prices import FundingTerm
 from bot.exchange.ports import MarginChange
 
 NOTHING = Money(ZERO)
@@ -81,9 +82,13 @@ class Realised:
 
 @dataclass(slots=True)
 class AccountBook:
-    """One account. `stops` and `orders` are by client id, in the order of their arrival."""
+    """
+    One account. `stops` and `orders` are by client id, in the order of their arrival.
 
-    free: Money = NOTHING
+    `wallet` is the money that is bound to no isolated position.
+    """
+
+    wallet: Money = NOTHING
     holdings: dict[str, Holding] = field(default_factory=dict)
     stops: dict[str, StopOrder] = field(default_factory=dict)
     orders: dict[str, OrderRecord] = field(default_factory=dict)
@@ -105,6 +110,8 @@ class Books:
     refuse_stops: bool
     at_ms: int = 0
     quotes: dict[str, Quote] = field(default_factory=dict)
+    terms: dict[str, FundingTerm] = field(default_factory=dict)
+    """What was announced last of each symbol, be it settled or still ahead."""
     accounts: dict[str, AccountBook] = field(default_factory=dict)
     deposited: Money = NOTHING
     insurance_fund: Money = NOTHING
@@ -117,8 +124,8 @@ class Ledger:
     """Where the money is: the last five add up to `deposited`, to the last digit."""
 
     deposited: Money
-    free: Money
-    margin: Money
+    wallets: Money
+    margins: Money
     insurance_fund: Money
     fees: Money
     market: Money

@@ -7,8 +7,7 @@ notices, for whoever drives the machine to take and deliver.
 """
 
 import json
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import assert_never
 
@@ -23,7 +22,7 @@ from bot.core.model import (
     Reported,
     Side,
 )
-from bot.core.units import ONE, ZERO, Money, Price, Quantity, Ratio, floor_to
+from bot.core.units import ONE, ZERO, Money, Quantity, Ratio, floor_to
 from bot.exchange.paper import arithmetic, matching, requests
 from bot.exchange.paper.books import (
     AccountBook,
@@ -35,6 +34,7 @@ from bot.exchange.paper.books import (
     Realised,
 )
 from bot.exchange.paper.codec import decode, encode
+from bot.exchange.paper.prices import FundingTerm, Prices
 from bot.exchange.ports import (
     Accepted,
     AccountChanged,
@@ -46,6 +46,9 @@ from bot.exchange.ports import (
 )
 
 NO_FEE = Ratio(ZERO)
+
+_STANDING: dict[str, Prices] = {}
+"""No price moves: only time passes."""
 
 
 class PaperMachine:
@@ -97,7 +100,7 @@ class PaperMachine:
                 f"deposit: expected a multiple of {arithmetic.MONEY_STEP}, was {amount}"
             )
         book = self._books.accounts.setdefault(account, AccountBook())
-        book.free = Money(book.free + amount)
+        book.wallet = Money(book.wallet + amount)
         self._books.deposited = Money(self._books.deposited + amount)
         self._tell(account, AccountChanged())
 
@@ -124,7 +127,7 @@ class PaperMachine:
         notional's share `entry_fee` (rounded up) to the exchange. Raises `ValueError` when the
         rules or the wallet forbid it.
         """
-        self._advance_to(at_ms)
+        self._travel(at_ms, _STANDING)
         book, instrument = self._books.accounts[account], self._books.instruments[symbol]
         quote = self._books.quotes[symbol]
         where = f"open {symbol} {side} for {account}"
@@ -144,10 +147,10 @@ class PaperMachine:
             )
         margin = arithmetic.money_up(notional / leverage)
         fee = arithmetic.money_up(notional * entry_fee)
-        if margin + fee > book.free:
+        if margin + fee > book.wallet:
             raise ValueError(
                 f"{where}: expected free money of {margin + fee} for margin and fee, "
-                f"was {book.free}"
+                f"was {book.wallet}"
             )
         level = arithmetic.liquidation_price(instrument, side, quantity, quote.last, margin)
         if matching.reached(side, quote.mark, level):
@@ -155,31 +158,42 @@ class PaperMachine:
                 f"{where}: expected a mark price clear of the liquidation price {level}, "
                 f"was {quote.mark}"
             )
-        book.free = Money(book.free - margin - fee)
+        book.wallet = Money(book.wallet - margin - fee)
         self._books.fees = Money(self._books.fees + fee)
         book.holdings[symbol] = Holding(side, quantity, quote.last, margin, leverage)
         self._tell(account, AccountChanged())
 
     # -- the world -------------------------------------------------------------------------
 
-    def move(self, symbol: str, at_ms: int, mark: Price, last: Price) -> None:
+    def move(self, at_ms: int, prices: Mapping[str, Prices]) -> None:
         """
-        Let `mark` and `last` travel in a straight line from where they are, until `at_ms`.
+        Let the prices of the named symbols travel in straight lines from now until `at_ms`.
 
-        Stops and liquidations on the way happen in price order, at the prices of their moment.
-        The first prices of a symbol just appear.
+        All travel over the same time. Stops and liquidations happen in the order in which they
+        are met on the way, at the prices of their moment; the order of `prices` is of no matter.
+        A symbol that is not named stays where it is; the first prices of a symbol just appear.
         """
-        instrument = self._books.instruments[symbol]
-        if not (mark.is_finite() and last.is_finite() and mark > ZERO and last > ZERO):
+        for symbol, to in prices.items():
+            listed = self._books.instruments[symbol].symbol
+            if not all(price.is_finite() and price > ZERO for price in (to.mark, to.last)):
+                raise ValueError(
+                    f"{listed} at {at_ms}: expected prices above 0, was {to.mark}, {to.last}"
+                )
+        self._travel(at_ms, prices)
+
+    def announce(self, term: FundingTerm) -> None:
+        """
+        From now on the next settlement of a symbol is that of `term`.
+
+        Raises `ValueError` for one that is not ahead.
+        """
+        listed = self._books.instruments[term.symbol].symbol
+        if term.next_at_ms <= term.at_ms:
             raise ValueError(
-                f"{instrument.symbol} at {at_ms}: expected prices above 0, was {mark}, {last}"
+                f"{listed}: expected a settlement after {term.at_ms}, was {term.next_at_ms}"
             )
-        self._advance_to(at_ms)
-        end = Quote(at_ms, mark, last)
-        start = self._books.quotes.get(symbol, end)
-        self._books.quotes[symbol] = end
-        for account in self._books.accounts:
-            self._walk(account, symbol, start, end)
+        self._travel(term.at_ms, _STANDING)
+        self._books.terms[listed] = term
 
     def handle(
         self, account: str, action: Action, client_id: str, at_ms: int
@@ -190,7 +204,7 @@ class PaperMachine:
         `client_id` names orders and must be new for the account; margin additions and cancels
         carry none and ignore it.
         """
-        self._advance_to(at_ms)
+        self._travel(at_ms, _STANDING)
         book = self._books.accounts[account]
         match action:
             case AddMargin():
@@ -205,8 +219,7 @@ class PaperMachine:
                 assert_never(action)
         if isinstance(reply, Accepted):
             self._tell(account, AccountChanged())
-            quote = replace(self._books.quotes[action.symbol], at_ms=at_ms)
-            self._walk(account, action.symbol, quote, quote)
+            self._travel(at_ms, _STANDING)
         return reply
 
     @property
@@ -241,6 +254,11 @@ class PaperMachine:
         return frozenset(self._books.accounts)
 
     @property
+    def terms(self) -> dict[str, FundingTerm]:
+        """The settlement announced last, by symbol."""
+        return dict(self._books.terms)
+
+    @property
     def quotes(self) -> dict[str, Quote]:
         """The present prices by symbol."""
         return dict(self._books.quotes)
@@ -251,8 +269,8 @@ class PaperMachine:
         return AccountSnapshot(
             taken_at_ms=at_ms,
             position_mode=PositionMode.ONE_WAY,
-            wallet_balance=book.free,
-            free=book.free,
+            wallet_balance=book.wallet,
+            free=book.wallet,
             positions=tuple(self._position(*each) for each in sorted(book.holdings.items())),
             stops=tuple(book.stops.values()),
         )
@@ -277,10 +295,10 @@ class PaperMachine:
         return tuple(self._books.accounts[account].realised)
 
     def equity(self, account: str) -> Money:
-        """Free money, position margins and unrealised profit at the mark price."""
+        """Wallet, position margins and unrealised profit at the mark price."""
         book = self._books.accounts[account]
         return Money(
-            book.free
+            book.wallet
             + sum(
                 held.margin
                 + arithmetic.profit(
@@ -296,8 +314,8 @@ class PaperMachine:
         margins = (held.margin for book in accounts for held in book.holdings.values())
         return Ledger(
             deposited=books.deposited,
-            free=Money(sum((book.free for book in accounts), ZERO)),
-            margin=Money(sum(margins, ZERO)),
+            wallets=Money(sum((book.wallet for book in accounts), ZERO)),
+            margins=Money(sum(margins, ZERO)),
             insurance_fund=books.insurance_fund,
             fees=books.fees,
             market=books.market,
@@ -305,18 +323,13 @@ class PaperMachine:
 
     # -- inside ----------------------------------------------------------------------------
 
-    def _walk(self, account: str, symbol: str, start: Quote, end: Quote) -> None:
-        book = self._books.accounts[account]
-        for notice in matching.walk(self._books, book, symbol, start, end):
-            self._tell(account, notice)
+    def _travel(self, at_ms: int, prices: Mapping[str, Prices]) -> None:
+        if at_ms < self._books.at_ms:
+            raise ValueError(f"time: expected {self._books.at_ms} or later, was {at_ms}")
+        self._notices += matching.travel(self._books, at_ms, prices)
 
     def _tell(self, account: str, notice: Notice) -> None:
         self._notices.append((account, notice))
-
-    def _advance_to(self, at_ms: int) -> None:
-        if at_ms < self._books.at_ms:
-            raise ValueError(f"time: expected {self._books.at_ms} or later, was {at_ms}")
-        self._books.at_ms = at_ms
 
     def _position(self, symbol: str, held: Holding) -> Position:
         instrument = self._books.instruments[symbol]

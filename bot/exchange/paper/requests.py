@@ -12,7 +12,8 @@ from bot.core.model import NO_FILL, StopOrder
 from bot.core.units import ZERO, Money, Quantity
 from bot.exchange.paper.arithmetic import on_step
 from bot.exchange.paper.books import AccountBook, Books, Cause, OrderRecord, OrderState
-from bot.exchange.paper.matching import holds, reached, reduce, retire
+from bot.exchange.paper.matching import reached
+from bot.exchange.paper.settling import holds, reduce, retire
 from bot.exchange.ports import Accepted, MarginChange, Refused
 
 STOPS_MAX = 10
@@ -33,10 +34,10 @@ def add_margin(books: Books, book: AccountBook, action: AddMargin) -> Accepted |
         return Refused(
             "-4055", f"Amount must be a positive multiple of {step}, was {action.amount}."
         )
-    if action.amount > book.free:
-        return Refused("-2019", f"Margin is insufficient: {book.free} is free.")
+    if action.amount > book.wallet:
+        return Refused("-2019", f"Margin is insufficient: {book.wallet} is free.")
     held = book.holdings[action.symbol]
-    book.free = Money(book.free - action.amount)
+    book.wallet = Money(book.wallet - action.amount)
     book.holdings[action.symbol] = replace(held, margin=Money(held.margin + action.amount))
     book.margin_changes.append(MarginChange(action.symbol, action.amount, books.at_ms))
     return Accepted()
@@ -92,8 +93,7 @@ def close(
     step = books.instruments[action.symbol].quantity_step
     if not _whole(action.quantity, step):
         return _off_step(action.quantity, step)
-    quote = replace(books.quotes[action.symbol], at_ms=books.at_ms)
-    filled = reduce(books, book, action.symbol, action.quantity, quote=quote, cause=Cause.CLOSE)
+    filled = reduce(books, book, action.symbol, action.quantity, Cause.CLOSE)
     book.orders[client_id] = OrderRecord(action.symbol, OrderState.FILLED, filled)
     return Accepted()
 

@@ -17,6 +17,7 @@ from bot.core.model import (
 )
 from bot.core.units import Money, Price, Quantity, Ratio
 from bot.exchange.paper.machine import PaperMachine
+from bot.exchange.paper.prices import Prices
 
 D = Decimal
 BTC, ETH = "BTCUSDT", "ETHUSDT"
@@ -77,6 +78,11 @@ def machine_with(
     return machine
 
 
+def prices(mark: str | Decimal, last: str | Decimal | None = None) -> Prices:
+    """`mark`, and `last` at the same price unless told otherwise."""
+    return Prices(Price(D(mark)), Price(D(mark if last is None else last)))
+
+
 def move(
     machine: PaperMachine,
     mark: str | Decimal,
@@ -86,7 +92,7 @@ def move(
     at_ms: int = T0 + 1_000,
 ) -> None:
     """Move `mark`, and `last` to the same price unless told otherwise."""
-    machine.move(symbol, at_ms, Price(D(mark)), Price(D(mark if last is None else last)))
+    machine.move(at_ms, {symbol: prices(mark, last)})
 
 
 def enter(
@@ -127,4 +133,4 @@ def reported(machine: PaperMachine, account: str = ALICE) -> Decimal:
 def total(machine: PaperMachine) -> Decimal:
     """All money in the books but `deposited`."""
     books = machine.ledger()
-    return books.free + books.margin + books.insurance_fund + books.fees + books.market
+    return books.wallets + books.margins + books.insurance_fund + books.fees + books.market

@@ -13,6 +13,7 @@ from bot.core.model import Side
 from bot.core.units import Money, Price, Quantity, Ratio
 from bot.exchange.paper.arithmetic import MONEY_STEP
 from bot.exchange.paper.machine import PaperMachine
+from bot.exchange.paper.prices import Prices
 from tests.exchange.paper.build import (
     ALICE,
     BOB,
@@ -121,7 +122,7 @@ def take(machine: PaperMachine, step: Step) -> object:
             except ValueError as e:
                 return str(e)
         case Move(symbol, mark, last):
-            machine.move(symbol, at_ms, mark, last)
+            machine.move(at_ms, {symbol: Prices(mark, last)})
         case Ask(account, action, client_id):
             return machine.handle(account, action, client_id, at_ms)
         case StopNear(account, symbol, quantity, away, client_id):
@@ -215,14 +216,11 @@ def test_the_order_of_symbols_changes_nothing(
         for step in journey:
             take(machine, step)
     at_ms = one.at_ms + 1_000
-    for symbol, mark in ((BTC, btc_mark), (ETH, eth_mark)):
-        one.move(symbol, at_ms, mark, mark)
-    for symbol, mark in ((ETH, eth_mark), (BTC, btc_mark)):
-        other.move(symbol, at_ms, mark, mark)
-    assert one.ledger() == other.ledger()
-    for account in ACCOUNTS:
-        assert one.snapshot(account, T0) == other.snapshot(account, T0)
-        assert one.equity(account) == other.equity(account)
+    btc, eth = (Prices(mark, mark) for mark in (btc_mark, eth_mark))
+    one.move(at_ms, {BTC: btc, ETH: eth})
+    other.move(at_ms, {ETH: eth, BTC: btc})
+    assert one.to_json() == other.to_json()
+    assert one.take_notices() == other.take_notices()
 
 
 @given(journeys, marks, marks)
@@ -235,11 +233,9 @@ def test_a_stop_over_half_way_points_is_the_same_line(
         for step in journey:
             take(machine, step)
     start, at_ms = whole.quotes[BTC], whole.at_ms
-    # Both begin to move now, so that times agree too.
+    half = Prices(Price((start.mark + mark) / 2), Price((start.last + last) / 2))
+    halves.move(at_ms + 1_000, {BTC: half})
     for machine in (whole, halves):
-        machine.move(BTC, at_ms, start.mark, start.last)
-    halves.move(BTC, at_ms + 1_000, Price((start.mark + mark) / 2), Price((start.last + last) / 2))
-    for machine in (whole, halves):
-        machine.move(BTC, at_ms + 2_000, mark, last)
+        machine.move(at_ms + 2_000, {BTC: Prices(mark, last)})
         machine.take_notices()
     assert whole.to_json() == halves.to_json()

@@ -125,7 +125,7 @@ def test_a_client_id_stays_taken_when_its_order_is_done() -> None:
 def test_margin_additions_have_no_client_id() -> None:
     machine = opened()
     assert [code(machine, add("10"), "same") for _ in range(2)] == ["accepted"] * 2
-    assert machine.ledger().margin == 5_020
+    assert machine.ledger().margins == 5_020
 
 
 def test_a_refused_client_id_is_free_again() -> None:
