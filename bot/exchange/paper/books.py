@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
-from bot.core.model import Filled, Instrument, Side, StopOrder
+from bot.core.model import Filled, Instrument, MarginMode, Side, StopOrder
 from bot.core.units import ZERO, Money, Price, Quantity, Ratio
 from bot.exchange.paper.prices import FundingTerm
 from bot.exchange.ports import MarginChange
@@ -23,11 +23,16 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """An open isolated position. `margin` excludes unrealised profit and loss."""
+    """
+    An open position. `margin` excludes unrealised profit and loss.
+
+    A cross position has no margin of its own: it is 0, the account's wallet backs it.
+    """
 
     side: Side
     quantity: Quantity
     entry_price: Price
+    margin_mode: MarginMode
     margin: Money
     leverage: Decimal
 
@@ -64,9 +69,11 @@ class Realised:
     """
     A reduction of a position.
 
-    The account's equity changed by `profit` - `fee` + `shortfall`, where `shortfall` is what the
-    insurance fund paid because the loss was larger than the margin. A liquidation is realised
-    at the bankruptcy price, which here is unrounded.
+    The account's money changed by `profit` - `fee` + `shortfall`, where `shortfall` is what the
+    insurance fund paid because the loss was larger than what backed it. A liquidation is realised
+    at the bankruptcy price, which here is unrounded; of cross positions taken over together, at
+    prices at which they lose the wallet just so: what they had left at their marks is spread over
+    them by notional.
     """
 
     at_ms: int
@@ -85,7 +92,8 @@ class AccountBook:
     """
     One account. `stops` and `orders` are by client id, in the order of their arrival.
 
-    `wallet` is the money that is bound to no isolated position.
+    `wallet` is the money that is bound to no isolated position. It may be below zero as long as
+    cross positions are so far in profit that they are not liquidated.
     """
 
     wallet: Money = NOTHING

@@ -1,8 +1,8 @@
 """
 The paper exchange: a synchronous state machine that knows neither clock nor network.
 
-Isolated, one-way, linear positions under risk tiers. Every method that changes something takes
-the venue's time, which never goes back. What the changes mean for accounts is collected as
+One-way, linear positions under risk tiers, isolated or cross. Every method that changes something
+takes the venue's time, which never goes back. What the changes mean for accounts is collected as
 notices, for whoever drives the machine to take and deliver.
 """
 
@@ -23,8 +23,9 @@ from bot.core.model import (
     Side,
 )
 from bot.core.units import ONE, ZERO, Money, Quantity, Ratio, floor_to
-from bot.exchange.paper import arithmetic, matching, requests
+from bot.exchange.paper import arithmetic, joint, matching, requests
 from bot.exchange.paper.books import (
+    NOTHING,
     AccountBook,
     Books,
     Holding,
@@ -119,17 +120,19 @@ class PaperMachine:
         leverage: Decimal,
         at_ms: int,
         entry_fee: Ratio = NO_FEE,
+        margin_mode: MarginMode = MarginMode.ISOLATED,
     ) -> None:
         """
         Open a starting position at the current last price.
 
-        Notional / leverage (rounded up) moves from the free money into the position, and the
-        notional's share `entry_fee` (rounded up) to the exchange. Raises `ValueError` when the
-        rules or the wallet forbid it.
+        Its initial margin is notional / leverage (rounded up), which must be free: an isolated
+        position takes it out of the wallet, a cross one leaves it there. The notional's share
+        `entry_fee` (rounded up) goes to the exchange. Raises `ValueError` when the rules or the
+        wallet forbid it.
         """
         self._travel(at_ms, _STANDING)
-        book, instrument = self._books.accounts[account], self._books.instruments[symbol]
-        quote = self._books.quotes[symbol]
+        books, book = self._books, self._books.accounts[account]
+        instrument, quote = books.instruments[symbol], books.quotes[symbol]
         where = f"open {symbol} {side} for {account}"
         if symbol in book.holdings:
             raise ValueError(f"{where}: expected no position, was {book.holdings[symbol].side}")
@@ -147,21 +150,26 @@ class PaperMachine:
             )
         margin = arithmetic.money_up(notional / leverage)
         fee = arithmetic.money_up(notional * entry_fee)
-        if margin + fee > book.wallet:
+        if margin + fee > (free := joint.free(books, book)):
             raise ValueError(
-                f"{where}: expected free money of {margin + fee} for margin and fee, "
-                f"was {book.wallet}"
+                f"{where}: expected free money of {margin + fee} for margin and fee, was {free}"
             )
-        level = arithmetic.liquidation_price(instrument, side, quantity, quote.last, margin)
+        match margin_mode:
+            case MarginMode.ISOLATED:
+                bound, backing = margin, margin
+            case MarginMode.CROSS:
+                bound, backing = NOTHING, Money(joint.backing(books, book, symbol) - fee)
+        level = arithmetic.liquidation_price(instrument, side, quantity, quote.last, backing)
         if matching.reached(side, quote.mark, level):
             raise ValueError(
                 f"{where}: expected a mark price clear of the liquidation price {level}, "
                 f"was {quote.mark}"
             )
-        book.wallet = Money(book.wallet - margin - fee)
-        self._books.fees = Money(self._books.fees + fee)
-        book.holdings[symbol] = Holding(side, quantity, quote.last, margin, leverage)
+        book.wallet = Money(book.wallet - bound - fee)
+        books.fees = Money(books.fees + fee)
+        book.holdings[symbol] = Holding(side, quantity, quote.last, margin_mode, bound, leverage)
         self._tell(account, AccountChanged())
+        self._travel(at_ms, _STANDING)
 
     # -- the world -------------------------------------------------------------------------
 
@@ -270,8 +278,8 @@ class PaperMachine:
             taken_at_ms=at_ms,
             position_mode=PositionMode.ONE_WAY,
             wallet_balance=book.wallet,
-            free=book.wallet,
-            positions=tuple(self._position(*each) for each in sorted(book.holdings.items())),
+            free=joint.free(self._books, book),
+            positions=tuple(self._position(book, *each) for each in sorted(book.holdings.items())),
             stops=tuple(book.stops.values()),
         )
 
@@ -331,10 +339,15 @@ class PaperMachine:
     def _tell(self, account: str, notice: Notice) -> None:
         self._notices.append((account, notice))
 
-    def _position(self, symbol: str, held: Holding) -> Position:
+    def _position(self, book: AccountBook, symbol: str, held: Holding) -> Position:
         instrument = self._books.instruments[symbol]
+        match held.margin_mode:
+            case MarginMode.ISOLATED:
+                backing = held.margin
+            case MarginMode.CROSS:
+                backing = joint.backing(self._books, book, symbol)
         level = arithmetic.liquidation_price(
-            instrument, held.side, held.quantity, held.entry_price, held.margin
+            instrument, held.side, held.quantity, held.entry_price, backing
         )
         price = arithmetic.reported_price(instrument, held.side, level)
         return Position(
@@ -342,7 +355,7 @@ class PaperMachine:
             side=held.side,
             quantity=held.quantity,
             entry_price=held.entry_price,
-            margin_mode=MarginMode.ISOLATED,
+            margin_mode=held.margin_mode,
             isolated_margin=held.margin,
             leverage=held.leverage,
             liquidation=Reported(price) if level > ZERO else NotReported(),

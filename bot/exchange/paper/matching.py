@@ -8,12 +8,12 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TypeAlias, assert_never
 
-from bot.core.model import NO_FILL, Side, StopOrder
+from bot.core.model import NO_FILL, MarginMode, Side, StopOrder
 from bot.core.units import ZERO, Price
-from bot.exchange.paper import arithmetic
+from bot.exchange.paper import arithmetic, joint
 from bot.exchange.paper.books import AccountBook, Books, Cause, OrderState, Quote
 from bot.exchange.paper.prices import Prices
-from bot.exchange.paper.settling import holds, reduce, retire, take_over
+from bot.exchange.paper.settling import holds, reduce, retire, take_over, take_over_cross
 from bot.exchange.paper.way import START, Way
 from bot.exchange.ports import AccountChanged, Notice
 
@@ -26,13 +26,18 @@ class _Liquidation:
 
 
 @dataclass(frozen=True, slots=True)
+class _JointLiquidation:
+    """The equity of the cross positions is down to their requirements."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Trigger:
     """The mark price reached a stop's trigger."""
 
     stop: StopOrder
 
 
-_What: TypeAlias = _Liquidation | _Trigger
+_What: TypeAlias = _JointLiquidation | _Liquidation | _Trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,8 @@ def reached(side: Side, mark: Price, level: Decimal) -> bool:
 def _hits(books: Books, way: Way, here: Fraction) -> Iterator[_Hit]:
     """What is met between `here`, where the books are, and the end; the first to meet first."""
     for account, book in books.accounts.items():
+        for place in joint.spent_at(books, book, way, here):
+            yield _Hit(place, account, _JointLiquidation())
         for symbol, side, level, what in _levels(books, book):
             if reached(side, books.quotes[symbol].mark, level):
                 yield _Hit(here, account, what)
@@ -86,6 +93,8 @@ def _hits(books: Books, way: Way, here: Fraction) -> Iterator[_Hit]:
 def _levels(books: Books, book: AccountBook) -> Iterator[tuple[str, Side, Decimal, _What]]:
     """Every mark price at which something happens to the account, and against which side."""
     for symbol, held in book.holdings.items():
+        if held.margin_mode is MarginMode.CROSS:
+            continue
         level = arithmetic.liquidation_price(
             books.instruments[symbol], held.side, held.quantity, held.entry_price, held.margin
         )
@@ -97,6 +106,8 @@ def _levels(books: Books, book: AccountBook) -> Iterator[tuple[str, Side, Decima
 def _meet(books: Books, hit: _Hit) -> Iterator[Notice]:
     book = books.accounts[hit.account]
     match hit.what:
+        case _JointLiquidation():
+            yield from take_over_cross(books, book)
         case _Liquidation(symbol):
             yield take_over(books, book, symbol)
         case _Trigger(stop):

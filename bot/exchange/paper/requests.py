@@ -8,8 +8,9 @@ A quantity's minimum does not bind reduce-only orders: the way out is never bloc
 from dataclasses import replace
 
 from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
-from bot.core.model import NO_FILL, StopOrder
+from bot.core.model import NO_FILL, MarginMode, StopOrder
 from bot.core.units import ZERO, Money, Quantity
+from bot.exchange.paper import joint
 from bot.exchange.paper.arithmetic import on_step
 from bot.exchange.paper.books import AccountBook, Books, Cause, OrderRecord, OrderState
 from bot.exchange.paper.matching import reached
@@ -34,9 +35,11 @@ def add_margin(books: Books, book: AccountBook, action: AddMargin) -> Accepted |
         return Refused(
             "-4055", f"Amount must be a positive multiple of {step}, was {action.amount}."
         )
-    if action.amount > book.wallet:
-        return Refused("-2019", f"Margin is insufficient: {book.wallet} is free.")
-    held = book.holdings[action.symbol]
+    held, free = book.holdings[action.symbol], joint.free(books, book)
+    if held.margin_mode is MarginMode.CROSS:
+        return Refused("-4049", "Add margin only support for isolated position.")
+    if action.amount > free:
+        return Refused("-2019", f"Margin is insufficient: {free} is free.")
     book.wallet = Money(book.wallet - action.amount)
     book.holdings[action.symbol] = replace(held, margin=Money(held.margin + action.amount))
     book.margin_changes.append(MarginChange(action.symbol, action.amount, books.at_ms))

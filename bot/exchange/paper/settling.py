@@ -8,7 +8,7 @@ created or lost.
 from dataclasses import replace
 
 from bot.core.events import Liquidated
-from bot.core.model import NO_FILL, Fill, Filled, Side, StopOrder
+from bot.core.model import NO_FILL, Fill, Filled, MarginMode, Side, StopOrder
 from bot.core.units import ZERO, Money, Quantity
 from bot.exchange.paper import arithmetic
 from bot.exchange.paper.books import (
@@ -21,6 +21,7 @@ from bot.exchange.paper.books import (
     OrderState,
     Realised,
 )
+from bot.exchange.paper.joint import cross
 
 
 def holds(book: AccountBook, symbol: str, side: Side) -> bool:
@@ -32,45 +33,30 @@ def reduce(books: Books, book: AccountBook, symbol: str, quantity: Quantity, cau
     """
     Close up to `quantity` of the position at market; what was filled.
 
-    It fills at the last price worsened by the slippage, for the taker fee (rounded up). The
-    closed share's margin (rounded down) with its profit goes back to the wallet. A loss
-    beyond that share takes from the margin that stays, and beyond that from the insurance fund:
-    an isolated position never costs more than its margin.
+    It fills at the last price worsened by the slippage, for the taker fee (rounded up).
     """
     instrument, held = books.instruments[symbol], book.holdings[symbol]
     closed = Quantity(min(quantity, held.quantity))
     price = arithmetic.fill_price(instrument, held.side, books.quotes[symbol].last, books.slippage)
     profit = arithmetic.profit(held.side, closed, held.entry_price, price)
     fee = arithmetic.money_up(closed * price * instrument.taker_fee)
-    released = _released(held, closed)
-    payout, staying = released + profit - fee, held.margin - released
-    missing = max(-payout, ZERO)
-    from_staying = min(missing, staying)
-    shortfall = missing - from_staying
-
-    book.wallet = Money(book.wallet + max(payout, ZERO))
+    match held.margin_mode:
+        case MarginMode.ISOLATED:
+            shortfall = _pay_out(book, symbol, closed, Money(profit - fee))
+        case MarginMode.CROSS:
+            shortfall = _settle_with_wallet(book, symbol, closed, Money(profit - fee))
     books.market = Money(books.market - profit)
     books.fees = Money(books.fees + fee)
     books.insurance_fund = Money(books.insurance_fund - shortfall)
-    if closed == held.quantity:
-        del book.holdings[symbol]
-    else:
-        book.holdings[symbol] = replace(
-            held,
-            quantity=Quantity(held.quantity - closed),
-            margin=Money(staying - from_staying),
-        )
     book.realised.append(
-        Realised(
-            books.at_ms, symbol, held.side, closed, price, profit, fee, Money(shortfall), cause
-        )
+        Realised(books.at_ms, symbol, held.side, closed, price, profit, fee, shortfall, cause)
     )
     return Fill(closed, price)
 
 
 def take_over(books: Books, book: AccountBook, symbol: str) -> Liquidated:
     """
-    Liquidate: the account loses the position and its whole margin, at the bankruptcy price.
+    Liquidate an isolated position: the account loses it and its margin, at the bankruptcy price.
 
     The engine fills the position at the last price worsened by the slippage, free of fees. What
     that is better than the bankruptcy price the insurance fund gains, what it is worse the fund
@@ -78,33 +64,77 @@ def take_over(books: Books, book: AccountBook, symbol: str) -> Liquidated:
     of the symbol are cancelled. The event's price is the mark price of that moment, to the tick
     as reported liquidation prices are.
     """
-    instrument, held, quote = (
-        books.instruments[symbol],
-        book.holdings[symbol],
-        books.quotes[symbol],
-    )
-    price = arithmetic.fill_price(instrument, held.side, quote.last, books.slippage)
-    profit = arithmetic.profit(held.side, held.quantity, held.entry_price, price)
-    books.market = Money(books.market - profit)
+    held = book.holdings[symbol]
+    profit = _fill_by_engine(books, symbol, held)
     books.insurance_fund = Money(books.insurance_fund + held.margin + profit)
-    del book.holdings[symbol]
     for stop in [stop for stop in book.stops.values() if stop.symbol == symbol]:
         retire(book, stop, OrderState.CANCELLED, NO_FILL)
+    return _lose(books, book, symbol, held.margin)
+
+
+def take_over_cross(books: Books, book: AccountBook) -> list[Liquidated]:
+    """
+    Liquidate an account's whole cross book: it loses all cross positions and its wallet.
+
+    First every resting stop of the account is cancelled, those of isolated positions too; the
+    positions themselves live on. Then the engine fills all cross positions as in `take_over`, and
+    the insurance fund gains or pays what that leaves of the wallet.
+    """
+    for stop in list(book.stops.values()):
+        retire(book, stop, OrderState.CANCELLED, NO_FILL)
+    lost, held = _shared_loss(books, book), cross(book)
+    profit = sum((_fill_by_engine(books, *each) for each in held.items()), ZERO)
+    books.insurance_fund = Money(books.insurance_fund + book.wallet + profit)
+    book.wallet = NOTHING
+    return [_lose(books, book, symbol, loss) for symbol, loss in lost]
+
+
+def _shared_loss(books: Books, book: AccountBook) -> list[tuple[str, Money]]:
+    """What each cross position loses of the wallet, which is all of it, in order of symbols."""
+    profits, notionals = {}, {}
+    for symbol, held in sorted(cross(book).items()):
+        mark = books.quotes[symbol].mark
+        profits[symbol] = arithmetic.profit(held.side, held.quantity, held.entry_price, mark)
+        notionals[symbol] = held.quantity * mark
+    equity, whole = book.wallet + sum(profits.values()), sum(notionals.values())
+    *others, final = profits
+    losses = {
+        symbol: Money(arithmetic.money_down(equity * notionals[symbol] / whole) - profits[symbol])
+        for symbol in others
+    }
+    losses[final] = Money(book.wallet - sum(losses.values()))
+    return list(losses.items())
+
+
+def _fill_by_engine(books: Books, symbol: str, held: Holding) -> Money:
+    """The profit that the liquidation engine's fill makes for whoever stood behind it."""
+    price = arithmetic.fill_price(
+        books.instruments[symbol], held.side, books.quotes[symbol].last, books.slippage
+    )
+    profit = arithmetic.profit(held.side, held.quantity, held.entry_price, price)
+    books.market = Money(books.market - profit)
+    return profit
+
+
+def _lose(books: Books, book: AccountBook, symbol: str, loss: Money) -> Liquidated:
+    """Take the position off the account, which loses `loss` by it."""
+    held = book.holdings.pop(symbol)
     book.realised.append(
         Realised(
             books.at_ms,
             symbol,
             held.side,
             held.quantity,
-            arithmetic.bankruptcy_price(held.side, held.quantity, held.entry_price, held.margin),
-            profit=Money(-held.margin),
+            arithmetic.bankruptcy_price(held.side, held.quantity, held.entry_price, loss),
+            profit=Money(-loss),
             fee=NOTHING,
             shortfall=NOTHING,
             cause=Cause.LIQUIDATION,
         )
     )
-    mark = arithmetic.reported_price(instrument, held.side, quote.mark)
-    return Liquidated(symbol, held.side, mark, books.at_ms)
+    mark = books.quotes[symbol].mark
+    shown = arithmetic.reported_price(books.instruments[symbol], held.side, mark)
+    return Liquidated(symbol, held.side, shown, books.at_ms)
 
 
 def retire(book: AccountBook, stop: StopOrder, state: OrderState, filled: Filled) -> None:
@@ -113,8 +143,46 @@ def retire(book: AccountBook, stop: StopOrder, state: OrderState, filled: Filled
     book.orders[stop.client_id] = OrderRecord(stop.symbol, state, filled)
 
 
-def _released(held: Holding, closed: Quantity) -> Money:
-    """The closed share's margin."""
+def _pay_out(book: AccountBook, symbol: str, closed: Quantity, gain: Money) -> Money:
+    """
+    Reduce an isolated position by what was closed with `gain`; the shortfall.
+
+    The closed share's margin (rounded down) and the gain go back to the wallet. A loss beyond
+    that share takes from the margin that stays, and beyond that from the insurance fund: an
+    isolated position never costs more than its margin.
+    """
+    held = book.holdings[symbol]
+    released = held.margin
+    if closed < held.quantity:
+        released = arithmetic.money_down(held.margin * closed / held.quantity)
+    payout, staying = released + gain, held.margin - released
+    missing = max(-payout, ZERO)
+    from_staying = min(missing, staying)
+    book.wallet = Money(book.wallet + max(payout, ZERO))
+    _shrink(book, symbol, closed, Money(staying - from_staying))
+    return Money(missing - from_staying)
+
+
+def _settle_with_wallet(book: AccountBook, symbol: str, closed: Quantity, gain: Money) -> Money:
+    """
+    Reduce a cross position by what was closed with `gain`, which the wallet gets; the shortfall.
+
+    A wallet may owe while other cross positions back it. When none is left, what it owes the
+    insurance fund has to pay.
+    """
+    book.wallet = Money(book.wallet + gain)
+    _shrink(book, symbol, closed, NOTHING)
+    if cross(book):
+        return NOTHING
+    owed = Money(max(-book.wallet, ZERO))
+    book.wallet = Money(book.wallet + owed)
+    return owed
+
+
+def _shrink(book: AccountBook, symbol: str, closed: Quantity, margin: Money) -> None:
+    held = book.holdings[symbol]
     if closed == held.quantity:
-        return held.margin
-    return arithmetic.money_down(held.margin * closed / held.quantity)
+        del book.holdings[symbol]
+    else:
+        left = Quantity(held.quantity - closed)
+        book.holdings[symbol] = replace(held, quantity=left, margin=margin)

@@ -9,7 +9,7 @@ from math import ceil
 from bot.core.units import Price
 from bot.exchange.paper.books import Quote
 
-START = Fraction(0)
+START, END = Fraction(0), Fraction(1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from bot.core.model import (
     ContractKind,
     Instrument,
     MaintenanceAt,
+    MarginMode,
     MarginOnReduce,
     NotReported,
     Position,
@@ -103,6 +104,7 @@ def enter(
     *,
     account: str = ALICE,
     symbol: str = BTC,
+    margin_mode: MarginMode = MarginMode.ISOLATED,
 ) -> None:
     """Open a position now."""
     machine.open_position(
@@ -112,6 +114,7 @@ def enter(
         quantity=Quantity(D(quantity)),
         leverage=D(leverage),
         at_ms=machine.at_ms,
+        margin_mode=margin_mode,
     )
 
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
-from bot.core.model import Side
+from bot.core.model import MarginMode, Position, Side
 from bot.core.units import Money, Price, Quantity, Ratio
 from bot.exchange.paper.arithmetic import MONEY_STEP
+from bot.exchange.paper.books import NOTHING
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.prices import Prices
 from tests.exchange.paper.build import (
@@ -29,7 +30,9 @@ from tests.exchange.paper.build import (
 )
 from tests.exchange.paper.independent import Spare
 
-SYMBOLS, ACCOUNTS = (BTC, ETH), (ALICE, BOB)
+XRP = "XRPUSDT"
+SYMBOLS, ACCOUNTS = (BTC, ETH, XRP), (ALICE, BOB)
+ISOLATED, CROSS = MarginMode.ISOLATED, MarginMode.CROSS
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,12 @@ class Open:
     side: Side
     quantity: Quantity
     leverage: Decimal
+    margin_mode: MarginMode
 
 
 @dataclass(frozen=True)
 class Move:
-    symbol: str
-    mark: Price
-    last: Price
+    prices: dict[str, Prices]
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,12 @@ actions = st.one_of(
     st.builds(CancelStop, symbols, sides, ids),
     st.builds(ClosePosition, symbols, sides, quantities),
 )
-opens = st.builds(Open, accounts, symbols, sides, quantities, numbers(2, 60, 0))
-moves = st.builds(Move, symbols, marks, marks)
+opens = st.builds(
+    Open, accounts, symbols, sides, quantities, numbers(2, 60, 0), st.sampled_from(MarginMode)
+)
+moves = st.builds(
+    Move, st.dictionaries(symbols, st.builds(Prices, marks, marks), min_size=1, max_size=3)
+)
 asks = st.builds(Ask, accounts, actions, ids)
 stops = st.builds(StopNear, accounts, symbols, quantities, numbers(1, 800, 4), ids)
 journeys = st.lists(moves | stops | moves | asks | opens, min_size=1, max_size=60)
@@ -96,11 +102,16 @@ def exchange() -> PaperMachine:
             for symbol in SYMBOLS
         ),
         slippage="0.0013",
+        deposit="8000",
     )
     machine.deposit(BOB, Money(D("7777.77777777")))
     for account, side in ((ALICE, Side.LONG), (BOB, Side.SHORT)):
-        for symbol, leverage in ((BTC, D(10)), (ETH, D(25))):
-            take(machine, Open(account, symbol, side, Quantity(D("0.6")), leverage))
+        for symbol, leverage, mode in (
+            (BTC, D(10), ISOLATED),
+            (ETH, D(25), CROSS),
+            (XRP, D(25), CROSS),
+        ):
+            take(machine, Open(account, symbol, side, Quantity(D("0.6")), leverage, mode))
     return machine
 
 
@@ -108,7 +119,7 @@ def take(machine: PaperMachine, step: Step) -> object:
     """One step, a second later; what was answered."""
     at_ms = machine.at_ms + 1_000
     match step:
-        case Open(account, symbol, side, quantity, leverage):
+        case Open(account, symbol, side, quantity, leverage, margin_mode):
             try:
                 machine.open_position(
                     account,
@@ -118,11 +129,12 @@ def take(machine: PaperMachine, step: Step) -> object:
                     leverage=leverage,
                     at_ms=at_ms,
                     entry_fee=Ratio(D("0.00055")),
+                    margin_mode=margin_mode,
                 )
             except ValueError as e:
                 return str(e)
-        case Move(symbol, mark, last):
-            machine.move(at_ms, {symbol: Prices(mark, last)})
+        case Move(prices):
+            machine.move(at_ms, prices)
         case Ask(account, action, client_id):
             return machine.handle(account, action, client_id, at_ms)
         case StopNear(account, symbol, quantity, away, client_id):
@@ -137,17 +149,48 @@ def take(machine: PaperMachine, step: Step) -> object:
     return None
 
 
+def positions(machine: PaperMachine, account: str) -> dict[str, Position]:
+    return {each.symbol: each for each in machine.snapshot(account, machine.at_ms).positions}
+
+
 @given(journeys)
 def test_money_is_conserved_to_the_last_digit(journey: list[Step]) -> None:
-    """And no wallet or margin is ever below zero or finer than money is."""
+    """
+    And no wallet or margin is finer than money is, or below zero.
+
+    But for a wallet that cross positions in profit back.
+    """
     machine = exchange()
     for step in journey:
         take(machine, step)
         assert total(machine) == machine.ledger().deposited
         for account in ACCOUNTS:
             snapshot = machine.snapshot(account, machine.at_ms)
-            amounts = [snapshot.free, *(each.isolated_margin for each in snapshot.positions)]
-            assert all(amount >= 0 and amount % MONEY_STEP == 0 for amount in amounts)
+            backed = any(each.margin_mode is CROSS for each in snapshot.positions)
+            amounts = [
+                snapshot.wallet_balance,
+                *(each.isolated_margin for each in snapshot.positions),
+            ]
+            assert all(amount % MONEY_STEP == 0 for amount in amounts)
+            assert all(amount >= 0 for amount in amounts[backed:])
+            assert 0 <= snapshot.free <= max(snapshot.wallet_balance, NOTHING)
+
+
+@given(journeys)
+def test_a_request_or_a_price_never_grows_or_flips_a_position(journey: list[Step]) -> None:
+    """Only opening makes a position, and nothing makes one larger."""
+    machine = exchange()
+    for step in journey:
+        before = {name: positions(machine, name) for name in ACCOUNTS}
+        take(machine, step)
+        for account in ACCOUNTS:
+            for symbol, now in positions(machine, account).items():
+                if not isinstance(step, Open) or symbol in before[account]:
+                    was = before[account][symbol]
+                    assert now.side is was.side
+                    assert now.margin_mode is was.margin_mode
+                    assert now.entry_price == was.entry_price
+                    assert now.quantity <= was.quantity
 
 
 @given(journeys)
@@ -170,7 +213,7 @@ def test_equity_changes_by_what_was_realised(journey: list[Step]) -> None:
 
 @given(journeys)
 def test_nothing_reached_is_left_standing(journey: list[Step]) -> None:
-    """After every step each stop lies ahead of the mark and each position above water."""
+    """After every step each stop lies ahead of the mark, each position and book above water."""
     machine = exchange()
     for step in journey:
         take(machine, step)
@@ -179,6 +222,7 @@ def test_nothing_reached_is_left_standing(journey: list[Step]) -> None:
             for stop in snapshot.stops:
                 mark = machine.quotes[stop.symbol].mark
                 assert stop.side.sign * (mark - stop.trigger_price) > 0
+            crossed = Fraction(snapshot.wallet_balance)
             for held in snapshot.positions:
                 spare = Spare(
                     machine.instruments[held.symbol],
@@ -186,8 +230,12 @@ def test_nothing_reached_is_left_standing(journey: list[Step]) -> None:
                     held.quantity,
                     held.entry_price,
                     held.isolated_margin,
-                )
-                assert spare.at(Fraction(machine.quotes[held.symbol].mark)) > 0
+                ).at(Fraction(machine.quotes[held.symbol].mark))
+                if held.margin_mode is ISOLATED:
+                    assert spare > 0
+                else:
+                    crossed += spare
+            assert crossed > 0 or all(held.margin_mode is ISOLATED for held in snapshot.positions)
 
 
 @given(journeys, st.integers(0, 40))
@@ -206,9 +254,9 @@ def test_a_machine_put_away_and_taken_out_has_the_same_future(
     assert twin.take_notices() == machine.take_notices()
 
 
-@given(journeys, marks, marks)
+@given(journeys, st.permutations(SYMBOLS), st.lists(marks, min_size=3, max_size=3))
 def test_the_order_of_symbols_changes_nothing(
-    journey: list[Step], btc_mark: Price, eth_mark: Price
+    journey: list[Step], order: list[str], ends: list[Price]
 ) -> None:
     """Two symbols that move at the same time do not know which came first."""
     one, other = exchange(), exchange()
@@ -216,26 +264,33 @@ def test_the_order_of_symbols_changes_nothing(
         for step in journey:
             take(machine, step)
     at_ms = one.at_ms + 1_000
-    btc, eth = (Prices(mark, mark) for mark in (btc_mark, eth_mark))
-    one.move(at_ms, {BTC: btc, ETH: eth})
-    other.move(at_ms, {ETH: eth, BTC: btc})
+    prices = {symbol: Prices(end, end) for symbol, end in zip(SYMBOLS, ends, strict=True)}
+    one.move(at_ms, prices)
+    other.move(at_ms, {symbol: prices[symbol] for symbol in order})
     assert one.to_json() == other.to_json()
     assert one.take_notices() == other.take_notices()
 
 
-@given(journeys, marks, marks)
+@given(journeys, st.lists(st.builds(Prices, marks, marks), min_size=3, max_size=3))
 def test_a_stop_over_half_way_points_is_the_same_line(
-    journey: list[Step], mark: Price, last: Price
+    journey: list[Step], ends: list[Prices]
 ) -> None:
-    """A straight line travelled in two halves gives what it gives in one."""
+    """Straight lines travelled in two halves give what they give in one."""
     whole, halves = exchange(), exchange()
     for machine in (whole, halves):
         for step in journey:
             take(machine, step)
-    start, at_ms = whole.quotes[BTC], whole.at_ms
-    half = Prices(Price((start.mark + mark) / 2), Price((start.last + last) / 2))
-    halves.move(at_ms + 1_000, {BTC: half})
+    at_ms, starts = whole.at_ms, whole.quotes
+    prices = dict(zip(SYMBOLS, ends, strict=True))
+    half = {
+        symbol: Prices(
+            Price((starts[symbol].mark + end.mark) / 2),
+            Price((starts[symbol].last + end.last) / 2),
+        )
+        for symbol, end in prices.items()
+    }
+    halves.move(at_ms + 1_000, half)
     for machine in (whole, halves):
-        machine.move(at_ms + 2_000, {BTC: Prices(mark, last)})
+        machine.move(at_ms + 2_000, prices)
         machine.take_notices()
     assert whole.to_json() == halves.to_json()
