@@ -15,7 +15,7 @@ from rich.table import Table
 from bot.app import Ended
 from bot.core.actions import AddMargin, CancelStop, ClosePosition, PlaceStop
 from bot.core.decision import Audited, PositionVerdict
-from bot.core.margin import LiquidatesAt
+from bot.core.margin import LiquidatesAt, LiquidatesTogether
 from bot.core.metrics import Known
 from bot.core.policy import Policy
 from bot.core.protection import StopWanted
@@ -181,7 +181,7 @@ def _explain_position(verdict: PositionVerdict, recorded: Recorded, lines: dict[
         mark = recorded.state.marks[position.symbol]
         age_ms = recorded.now_ms - mark.received_at_ms
         typer.echo(f"  mark {measured.mark_price:f}, {age_ms} ms old")
-        if isinstance(measured.liquidation, LiquidatesAt):
+        if isinstance(measured.liquidation, LiquidatesAt | LiquidatesTogether):
             typer.echo(f"  liquidation {short(measured.liquidation.price)}")
         typer.echo(
             f"  distance {percent(measured.liquidation_distance)}, "

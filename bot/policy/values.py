@@ -146,7 +146,6 @@ def _one_of(choices: Mapping[str, T], not_yet: Mapping[str, str] | None = None) 
 
 
 _MODES = {mode.value: mode for mode in MarginMode}
-_FUNDING = (Metric.FUNDING_COST_INTERVAL, Metric.FUNDING_COST_24H, Metric.FUNDING_COST_EPISODE)
 
 KINDS: Mapping[object, Kind[Any]] = {
     Schema: _one_of({"liqguard/v1": Schema("liqguard/v1")}),
@@ -161,10 +160,7 @@ KINDS: Mapping[object, Kind[Any]] = {
     ),
     MatchedModes: _one_of({**_MODES, "any": AnyMarginMode()}),
     PositionMode: _one_of({"one_way": PositionMode.ONE_WAY}, {"hedge": "hedge mode"}),
-    Metric: _one_of(
-        {metric.value: metric for metric in Metric if metric not in _FUNDING},
-        {metric.value: metric.value for metric in _FUNDING},
-    ),
+    Metric: _one_of({metric.value: metric for metric in Metric}),
     Sides: _one_of({"any": AnySide(), **{side.value: side for side in Side}}),
     Symbol: Kind("a symbol like 'BTCUSDT'", _symbol),
     Symbols: Kind("any or a list of symbols", _one_of({"any": AnySymbol()}).parse),

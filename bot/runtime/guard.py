@@ -10,7 +10,7 @@ import asyncio
 import structlog
 
 from bot.clock import Clock
-from bot.core.decision import Alert, AlertSeverity, Decision
+from bot.core.decision import Alert, AlertSeverity, Decision, NoBook
 from bot.core.engine import decide
 from bot.core.events import (
     AccountMode,
@@ -61,7 +61,9 @@ class Guard:
     ) -> None:
         self.state = state
         self.policy = policy
-        self.decision = Decision(0, state.mode, (), (), (), 0, endangered=True, needs_read=True)
+        self.decision = Decision(
+            0, state.mode, (), NoBook(), (), (), 0, endangered=True, needs_read=True
+        )
         self._inbox = inbox
         self._market = market
         self._feed = feed
