@@ -16,6 +16,7 @@ from bot.exchange.paper.books import (
     AccountBook,
     Books,
     Cause,
+    FundingPaid,
     Holding,
     OrderRecord,
     OrderState,
@@ -52,6 +53,25 @@ def reduce(books: Books, book: AccountBook, symbol: str, quantity: Quantity, cau
         Realised(books.at_ms, symbol, held.side, closed, price, profit, fee, shortfall, cause)
     )
     return Fill(closed, price)
+
+
+def pay_funding(books: Books, book: AccountBook, symbol: str) -> None:
+    """
+    Settle the announced funding of a position that is open now, at the present mark price.
+
+    An isolated position pays with its margin, a cross one with the wallet. The other side is
+    everybody else, whether or not another account here holds it.
+    """
+    held, rate = book.holdings[symbol], books.terms[symbol].rate
+    mark = books.quotes[symbol].mark
+    amount = arithmetic.funding_payment(held.side, held.quantity, mark, rate)
+    match held.margin_mode:
+        case MarginMode.ISOLATED:
+            book.holdings[symbol] = replace(held, margin=Money(held.margin - amount))
+        case MarginMode.CROSS:
+            book.wallet = Money(book.wallet - amount)
+    books.market = Money(books.market + amount)
+    book.funding.append(FundingPaid(books.at_ms, symbol, held.side, amount, rate))
 
 
 def take_over(books: Books, book: AccountBook, symbol: str) -> Liquidated:
@@ -157,7 +177,7 @@ def _pay_out(book: AccountBook, symbol: str, closed: Quantity, gain: Money) -> M
         released = arithmetic.money_down(held.margin * closed / held.quantity)
     payout, staying = released + gain, held.margin - released
     missing = max(-payout, ZERO)
-    from_staying = min(missing, staying)
+    from_staying = min(missing, max(staying, ZERO))
     book.wallet = Money(book.wallet + max(payout, ZERO))
     _shrink(book, symbol, closed, Money(staying - from_staying))
     return Money(missing - from_staying)
