@@ -8,7 +8,7 @@ created or lost.
 from dataclasses import replace
 
 from bot.core.events import Liquidated
-from bot.core.model import NO_FILL, Fill, Filled, MarginMode, Side, StopOrder
+from bot.core.model import NO_FILL, Fill, Filled, MarginMode, MarginOnReduce, Side, StopOrder
 from bot.core.units import ZERO, Money, Quantity
 from bot.exchange.paper import arithmetic
 from bot.exchange.paper.books import (
@@ -43,7 +43,8 @@ def reduce(books: Books, book: AccountBook, symbol: str, quantity: Quantity, cau
     fee = arithmetic.money_up(closed * price * instrument.taker_fee)
     match held.margin_mode:
         case MarginMode.ISOLATED:
-            shortfall = _pay_out(book, symbol, closed, Money(profit - fee))
+            rule = instrument.rules.margin_on_reduce
+            shortfall = _pay_out(book, symbol, closed, Money(profit - fee), rule)
         case MarginMode.CROSS:
             shortfall = _settle_with_wallet(book, symbol, closed, Money(profit - fee))
     books.market = Money(books.market - profit)
@@ -163,22 +164,31 @@ def retire(book: AccountBook, stop: StopOrder, state: OrderState, filled: Filled
     book.orders[stop.client_id] = OrderRecord(stop.symbol, state, filled)
 
 
-def _pay_out(book: AccountBook, symbol: str, closed: Quantity, gain: Money) -> Money:
+def _pay_out(
+    book: AccountBook, symbol: str, closed: Quantity, gain: Money, rule: MarginOnReduce
+) -> Money:
     """
     Reduce an isolated position by what was closed with `gain`; the shortfall.
 
-    The closed share's margin (rounded down) and the gain go back to the wallet. A loss beyond
-    that share takes from the margin that stays, and beyond that from the insurance fund: an
+    Margin that the rule releases (rounded down) and the gain go to the wallet. What a loss is
+    more than that, money of the wallet pays only where no margin is released; then the margin
+    that stays, and then the insurance fund. So on release pro rata, and at the last close, an
     isolated position never costs more than its margin.
     """
     held = book.holdings[symbol]
-    released = held.margin
-    if closed < held.quantity:
-        released = arithmetic.money_down(held.margin * closed / held.quantity)
+    if closed == held.quantity:
+        released, in_wallet = held.margin, NOTHING
+    else:
+        match rule:
+            case MarginOnReduce.PRO_RATA:
+                released = arithmetic.money_down(held.margin * closed / held.quantity)
+                in_wallet = NOTHING
+            case MarginOnReduce.RETAINED:
+                released, in_wallet = NOTHING, Money(max(book.wallet, NOTHING))
     payout, staying = released + gain, held.margin - released
-    missing = max(-payout, ZERO)
+    missing = max(-payout - in_wallet, ZERO)
     from_staying = min(missing, max(staying, ZERO))
-    book.wallet = Money(book.wallet + max(payout, ZERO))
+    book.wallet = Money(book.wallet + payout + missing)
     _shrink(book, symbol, closed, Money(staying - from_staying))
     return Money(missing - from_staying)
 

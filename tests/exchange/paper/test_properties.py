@@ -19,8 +19,10 @@ from tests.exchange.paper.build import (
     ALICE,
     BOB,
     BTC,
+    ENTRY,
     ETH,
     MARK_WITH_FEE,
+    RETAINED,
     T0,
     THREE_TIERS,
     D,
@@ -108,8 +110,8 @@ journeys = st.lists(moves | stops | moves | asks | opens | bills, min_size=1, ma
 def exchange() -> PaperMachine:
     machine = machine_with(
         *(
-            contract(symbol, rules=MARK_WITH_FEE, table=THREE_TIERS, taker_fee="0.00055")
-            for symbol in SYMBOLS
+            contract(symbol, rules=rules, table=THREE_TIERS, taker_fee="0.00055")
+            for symbol, rules in zip(SYMBOLS, (RETAINED, MARK_WITH_FEE, ENTRY), strict=True)
         ),
         slippage="0.0013",
         deposit="8000",
