@@ -25,8 +25,9 @@ from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
 from bot.exchange.venues import binanceusdm
 from bot.journal.port import Kind, Row
 from bot.journal.sqlite import SqliteJournal
+from bot.rehearsal.deeds import Deed, read_deeds
 from bot.rehearsal.loop import run_virtual
-from bot.rehearsal.runs import Deed, Setup, open_position, read_deeds
+from bot.rehearsal.setups import Setup, open_account
 from bot.runtime.assemble import assemble
 from bot.runtime.control import Answer, ask, listening, socket_path
 from bot.runtime.guard import Guard
@@ -70,18 +71,19 @@ def instrument_for(venue: str, symbol: str) -> Instrument:
 
 def run_paper(policy: Policy, setup: Setup, state_dir: Path, speed: float) -> Ended:
     """
-    Guard the position of `setup` on the paper exchange until the data ends or SIGTERM.
+    Guard the account of `setup` on the paper exchange until the data ends or SIGTERM.
 
     Journal and exchange live in `state_dir`: started again, both go on where they were. Raises
-    `RunError`, `SetupError`, `StoreDamaged`, `JournalUnavailable`, `JournalDamaged`,
-    `ControlError`.
+    `RunError`, `DataError`, `SetupError`, `StoreDamaged`, `JournalUnavailable`,
+    `JournalDamaged`, `ControlError`.
     """
     return run_virtual(_run_paper(policy, setup, state_dir, speed), speed)
 
 
 async def _run_paper(policy: Policy, setup: Setup, state_dir: Path, speed: float) -> Ended:
-    machine = PaperMachine([setup.instrument], setup.slippage, setup.stops_refused)
-    path = open_position(setup, machine, policy.account)
+    instruments = [opening.instrument for opening in setup.openings]
+    machine = PaperMachine(instruments, setup.slippage, setup.stops_refused)
+    path = open_account(setup, machine, policy.account)
     socket = socket_path(state_dir, policy.account)
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -99,7 +99,7 @@ def schema(as_json: AsJson = True) -> None:
 
 @app.command()
 def demo(as_json: AsJson = False) -> None:
-    """Replay a recorded crash and a quiet week, unguarded and guarded, side by side."""
+    """Replay recorded crashes and a quiet week, unguarded and guarded, side by side."""
     from bot.cli.demo import show_demo
     from bot.logs import configure
 
@@ -128,7 +128,7 @@ def run(
     from bot.core.units import Money
     from bot.policy.loader import load_policy
     from bot.rehearsal.bars import read_bars
-    from bot.rehearsal.runs import Setup
+    from bot.rehearsal.setups import ByMargin, Opening, Setup
 
     if mode != "paper":
         raise typer.BadParameter(f"expected paper (live and observe come later), was {mode!r}")
@@ -137,15 +137,14 @@ def run(
     settings = _configure_logs()
     policy = load_policy(policy_file)
     bars = read_bars(data)
-    setup = Setup(
+    opening = Opening(
         bars=bars,
         instrument=process.instrument_for(policy.venue, bars.symbol),
         side=Side(side),
         leverage=leverage,
-        margin=Money(margin),
-        reserve=Money(reserve),
-        entry_at_ms=entry_at_ms,
+        size=ByMargin(Money(margin)),
     )
+    setup = Setup((opening,), Money(reserve), entry_at_ms)
     ended = process.run_paper(policy, setup, settings.state_dir, speed)
     show_ended(ended, as_json)
 

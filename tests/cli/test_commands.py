@@ -168,7 +168,7 @@ def test_a_damaged_exchange_is_one_line(
 ) -> None:
     state_dir = copy_of(lived, tmp_path)
     file = state_dir / "demo.paper.json"
-    file.write_bytes(file.read_bytes().replace(b'"free":"', b'"free":"9', 1))
+    file.write_bytes(file.read_bytes().replace(b'"wallet":"', b'"wallet":"9', 1))
     assert_refused(liqguard(state_dir, *CRASH), 3, "demo.paper.json:1: expected")
 
 
@@ -177,7 +177,7 @@ def test_a_run_ends_with_its_actions_as_json(lived: tuple[Path, dict[str, Any]])
     assert set(ended) == {"at_ms", "equity", "positions", "actions", "digest"}
     assert float(ended["equity"]) > 0
     for action in ended["actions"]:
-        assert set(action) == {"at_ms", "verb", "amount", "price", "reason", "outcome"}
+        assert set(action) == {"at_ms", "symbol", "verb", "amount", "price", "reason", "outcome"}
         assert action["amount"] == str(action["amount"])
     assert {"place_stop", "top_up"} <= {action["verb"] for action in ended["actions"]}
 
