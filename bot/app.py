@@ -6,6 +6,7 @@ What a command does is here as a plain function; `bot.cli` reads arguments and p
 
 import asyncio
 import json
+import re
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
 from bot.exchange.venues import binanceusdm
 from bot.journal.port import Kind, Row
 from bot.journal.sqlite import SqliteJournal
+from bot.policy.casefile import load_cases
+from bot.policy.loader import load_policy
+from bot.policy.problems import did_you_mean
+from bot.rehearsal.casebook import Trial, try_policy
 from bot.rehearsal.deeds import Deed, read_deeds
 from bot.rehearsal.loop import run_virtual
 from bot.rehearsal.setups import Setup, open_account
@@ -67,6 +72,35 @@ def instrument_for(venue: str, symbol: str) -> Instrument:
             f"({', '.join(sorted(listed))})"
         )
     return listed[symbol]
+
+
+def try_policies(files: list[Path], wanted: re.Pattern[str]) -> tuple[Trial, ...]:
+    """
+    Live through the tests of policies; a policy stands for the test file beside it.
+
+    Raises `PolicyError` for a file that cannot be read, `RunError` for a test that names what
+    the policy or the venue does not have.
+    """
+    return tuple(_try_policy(file, wanted) for file in files)
+
+
+def _try_policy(file: Path, wanted: re.Pattern[str]) -> Trial:
+    is_test = file.stem.endswith("_test")
+    cases = load_cases(file if is_test else file.with_name(f"{file.stem}_test{file.suffix}"))
+    policy = load_policy(cases.policy)
+    steps = [f"{rule.name}/{step.name}" for rule in policy.rules for step in rule.steps]
+    for case in cases.cases:
+        for expectation in case.expectations:
+            for name in expectation.states:
+                if name not in steps:
+                    hint = did_you_mean(name, steps) or f"one of {', '.join(steps)}"
+                    raise RunError(
+                        f"{cases.file}:{expectation.line}: states: expected a step of "
+                        f"{cases.policy} ({hint}), was '{name}'"
+                    )
+    symbols = {symbol for case in cases.cases for symbol in case.prices}
+    instruments = {symbol: instrument_for(policy.venue, symbol) for symbol in sorted(symbols)}
+    return try_policy(cases, policy, instruments, wanted)
 
 
 def run_paper(policy: Policy, setup: Setup, state_dir: Path, speed: float) -> Ended:

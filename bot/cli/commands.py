@@ -4,6 +4,7 @@ The commands. Each loads what it needs when it runs, so that `--help` and `check
 
 import json
 import os
+import re
 import sys
 from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
@@ -55,6 +56,13 @@ def _amount(text: str) -> Decimal:
     return Decimal(0) if _parsed(text) == 0 else _decimal(text)
 
 
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as e:
+        raise typer.BadParameter(f"expected a regular expression, was {text!r}") from e
+
+
 Number = Annotated[Decimal, typer.Option(parser=_decimal, metavar="NUMBER")]
 Amount = Annotated[Decimal, typer.Option(parser=_amount, metavar="USDT")]
 
@@ -95,6 +103,28 @@ def schema(as_json: AsJson = True) -> None:
     from bot.policy.schema import policy_schema
 
     typer.echo(json.dumps(policy_schema(), indent=2))
+
+
+@app.command("test")
+def try_out(
+    files: Annotated[list[Path], typer.Argument(help="Test files, or policies with one beside.")],
+    run: Annotated[str, typer.Option(help="Only cases whose name matches this pattern.")] = "",
+    diff: Annotated[bool, typer.Option("--diff", help="Show expected and seen below.")] = False,
+    coverage: Annotated[bool, typer.Option("--coverage", help="Name untried steps.")] = False,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try policies on made-up prices: what a user expects, on an exchange that liquidates."""
+    from bot import app as process
+    from bot.cli.tests import show_trials
+    from bot.logs import configure
+
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:  # the verdicts tell the story
+        configure("json", "error", nowhere, is_terminal=False)
+        trials = process.try_policies(files, _pattern(run))
+    failed = show_trials(trials, as_json=as_json, diff=diff, coverage=coverage, junit=junit)
+    if failed:
+        raise typer.Exit(Exit.UNSAFE)
 
 
 @app.command()

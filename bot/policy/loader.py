@@ -37,7 +37,7 @@ from bot.policy.tree import read_tree
 
 def load_policy(source: Path) -> Policy:
     """The policy in the file `source`; raises `PolicyError` with all that is wrong with it."""
-    return parse_policy(_read(source), str(source))
+    return parse_policy(read_text(source), str(source))
 
 
 def parse_policy(text: str, name: str) -> Policy:
@@ -53,7 +53,7 @@ def parse_policy(text: str, name: str) -> Policy:
     return _policy(policy, text)
 
 
-def _read(source: Path) -> str:
+def read_text(source: Path) -> str:
     """The text, byte for byte: no translation of line ends, so that the digest is the file's."""
     try:
         content = source.read_bytes()
