@@ -70,6 +70,7 @@ def deed_sentence(deed: Deed) -> str:
     price = "market" if deed.price is None else short(deed.price)
     return {
         "top_up": f"add {deed.amount:f} USDT margin",
+        "refund": f"put {deed.amount:f} USDT margin back",
         "place_stop": f"stop for {deed.amount:f} at {price}",
         "cancel_stop": "cancel the old stop",
         "close": f"close {deed.amount:f} at {price}",

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
-from bot.core.decision import Decision
+from bot.core.actions import AddMargin, CancelStop, ClosePosition, PlaceStop
+from bot.core.decision import BookVerdict, Decision
 from bot.core.events import OutcomeReported
 from bot.core.guardrails import Denial
-from bot.core.model import NO_FILL, Fill, Filled, NoFill
-from bot.core.state import Intent
+from bot.core.model import NO_FILL, Fill, Filled, MarginMode, NoFill, PositionKey
+from bot.core.state import Intent, Refund
 from bot.core.units import ZERO, Price
 from bot.exchange.paper.books import Cause, Realised
 from bot.journal.codec import from_json
@@ -21,8 +21,9 @@ class Deed:
     """
     Something the guard did, or its stop did for it: what a trader reads in a report.
 
-    `price` is the trigger of a stop, and the average fill of a stop or a close; `amount` is
-    money for a top-up and a quantity for all else.
+    `amount` is money for a top-up and a refund (margin that a trim freed, put back), and a
+    quantity for all else. `price` is the trigger of a stop that is placed, and the average fill
+    of a stop or a close.
     """
 
     at_ms: int
@@ -67,22 +68,26 @@ async def read_deeds(journal: Journal, realised: tuple[Realised, ...]) -> tuple[
 def _deed(intent: Intent, decision: Decision, final: dict[str, OutcomeReported]) -> Deed:
     proof = final.get(intent.id)
     state = intent.state if proof is None else proof.state
-    verb, amount, price = _describe(intent.action, NO_FILL if proof is None else proof.filled)
-    exhausted = [
-        denied.limit
-        for verdict in decision.positions
-        if verdict.position.key == intent.key and not isinstance(intent.action, PlaceStop)
-        for denied in verdict.denied
-        if denied.kind is Denial.EXHAUSTED
-    ]
-    reason = " after ".join([intent.reason, *exhausted])
+    verb, amount, price = _describe(intent, NO_FILL if proof is None else proof.filled)
+    refused = [] if isinstance(intent.action, PlaceStop) else _exhausted(intent.key, decision)
+    reason = " after ".join([intent.reason, *refused])
     return Deed(intent.planned_at_ms, intent.key.symbol, verb, amount, price, reason, str(state))
 
 
-def _describe(action: Action, filled: Filled) -> tuple[str, Decimal, Price | None]:
-    match action:
+def _exhausted(key: PositionKey, decision: Decision) -> list[str]:
+    """The limits that refused what was tried before, for the position or for its book."""
+    verdicts = [each for each in decision.positions if each.position.key == key]
+    denied = [each for verdict in verdicts for each in verdict.denied]
+    is_cross = any(each.position.margin_mode is MarginMode.CROSS for each in verdicts)
+    if is_cross and isinstance(decision.book, BookVerdict):
+        denied.extend(decision.book.denied)
+    return [each.limit for each in denied if each.kind is Denial.EXHAUSTED]
+
+
+def _describe(intent: Intent, filled: Filled) -> tuple[str, Decimal, Price | None]:
+    match intent.action:
         case AddMargin(amount=amount):
-            return "top_up", amount, None
+            return "refund" if isinstance(intent.purpose, Refund) else "top_up", amount, None
         case PlaceStop(quantity=quantity, trigger_price=trigger):
             return "place_stop", quantity, trigger
         case CancelStop():

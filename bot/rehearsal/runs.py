@@ -44,6 +44,7 @@ def run_unguarded(setup: Setup) -> Fate:
     course = Course(open_account(setup, machine, ACCOUNT), machine)
     while not isinstance(item := course.upcoming(), PathEnded):
         course.advance(item.at_ms)
+        course.forget(item.at_ms)
         if not machine.is_open:
             break  # nothing is left to happen
     return machine.fate()

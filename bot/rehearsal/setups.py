@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeAlias
 
-from bot.core.model import Instrument, Side
+from bot.core.model import Instrument, MarginMode, Side
 from bot.core.units import ZERO, Money, Price, Quantity, Ratio
 from bot.exchange.paper.arithmetic import money_up
 from bot.exchange.paper.machine import PaperMachine
@@ -40,13 +40,14 @@ Size: TypeAlias = ByMargin | ByQuantity
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """An isolated position to open at the open of a bar of `bars`, at the last price."""
+    """A position to open at the open of a bar of `bars`, at the last price."""
 
     bars: Bars
     instrument: Instrument
     side: Side
     leverage: Decimal
     size: Size
+    margin_mode: MarginMode = MarginMode.ISOLATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,8 @@ class Setup:
     All positions are opened at the same moment, the first at or after `entry_at_ms` at which a
     bar of each of them opens. The wallet is given the margins of all and `reserve` beside.
     `latency_ms` is one way, `slippage` the share by which market orders fill worse than last,
-    `step` how far a price moves between two points of the path.
+    `step` how far a price moves between two points of the path, `funding` whether recorded bills
+    are paid.
     """
 
     openings: tuple[Opening, ...]
@@ -67,6 +69,7 @@ class Setup:
     slippage: Ratio = SLIPPAGE
     step: Ratio = STEP
     stops_refused: bool = False
+    funding: bool = True
 
     def __post_init__(self) -> None:
         """Raise `SetupError` for no position, or for two of one symbol."""
@@ -105,13 +108,14 @@ def open_account(setup: Setup, machine: PaperMachine, account: str) -> Iterator[
                 opening.side,
                 quantity=_quantity(opening, machine),
                 leverage=opening.leverage,
+                margin_mode=opening.margin_mode,
                 at_ms=begins_ms,
             )
     except ValueError as e:
         raise SetupError(str(e)) from e
     sides = [opening.side for opening in setup.openings]
     legs = zip(recordings, sides, strict=True)
-    return book_path(legs, setup.step, funding=False)
+    return book_path(legs, setup.step, funding=setup.funding)
 
 
 def _margin(opening: Opening, price: Price) -> Money:

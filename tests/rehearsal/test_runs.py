@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from bot.core.model import Side
-from bot.core.units import Money, Price, Quantity
+from bot.core.model import MarginMode, Side
+from bot.core.units import Money, Price, Quantity, Ratio
 from bot.exchange.paper.machine import PaperMachine
-from bot.rehearsal.bars import Bar, Bars, DataError, NoFunding, Ohlc
-from bot.rehearsal.fates import ACCOUNT, Alive
+from bot.rehearsal.bars import Bar, Bars, DataError, FundingSettled, NoFunding, Ohlc
+from bot.rehearsal.fates import ACCOUNT, Alive, TakenOver
 from bot.rehearsal.runs import FLAT_FOR_MS, Guarded, run_guarded, run_unguarded
 from bot.rehearsal.setups import ByMargin, ByQuantity, Opening, Setup, SetupError, open_account
 from bot.testing.builders import SYMBOL, instrument
@@ -44,6 +44,23 @@ def opening(*closes: int, symbol: str = SYMBOL, side: Side = Side.LONG) -> Openi
         leverage=D(10),
         size=ByMargin(Money(D(5_000))),
     )
+
+
+def cross(*closes: int, symbol: str = SYMBOL, side: Side = Side.LONG) -> Opening:
+    """The same with the wallet as its margin."""
+    return replace(
+        opening(*closes, symbol=symbol, side=side),
+        margin_mode=MarginMode.CROSS,
+    )
+
+
+def billed(opening: Opening, bills: dict[int, str]) -> Opening:
+    """With settlements at the open of some bars, 40 minutes after the one before."""
+    rows = list(opening.bars.rows)
+    for index, rate in bills.items():
+        settled = FundingSettled(Ratio(D(rate)), 40 * MINUTE_MS)
+        rows[index] = replace(rows[index], funding=settled)
+    return replace(opening, bars=replace(opening.bars, rows=tuple(rows)))
 
 
 def book(*openings: Opening, reserve: int = 5_000) -> Setup:
@@ -218,6 +235,73 @@ def test_a_guard_keeps_a_book_alive_within_one_budget() -> None:
     topped = {deed.symbol for deed in guarded.deeds if deed.verb == "top_up"}
     assert topped
     assert 0 < guarded.spent <= 1_500  # per_1h, of the whole account
+
+
+JOINT_FALL = D(9_500) / D(99_500)
+"""
+Where two longs of 50,000 on a wallet of 10,000 are liquidated: 10,000 - 100,000 x = 500 (1 - x),
+with a maintenance rate of 0.5 %.
+"""
+
+
+def test_cross_positions_share_the_wallet_and_their_distance_is_the_joint_one() -> None:
+    fall = (50_000, 48_000, 46_000, 45_500, 47_000)  # 9 %
+    both = [cross(*fall), cross(*(price // 25 for price in fall), symbol=OTHER)]
+    fate = run_unguarded(book(*both, reserve=0))
+    assert not fate.taken
+    assert not fate.wallet_lost
+    assert fate.distance_min == pytest.approx(1 - (1 - JOINT_FALL) / D("0.91"), abs=D("1e-20"))
+    assert fate.equity_final == 10_000 - 6_000
+
+
+def test_falling_together_cross_positions_lose_the_whole_wallet_at_one_moment() -> None:
+    fall = (50_000, 48_000, 46_000, 45_000, 47_000)  # 10 %
+    both = [cross(*fall), cross(*(price // 25 for price in fall), symbol=OTHER)]
+    fate = run_unguarded(book(*both, reserve=0))
+    assert fate.wallet_lost
+    first, second = fate.taken
+    # 9.5477 % down is 77.387 % of the way from 8 % to 10 %, the first leg of the third bar.
+    assert first.at_ms == second.at_ms == T0 + 20 * MINUTE_MS + 154_774
+    assert fate.equity_final == 0
+    assert fate.distance_min == 0
+
+
+def test_a_cross_position_that_gains_carries_the_one_that_loses() -> None:
+    rise = (2_000, 2_080, 2_160, 2_200, 2_120)
+    both = [cross(50_000, 48_000, 46_000, 45_000, 47_000), cross(*rise, symbol=OTHER)]
+    fate = run_unguarded(book(*both, reserve=0))
+    assert not fate.taken
+    assert fate.equity_final == 10_000
+
+
+def test_isolated_positions_live_on_where_the_wallet_is_lost() -> None:
+    calm = opening(*[2_000] * len(FALL), symbol=OTHER)
+    fate = run_unguarded(book(cross(*FALL), calm, reserve=0))
+    assert fate.wallet_lost
+    assert [type(ending.outcome) for ending in fate.endings] == [TakenOver, Alive]
+    assert fate.equity_final == 5_000  # the isolated margin
+
+
+def test_bills_are_paid_at_the_mark_of_their_moment_unless_funding_is_off() -> None:
+    # After 40 minutes longs pay 1 % of 51,000, after 80 they receive 0.5 % of 52,000.
+    prices = (50_000, *[51_000] * 5, *[52_000] * 5)
+    bills = {0: "0.9", 4: "0.01", 8: "-0.005"}
+    fate = run_unguarded(book(billed(opening(*prices), bills)))
+    assert fate.funding_paid == 510 - 260
+    assert fate.equity_final == 10_000 + 2_000 - 250
+    free = run_unguarded(replace(book(billed(opening(*prices), bills)), funding=False))
+    assert free.funding_paid == 0
+    assert free.equity_final == 10_000 + 2_000
+
+
+def test_a_bill_alone_can_liquidate() -> None:
+    flat = [50_000] * 10
+    fate = run_unguarded(book(billed(opening(*flat), {4: "0.096"})))
+    (taken,) = fate.taken
+    assert taken.at_ms == T0 + 40 * MINUTE_MS
+    short = run_unguarded(book(billed(opening(*flat, side=Side.SHORT), {4: "0.096"})))
+    assert not short.taken
+    assert short.funding_paid == -4_800
 
 
 @pytest.mark.parametrize(
