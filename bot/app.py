@@ -24,18 +24,18 @@ from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.store import FileStore, NothingSaved
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
 from bot.exchange.venues import binanceusdm
-from bot.journal.port import Kind, Row
+from bot.journal.port import JournalUnavailable, Kind, Row
 from bot.journal.sqlite import SqliteJournal
 from bot.policy.casefile import load_cases
 from bot.policy.loader import load_policy
-from bot.policy.problems import did_you_mean
+from bot.policy.problems import PolicyError, did_you_mean
 from bot.rehearsal.casebook import Trial, try_policy
 from bot.rehearsal.deeds import Deed, read_deeds
 from bot.rehearsal.loop import run_virtual
 from bot.rehearsal.setups import Setup, open_account
 from bot.runtime.assemble import assemble
 from bot.runtime.control import Answer, ask, listening, socket_path
-from bot.runtime.guard import Guard
+from bot.runtime.guard import Guard, PolicyRefused
 from bot.runtime.record import Recorded, read_decision
 from bot.runtime.verify import Verified, verify
 
@@ -103,18 +103,21 @@ def _try_policy(file: Path, wanted: re.Pattern[str]) -> Trial:
     return try_policy(cases, policy, instruments, wanted)
 
 
-def run_paper(policy: Policy, setup: Setup, state_dir: Path, speed: float) -> Ended:
+def run_paper(policy_file: Path, setup: Setup, state_dir: Path, speed: float) -> Ended:
     """
     Guard the account of `setup` on the paper exchange until the data ends or SIGTERM.
+
+    SIGHUP makes it read the policy file again.
 
     Journal and exchange live in `state_dir`: started again, both go on where they were. Raises
     `RunError`, `DataError`, `SetupError`, `StoreDamaged`, `JournalUnavailable`,
     `JournalDamaged`, `ControlError`.
     """
-    return run_virtual(_run_paper(policy, setup, state_dir, speed), speed)
+    return run_virtual(_run_paper(policy_file, setup, state_dir, speed), speed)
 
 
-async def _run_paper(policy: Policy, setup: Setup, state_dir: Path, speed: float) -> Ended:
+async def _run_paper(policy_file: Path, setup: Setup, state_dir: Path, speed: float) -> Ended:
+    policy = load_policy(policy_file)
     instruments = [opening.instrument for opening in setup.openings]
     machine = PaperMachine(instruments, setup.slippage, setup.stops_refused)
     path = open_account(setup, machine, policy.account)
@@ -139,6 +142,7 @@ async def _run_paper(policy: Policy, setup: Setup, state_dir: Path, speed: float
             prices = tasks.create_task(venue.run())
             prices.add_done_callback(lambda _: guard.stop())
             _stop_on_signals(guard)
+            _reload_on_hangup(guard, policy_file, tasks)
             await guarding
             prices.cancel()
     log.info("guard.stopped", account=policy.account)
@@ -184,6 +188,19 @@ def _stop_on_signals(guard: Guard) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, guard.stop)
+
+
+def _reload_on_hangup(guard: Guard, policy_file: Path, tasks: asyncio.TaskGroup) -> None:
+    """SIGHUP: read the policy again. A bad file leaves the old policy at work, and says so."""
+
+    async def reload() -> None:
+        try:
+            await guard.load(load_policy(policy_file))
+        except (PolicyError, PolicyRefused, JournalUnavailable) as e:
+            log.critical("policy.refused", file=str(policy_file), reason=str(e))
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload()))
 
 
 def journal_path(state_dir: Path, account: str) -> Path:

@@ -175,7 +175,7 @@ def run(
         size=ByMargin(Money(margin)),
     )
     setup = Setup((opening,), Money(reserve), entry_at_ms)
-    ended = process.run_paper(policy, setup, settings.state_dir, speed)
+    ended = process.run_paper(policy_file, setup, settings.state_dir, speed)
     show_ended(ended, as_json)
 
 
