@@ -217,7 +217,7 @@ def explain(
 ) -> None:
     """Why the guard did what it did: one decision from the journal, with everything it saw."""
     from bot import app as process
-    from bot.cli.show import show_explanation
+    from bot.cli.explain import show_explanation
 
     row, recorded, policy = process.explain(_configure_logs().state_dir, account, sequence)
     show_explanation(row, recorded, policy, as_json)

@@ -13,18 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bot.app import Ended
-from bot.core.actions import AddMargin, CancelStop, ClosePosition, PlaceStop
-from bot.core.decision import Audited, PositionVerdict
-from bot.core.margin import LiquidatesAt, LiquidatesTogether
-from bot.core.metrics import Known
-from bot.core.policy import Policy
-from bot.core.protection import StopWanted
-from bot.core.state import AccountRead
-from bot.journal.codec import to_json
-from bot.journal.port import Row
 from bot.rehearsal.deeds import Deed
 from bot.runtime.control import Answer
-from bot.runtime.record import Recorded
 
 HOUSEKEEPING = frozenset({"cancel_stop"})
 """Deeds that only tidy up behind another one: in the JSON, not in the tables."""
@@ -142,71 +132,12 @@ def show_status(answer: Answer, as_json: bool) -> None:
             ", ".join(firing) or "-",
         )
     out.print(table)
+    if cross := answer["cross"]:
+        firing = [name for name, phase in cross["steps"].items() if phase == "firing"]
+        distance = cross.get("liquidation_distance")
+        near = percent(Decimal(distance)) if distance else f"unknown ({cross['unknown']})"
+        out.print(f"cross positions together: distance {near}, firing {', '.join(firing) or '-'}")
 
 
 def _short(price: str | None) -> str:
     return "-" if price is None else short(Decimal(price))
-
-
-def show_explanation(row: Row, recorded: Recorded, policy: Policy, as_json: bool) -> None:
-    """One decision: what the guard saw, what every step said, what was done and refused."""
-    if as_json:
-        body = json.loads(to_json(recorded, Recorded))
-        typer.echo(json.dumps({"row": row.sequence, **body}))
-        return
-    decision, state = recorded.decision, recorded.state
-    typer.echo(f"row {row.sequence} at {utc(recorded.now_ms)} UTC, mode {decision.mode}")
-    typer.echo(f"policy {policy.digest[:12]}, account {policy.account}")
-    if isinstance(state.account, AccountRead):
-        age_ms = recorded.now_ms - state.account.received_at_ms
-        typer.echo(f"account read {age_ms} ms old, free {state.free:f} USDT")
-    lines = {f"{rule.name}/{step.name}": step.line for rule in policy.rules for step in rule.steps}
-    for verdict in decision.positions:
-        _explain_position(verdict, recorded, lines)
-    for approved in decision.approved:
-        action = _action_sentence(approved.intent.action)
-        typer.echo(f"  did: {action}, because of {approved.intent.reason}, {approved.intent.id}")
-        for shrink in approved.shrinks:
-            typer.echo(f"    shrunk: {shrink}")
-    for alert in decision.alerts:
-        typer.echo(f"  said: [{alert.severity.name.lower()}] {alert.text}")
-
-
-def _explain_position(verdict: PositionVerdict, recorded: Recorded, lines: dict[str, int]) -> None:
-    position, measured = verdict.position, verdict.measured
-    typer.echo(
-        f"{position.symbol} {position.side} {position.quantity:f}, entry "
-        f"{position.entry_price:f}, margin {position.isolated_margin:f} USDT"
-    )
-    if isinstance(measured, Known):
-        mark = recorded.state.marks[position.symbol]
-        age_ms = recorded.now_ms - mark.received_at_ms
-        typer.echo(f"  mark {measured.mark_price:f}, {age_ms} ms old")
-        if isinstance(measured.liquidation, LiquidatesAt | LiquidatesTogether):
-            typer.echo(f"  liquidation {short(measured.liquidation.price)}")
-        typer.echo(
-            f"  distance {percent(measured.liquidation_distance)}, "
-            f"margin ratio {percent(measured.margin_ratio)}"
-        )
-    else:
-        typer.echo(f"  cannot be measured: {measured.reason}")
-    for step in verdict.steps:
-        typer.echo(f"  step {step.reason} (line {lines[step.reason]}): {step.phase}")
-    if isinstance(verdict.stop, Audited):
-        target = verdict.stop.target
-        where = f", wanted at {target.trigger_price:f}" if isinstance(target, StopWanted) else ""
-        typer.echo(f"  stop: {verdict.stop.status}{where}")
-    for denied in verdict.denied:
-        typer.echo(f"  denied ({denied.kind}, {denied.limit}): {denied.text}")
-
-
-def _action_sentence(action: AddMargin | PlaceStop | CancelStop | ClosePosition) -> str:
-    match action:
-        case AddMargin(amount=amount):
-            return f"added {amount:f} USDT margin"
-        case PlaceStop(quantity=quantity, trigger_price=trigger):
-            return f"placed a stop for {quantity:f} at {trigger:f}"
-        case CancelStop(target_client_id=target):
-            return f"cancelled our stop {target}"
-        case ClosePosition(quantity=quantity):
-            return f"closed {quantity:f} at market"
