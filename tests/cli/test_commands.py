@@ -225,7 +225,9 @@ def test_explain_tells_a_decision_in_words_and_in_json(
     told = liqguard(state_dir, *EXPLAIN, "--row", str(row))
     assert told.returncode == 0
     assert f"row {row} at 2020-03-12" in told.stdout
-    assert f"did: added {added['amount']} USDT margin, because of" in told.stdout
+    assert f"did: added {added['amount']} USDT margin to BTC/USDT:USDT, because" in told.stdout
+    assert "liquidation_distance" in told.stdout
+    assert "fires below 4.00%" in told.stdout
     assert "step liquidation-ladder/top-up (line" in told.stdout
     assert "stop: rests" in told.stdout
     assert "shrunk: asked" in told.stdout
