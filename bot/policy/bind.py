@@ -1,21 +1,23 @@
 """Reads the tree of a file into the sections of `document`, guided by their type hints."""
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Any, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
-from bot.policy.document import Absent, Cell, PolicySection, Unread, fields_of, key_of
+from bot.policy.document import Absent, Cell, Unread, fields_of, key_of
 from bot.policy.problems import Report, did_you_mean, listed, shown
 from bot.policy.tree import ListNode, LostNode, MapNode, Node, TextNode, describe
 from bot.policy.values import KINDS, Symbol, Symbols, Unfit
 from bot.policy.verbs import BoundVerb, Verb
 
+T = TypeVar("T")
+
 Keyed: TypeAlias = MapNode | LostNode
 
 
-def bind_policy(root: Node, report: Report) -> PolicySection:
-    """The file as sections; every key or value that does not fit is reported."""
-    policy: PolicySection = _Binder(report).section(PolicySection, root)
-    return policy
+def bind(kind: type[T], root: Node, report: Report) -> T:
+    """The file as the section `kind`; every key or value that does not fit is reported."""
+    section: T = _Binder(report).section(kind, root)
+    return section
 
 
 class _Binder:

@@ -14,7 +14,7 @@ from typing import Any, Generic, NewType, TypeAlias, TypeVar
 
 from bot.core.model import MarginMode, PositionMode, Side
 from bot.core.policy import AnyMarginMode, AnySide, AnySymbol, Metric
-from bot.core.units import ZERO, Duration, Money, Price, Ratio
+from bot.core.units import ZERO, Duration, Money, Price, Quantity, Ratio
 from bot.policy.problems import did_you_mean, listed, shown
 from bot.policy.verbs import Verb, find_verbs
 
@@ -114,6 +114,12 @@ def _price(text: str) -> Price:
     return Price(value)
 
 
+def _quantity(text: str) -> Quantity:
+    if not re.fullmatch(_NUMBER, text) or Decimal(text) == ZERO:
+        raise Unfit
+    return Quantity(Decimal(text))
+
+
 def _duration(text: str) -> Duration:
     value = _measured(text, _DURATION_UNITS)
     if value != value.to_integral_value():
@@ -190,7 +196,7 @@ KINDS: Mapping[object, Kind[Any]] = {
     ),
     Sides: _one_of({"any": AnySide(), **{side.value: side for side in Side}}),
     Symbol: Kind(
-        "a symbol like 'BTCUSDT'", _symbol, {**_written(_SYMBOL), "not": {"enum": ["any"]}}
+        "a symbol like 'BTC/USDT:USDT'", _symbol, {**_written(_SYMBOL), "not": {"enum": ["any"]}}
     ),
     Symbols: replace(_one_of({"any": AnySymbol()}), expected="any or a list of symbols"),
     Verb: _one_of(find_verbs()),
@@ -199,6 +205,8 @@ KINDS: Mapping[object, Kind[Any]] = {
     Ratio: Kind("a ratio like '12%' or '25 bps'", _ratio, _number_with(_RATIO_UNITS)),
     Beta: Kind("a multiple like '1.2x'", _beta, _number_with(_MULTIPLE_UNITS)),
     Money: Kind("an amount like '250 USDT'", _money, _number_with(_MONEY_UNITS)),
+    Side: _one_of({side.value: side for side in Side}),
+    Quantity: Kind("a quantity of base currency like '0.5'", _quantity, _written(_NUMBER)),
     Price: Kind("a price like '61250.5 USDT'", _price, _number_with(_MONEY_UNITS)),
     Duration: Kind(
         "a duration like '500ms', '30s', '10m' or '1h'", _duration, _number_with(_DURATION_UNITS)
