@@ -1,5 +1,5 @@
 """
-Close the whole position at market, reduce-only.
+Close the whole position, reduce-only; of cross positions, all of them.
 
 Use it as the deepest step of a ladder: a loss that you choose is smaller than a liquidation.
 """
@@ -7,7 +7,7 @@ Use it as the deepest step of a ladder: a loss that you choose is smaller than a
 from dataclasses import dataclass
 
 from bot.core.model import MarginMode
-from bot.core.strategy import Close, PositionView, Proposal, Severity
+from bot.core.strategy import Close, Proposal, Severity, View
 
 SEVERITY = Severity.CLOSE
 WORKS_ON = frozenset({MarginMode.ISOLATED, MarginMode.CROSS})
@@ -18,6 +18,6 @@ class Params:
     """A close needs nothing: it is always the whole position."""
 
 
-def propose(view: PositionView, params: Params) -> Proposal:
-    """Close, whatever the position is."""
+def propose(view: View, params: Params) -> Proposal:
+    """Close, whatever there is."""
     return Close()

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 
 from bot.core.model import MarginMode
 from bot.core.sizing import price_at_distance
-from bot.core.strategy import Nothing, PositionView, Proposal, Severity, TightenStop
+from bot.core.strategy import (
+    BookView,
+    Nothing,
+    PositionView,
+    Proposal,
+    Severity,
+    TightenStop,
+    TightenStops,
+    View,
+)
 from bot.core.units import ONE, ZERO, Ratio
 
 SEVERITY = Severity.STOP
@@ -26,8 +35,18 @@ class Params:
     """Liquidation distance that is left where the stop triggers."""
 
 
-def propose(view: PositionView, params: Params) -> Proposal:
+def propose(view: View, params: Params) -> Proposal:
     """Tighten the stop, unless it is tight enough or has no place before liquidation."""
+    match view:
+        case BookView(liquidation_distance=distance) if params.room >= distance:
+            return Nothing(f"{distance:.2%} is left, which is no room for a stop at that room")
+        case BookView():
+            return TightenStops(params.room)
+        case PositionView():
+            return _of_position(view, params)
+
+
+def _of_position(view: PositionView, params: Params) -> Proposal:
     side = view.position.side
     if side.sign * params.room >= ONE:
         return Nothing("a long cannot be more than 100% from liquidation")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bot.core.model import MarginMode
 from bot.core.sizing import CannotReach, margin_to_reach
-from bot.core.strategy import Nothing, PositionView, Proposal, Severity, TopUp
+from bot.core.strategy import BookView, Nothing, Proposal, Severity, TopUp, View
 from bot.core.units import Ratio
 
 SEVERITY = Severity.SPEND
@@ -25,8 +25,10 @@ class Params:
     """Liquidation distance that the position has afterwards."""
 
 
-def propose(view: PositionView, params: Params) -> Proposal:
+def propose(view: View, params: Params) -> Proposal:
     """Add what is missing to the target, rounded up to the venue's margin step."""
+    if isinstance(view, BookView):
+        return Nothing("cross positions share the wallet: there is no margin to add to")
     match margin_to_reach(view.instrument, view.position, view.mark_price, params.to):
         case CannotReach(reason):
             return Nothing(reason)

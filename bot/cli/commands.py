@@ -4,6 +4,7 @@ The commands. Each loads what it needs when it runs, so that `--help` and `check
 
 import json
 import os
+import re
 import sys
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -55,6 +56,13 @@ def _amount(text: str) -> Decimal:
     return Decimal(0) if _parsed(text) == 0 else _decimal(text)
 
 
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as e:
+        raise typer.BadParameter(f"expected a regular expression, was {text!r}") from e
+
+
 Number = Annotated[Decimal, typer.Option(parser=_decimal, metavar="NUMBER")]
 Amount = Annotated[Decimal, typer.Option(parser=_amount, metavar="USDT")]
 
@@ -95,9 +103,31 @@ def schema(as_json: AsJson = True) -> None:
     typer.echo(json.dumps(policy_schema(), indent=2))
 
 
+@app.command("test")
+def try_out(
+    files: Annotated[list[Path], typer.Argument(help="Test files, or policies with one beside.")],
+    run: Annotated[str, typer.Option(help="Only cases whose name matches this pattern.")] = "",
+    diff: Annotated[bool, typer.Option("--diff", help="Show expected and seen below.")] = False,
+    coverage: Annotated[bool, typer.Option("--coverage", help="Name untried steps.")] = False,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try policies on made-up prices: what a user expects, on an exchange that liquidates."""
+    from bot import app as process
+    from bot.cli.tests import show_trials
+    from bot.logs import configure
+
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:  # the verdicts tell the story
+        configure("json", "error", nowhere, is_terminal=False)
+        trials = process.try_policies(files, _pattern(run))
+    failed = show_trials(trials, as_json=as_json, diff=diff, coverage=coverage, junit=junit)
+    if failed:
+        raise typer.Exit(Exit.UNSAFE)
+
+
 @app.command()
 def demo(as_json: AsJson = False) -> None:
-    """Replay a recorded crash and a quiet week, unguarded and guarded, side by side."""
+    """Replay recorded crashes and a quiet week, unguarded and guarded, side by side."""
     from bot.cli.demo import show_demo
     from bot.logs import configure
 
@@ -126,7 +156,7 @@ def run(
     from bot.core.units import Money
     from bot.policy.loader import load_policy
     from bot.rehearsal.bars import read_bars
-    from bot.rehearsal.runs import Setup
+    from bot.rehearsal.setups import ByMargin, Opening, Setup
 
     if mode != "paper":
         raise typer.BadParameter(f"expected paper (live and observe come later), was {mode!r}")
@@ -135,16 +165,15 @@ def run(
     settings = _configure_logs()
     policy = load_policy(policy_file)
     bars = read_bars(data)
-    setup = Setup(
+    opening = Opening(
         bars=bars,
         instrument=process.instrument_for(policy.venue, bars.symbol),
         side=Side(side),
         leverage=leverage,
-        margin=Money(margin),
-        reserve=Money(reserve),
-        entry_at_ms=entry_at_ms,
+        size=ByMargin(Money(margin)),
     )
-    ended = process.run_paper(policy, setup, settings.state_dir, speed)
+    setup = Setup((opening,), Money(reserve), entry_at_ms)
+    ended = process.run_paper(policy_file, setup, settings.state_dir, speed)
     show_ended(ended, as_json)
 
 

@@ -15,14 +15,14 @@ from rich.table import Table
 from bot.app import Ended
 from bot.core.actions import AddMargin, CancelStop, ClosePosition, PlaceStop
 from bot.core.decision import Audited, PositionVerdict
-from bot.core.margin import LiquidatesAt
+from bot.core.margin import LiquidatesAt, LiquidatesTogether
 from bot.core.metrics import Known
 from bot.core.policy import Policy
 from bot.core.protection import StopWanted
 from bot.core.state import AccountRead
 from bot.journal.codec import to_json
 from bot.journal.port import Row
-from bot.rehearsal.runs import Deed
+from bot.rehearsal.deeds import Deed
 from bot.runtime.control import Answer
 from bot.runtime.record import Recorded
 
@@ -47,10 +47,16 @@ def percent(share: Decimal) -> str:
     return f"{share * 100:.2f}%"
 
 
+def short(price: Decimal) -> str:
+    """A price to eight digits, without zeros at its end."""
+    return f"{Decimal(f'{price:.8g}').normalize():f}"
+
+
 def deed_json(deed: Deed) -> dict[str, Any]:
     """A deed with plain JSON values."""
     return {
         "at_ms": deed.at_ms,
+        "symbol": deed.symbol,
         "verb": deed.verb,
         "amount": f"{deed.amount:f}",
         "price": None if deed.price is None else f"{deed.price:f}",
@@ -61,24 +67,28 @@ def deed_json(deed: Deed) -> dict[str, Any]:
 
 def deed_sentence(deed: Deed) -> str:
     """What was done, with its number."""
-    price = "" if deed.price is None else f"{deed.price:f}"
+    price = "market" if deed.price is None else short(deed.price)
     return {
         "top_up": f"add {deed.amount:f} USDT margin",
+        "refund": f"put {deed.amount:f} USDT margin back",
         "place_stop": f"stop for {deed.amount:f} at {price}",
         "cancel_stop": "cancel the old stop",
-        "close": f"close {deed.amount:f} at market",
+        "close": f"close {deed.amount:f} at {price}",
         "stop_filled": f"stop filled {deed.amount:f} at {price}",
     }[deed.verb]
 
 
 def deeds_table(deeds: tuple[Deed, ...]) -> Table:
-    """The guard's deeds in the order of time."""
+    """The guard's deeds in the order of time; symbols are named where there are several."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("UTC", "action", "reason", "outcome"):
         table.add_column(column, no_wrap=True)
+    several = len({deed.symbol for deed in deeds}) > 1
     for deed in deeds:
         if deed.verb not in HOUSEKEEPING:
-            table.add_row(utc(deed.at_ms), deed_sentence(deed), deed.reason, deed.proven)
+            action = deed_sentence(deed)
+            where = f"{deed.symbol.split('/')[0]}: {action}" if several else action
+            table.add_row(utc(deed.at_ms), where, deed.reason, deed.proven)
     return table
 
 
@@ -135,7 +145,7 @@ def show_status(answer: Answer, as_json: bool) -> None:
 
 
 def _short(price: str | None) -> str:
-    return "-" if price is None else f"{Decimal(price):.8g}"
+    return "-" if price is None else short(Decimal(price))
 
 
 def show_explanation(row: Row, recorded: Recorded, policy: Policy, as_json: bool) -> None:
@@ -172,8 +182,8 @@ def _explain_position(verdict: PositionVerdict, recorded: Recorded, lines: dict[
         mark = recorded.state.marks[position.symbol]
         age_ms = recorded.now_ms - mark.received_at_ms
         typer.echo(f"  mark {measured.mark_price:f}, {age_ms} ms old")
-        if isinstance(measured.liquidation, LiquidatesAt):
-            typer.echo(f"  liquidation {measured.liquidation.price:.8g}")
+        if isinstance(measured.liquidation, LiquidatesAt | LiquidatesTogether):
+            typer.echo(f"  liquidation {short(measured.liquidation.price)}")
         typer.echo(
             f"  distance {percent(measured.liquidation_distance)}, "
             f"margin ratio {percent(measured.margin_ratio)}"

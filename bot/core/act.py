@@ -1,14 +1,17 @@
 """
 Act: the one thing the ladder does about a position at a decision.
 
-The floor comes first, then standing in for a stop that did not do its duty, then the deepest
-firing step. A step that the venue refused gives way to milder ones; one that is exhausted hands
-over only where it says `then: next`.
+The floor comes first, then standing in for a stop that did not do its duty, then a refund that
+is due, then the deepest firing step. A step that the venue refused gives way to milder ones; one
+that is exhausted hands over only where it says `then: next`.
 """
 
-from dataclasses import replace
-from typing import assert_never
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeAlias, assert_never
 
+from bot.core.actions import AT_MARKET, Bound
+from bot.core.cost import close_bound, close_price
 from bot.core.decision import AlertSeverity, StopVerdict
 from bot.core.desk import REPEAT_MS, Desk
 from bot.core.events import AccountMode
@@ -16,16 +19,34 @@ from bot.core.guardrails import (
     Approved,
     Denial,
     Denied,
+    PartClose,
     Review,
+    refunded,
     review_close,
+    review_reduce,
+    review_refund,
     review_top_up,
 )
 from bot.core.ladder import NO_WAKE_MS, Evaluation, deepest_first, reason_of, with_step
-from bot.core.margin import LiquidatesAt, NoLiquidation
-from bot.core.metrics import Known
+from bot.core.margin import LiquidatesAt, LiquidatesTogether, NoLiquidation
+from bot.core.metrics import BookKnown, Known
+from bot.core.model import Position
 from bot.core.policy import Rule, Step
 from bot.core.protection import StopNotNeeded, StopWanted, wanted
-from bot.core.strategy import Close, Nothing, Notify, PositionView, Severity, TightenStop, TopUp
+from bot.core.sizing import LegClose
+from bot.core.state import Plain, RefundDue, Trim
+from bot.core.strategy import (
+    Close,
+    Nothing,
+    Notify,
+    PositionView,
+    Reduce,
+    Severity,
+    TightenStop,
+    TightenStops,
+    TopUp,
+    TrimAndRefund,
+)
 from bot.core.units import ZERO, Price
 from bot.core.upkeep import Ground, stands_in
 
@@ -33,12 +54,32 @@ REFUSED_MS = 5_000
 """A step that the venue refused gives way to milder ones for this long."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A firing step that is asked, on whose desk, and the name it is remembered by."""
+
+    desk: Desk
+    step: Step
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The step only speaks, or tightens a stop, which is upkeep and has been seen to."""
+
+
+Answer: TypeAlias = tuple[Approved, ...] | Denied | Said
+
+SAID = Said()
+PLAIN = Plain()
+
+
 def view_of(desk: Desk, known: Known, ground: Ground) -> PositionView:
     """What the verbs see of a measured position."""
-    position = desk.position
+    position = ground.position
     target = wanted(desk.policy, ground.instrument, position, known.liquidation, ground.users)
     match known.liquidation:
-        case LiquidatesAt(price):
+        case LiquidatesAt(price) | LiquidatesTogether(price):
             liquidation_price = price
         case NoLiquidation():
             liquidation_price = Price(ZERO)
@@ -48,30 +89,65 @@ def view_of(desk: Desk, known: Known, ground: Ground) -> PositionView:
         case StopNotNeeded():
             stop_price = Price(ZERO)
     return PositionView(
-        position, ground.instrument, known.mark_price, liquidation_price, stop_price
+        position=position,
+        instrument=ground.instrument,
+        mark_price=known.mark_price,
+        liquidation_price=liquidation_price,
+        stop_price=stop_price,
+        close_price=close_price(desk.policy, ground.instrument, position, known),
     )
 
 
 def act(
-    desk: Desk,
-    known: Known,
-    evaluation: Evaluation,
-    view: PositionView,
-    ground: Ground,
-    stop: StopVerdict,
+    desk: Desk, known: Known, evaluation: Evaluation, ground: Ground, stop: StopVerdict
 ) -> None:
-    """The one ladder action: the floor, the watchdog, or the deepest firing step."""
-    protect, on_hold = desk.policy.protect, desk.state.mode is AccountMode.HOLD
-    if known.breached or known.liquidation_distance < protect.floor:
-        review = _review_close(desk, "protect/floor", on_hold and not protect.floor_in_hold)
-        _settle(desk, review)
-        if isinstance(review, Denied) and review.kind is Denial.EXHAUSTED:
-            text = "below the floor, and HOLD keeps the guard from closing"
-            desk.say("floor_held", AlertSeverity.CRITICAL, text, REPEAT_MS)
-        return
-    if stands_in(desk, stop, known):
-        _settle(desk, _review_close(desk, "protect/watchdog", holds=False))
-        return
+    """The one ladder action: the floor, the watchdog, a refund, or the deepest firing step."""
+    position = ground.position
+    if is_below_floor(desk, known):
+        close_at_floor(desk, (position,))
+    elif not acts_for_stop(desk, position, known, stop) and not _gives_back(
+        desk, position, evaluation
+    ):
+        climb_alone(desk, known, evaluation, ground)
+
+
+def climb_alone(desk: Desk, known: Known, evaluation: Evaluation, ground: Ground) -> None:
+    """Let the deepest firing step of one position act."""
+    view = view_of(desk, known, ground)
+    climb(desk, evaluation, lambda asked: _answer(asked, known, ground, view))
+
+
+def is_below_floor(desk: Desk, known: Known | BookKnown) -> bool:
+    """Whether the policy's hard floor is passed."""
+    return known.breached or known.liquidation_distance < desk.policy.protect.floor
+
+
+def close_at_floor(desk: Desk, positions: tuple[Position, ...]) -> None:
+    """Close them whole at market, unless a HOLD that the policy lets reach down here forbids."""
+    on_hold = desk.state.mode is AccountMode.HOLD
+    holds = on_hold and not desk.policy.protect.floor_in_hold
+    for position in positions:
+        request = desk.request(position.key, "protect/floor")
+        settle(desk, review_close(request, position, holds, AT_MARKET))
+    if holds:
+        text = "below the floor, and HOLD keeps the guard from closing"
+        desk.say("floor_held", AlertSeverity.CRITICAL, text, REPEAT_MS)
+
+
+def acts_for_stop(desk: Desk, position: Position, known: Known, stop: StopVerdict) -> bool:
+    """Whether the guard stands in for a stop that did not close `position`."""
+    if not stands_in(desk, position, stop, known):
+        return False
+    request = desk.request(position.key, "protect/watchdog")
+    settle(desk, review_close(request, position, holds=False, bound=AT_MARKET))
+    return True
+
+
+def climb(desk: Desk, evaluation: Evaluation, answer: Callable[[Asked], Answer]) -> None:
+    """Let the deepest firing step act; `answer` is what it comes to."""
+    for waiting in evaluation.waiting:
+        text = f"{waiting.reason} waits for the minutes before the settlement"
+        desk.refuse(Denied(Denial.WAIT, "settlement", text, waiting.until_ms, needs_read=False))
     ladder = tuple(pair for pair in evaluation.firing if pair[1].severity is not Severity.STOP)
     for rule, step in deepest_first(ladder):
         reason = reason_of(rule, step)
@@ -79,54 +155,24 @@ def act(
         if desk.now_ms < retry_at_ms:
             desk.wake(retry_at_ms)  # the venue refused it: any milder step that helps may try
             continue
-        _ask(desk, rule, step, view, ground)
+        _ask(desk, rule, step, answer)
         return
 
 
-def _ask(desk: Desk, rule: Rule, step: Step, view: PositionView, ground: Ground) -> None:
-    """Ask one step; where it is exhausted and says `then: next`, the next deeper one."""
-    reason = reason_of(rule, step)
-    review: Review
-    match step.propose(view):
-        case Notify(text):
-            repeat_ms = max(step.cooldown_ms, REPEAT_MS)
-            desk.say(f"step:{reason}", AlertSeverity.WARNING, text, repeat_ms)
-            return
-        case TopUp(amount):
-            review = review_top_up(
-                desk.request(reason), desk.position, amount, step.cooldown_ms, ground.users
-            )
-        case Close():
-            on_hold = desk.state.mode is AccountMode.HOLD
-            review = _review_close(desk, reason, on_hold)
-        case Nothing(text):
-            review = Denied(Denial.EXHAUSTED, "nothing_helps", text, NO_WAKE_MS, needs_read=False)
-        case TightenStop():
-            return  # a tightened stop is upkeep and has been seen to
-    if isinstance(review, Approved):
-        acted = replace(desk.memory.steps[reason], acted_at_ms=desk.now_ms)
-        desk.memory = with_step(desk.memory, reason, acted)
-    _settle(desk, review)
-    if isinstance(review, Denied) and review.kind is Denial.EXHAUSTED:
-        text = f"{reason} cannot act: {review.text}"
-        desk.say(f"exhausted:{review.limit}", AlertSeverity.CRITICAL, text, REPEAT_MS)
-        for deeper in _deeper(rule, step):
-            _ask(desk, rule, deeper, view, ground)
-            return
+def notify(asked: Asked, text: str) -> Said:
+    """Tell the human what the step has to say."""
+    repeat_ms = max(asked.step.cooldown_ms, REPEAT_MS)
+    asked.desk.say(f"step:{asked.reason}", AlertSeverity.WARNING, text, repeat_ms)
+    return SAID
 
 
-def _deeper(rule: Rule, step: Step) -> tuple[Step, ...]:
-    if not step.then_next:
-        return ()
-    after = rule.steps[rule.steps.index(step) + 1 :]
-    return tuple(each for each in after if each.severity is not Severity.STOP)
+def nothing_helps(text: str) -> Denied:
+    """The answer of a step that has nothing to do, or cannot reach its target."""
+    return Denied(Denial.EXHAUSTED, "nothing_helps", text, NO_WAKE_MS, needs_read=False)
 
 
-def _review_close(desk: Desk, reason: str, holds: bool) -> Review:
-    return review_close(desk.request(reason), desk.position, holds)
-
-
-def _settle(desk: Desk, review: Review) -> None:
+def settle(desk: Desk, review: Review) -> None:
+    """Take what was approved, or record that it was not."""
     match review:
         case Approved():
             desk.take(review)
@@ -134,3 +180,102 @@ def _settle(desk: Desk, review: Review) -> None:
             desk.refuse(review)
         case _:
             assert_never(review)
+
+
+def ladder_close(desk: Desk, position: Position, reason: str, bound: Bound) -> Review:
+    """Whether the ladder may close the whole position now; not on HOLD."""
+    on_hold = desk.state.mode is AccountMode.HOLD
+    return review_close(desk.request(position.key, reason), position, on_hold, bound)
+
+
+def _ask(desk: Desk, rule: Rule, step: Step, answer: Callable[[Asked], Answer]) -> None:
+    """Ask one step; where it is exhausted and says `then: next`, the next deeper one."""
+    reason = reason_of(rule, step)
+    match answer(Asked(desk, step, reason)):
+        case Said():
+            pass
+        case Denied() as denied:
+            desk.refuse(denied)
+            if denied.kind is Denial.EXHAUSTED:
+                text = f"{reason} cannot act: {denied.text}"
+                desk.say(f"exhausted:{denied.limit}", AlertSeverity.CRITICAL, text, REPEAT_MS)
+                for deeper in _deeper(rule, step)[:1]:
+                    _ask(desk, rule, deeper, answer)
+        case approved:
+            acted = replace(desk.memory.steps[reason], acted_at_ms=desk.now_ms)
+            desk.memory = with_step(desk.memory, reason, acted)
+            for each in approved:
+                desk.take(each)
+
+
+def _answer(asked: Asked, known: Known, ground: Ground, view: PositionView) -> Answer:
+    """What a step on one position comes to."""
+    desk, step, position = asked.desk, asked.step, view.position
+    request = desk.request(position.key, asked.reason)
+    match step.propose(view):
+        case Notify(text):
+            return notify(asked, text)
+        case TopUp(amount):
+            review = review_top_up(request, position, amount, step.cooldown_ms, ground.users)
+            return (review,) if isinstance(review, Approved) else review
+        case Reduce(closes):
+            (close,) = closes
+            return _reduce(asked, known, view, close)
+        case TrimAndRefund() as trim:
+            return _reduce(asked, known, view, trim)
+        case Close():
+            bound = close_bound(desk.policy, view.instrument, position, known)
+            review = ladder_close(desk, position, asked.reason, bound)
+            return (review,) if isinstance(review, Approved) else review
+        case Nothing(text):
+            return nothing_helps(text)
+        case TightenStop() | TightenStops():
+            return SAID
+
+
+def _reduce(
+    asked: Asked, known: Known, view: PositionView, cut: TrimAndRefund | LegClose
+) -> tuple[Approved, ...] | Denied:
+    """Whether part of the position may be closed now, or what a slice has left to close."""
+    desk, step, position = asked.desk, asked.step, view.position
+    left = desk.memory.steps[asked.reason].left
+    quantity = left.get(position.key, cut.quantity)
+    purpose = Trim(position) if isinstance(cut, TrimAndRefund) else PLAIN
+    bound = close_bound(desk.policy, view.instrument, position, known)
+    return review_reduce(
+        desk.request(position.key, asked.reason),
+        (PartClose(position, quantity, bound, purpose),),
+        step.cooldown_ms,
+        is_slice=position.key in left,
+    )
+
+
+def _gives_back(desk: Desk, position: Position, evaluation: Evaluation) -> bool:
+    """
+    Whether the margin that a trim freed is being put back, or waits to be.
+
+    Until then the position is as near to liquidation as before, so no other step but a close
+    may judge it.
+    """
+    for trim_id, due in sorted(desk.state.refunds.items()):
+        if due.key != position.key or _is_returned(desk, trim_id, due):
+            continue
+        request = desk.request(position.key, f"refund/{trim_id[-8:]}")
+        review = review_refund(request, position, trim_id, due)
+        settle(desk, review)
+        closing = any(step.severity is Severity.CLOSE for _, step in evaluation.firing)
+        if isinstance(review, Approved) or (review.kind is Denial.WAIT and not closing):
+            return True
+    return False
+
+
+def _is_returned(desk: Desk, trim_id: str, due: RefundDue) -> bool:
+    """Whether refunds of this trim have moved, or may have, all that it freed."""
+    return refunded(desk.state, trim_id) >= due.amount
+
+
+def _deeper(rule: Rule, step: Step) -> tuple[Step, ...]:
+    if not step.then_next:
+        return ()
+    after = rule.steps[rule.steps.index(step) + 1 :]
+    return tuple(each for each in after if each.severity is not Severity.STOP)

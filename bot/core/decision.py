@@ -9,7 +9,7 @@ from typing import TypeAlias
 from bot.core.events import AccountMode
 from bot.core.guardrails import Approved, Denied
 from bot.core.ladder import StepVerdict
-from bot.core.metrics import Known, Measured
+from bot.core.metrics import BookKnown, Known, Measured, MeasuredBook
 from bot.core.model import Position
 from bot.core.protection import StopStatus, Wanted
 
@@ -62,6 +62,20 @@ class PositionVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class BookVerdict:
+    """All cross positions together at one decision: measured, their steps, what was refused."""
+
+    measured: MeasuredBook
+    steps: tuple[StepVerdict, ...]
+    denied: tuple[Denied, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoBook:
+    """The account holds no cross position."""
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """
     The outcome of one `decide`.
@@ -73,6 +87,7 @@ class Decision:
     at_ms: int
     mode: AccountMode
     positions: tuple[PositionVerdict, ...]
+    book: BookVerdict | NoBook
     approved: tuple[Approved, ...]
     alerts: tuple[Alert, ...]
     wake_at_ms: int
@@ -94,9 +109,22 @@ class Decision:
                 )
                 for verdict in self.positions
             ),
+            _book_signature(self.book),
         )
 
     @property
     def is_noteworthy(self) -> bool:
         """Whether it does or says something, whatever the verdicts were before."""
         return bool(self.approved or self.alerts)
+
+
+def _book_signature(book: BookVerdict | NoBook) -> tuple[object, ...]:
+    match book:
+        case NoBook():
+            return ()
+        case BookVerdict(measured, steps, denied):
+            return (
+                isinstance(measured, BookKnown),
+                tuple(step.phase for step in steps),
+                tuple((each.kind, each.limit) for each in denied),
+            )

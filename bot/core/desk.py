@@ -1,19 +1,34 @@
 """
-The desk on which one position is judged: what is approved, refused and said about it.
+The desk on which one subject is judged: what is approved, refused and said about it.
 
-The only mutable thing in the core. It lives inside one `decide` and never leaves it.
+A subject is a position, or all cross positions of the account together.
+
+The only mutable things in the core. They live inside one `decide` and never leave it.
 """
 
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
-from bot.core.actions import AddMargin, CancelStop, ClosePosition, PlaceStop
-from bot.core.decision import Alert, AlertSeverity
+from bot.core.actions import (
+    AddMargin,
+    AtMarket,
+    Bound,
+    CancelStop,
+    ClosePosition,
+    NoWorseThan,
+    PlaceStop,
+)
+from bot.core.decision import Alert, AlertSeverity, BookVerdict, NoBook, PositionVerdict
 from bot.core.guardrails import Approved, Denied, Request, with_intent
 from bot.core.ladder import NO_WAKE_MS
-from bot.core.model import Position
+from bot.core.model import Position, PositionKey
 from bot.core.policy import Policy
-from bot.core.state import NEVER_MS, AccountState, PositionMemory
+from bot.core.state import NEVER_MS, AccountState, Intent, PositionMemory, Refund
+
+SLICES_MS = 60_000
+"""The slices of a close are announced once in this time."""
+
+NO_BOOK = NoBook()
 
 REPEAT_MS = 1_800_000
 """The same alert about the same position is repeated after half an hour."""
@@ -21,11 +36,11 @@ REPEAT_MS = 1_800_000
 
 @dataclass(slots=True)
 class Desk:
-    """A position's judgement in the making. `state` already counts what is approved."""
+    """A subject's judgement in the making. `state` already counts what is approved."""
 
     state: AccountState
     policy: Policy
-    position: Position
+    subject: str
     memory: PositionMemory
     now_ms: int
     approved: list[Approved] = field(default_factory=list)
@@ -34,9 +49,8 @@ class Desk:
     wake_at_ms: int = NO_WAKE_MS
     needs_read: bool = False
 
-    def request(self, reason: str) -> Request:
-        """Who asks the guardrails, and why."""
-        key = self.position.key
+    def request(self, key: PositionKey, reason: str) -> Request:
+        """Who asks the guardrails about which position, and why."""
         return Request(self.state, self.policy, key, self.memory, reason, self.now_ms)
 
     def take(self, approved: Approved) -> None:
@@ -46,11 +60,13 @@ class Desk:
         self.state = with_intent(self.state, approved)
         match intent.action:
             case AddMargin(amount=amount):
-                note = f"adding {amount:f} margin ({intent.reason})"
+                note = f"{_verb(intent)} {amount:f} margin ({intent.reason})"
                 self.shout("action", AlertSeverity.WARNING, note)
-            case ClosePosition(quantity=quantity):
-                note = f"closing {quantity:f} at market ({intent.reason})"
-                self.shout("action", AlertSeverity.CRITICAL, note)
+            case ClosePosition(quantity=quantity, bound=bound):
+                note = f"closing {quantity:f} {_within(bound)} ({intent.reason})"
+                # The slices of one close are one action to whoever hears of it.
+                kind = f"close:{intent.reason}:{_name(intent.key)}"
+                self.say(kind, AlertSeverity.CRITICAL, note, SLICES_MS)
             case PlaceStop() | CancelStop():
                 pass  # upkeep of what already stands: recorded, not announced
             case _:
@@ -69,8 +85,7 @@ class Desk:
 
     def shout(self, kind: str, severity: AlertSeverity, text: str) -> None:
         """Say it now, whatever was said before."""
-        subject = f"{self.position.symbol} {self.position.side}"
-        self.alerts.append(Alert(subject, kind, severity, f"{subject}: {text}"))
+        self.alerts.append(Alert(self.subject, kind, severity, f"{self.subject}: {text}"))
 
     def say(self, kind: str, severity: AlertSeverity, text: str, repeat_ms: int) -> None:
         """Say it unless the same kind was said less than `repeat_ms` ago."""
@@ -81,3 +96,45 @@ class Desk:
         alerted = {**self.memory.alerted, kind: self.now_ms}
         self.memory = replace(self.memory, alerted=alerted)
         self.shout(kind, severity, text)
+
+
+@dataclass(slots=True)
+class Draft:
+    """The decision in the making, over all subjects."""
+
+    verdicts: list[PositionVerdict] = field(default_factory=list)
+    book: BookVerdict | NoBook = NO_BOOK
+    approved: list[Approved] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
+    wake_at_ms: int = NO_WAKE_MS
+    endangered: bool = False
+    needs_read: bool = False
+
+    def collect(self, desk: Desk) -> None:
+        """Take over what was approved and said on a desk, and when it wants to be woken."""
+        self.approved.extend(desk.approved)
+        self.alerts.extend(desk.alerts)
+        self.wake_at_ms = min(self.wake_at_ms, desk.wake_at_ms)
+        self.needs_read = self.needs_read or desk.needs_read
+
+
+def subject_of(position: Position) -> str:
+    """How a position is called in what a human hears."""
+    return _name(position.key)
+
+
+def _name(key: PositionKey) -> str:
+    return f"{key.symbol} {key.side}"
+
+
+def _verb(intent: Intent) -> str:
+    return "putting back" if isinstance(intent.purpose, Refund) else "adding"
+
+
+def _within(bound: Bound) -> str:
+    match bound:
+        case AtMarket():
+            return "at market"
+        case NoWorseThan(price):
+            return f"at {price:f} or better"
+    assert_never(bound)

@@ -11,13 +11,21 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TypeAlias, assert_never
 
-from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
+from bot.core.actions import Action, AddMargin, Bound, CancelStop, ClosePosition, PlaceStop
+from bot.core.cross import spare
 from bot.core.events import AccountMode, IntentState
 from bot.core.ids import client_id
+from bot.core.ladder import IDLE, steps_for_book
 from bot.core.margin import liquidation
-from bot.core.metrics import settle_liquidation
-from bot.core.model import Instrument, NotReported, Position, PositionKey
-from bot.core.policy import Policy
+from bot.core.metrics import (
+    BookKnown,
+    Unknown,
+    cross_positions,
+    measure_book,
+    settle_liquidation,
+)
+from bot.core.model import Instrument, MarginMode, NotReported, Position, PositionKey
+from bot.core.policy import Above, Below, Policy
 from bot.core.protection import StopNotNeeded, StopWanted, wanted
 from bot.core.state import (
     DAY_MS,
@@ -26,11 +34,17 @@ from bot.core.state import (
     AccountState,
     Intent,
     NotRead,
+    Plain,
     PositionMemory,
+    Purpose,
+    Refund,
+    RefundDue,
+    Trim,
 )
-from bot.core.units import ZERO, Money, Price, floor_to
+from bot.core.units import ZERO, Money, Price, Quantity, floor_to
 
 MINUTE_MS = 60_000
+PLAIN = Plain()
 RETRY_CLOSE_MS = 1_000
 """A refused or unproven full close may be followed by another after this."""
 
@@ -74,6 +88,16 @@ FAR_MS = 10**15
 
 
 @dataclass(frozen=True, slots=True)
+class PartClose:
+    """Part of a position that is to be closed, within `bound`."""
+
+    position: Position
+    quantity: Quantity
+    bound: Bound
+    purpose: Plain | Trim
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """Who asks: a position by its key and memory, for `reason` ("rule/step" or "protect/...")."""
 
@@ -96,6 +120,9 @@ def review_top_up(
     """
     for denied in _reasons_to_hold(request, cooldown_ms):
         return denied
+    others = _spared_by_others(request)
+    if isinstance(others, Denied):
+        return others
     state, rails = request.state, request.policy.guardrails
     in_episode = [
         intent
@@ -111,6 +138,7 @@ def review_top_up(
         ("per_24h", rails.top_up_24h_max - spent_since(state, now_ms - DAY_MS)),
         ("per_episode", rails.top_up_per_episode_max - sum(map(_amount, in_episode))),
         ("keep_free", state.free - rails.keep_free),
+        ("cross_positions", others),
     )
     amount, binding = min((left, limit) for limit, left in (("asked", asked), *limits))
     instrument = state.instruments.by_symbol[position.symbol]
@@ -124,7 +152,60 @@ def review_top_up(
     return _approved(request, action, () if binding == "asked" else (shrink,))
 
 
-def review_close(request: Request, position: Position, holds: bool) -> Review:
+def review_refund(request: Request, position: Position, trim_id: str, due: RefundDue) -> Review:
+    """
+    Whether the margin that a trim freed may go back now: limited by that, not by budgets.
+
+    What earlier refunds of the same trim may have moved is not moved again.
+    """
+    for denied in _reasons_to_hold(request, cooldown_ms=0):
+        return denied
+    others = _spared_by_others(request)
+    if isinstance(others, Denied):
+        return others
+    state = request.state
+    moved = refunded(state, trim_id)
+    amount = min(due.amount - moved, state.free, others)
+    instrument = state.instruments.by_symbol[position.symbol]
+    amount = floor_to(amount, instrument.rules.position_margin_step)
+    if amount <= ZERO:
+        return _exhausted("refund", f"{due.amount} was freed, {moved} moved, {state.free} is free")
+    action = AddMargin(position.symbol, position.side, Money(amount))
+    return _approved(request, action, (), Refund(trim_id))
+
+
+def refunded(state: AccountState, trim_id: str) -> Decimal:
+    """How much of what a trim freed has been put back, or may have been."""
+    moved = (
+        _amount(intent)
+        for intent in state.intents.values()
+        if intent.purpose == Refund(trim_id) and intent.may_have_added_margin
+    )
+    return sum(moved, ZERO)
+
+
+def review_reduce(
+    request: Request, closes: tuple[PartClose, ...], cooldown_ms: int, is_slice: bool
+) -> tuple[Approved, ...] | Denied:
+    """
+    Whether parts of positions may be closed: all of `closes`, or none.
+
+    `is_slice`: they continue what filled in part, which no cooldown holds back.
+    """
+    for denied in _reasons_not_to_reduce(request, closes, 0 if is_slice else cooldown_ms):
+        return denied
+    approved: list[Approved] = []
+    for close in closes:
+        position = close.position
+        quantity = Quantity(min(close.quantity, position.quantity))
+        asking = replace(request, key=position.key)
+        action = ClosePosition(position.symbol, position.side, quantity, close.bound)
+        approved.append(_approved(asking, action, (), close.purpose))
+        request = replace(request, state=with_intent(request.state, approved[-1]))
+    return tuple(approved)
+
+
+def review_close(request: Request, position: Position, holds: bool, bound: Bound) -> Review:
     """
     Whether the whole of the position may be closed now. Only a close already under way waits.
 
@@ -140,7 +221,7 @@ def review_close(request: Request, position: Position, holds: bool) -> Review:
         retry_at_ms = intent.changed_at_ms + RETRY_CLOSE_MS
         if request.now_ms < retry_at_ms:
             return _wait("in_flight", "a close has just ended", retry_at_ms)
-    action = ClosePosition(position.symbol, position.side, position.quantity)
+    action = ClosePosition(position.symbol, position.side, position.quantity, bound)
     return _approved(request, action, ())
 
 
@@ -201,7 +282,7 @@ def _stop_would_move(
 
 
 def _reasons_to_hold(request: Request, cooldown_ms: int) -> Iterator[Denied]:
-    state, now_ms, key = request.state, request.now_ms, request.key
+    state, key = request.state, request.key
     if state.mode is not AccountMode.ACTIVE:
         yield _exhausted("mode", f"the account is in mode {state.mode}: {state.mode_reason}")
     for text in _reasons_to_read(request):
@@ -211,7 +292,30 @@ def _reasons_to_hold(request: Request, cooldown_ms: int) -> Iterator[Denied]:
         closes = isinstance(intent.action, ClosePosition) and intent.key == key
         if intent.is_open and (spends or closes):
             yield _wait("in_flight", f"intent {intent.id} is not settled", FAR_MS)
-    acted_at_ms = request.memory.steps[request.reason].acted_at_ms
+    yield from _reasons_to_wait(request, cooldown_ms)
+
+
+def _reasons_not_to_reduce(
+    request: Request, closes: tuple[PartClose, ...], cooldown_ms: int
+) -> Iterator[Denied]:
+    state = request.state
+    touched = {close.position.key for close in closes}
+    if any(close.position.margin_mode is MarginMode.CROSS for close in closes):
+        touched |= {position.key for position in cross_positions(state)}
+    if state.mode is AccountMode.HOLD:
+        yield _exhausted("hold", "the account is on HOLD")
+    for text in _reasons_to_read(request):
+        yield Denied(Denial.WAIT, "age", text, FAR_MS, needs_read=True)
+    for intent in _in_order(state):
+        moves = isinstance(intent.action, AddMargin | ClosePosition)
+        if intent.is_open and moves and intent.key in touched:
+            yield _wait("in_flight", f"intent {intent.id} is not settled", FAR_MS)
+    yield from _reasons_to_wait(request, cooldown_ms)
+
+
+def _reasons_to_wait(request: Request, cooldown_ms: int) -> Iterator[Denied]:
+    state, now_ms = request.state, request.now_ms
+    acted_at_ms = request.memory.steps.get(request.reason, IDLE).acted_at_ms
     if now_ms - acted_at_ms < cooldown_ms:
         yield _wait("cooldown", f"cooldown of {cooldown_ms} ms", acted_at_ms + cooldown_ms)
     recent = sorted(
@@ -234,8 +338,35 @@ def _reasons_to_read(request: Request) -> Iterator[str]:
                 yield "account events may have been missed since the last read"
             if request.now_ms - received_at_ms > age_max_ms:
                 yield f"the account read is older than {age_max_ms} ms"
-            if any(asked_at_ms < intent.changed_at_ms for intent in _spends(state)):
-                yield "the account has not been read since the last top-up"
+            if any(asked_at_ms < at_ms for at_ms in _changes_of_margin(state)):
+                yield "the account has not been read since the last top-up or close"
+
+
+def _changes_of_margin(state: AccountState) -> Iterator[int]:
+    for intent in state.intents.values():
+        if intent.may_have_added_margin or isinstance(intent.action, ClosePosition):
+            yield intent.changed_at_ms
+
+
+def _spared_by_others(request: Request) -> Decimal | Denied:
+    """What may leave the wallet without a cross step, or a stop, coming nearer than it clears."""
+    state, policy = request.state, request.policy
+    if not cross_positions(state):
+        return Decimal("Infinity")
+    match measure_book(state, request.now_ms, policy):
+        case Unknown(reason):
+            return Denied(Denial.WAIT, "age", reason, FAR_MS, needs_read=True)
+        case BookKnown() as known:
+            step = min(leg.instrument.rules.position_margin_step for leg in known.book.legs)
+            limits = [spare(known.book, policy.protect.room) - step]
+            for rule, each in steps_for_book(policy):
+                match each.threshold:
+                    case Below(value):
+                        limits.append(spare(known.book, value + rule.hysteresis))
+                    case Above(value):
+                        allowed = known.maintenance_margin / (value - rule.hysteresis)
+                        limits.append(Money(known.margin_balance - allowed))
+            return min(limits)
 
 
 def _in_order(state: AccountState) -> list[Intent]:
@@ -252,12 +383,15 @@ def _amount(intent: Intent) -> Decimal:
     return intent.action.amount
 
 
-def _approved(request: Request, action: Action, shrinks: tuple[str, ...]) -> Approved:
+def _approved(
+    request: Request, action: Action, shrinks: tuple[str, ...], purpose: Purpose = PLAIN
+) -> Approved:
     state, key, episode = request.state, request.key, request.memory.episode
     intent = Intent(
         id=client_id(state.birth, key, request.reason, episode, state.intents_planned),
         key=key,
         action=action,
+        purpose=purpose,
         reason=request.reason,
         episode=episode,
         known_at_ms=state.known_at_ms,

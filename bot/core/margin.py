@@ -31,13 +31,26 @@ class LiquidatesAt:
 
 
 @dataclass(frozen=True, slots=True)
+class LiquidatesTogether:
+    """
+    A cross position: liquidated when all cross positions of the account have moved together.
+
+    Its own mark price is then at `price`. It moves by `per_distance` while the joint distance
+    shrinks by one: its present mark price times its beta.
+    """
+
+    price: Price
+    per_distance: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class NoLiquidation:
     """No mark price liquidates the position, and why that is so."""
 
     proof: str
 
 
-Liquidation: TypeAlias = LiquidatesAt | NoLiquidation
+Liquidation: TypeAlias = LiquidatesAt | LiquidatesTogether | NoLiquidation
 
 
 def tier_of(instrument: Instrument, notional: Decimal) -> RiskTier:
@@ -79,7 +92,7 @@ def requirement(instrument: Instrument, position: Position, price: Price) -> Mon
     return Money(valued * tier.rate - tier.deduction + notional * _close_fee(instrument))
 
 
-def liquidation(instrument: Instrument, position: Position) -> Liquidation:
+def liquidation(instrument: Instrument, position: Position) -> LiquidatesAt | NoLiquidation:
     """
     The mark price where margin balance and requirement meet.
 
@@ -119,6 +132,11 @@ def margin_at(instrument: Instrument, position: Position, price: Price) -> Money
     """The isolated margin with which the position would be liquidated exactly at `price`."""
     gain = position.side.sign * position.quantity * (price - position.entry_price)
     return Money(requirement(instrument, position, price) - gain)
+
+
+def funding_payment(position: Position, mark: Price, rate: Ratio) -> Money:
+    """What a settlement at `rate` charges the position; negative where the position is paid."""
+    return Money(position.side.sign * position.quantity * mark * rate)
 
 
 def _close_fee(instrument: Instrument) -> Decimal:

@@ -1,15 +1,19 @@
 """
 Metrics: how near a position is to liquidation, or why nobody can say.
 
-Missing and old data are Unknown: never safe, never flat.
+Missing and old data are Unknown: never safe, never flat. Cross positions are measured together:
+each then carries the account's distance, balance and ratio, and its own price in that shock.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TypeAlias
 
+from bot.core.cross import Book, Leg, LiquidatesAfter, equity, joint_liquidation, total_requirement
+from bot.core.funding import Funding, bill_ahead, funding_cost
 from bot.core.margin import (
     LiquidatesAt,
+    LiquidatesTogether,
     Liquidation,
     NoLiquidation,
     liquidation,
@@ -28,6 +32,7 @@ from bot.core.model import (
     Reported,
     Side,
 )
+from bot.core.policy import Policy, Stress
 from bot.core.state import AccountRead, AccountState, NotRead
 from bot.core.units import ONE, ZERO, Money, Price, Ratio
 
@@ -41,10 +46,11 @@ DISAGREEMENT_MAX = Decimal("0.001")
 @dataclass(frozen=True, slots=True)
 class Known:
     """
-    A position measured on fresh data.
+    A position measured on fresh data, net of a funding bill that is just ahead.
 
     `breached`: the mark is at or past liquidation, or nothing is left of the margin balance.
-    `disputed`: the venue's liquidation price and ours differ; the nearer one counts.
+    `disputed`: the venue's liquidation price and ours differ; the nearer one counts. Of a cross
+    position distance, balance, requirement and ratio are those of all cross positions together.
     """
 
     mark_price: Price
@@ -55,6 +61,20 @@ class Known:
     margin_ratio: Ratio
     breached: bool
     disputed: bool
+    funding: Funding
+
+
+@dataclass(frozen=True, slots=True)
+class BookKnown:
+    """All cross positions of the account, measured together on fresh data."""
+
+    book: Book
+    liquidation: LiquidatesAfter | NoLiquidation
+    liquidation_distance: Ratio
+    margin_balance: Money
+    maintenance_margin: Money
+    margin_ratio: Ratio
+    breached: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +86,7 @@ class Unknown:
 
 
 Measured: TypeAlias = Known | Unknown
+MeasuredBook: TypeAlias = BookKnown | Unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +101,18 @@ class NotSupported:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a measurement of one position rests on, all of it fresh."""
+
+    instrument: Instrument
+    mark_price: Price
+
+
 def support(
     instrument: Instrument, position: Position, mode: PositionMode
 ) -> Supported | NotSupported:
     """Whether this version can guard `position`; asked at start and at every measurement."""
-    if position.margin_mode is not MarginMode.ISOLATED:
-        return NotSupported(f"{position.symbol}: cross margin is not supported yet")
     if mode is not PositionMode.ONE_WAY:
         return NotSupported(f"{position.symbol}: hedge mode is not supported yet")
     if instrument.kind is not ContractKind.LINEAR:
@@ -95,10 +122,105 @@ def support(
     return Supported()
 
 
-def measure(
+def measure(state: AccountState, position: Position, now_ms: int, policy: Policy) -> Measured:
+    """Measure one isolated position at `now_ms`; an old mark price is none."""
+    match facts_of(state, position, now_ms, policy.guardrails.data_age_max_ms):
+        case Unknown() as unknown:
+            return unknown
+        case Facts() as facts:
+            return _known(state, position, facts, now_ms)
+
+
+def measure_book(state: AccountState, now_ms: int, policy: Policy) -> MeasuredBook:
+    """Measure all cross positions together; Unknown where one of them is."""
+    legs = []
+    positions = cross_positions(state)
+    for position in positions:
+        match facts_of(state, position, now_ms, policy.guardrails.data_age_max_ms):
+            case Unknown(reason, since_ms):
+                return Unknown(f"{position.symbol}: {reason}", since_ms)
+            case Facts(instrument, mark_price):
+                beta = policy.stress.beta_of(position.symbol)
+                legs.append(Leg(instrument, position, mark_price, beta))
+    bills = (bill_ahead(state, leg.position, leg.mark_price, now_ms) for leg in legs)
+    wallet = Money(state.wallet_balance - sum(bills, ZERO))
+    return measured_book(Book(wallet, tuple(legs)))
+
+
+def book_of(state: AccountState, stress: Stress, now_ms: int) -> Book | Unknown:
+    """The cross positions at the newest marks, however old: what a stop may rest on."""
+    legs = []
+    for position in cross_positions(state):
+        mark = state.marks.get(position.symbol)
+        instrument = state.instruments.by_symbol.get(position.symbol)
+        if mark is None or instrument is None:
+            return Unknown(f"{position.symbol}: no mark price or no rules", now_ms)
+        legs.append(Leg(instrument, position, mark.price, stress.beta_of(position.symbol)))
+    return Book(state.wallet_balance, tuple(legs))
+
+
+def cross_positions(state: AccountState) -> tuple[Position, ...]:
+    """The open cross positions, in the order of their keys."""
+    return tuple(
+        sorted(
+            (each for each in state.positions if each.margin_mode is MarginMode.CROSS),
+            key=lambda each: each.key,
+        )
+    )
+
+
+def measured_book(book: Book) -> BookKnown:
+    """The joint distance and the ratio of a book."""
+    reached = joint_liquidation(book)
+    match reached:
+        case LiquidatesAfter(shock):
+            distance = shock
+        case NoLiquidation():
+            distance = Ratio(ONE)  # a fall by all of its value leaves something
+    balance, needed = equity(book), total_requirement(book)
+    return BookKnown(
+        book=book,
+        liquidation=reached,
+        liquidation_distance=distance,
+        margin_balance=balance,
+        maintenance_margin=needed,
+        margin_ratio=_ratio(needed, balance),
+        breached=distance <= ZERO or balance <= ZERO,
+    )
+
+
+def leg_liquidation(known: BookKnown, leg: Leg) -> Liquidation:
+    """Where the mark price of one leg is when the account is liquidated by a common shock."""
+    match known.liquidation:
+        case NoLiquidation() as none:
+            return none
+        case LiquidatesAfter(shock):
+            price = leg.price_after(shock)
+            if leg.beta == ZERO or price <= ZERO:
+                return NoLiquidation("the account is liquidated at no price of this symbol alone")
+            return LiquidatesTogether(price, leg.mark_price * leg.beta)
+
+
+def leg_known(state: AccountState, known: BookKnown, leg: Leg, now_ms: int) -> Known:
+    """What `known` of all cross positions means for one of them."""
+    position, mark = leg.position, leg.mark_price
+    return Known(
+        mark_price=mark,
+        liquidation=leg_liquidation(known, leg),
+        liquidation_distance=known.liquidation_distance,
+        margin_balance=known.margin_balance,
+        maintenance_margin=known.maintenance_margin,
+        margin_ratio=known.margin_ratio,
+        breached=known.breached,
+        disputed=False,
+        funding=funding_cost(state, position, mark, state.memory_of(position.key), now_ms),
+    )
+
+
+def facts_of(
     state: AccountState, position: Position, now_ms: int, data_age_max_ms: int
-) -> Measured:
-    """Measure one position at `now_ms`; a mark older than `data_age_max_ms` is no mark."""
+) -> Facts | Unknown:
+    """The rules and the mark price of a position, if all that is known of it is fresh."""
     mark = state.marks.get(position.symbol)
     instrument = state.instruments.by_symbol.get(position.symbol)
     if mark is None:
@@ -119,32 +241,56 @@ def measure(
                 case NotSupported(reason):
                     return Unknown(reason, now_ms)
                 case Supported():
-                    return _known(instrument, position, mark.price)
+                    return Facts(instrument, mark.price)
 
 
-def settle_liquidation(instrument: Instrument, position: Position) -> tuple[Liquidation, bool]:
+def settle_liquidation(
+    instrument: Instrument, position: Position
+) -> tuple[LiquidatesAt | NoLiquidation, bool]:
     """The nearer of the venue's and our own liquidation price, and whether they disagree."""
     ours = liquidation(instrument, position)
     match position.liquidation, ours:
         case NotReported(), _:
             return ours, False
         case Reported(theirs), LiquidatesAt(price):
-            nearer = max(theirs, price) if position.side is Side.LONG else min(theirs, price)
             allowed = max(2 * instrument.tick_size, price * DISAGREEMENT_MAX)
-            return LiquidatesAt(nearer), abs(theirs - price) > allowed
+            return LiquidatesAt(_nearer(position, theirs, price)), abs(theirs - price) > allowed
         case Reported(theirs), NoLiquidation():
             return LiquidatesAt(theirs), True
     raise AssertionError("every pair of reports is handled above")
 
 
-def _known(instrument: Instrument, position: Position, mark: Price) -> Known:
+def after_bill(
+    instrument: Instrument,
+    position: Position,
+    settled: LiquidatesAt | NoLiquidation,
+    bill: Money,
+) -> LiquidatesAt | NoLiquidation:
+    """Where liquidation is once `bill` has been paid from the position's margin."""
+    if bill == ZERO:
+        return settled
+    left = Money(position.isolated_margin - bill)
+    billed = liquidation(instrument, replace(position, isolated_margin=left))
+    match settled, billed:
+        case LiquidatesAt(price), LiquidatesAt(nearer):
+            return LiquidatesAt(_nearer(position, price, nearer))
+        case _, LiquidatesAt():
+            return billed
+        case _:
+            return settled
+
+
+def _known(state: AccountState, position: Position, facts: Facts, now_ms: int) -> Known:
+    instrument, mark = facts.instrument, facts.mark_price
+    bill = bill_ahead(state, position, mark, now_ms)
     settled, disputed = settle_liquidation(instrument, position)
+    settled = after_bill(instrument, position, settled, bill)
     match settled:
         case LiquidatesAt(price):
             distance = liquidation_distance(position, mark, price)
         case NoLiquidation():
             distance = Ratio(ONE)  # a long survives a fall by all of its value
-    balance = margin_balance(position, mark)
+    balance = Money(margin_balance(position, mark) - bill)
     needed = requirement(instrument, position, mark)
     return Known(
         mark_price=mark,
@@ -152,7 +298,16 @@ def _known(instrument: Instrument, position: Position, mark: Price) -> Known:
         liquidation_distance=distance,
         margin_balance=balance,
         maintenance_margin=needed,
-        margin_ratio=Ratio(needed / balance) if balance > ZERO else Ratio(Decimal("Infinity")),
+        margin_ratio=_ratio(needed, balance),
         breached=distance <= ZERO or balance <= ZERO,
         disputed=disputed,
+        funding=funding_cost(state, position, mark, state.memory_of(position.key), now_ms),
     )
+
+
+def _nearer(position: Position, one: Price, other: Price) -> Price:
+    return max(one, other) if position.side is Side.LONG else min(one, other)
+
+
+def _ratio(needed: Money, balance: Money) -> Ratio:
+    return Ratio(needed / balance) if balance > ZERO else Ratio(Decimal("Infinity"))

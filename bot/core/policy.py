@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from bot.core.model import MarginMode, Position, PositionMode, Side
-from bot.core.strategy import PositionView, Proposal, Severity
+from bot.core.strategy import Proposal, Severity, View
 from bot.core.units import ONE, Duration, Money, Ratio
 
 
@@ -30,6 +30,11 @@ class Metric(StrEnum):
     """A day of bills at the present rate and interval."""
     FUNDING_COST_EPISODE = "funding_cost_episode"
     """What has been paid since the episode began."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether all cross positions of an account have one value of it together."""
+        return self in (Metric.LIQUIDATION_DISTANCE, Metric.MARGIN_RATIO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ class Step:
     then_next: bool
     verb: str
     severity: Severity
-    propose: Callable[[PositionView], Proposal]
+    propose: Callable[[View], Proposal]
     line: int
 
 

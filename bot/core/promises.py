@@ -6,7 +6,7 @@ A breach means a defect of ours: the guard sends nothing of that decision and la
 
 from bot.core.actions import AddMargin
 from bot.core.decision import Decision
-from bot.core.guardrails import spent_since
+from bot.core.guardrails import refunded, spent_since
 from bot.core.policy import Policy
 from bot.core.state import DAY_MS, HOUR_MS, AccountState
 
@@ -18,7 +18,7 @@ def broken(state: AccountState, decision: Decision, policy: Policy) -> tuple[str
     `state` already counts what the decision approved. What was spent under an older, more
     generous policy breaks nothing as long as nothing is added.
     """
-    adds = [each for each in decision.approved if isinstance(each.intent.action, AddMargin)]
+    adds = [each.intent for each in decision.approved if isinstance(each.intent.action, AddMargin)]
     if not adds:
         return ()
     rails, now_ms = policy.guardrails, decision.at_ms
@@ -27,14 +27,19 @@ def broken(state: AccountState, decision: Decision, policy: Policy) -> tuple[str
         for intent in state.intents.values()
         if intent.is_open and isinstance(intent.action, AddMargin)
     ]
+    only_refunds = not any(intent.counts_as_spent for intent in adds)
     claims = (
         (
-            spent_since(state, now_ms - HOUR_MS) <= rails.top_up_1h_max,
+            only_refunds or spent_since(state, now_ms - HOUR_MS) <= rails.top_up_1h_max,
             "promise 3: more margin would be added in an hour than per_1h allows",
         ),
         (
-            spent_since(state, now_ms - DAY_MS) <= rails.top_up_24h_max,
+            only_refunds or spent_since(state, now_ms - DAY_MS) <= rails.top_up_24h_max,
             "promise 3: more margin would be added in a day than per_24h allows",
+        ),
+        (
+            all(refunded(state, trim_id) <= due.amount for trim_id, due in state.refunds.items()),
+            "promise 3: more margin would go back than a trim has freed",
         ),
         (len(under_way) <= 1, "promise 4: two top-ups would be under way at once"),
     )

@@ -11,10 +11,10 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TypeAlias
 
-from bot.core.margin import LiquidatesAt, Liquidation, NoLiquidation
+from bot.core.margin import LiquidatesAt, LiquidatesTogether, Liquidation, NoLiquidation
 from bot.core.model import Instrument, Position, Side, StopOrder
 from bot.core.policy import Policy
-from bot.core.sizing import price_at_distance, round_early
+from bot.core.sizing import price_with_room, round_early
 from bot.core.units import ZERO, Price
 
 DRIFT_MAX = Decimal("0.1")
@@ -87,9 +87,9 @@ def wanted(
     loosest = round_early(instrument, side, loss_cap)
     candidates = [loosest, *bounds]
     match settled:
-        case LiquidatesAt(liquidation_price):
+        case LiquidatesAt(liquidation_price) | LiquidatesTogether(liquidation_price):
             room = policy.protect.room
-            candidates.append(price_at_distance(instrument, side, liquidation_price, room))
+            candidates.append(price_with_room(instrument, side, settled, room))
         case NoLiquidation():
             liquidation_price = Price(ZERO)
     trigger = candidates[0]
@@ -113,13 +113,9 @@ def users_own(
 
 def is_between(position: Position, trigger: Price, mark: Price, settled: Liquidation) -> bool:
     """Whether `trigger` lies strictly between the mark and liquidation."""
-    sign = position.side.sign
-    match settled:
-        case LiquidatesAt(liquidation_price):
-            beyond = sign * (trigger - liquidation_price) > ZERO
-        case NoLiquidation():
-            beyond = trigger > ZERO
-    return beyond and sign * (mark - trigger) > ZERO
+    return _triggers_before(position, trigger, settled) and (
+        position.side.sign * (mark - trigger) > ZERO
+    )
 
 
 def covers(stop: StopOrder, position: Position) -> bool:
@@ -170,7 +166,7 @@ def safe_stops(
 
 def _triggers_before(position: Position, trigger: Price, settled: Liquidation) -> bool:
     match settled:
-        case LiquidatesAt(liquidation_price):
+        case LiquidatesAt(liquidation_price) | LiquidatesTogether(liquidation_price):
             return position.side.sign * (trigger - liquidation_price) > ZERO
         case NoLiquidation():
             return trigger > ZERO

@@ -8,9 +8,9 @@ still counts for a budget. Together with a policy and a time it determines the n
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, assert_never
+from typing import Any, TypeAlias, assert_never
 
-from bot.core.actions import Action, AddMargin, PlaceStop
+from bot.core.actions import Action, AddMargin, ClosePosition, PlaceStop
 from bot.core.events import (
     TERMINAL,
     AccountMode,
@@ -27,14 +27,30 @@ from bot.core.events import (
     StreamLost,
     Tick,
 )
-from bot.core.model import AccountSnapshot, Instrument, Position, PositionKey, StopOrder
-from bot.core.units import ZERO, Money
+from bot.core.margin import funding_payment
+from bot.core.model import (
+    AccountSnapshot,
+    Fill,
+    Filled,
+    Instrument,
+    MarginMode,
+    MarginOnReduce,
+    Position,
+    PositionKey,
+    StopOrder,
+)
+from bot.core.units import ZERO, Money, Quantity, floor_to
+
+NOTHING = Money(ZERO)
 
 NEVER_MS = -(10**15)
 """A moment before every other: ages since then exceed every limit."""
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
+REFUND_MS = 300_000
+"""A refund that has not gone back by then is given up, loudly."""
+
 EPISODE_QUIET_MS = 600_000
 """An episode ends, and a position's identity with it, after ten quiet minutes."""
 
@@ -52,7 +68,8 @@ class StepMemory:
     """
     A step's phase since `since_ms`. `paused_ms` is Unknown time that does not count to `for`.
 
-    `acted_at_ms` starts the cooldown; `refused_at_ms` is the venue's last proven refusal.
+    `acted_at_ms` starts the cooldown; `refused_at_ms` is the venue's last proven refusal. `left`
+    is what a close that filled in part has still to close: its next slice, without a cooldown.
     """
 
     phase: Phase = Phase.INACTIVE
@@ -60,21 +77,24 @@ class StepMemory:
     paused_ms: int = 0
     acted_at_ms: int = NEVER_MS
     refused_at_ms: int = NEVER_MS
+    left: Mapping[PositionKey, Quantity] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class PositionMemory:
     """
-    What is remembered of a position until it has been flat for ten minutes.
+    What is remembered of a position, or of all cross positions together, until flat so long.
 
     `steps` is keyed "rule/step", `alerted` by the kind of alert, with the time it last went out.
-    `episode` is when the newest episode began, so that no two of them share it.
+    `episode` is when the newest episode began, so that no two of them share it; `funding_paid`
+    is what settlements have charged since then, by the announced rate and the mark price.
     """
 
     steps: Mapping[str, StepMemory] = field(default_factory=dict)
     episode: int = 0
     in_episode: bool = False
     active_at_ms: int = NEVER_MS
+    funding_paid: Money = NOTHING
     flat_since_ms: int = NEVER_MS
     flat_read_at_ms: int = NEVER_MS
     unknown_since_ms: int = NEVER_MS
@@ -84,6 +104,28 @@ class PositionMemory:
     stop_refused_at_ms: int = NEVER_MS
     stop_refusals: int = 0
     alerted: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """The action is all there is to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trim:
+    """A close of part of `position`, whose freed margin is to be put back afterwards."""
+
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """Margin that a trim freed, put back: limited by that, not by budgets."""
+
+    trim_id: str
+
+
+Purpose: TypeAlias = Plain | Trim | Refund
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +140,7 @@ class Intent:
     id: str
     key: PositionKey
     action: Action
+    purpose: Purpose
     reason: str
     episode: int
     known_at_ms: int
@@ -114,11 +157,25 @@ class Intent:
 
     @property
     def counts_as_spent(self) -> bool:
-        """Whether a budget must count it: everything but proven absence."""
+        """Whether a budget must count it: everything but a refund and proven absence."""
+        return self.may_have_added_margin and not isinstance(self.purpose, Refund)
+
+    @property
+    def may_have_added_margin(self) -> bool:
+        """Whether it moved margin, or nobody has proven that it did not."""
         return isinstance(self.action, AddMargin) and self.state not in (
             IntentState.REJECTED,
             IntentState.NOT_APPLIED,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class RefundDue:
+    """Margin that a trim has freed and that is to be put back before `expires_at_ms`."""
+
+    key: PositionKey
+    amount: Money
+    expires_at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +214,8 @@ class AccountState:
     Everything a decision depends on, besides the policy and the time.
 
     `funding` is the next bill of each symbol, `funding_before` the one that was next before it.
+    `book` is what is remembered of all cross positions together; `refunds` are keyed by the
+    intent of the close that freed them.
     """
 
     birth: Birth
@@ -171,6 +230,8 @@ class AccountState:
     lost_at_ms: int
     liquidated: tuple[Liquidated, ...]
     memories: Mapping[PositionKey, PositionMemory]
+    book: PositionMemory
+    refunds: Mapping[str, RefundDue]
     intents: Mapping[str, Intent]
     intents_planned: int
     memos: Mapping[PositionKey, Any] = field(
@@ -205,8 +266,17 @@ class AccountState:
                 return NEVER_MS
 
     @property
+    def wallet_balance(self) -> Money:
+        """Money of the newest read that is bound to no isolated position."""
+        match self.account:
+            case AccountRead(snapshot=snapshot):
+                return snapshot.wallet_balance
+            case NotRead():
+                return Money(ZERO)
+
+    @property
     def free(self) -> Money:
-        """Wallet money of the newest read that is bound to no position."""
+        """Wallet money of the newest read that could be spent as isolated margin."""
         match self.account:
             case AccountRead(snapshot=snapshot):
                 return snapshot.free
@@ -236,6 +306,8 @@ def newborn(birth: Birth, policy_digest: str) -> AccountState:
         lost_at_ms=NEVER_MS,
         liquidated=(),
         memories={},
+        book=BLANK,
+        refunds={},
         intents={},
         intents_planned=0,
     )
@@ -312,11 +384,24 @@ def _billed(state: AccountState, event: FundingReported) -> AccountState:
         return replace(state, funding={**state.funding, event.symbol: event})
     if event.next_at_ms < known.next_at_ms or _same_bill(event, known):
         return state
-    before = state.funding_before
-    if event.next_at_ms > known.next_at_ms:
-        before = {**before, event.symbol: known}
-    funding = {**state.funding, event.symbol: event}
-    return replace(state, funding=funding, funding_before=before)
+    state = replace(state, funding={**state.funding, event.symbol: event})
+    if event.next_at_ms == known.next_at_ms:
+        return state
+    state = replace(state, funding_before={**state.funding_before, event.symbol: known})
+    return _charged(state, known)
+
+
+def _charged(state: AccountState, settled: FundingReported) -> AccountState:
+    """Count a settlement to what the open positions of its symbol have paid."""
+    memories = dict(state.memories)
+    for position in state.positions:
+        if position.symbol != settled.symbol or position.symbol not in state.marks:
+            continue
+        memory = state.memory_of(position.key)
+        mark = state.marks[position.symbol].price
+        paid = memory.funding_paid + funding_payment(position, mark, settled.rate)
+        memories[position.key] = replace(memory, funding_paid=Money(paid))
+    return replace(state, memories=memories)
 
 
 def _same_bill(one: FundingReported, other: FundingReported) -> bool:
@@ -346,10 +431,16 @@ def _read(state: AccountState, event: AccountReported) -> AccountState:
     stop_keys = {PositionKey(stop.symbol, stop.side) for stop in snapshot.stops}
     for key in sorted((open_keys | stop_keys) - set(memories)):
         memories[key] = BLANK if key in open_keys else _flat(BLANK, event.received_at_ms)
+    book = state.book
+    if any(each.margin_mode is MarginMode.CROSS for each in snapshot.positions):
+        book = _open(book)
+    elif book != BLANK:
+        book = _flat(book, event.received_at_ms)
     return replace(
         state,
         account=AccountRead(snapshot, event.asked_at_ms, event.received_at_ms),
         memories=memories,
+        book=book,
     )
 
 
@@ -384,29 +475,82 @@ def _moved(state: AccountState, event: OutcomeReported) -> AccountState:
     moved = replace(
         intent, state=event.state, changed_at_ms=event.received_at_ms, detail=event.detail
     )
-    memory = _remember_outcome(state.memory_of(intent.key), moved)
+    memory = _remember_stop(state.memory_of(intent.key), moved)
+    memory = _remember_step(memory, moved, event.filled)
     return replace(
         state,
         intents={**state.intents, intent.id: moved},
         memories={**state.memories, intent.key: memory},
+        book=_remember_step(state.book, moved, event.filled),
+        refunds=_refunds_after(state, moved, event),
     )
 
 
-def _remember_outcome(memory: PositionMemory, intent: Intent) -> PositionMemory:
-    refused = intent.state is IntentState.REJECTED
-    match intent.action:
-        case PlaceStop() if refused:
+def _refunds_after(
+    state: AccountState, intent: Intent, event: OutcomeReported
+) -> Mapping[str, RefundDue]:
+    """The refunds that are due once a close has come to its end."""
+    match intent.purpose, event.filled:
+        case Trim(position), Fill() as fill if not intent.is_open:
+            freed = _freed_margin(state, position, fill)
+            if freed > ZERO:
+                due = RefundDue(intent.key, freed, event.received_at_ms + REFUND_MS)
+                return {**state.refunds, intent.id: due}
+            return state.refunds
+        case _:
+            return state.refunds
+
+
+def _freed_margin(state: AccountState, position: Position, fill: Fill) -> Money:
+    """What a close gave back to the wallet, rounded down: margin and profit, less the fee."""
+    instrument = state.instruments.by_symbol[position.symbol]
+    match instrument.rules.margin_on_reduce:
+        case MarginOnReduce.RETAINED:
+            return NOTHING
+        case MarginOnReduce.PRO_RATA:
+            pass
+    share = position.isolated_margin * fill.quantity / position.quantity
+    gain = position.side.sign * fill.quantity * (fill.price - position.entry_price)
+    fee = fill.quantity * fill.price * instrument.taker_fee
+    return Money(floor_to(share + gain - fee, instrument.rules.position_margin_step))
+
+
+def _remember_stop(memory: PositionMemory, intent: Intent) -> PositionMemory:
+    """What a position remembers of the outcome of its stop."""
+    match intent.action, intent.state:
+        case PlaceStop(), IntentState.REJECTED:
             return replace(
                 memory,
                 stop_refused_at_ms=intent.changed_at_ms,
                 stop_refusals=memory.stop_refusals + 1,
             )
-        case PlaceStop() if intent.state is IntentState.APPLIED:
+        case PlaceStop(), IntentState.APPLIED:
             return replace(memory, stop_refusals=0)
         case _:
-            pass
+            return memory
+
+
+def _remember_step(memory: PositionMemory, intent: Intent, filled: Filled) -> PositionMemory:
+    """What the step that asked for an intent remembers of its outcome."""
     step = memory.steps.get(intent.reason)
-    if refused and step is not None:
-        refused_step = replace(step, refused_at_ms=intent.changed_at_ms)
-        return replace(memory, steps={**memory.steps, intent.reason: refused_step})
-    return memory
+    if step is None:
+        return memory
+    match intent.action, intent.state:
+        case _, IntentState.REJECTED:
+            step = replace(step, refused_at_ms=intent.changed_at_ms)
+        case ClosePosition(), IntentState.APPLIED:
+            step = replace(step, left=_without(step.left, intent.key))
+        case ClosePosition(quantity=ordered), (
+            IntentState.PARTIAL | IntentState.EXPIRED | IntentState.NOT_APPLIED
+        ):
+            done = filled.quantity if isinstance(filled, Fill) else ZERO
+            step = replace(step, left={**step.left, intent.key: Quantity(ordered - done)})
+        case _:
+            return memory
+    return replace(memory, steps={**memory.steps, intent.reason: step})
+
+
+def _without(
+    left: Mapping[PositionKey, Quantity], key: PositionKey
+) -> dict[PositionKey, Quantity]:
+    return {each: quantity for each, quantity in left.items() if each != key}

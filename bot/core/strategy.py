@@ -2,16 +2,19 @@
 What a protective verb sees and what it may answer.
 
 A verb owns *how much*, nothing else: when it is asked is the ladder's affair, whether its
-proposal goes out is the guardrails'. It is a pure function of `PositionView` and its frozen
+proposal goes out is the guardrails'. It is a pure function of a `View` and its frozen
 parameters, one file in `strategies/`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
 
-from bot.core.model import Instrument, Position
-from bot.core.units import Money, Price
+from bot.core.cross import Book, Leg
+from bot.core.model import Instrument, Position, PositionKey
+from bot.core.sizing import LegClose
+from bot.core.units import Money, Price, Quantity, Ratio
 
 
 class Severity(IntEnum):
@@ -31,7 +34,8 @@ class PositionView:
     One position with the numbers that were Known when its step fired.
 
     `liquidation_price` is the nearer of the venue's and our own; it is not positive where a
-    long is margined beyond its whole value. `stop_price` is where the standing stop belongs.
+    long is margined beyond its whole value. `stop_price` is where the standing stop belongs,
+    `close_price` the worst that a close may fill at.
     """
 
     position: Position
@@ -39,6 +43,26 @@ class PositionView:
     mark_price: Price
     liquidation_price: Price
     stop_price: Price
+    close_price: Price
+
+
+@dataclass(frozen=True, slots=True)
+class BookView:
+    """
+    All cross positions together, with the numbers that were Known when the step fired.
+
+    `liquidation_distance` is the joint one. `ranked` are the legs in the order in which closing
+    them takes most stressed loss away for what it costs; `close_prices` the worst that a close
+    of each may fill at.
+    """
+
+    book: Book
+    liquidation_distance: Ratio
+    ranked: tuple[Leg, ...]
+    close_prices: Mapping[PositionKey, Price]
+
+
+View: TypeAlias = PositionView | BookView
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +80,13 @@ class TightenStop:
 
 
 @dataclass(frozen=True, slots=True)
+class TightenStops:
+    """Have the stop of every leg where `room` of the joint distance is left, or nearer."""
+
+    room: Ratio
+
+
+@dataclass(frozen=True, slots=True)
 class TopUp:
     """Add `amount` to the isolated margin."""
 
@@ -63,8 +94,22 @@ class TopUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Reduce:
+    """Close part of the position, or of some cross positions."""
+
+    closes: tuple[LegClose, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrimAndRefund:
+    """Close `quantity`, then put the margin that it freed back into the position."""
+
+    quantity: Quantity
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
-    """Close the whole position at market, reduce-only."""
+    """Close the whole position, or every cross position, reduce-only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,4 +119,6 @@ class Nothing:
     reason: str
 
 
-Proposal: TypeAlias = Notify | TightenStop | TopUp | Close | Nothing
+Proposal: TypeAlias = (
+    Notify | TightenStop | TightenStops | TopUp | Reduce | TrimAndRefund | Close | Nothing
+)

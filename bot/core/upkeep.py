@@ -44,6 +44,7 @@ RETRY_REFUSED_MAX_MS = 60_000
 class Ground:
     """What the stop of one position stands on."""
 
+    position: Position
     instrument: Instrument
     settled: Liquidation
     ours: tuple[StopOrder, ...]
@@ -64,21 +65,21 @@ def survey(
     foreign = tuple(stop for stop in stops if not stop.client_id.startswith(prefix))
     mark = state.marks.get(position.symbol)
     users = () if mark is None else users_own(position, foreign, mark.price, settled)
-    return Ground(instrument, settled, ours, users)
+    return Ground(position, instrument, settled, ours, users)
 
 
 def keep_stop(
     desk: Desk, ground: Ground, measured: Measured, bounds: tuple[Price, ...]
 ) -> Audited:
     """Have the stop where it belongs; `bounds` are what firing steps tightened it to."""
-    position = desk.position
+    position = ground.position
     bounds = (*bounds, *ground.users)
     target = wanted(desk.policy, ground.instrument, position, ground.settled, bounds)
     found = audit(position, ground.ours, target, ground.settled)
     match target:
         case StopWanted():
             if not _is_passed(position, target, measured):
-                _place(desk, target, found.status)
+                _place(desk, position, target, found.status)
         case StopNotNeeded():
             pass
     for stop in found.superfluous:
@@ -87,11 +88,11 @@ def keep_stop(
     return Audited(found.status, target)
 
 
-def stands_in(desk: Desk, verdict: StopVerdict, measured: Measured) -> bool:
+def stands_in(desk: Desk, position: Position, verdict: StopVerdict, measured: Measured) -> bool:
     """Whether the guard must close because the mark has passed the level and no stop did it."""
     match verdict:
         case Audited(status=status, target=StopWanted() as target):
-            passed = _is_passed(desk.position, target, measured)
+            passed = _is_passed(position, target, measured)
         case Audited() | NotAudited():
             return False
     if not passed:
@@ -115,9 +116,9 @@ def _is_passed(position: Position, target: StopWanted, measured: Measured) -> bo
     assert_never(measured)
 
 
-def _place(desk: Desk, target: StopWanted, status: StopStatus) -> None:
+def _place(desk: Desk, position: Position, target: StopWanted, status: StopStatus) -> None:
     memory, now_ms = desk.memory, desk.now_ms
-    ready_at_ms = _free_way_ms(desk.state, desk.position.key)
+    ready_at_ms = _free_way_ms(desk.state, position.key)
     match status:
         case StopStatus.RESTS | StopStatus.NOT_NEEDED:
             return
@@ -133,9 +134,8 @@ def _place(desk: Desk, target: StopWanted, status: StopStatus) -> None:
     if now_ms < ready_at_ms:
         desk.wake(ready_at_ms)
         return
-    position = desk.position
     action = PlaceStop(position.symbol, position.side, position.quantity, target.trigger_price)
-    desk.take(approve_stop(desk.request("protect/stop"), action))
+    desk.take(approve_stop(desk.request(position.key, "protect/stop"), action))
     desk.memory = replace(desk.memory, stop_sent_at_ms=now_ms)
 
 
@@ -178,7 +178,8 @@ def _cancel(desk: Desk, stop: StopOrder) -> None:
         desk.wake(ready_at_ms)
         return
     action = CancelStop(stop.symbol, stop.side, stop.client_id)
-    desk.take(approve_stop(desk.request("protect/cancel"), action))
+    key = PositionKey(stop.symbol, stop.side)
+    desk.take(approve_stop(desk.request(key, "protect/cancel"), action))
 
 
 def _watch_naked(desk: Desk, status: StopStatus) -> None:

@@ -1,29 +1,33 @@
 """
 What a policy will not do for the positions that an account holds.
 
-They come in a file of their own, in the language of policies:
-
-    wallet: { free: 1000 USDT }
-    positions:
-      - { symbol: BTCUSDT, side: long, quantity: 0.5, entry_price: 60000 USDT, margin: 3600 USDT }
-
-Only isolated positions, as the margin of a cross one is not its own. Each is judged by itself, as
-if the others did not move, at its entry price or where a step fires.
+They come in a file of their own, in the words of policy tests: `wallet` and `positions`. An
+isolated position is judged by itself, as if the others did not move, at its entry price or where
+a step fires. Of a cross position only whether a rule speaks of it: its margin is not its own.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from bot.core.margin import LiquidatesAt, NoLiquidation, liquidation, liquidation_distance
-from bot.core.model import Instrument, MarginMode, NotReported, Position, Side
+from bot.core.model import Instrument, MarginMode, NotReported, Position
 from bot.core.policy import Match, Metric, Policy
 from bot.core.sizing import CannotReach, margin_to_reach, price_at_distance
 from bot.core.strategy import Severity
-from bot.core.units import ZERO, Money, Price, Quantity, Ratio
-from bot.policy.bind import bind
-from bot.policy.document import Cell, PolicySection, Unread
+from bot.core.units import ZERO, Money, Price, Ratio
+from bot.policy.bind import bind_section
+from bot.policy.casefile import (
+    CASE_KINDS,
+    AtLeverage,
+    Given,
+    GivenPosition,
+    OwnMargin,
+    position_given,
+)
+from bot.policy.document import Cell, PolicySection, Unread, items_of
 from bot.policy.lint import (
     NOISE,
     Ladder,
@@ -37,44 +41,23 @@ from bot.policy.lint import (
 )
 from bot.policy.loader import read_source
 from bot.policy.problems import Place, Report
-from bot.policy.tree import describe, read_tree
-from bot.policy.values import Symbol
-
-
-@dataclass(frozen=True, slots=True)
-class WalletSection:
-    """The money beside the positions."""
-
-    at: Place
-    free: Cell[Money]
-
-
-@dataclass(frozen=True, slots=True)
-class PositionSection:
-    """One open isolated position."""
-
-    at: Place
-    symbol: Cell[Symbol]
-    side: Cell[Side]
-    quantity: Cell[Quantity]
-    entry_price: Cell[Price]
-    margin: Cell[Money]
+from bot.policy.tree import read_tree
 
 
 @dataclass(frozen=True, slots=True)
 class HeldSection:
-    """What an account holds."""
+    """What an account holds, as the `given` of a policy test says it."""
 
     at: Place
-    wallet: WalletSection
-    positions: Cell[tuple[PositionSection, ...]]
+    wallet: Cell[Money]
+    positions: Cell[tuple[GivenPosition, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What an account holds: free money of the wallet, and isolated positions."""
+    """What an account holds: the money beside isolated margins, and open positions."""
 
-    free: Money
+    wallet: Money
     positions: tuple[Position, ...]
 
 
@@ -82,24 +65,31 @@ def load_held(path: Path) -> Held:
     """What the file says is held; raises `PolicyError` with all that is wrong with the file."""
     source = read_source(path)
     report = Report(source)
-    held = bind(HeldSection, read_tree(source.text, report), report)
-    for position in () if isinstance(held.positions.content, Unread) else held.positions.value:
-        if position.margin.content == 0:
-            report.add(position.margin.node.at, "more than 0", describe(position.margin.node))
+    held = bind_section(HeldSection, read_tree(source.text, report), report, CASE_KINDS)
+    given = []
+    for each in items_of(held.positions):
+        with suppress(Unread):
+            given.append(position_given(each, report))
     report.raise_if_any()
-    return Held(held.wallet.free.value, tuple(map(_position, held.positions.value)))
+    return Held(held.wallet.value, tuple(map(_position, given)))
 
 
-def _position(section: PositionSection) -> Position:
-    notional = section.quantity.value * section.entry_price.value
+def _position(given: Given) -> Position:
+    notional = given.quantity * given.entry_price
+    match given.backing:
+        case OwnMargin(margin):
+            leverage = notional / margin
+        case AtLeverage(leverage):
+            margin = Money(notional / leverage)
+    is_cross = given.margin_mode is MarginMode.CROSS
     return Position(
-        symbol=section.symbol.value,
-        side=section.side.value,
-        quantity=section.quantity.value,
-        entry_price=section.entry_price.value,
-        margin_mode=MarginMode.ISOLATED,
-        isolated_margin=section.margin.value,
-        leverage=notional / section.margin.value,
+        symbol=given.symbol,
+        side=given.side,
+        quantity=given.quantity,
+        entry_price=given.entry_price,
+        margin_mode=given.margin_mode,
+        isolated_margin=Money(ZERO) if is_cross else margin,
+        leverage=leverage,
         liquidation=NotReported(),
     )
 
@@ -131,6 +121,8 @@ def remarks_on_held(
     for ladder in ladders:
         yield from _matches_none(ladder, held)
     for position in held.positions:
+        if position.margin_mode is MarginMode.CROSS:
+            continue
         instrument = instruments[position.symbol]
         match liquidation(instrument, position):
             case NoLiquidation():
@@ -197,7 +189,7 @@ def _spends_too_little(
 ) -> Remarks:
     """A verb that spends has the distance that it aims at as its parameter `to`."""
     limits, cells = policy.guardrails, sections.guardrails
-    spendable = max(held.free - limits.keep_free, ZERO)
+    spendable = max(held.wallet - limits.keep_free, ZERO)
     for step, section in ladder.steps():
         if step.severity is not Severity.SPEND:
             continue
@@ -218,11 +210,11 @@ def _spends_too_little(
             text = f"{needs}: one action adds less"
             yield Remark(at, Level.WARNING, "budget-too-small", text)
         if spendable < least:
-            text = f"{needs}: keep_free leaves {spendable:f} of {held.free:f} USDT"
+            text = f"{needs}: keep_free leaves {spendable:f} of {held.wallet:f} USDT"
             yield Remark(cells.keep_free.node.at, Level.DANGER, "reserve-too-small", text)
         elif spendable < most:
             text = (
                 f"{judged.name} needs {most:f} USDT for the target of the step {step.name}: "
-                f"keep_free leaves {spendable:f} of {held.free:f} USDT"
+                f"keep_free leaves {spendable:f} of {held.wallet:f} USDT"
             )
             yield Remark(cells.keep_free.node.at, Level.WARNING, "reserve-too-small", text)

@@ -19,7 +19,7 @@ from bot.core.policy import (
     Stress,
 )
 from bot.core.units import ONE, Duration, Ratio
-from bot.policy.bind import bind
+from bot.policy.bind import bind_section
 from bot.policy.checks import bound_of, check_policy, threshold_of
 from bot.policy.document import (
     Absent,
@@ -33,6 +33,7 @@ from bot.policy.document import (
 )
 from bot.policy.problems import PolicyError, Problem, Report, Source, lines_of
 from bot.policy.tree import read_tree
+from bot.policy.values import KINDS
 
 
 def load_policy(path: Path) -> Policy:
@@ -54,7 +55,7 @@ def parse_policy(text: str, name: str) -> Policy:
 def read_policy(source: Source) -> PolicySection:
     """The sections of a valid file; raises `PolicyError` with all that is wrong with it."""
     report = Report(source)
-    policy = bind(PolicySection, read_tree(source.text, report), report)
+    policy = bind_section(PolicySection, read_tree(source.text, report), report, KINDS)
     check_policy(policy, report)
     report.raise_if_any()
     return policy

@@ -14,7 +14,7 @@ from typing import Any, Generic, NewType, TypeAlias, TypeVar
 
 from bot.core.model import MarginMode, PositionMode, Side
 from bot.core.policy import AnyMarginMode, AnySide, AnySymbol, Metric
-from bot.core.units import ZERO, Duration, Money, Price, Quantity, Ratio
+from bot.core.units import ZERO, Duration, Money, Price, Ratio
 from bot.policy.problems import did_you_mean, listed, shown
 from bot.policy.verbs import Verb, find_verbs
 
@@ -114,12 +114,6 @@ def _price(text: str) -> Price:
     return Price(value)
 
 
-def _quantity(text: str) -> Quantity:
-    if not re.fullmatch(_NUMBER, text) or Decimal(text) == ZERO:
-        raise Unfit
-    return Quantity(Decimal(text))
-
-
 def _duration(text: str) -> Duration:
     value = _measured(text, _DURATION_UNITS)
     if value != value.to_integral_value():
@@ -170,7 +164,6 @@ def _one_of(choices: Mapping[str, T], not_yet: Mapping[str, str] | None = None) 
 
 
 _MODES = {mode.value: mode for mode in MarginMode}
-_FUNDING = (Metric.FUNDING_COST_INTERVAL, Metric.FUNDING_COST_24H, Metric.FUNDING_COST_EPISODE)
 
 KINDS: Mapping[object, Kind[Any]] = {
     Schema: _one_of({"liqguard/v1": Schema("liqguard/v1")}),
@@ -190,10 +183,7 @@ KINDS: Mapping[object, Kind[Any]] = {
     ),
     MatchedModes: _one_of({**_MODES, "any": AnyMarginMode()}),
     PositionMode: _one_of({"one_way": PositionMode.ONE_WAY}, {"hedge": "hedge mode"}),
-    Metric: _one_of(
-        {metric.value: metric for metric in Metric if metric not in _FUNDING},
-        {metric.value: metric.value for metric in _FUNDING},
-    ),
+    Metric: _one_of({metric.value: metric for metric in Metric}),
     Sides: _one_of({"any": AnySide(), **{side.value: side for side in Side}}),
     Symbol: Kind(
         "a symbol like 'BTC/USDT:USDT'", _symbol, {**_written(_SYMBOL), "not": {"enum": ["any"]}}
@@ -205,8 +195,6 @@ KINDS: Mapping[object, Kind[Any]] = {
     Ratio: Kind("a ratio like '12%' or '25 bps'", _ratio, _number_with(_RATIO_UNITS)),
     Beta: Kind("a multiple like '1.2x'", _beta, _number_with(_MULTIPLE_UNITS)),
     Money: Kind("an amount like '250 USDT'", _money, _number_with(_MONEY_UNITS)),
-    Side: _one_of({side.value: side for side in Side}),
-    Quantity: Kind("a quantity of base currency like '0.5'", _quantity, _written(_NUMBER)),
     Price: Kind("a price like '61250.5 USDT'", _price, _number_with(_MONEY_UNITS)),
     Duration: Kind(
         "a duration like '500ms', '30s', '10m' or '1h'", _duration, _number_with(_DURATION_UNITS)

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import strategies
 from bot.core.model import MarginMode
-from bot.core.strategy import PositionView, Proposal, Severity
+from bot.core.strategy import Proposal, Severity, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Verb:
     severity: Severity
     works_on: frozenset[MarginMode]
     params: tuple[type, ...]
-    propose: Callable[[PositionView, Any], Proposal]
+    propose: Callable[[View, Any], Proposal]
 
     @property
     def may_repeat(self) -> bool:
@@ -34,7 +34,7 @@ class BoundVerb:
     verb: Verb
     params: Any
 
-    def __call__(self, view: PositionView) -> Proposal:
+    def __call__(self, view: View) -> Proposal:
         """What the verb proposes for the position."""
         return self.verb.propose(view, self.params)
 

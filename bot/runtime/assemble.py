@@ -40,7 +40,7 @@ async def assemble(
     await journal.keep(policy.text)
     now_ms = clock.now_ms()
     state = await recover(journal, policy.account, policy, now_ms)
-    await _refuse_unsupported(feed)
+    await _refuse_unsupported(feed, policy)
     await journal.append([started_entry(Started(state.birth, policy.digest), now_ms)])
     return Guard(
         state=state,
@@ -55,7 +55,7 @@ async def assemble(
     )
 
 
-async def _refuse_unsupported(feed: Feed) -> None:
+async def _refuse_unsupported(feed: Feed, policy: Policy) -> None:
     snapshot = await feed.read()
     refusals = []
     for position in snapshot.positions:
@@ -65,5 +65,11 @@ async def _refuse_unsupported(feed: Feed) -> None:
         verdict = support(feed.listed[position.symbol], position, snapshot.position_mode)
         if isinstance(verdict, NotSupported):
             refusals.append(verdict.reason)
+        if position.margin_mode not in policy.margin_modes:
+            expected = " or ".join(sorted(policy.margin_modes))
+            refusals.append(
+                f"{position.symbol}: expected {expected} margin, as account.margin_mode of the "
+                f"policy says, was {position.margin_mode}"
+            )
     if refusals:
         raise StartRefused("\n".join(refusals))

@@ -15,7 +15,7 @@ from typing import Any
 from bot.core.decision import Audited
 from bot.core.events import AccountMode, Command
 from bot.core.guardrails import spent_since
-from bot.core.margin import LiquidatesAt
+from bot.core.margin import LiquidatesAt, LiquidatesTogether
 from bot.core.metrics import Known
 from bot.core.protection import StopWanted
 from bot.core.state import DAY_MS, HOUR_MS, AccountRead
@@ -122,7 +122,7 @@ def _position(guard: Guard, index: int, now_ms: int) -> Answer:
         shown["mark_price"] = f"{verdict.measured.mark_price:f}"
         shown["liquidation_distance"] = f"{verdict.measured.liquidation_distance:f}"
         shown["margin_ratio"] = f"{verdict.measured.margin_ratio:f}"
-        if isinstance(verdict.measured.liquidation, LiquidatesAt):
+        if isinstance(verdict.measured.liquidation, LiquidatesAt | LiquidatesTogether):
             shown["liquidation_price"] = f"{verdict.measured.liquidation.price:f}"
     else:
         shown["unknown"] = verdict.measured.reason

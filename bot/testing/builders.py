@@ -43,8 +43,8 @@ from bot.core.policy import (
     Stress,
     Threshold,
 )
-from bot.core.state import AccountRead, AccountState, Birth, Instruments
-from bot.core.strategy import PositionView, Proposal, Severity
+from bot.core.state import BLANK, AccountRead, AccountState, Birth, Instruments
+from bot.core.strategy import Proposal, Severity, View
 from bot.core.units import Duration, Money, Price, Quantity, Ratio
 
 Number: TypeAlias = Decimal | int | str
@@ -199,6 +199,8 @@ def account_state(
         lost_at_ms=now_ms - 1,
         liquidated=(),
         memories={},
+        book=BLANK,
+        refunds={},
         intents={},
         intents_planned=0,
     )
@@ -208,7 +210,7 @@ def step(
     name: str,
     threshold: Threshold,
     severity: Severity,
-    propose: Callable[[PositionView], Proposal],
+    propose: Callable[[View], Proposal],
     *,
     hold_ms: int = 0,
     cooldown_ms: int = 0,

@@ -168,7 +168,7 @@ def test_a_damaged_exchange_is_one_line(
 ) -> None:
     state_dir = copy_of(lived, tmp_path)
     file = state_dir / "demo.paper.json"
-    file.write_bytes(file.read_bytes().replace(b'"free":"', b'"free":"9', 1))
+    file.write_bytes(file.read_bytes().replace(b'"wallet":"', b'"wallet":"9', 1))
     assert_refused(liqguard(state_dir, *CRASH), 3, "demo.paper.json:1: expected")
 
 
@@ -177,7 +177,7 @@ def test_a_run_ends_with_its_actions_as_json(lived: tuple[Path, dict[str, Any]])
     assert set(ended) == {"at_ms", "equity", "positions", "actions", "digest"}
     assert float(ended["equity"]) > 0
     for action in ended["actions"]:
-        assert set(action) == {"at_ms", "verb", "amount", "price", "reason", "outcome"}
+        assert set(action) == {"at_ms", "symbol", "verb", "amount", "price", "reason", "outcome"}
         assert action["amount"] == str(action["amount"])
     assert {"place_stop", "top_up"} <= {action["verb"] for action in ended["actions"]}
 
@@ -294,14 +294,18 @@ def test_check_fails_on_a_danger_and_not_on_a_warning(tmp_path: Path) -> None:
 
 def test_check_judges_a_policy_by_what_is_held(tmp_path: Path) -> None:
     held = tmp_path / "held.yaml"
-    position = "{ symbol: X, side: long, quantity: 1, entry_price: 9000 USDT, margin: 100 USDT }"
-    text = f"wallet: {{ free: 1000 USDT }}\npositions:\n  - {position}\n"
+    position = (
+        "{ symbol: X, side: long, quantity: 1 X, entry_price: 9000 USDT, margin_mode: isolated, "
+        "margin: 100 USDT }"
+    )
+    text = f"wallet: 1000 USDT\npositions:\n  - {position}\n"
     held.write_text(text, encoding="utf-8")
     check = ["check", "config/policies/demo.yaml", "--positions", str(held)]
     assert_refused(
         liqguard(tmp_path, *check), 3, "X: expected a contract that binanceusdm is known"
     )
-    held.write_text(text.replace("symbol: X", "symbol: BTC/USDT:USDT"), encoding="utf-8")
+    known = text.replace("symbol: X", "symbol: BTC/USDT:USDT").replace("1 X", "1 BTC")
+    held.write_text(known, encoding="utf-8")
     found = liqguard(tmp_path, *check)
     assert found.returncode == 4
     assert "BTC/USDT:USDT isolated long is 0.71% from liquidation" in found.stderr

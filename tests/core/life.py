@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from bot.core.actions import Action
-from bot.core.decision import Decision, PositionVerdict
+from bot.core.decision import Decision, NoBook, PositionVerdict
 from bot.core.engine import decide
 from bot.core.events import (
     AccountMode,
@@ -52,7 +52,9 @@ class Life:
         self.happen(Command(mode, "a test says so", T0))
         self.read(*(positions or (LONG,)), stops=stops)
         self.mark(mark)
-        self.decision = Decision(0, mode, (), (), (), 0, endangered=False, needs_read=False)
+        self.decision = Decision(
+            0, mode, (), NoBook(), (), (), 0, endangered=False, needs_read=False
+        )
 
     def happen(self, event: Event) -> None:
         self.state = apply(self.state, event)

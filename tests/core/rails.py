@@ -18,6 +18,7 @@ from bot.core.policy import Guardrails
 from bot.core.state import (
     AccountState,
     Intent,
+    Plain,
     PositionMemory,
     StepMemory,
 )
@@ -45,6 +46,7 @@ def intent(
         id=f"intent-{number}",
         key=closes.key,
         action=action,
+        purpose=Plain(),
         reason=REASON,
         episode=episode,
         known_at_ms=0,

@@ -32,7 +32,7 @@ from bot.core.ids import account_prefix
 from bot.core.model import Position, Side, StopOrder
 from bot.core.policy import Policy, Rule, Step
 from bot.core.state import apply, resumed
-from bot.core.strategy import Close, Notify, PositionView, Proposal, Severity
+from bot.core.strategy import Close, Notify, Proposal, Severity, View
 from bot.core.units import Money, Price, Ratio
 from bot.testing import builders as build
 from strategies import place_stop, top_up
@@ -43,7 +43,7 @@ RULES = tuple(build.instrument(symbol) for symbol in SYMBOLS)
 OURS = account_prefix(build.ACCOUNT)
 
 
-PROPOSE: dict[Severity, Callable[[PositionView], Proposal]] = {
+PROPOSE: dict[Severity, Callable[[View], Proposal]] = {
     Severity.ALERT: lambda view: Notify("near"),
     Severity.STOP: partial(place_stop.propose, params=place_stop.Params(Ratio(Decimal("0.05")))),
     Severity.SPEND: partial(top_up.propose, params=top_up.Params(Ratio(Decimal("0.1")))),

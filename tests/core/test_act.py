@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from bot.core.actions import AddMargin, CancelStop, ClosePosition
+from bot.core.actions import AddMargin, CancelStop, ClosePosition, NoWorseThan
 from bot.core.decision import AlertSeverity
 from bot.core.events import AccountMode, IntentState, Liquidated
 from bot.core.guardrails import Denial
@@ -17,6 +17,8 @@ from bot.testing import builders as build
 from tests.core.life import GOOD_STOP, LONG, Life, below
 
 CLOSE = ClosePosition(build.SYMBOL, Side.LONG, LONG.quantity)
+BOUNDED_CLOSE = replace(CLOSE, bound=NoWorseThan(Price(Decimal(45_000))))
+"""What the ladder asks for: down to the bankruptcy price, as these policies allow 50 %."""
 
 
 def adding(amount: int, name: str = "add", at: str = "0.06", *, then_next: bool = False) -> Step:
@@ -49,7 +51,7 @@ def living(*steps: Step, mark: build.Number = NEAR, **limits: int) -> Life:
 
 
 def test_severity_outranks_the_order_of_the_file() -> None:
-    assert living(EARLY_OUT, ADD, WARN).decide() == [CLOSE]
+    assert living(EARLY_OUT, ADD, WARN).decide() == [BOUNDED_CLOSE]
     assert living(WARN, ADD).decide() == [add(1_000)]
 
 
@@ -82,7 +84,7 @@ def test_a_warning_is_repeated_after_half_an_hour_or_its_longer_cooldown() -> No
 
 def test_a_refused_step_gives_way_for_five_seconds_to_any_milder_one() -> None:
     life = living(ADD, EARLY_OUT)
-    assert life.decide() == [CLOSE]
+    assert life.decide() == [BOUNDED_CLOSE]
     life.settle(IntentState.REJECTED)
     life.wait(100)
     life.read(LONG, stops=[GOOD_STOP])
@@ -94,7 +96,7 @@ def test_a_refused_step_gives_way_for_five_seconds_to_any_milder_one() -> None:
     assert life.decide() == [add(1_000)]
     life.settle(IntentState.NOT_APPLIED)
     life.wait(1)
-    assert life.decide() == [CLOSE]
+    assert life.decide() == [BOUNDED_CLOSE]
 
 
 def test_the_floor_gives_way_to_nothing_and_repeats_every_second() -> None:
@@ -145,7 +147,7 @@ def test_then_next_hands_over_down_the_file_until_somebody_can() -> None:
         OUT,
     )
     life = living(*steps, keep_free=10_000)
-    assert life.decide() == [CLOSE]
+    assert life.decide() == [BOUNDED_CLOSE]
     assert [denied.kind for denied in life.verdict.denied] == [Denial.EXHAUSTED] * 2
     assert life.decision.approved[0].intent.reason == "ladder/out"
 
@@ -195,7 +197,7 @@ def test_the_floor(mode: AccountMode, keeps: bool, closes: bool, mark: int) -> N
     policy = build.policy(build.rule(ADD), protection=build.protect(floor_in_hold=not keeps))
     life = Life(policy, stops=[GOOD_STOP], mark=mark, mode=mode)
     assert life.decide() == ([CLOSE] if closes else [])
-    assert life.alerts == (["action"] if closes else ["floor_held"])
+    assert life.alerts == (["close:protect/floor:BTCUSDT long"] if closes else ["floor_held"])
 
 
 def test_the_floor_is_a_distance_not_reached() -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.core.actions import AddMargin, ClosePosition
-from bot.core.decision import Decision
+from bot.core.actions import AT_MARKET, AddMargin, ClosePosition
+from bot.core.decision import Decision, NoBook
 from bot.core.events import TERMINAL, AccountMode, IntentState
 from bot.core.guardrails import (
     Approved,
@@ -158,7 +158,7 @@ def test_the_way_out_is_never_blocked(data: st.DataObject) -> None:
         actions_per_1m=0,
         keep_free=10**9,
     )
-    review = review_close(request(lost, nothing), LONG, holds=False)
+    review = review_close(request(lost, nothing), LONG, holds=False, bound=AT_MARKET)
     assert isinstance(review, Denied) is under_way
     if isinstance(review, Approved):
         assert review.intent.action == CLOSE
@@ -174,6 +174,7 @@ def deciding(*reviews: Review) -> Decision:
         at_ms=T0,
         mode=AccountMode.ACTIVE,
         positions=(),
+        book=NoBook(),
         approved=tuple(each for each in reviews if isinstance(each, Approved)),
         alerts=(),
         wake_at_ms=T0,
@@ -211,6 +212,6 @@ def test_two_top_ups_at_once_are_noticed() -> None:
 
 def test_what_was_spent_before_the_policy_changed_breaks_nothing() -> None:
     state = account(intent(add(100)))
-    close = review_close(request(state), LONG, holds=False)
+    close = review_close(request(state), LONG, holds=False, bound=AT_MARKET)
     none = build.policy(limits=build.guardrails(per_1h=0, per_24h=0))
     assert broken(state, deciding(close), none) == ()

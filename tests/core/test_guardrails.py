@@ -5,26 +5,29 @@ from decimal import Decimal
 
 import pytest
 
-from bot.core.actions import CancelStop, ClosePosition
+from bot.core.actions import AT_MARKET, CancelStop, ClosePosition
 from bot.core.events import TERMINAL, AccountMode, IntentState
 from bot.core.guardrails import (
     Approved,
     Denial,
     Denied,
+    Review,
     approve_stop,
     review_close,
     spent_since,
     still_counts,
     with_intent,
 )
-from bot.core.model import Reported
+from bot.core.model import Position, Reported
 from bot.core.policy import Guardrails
 from bot.core.state import (
     DAY_MS,
     HOUR_MS,
     AccountRead,
+    AccountState,
     Intent,
     NotRead,
+    Plain,
     StepMemory,
 )
 from bot.core.units import Price, Quantity
@@ -46,6 +49,11 @@ from tests.core.rails import (
     top_up,
 )
 
+
+def close(state: AccountState, position: Position = LONG, holds: bool = False) -> Review:
+    return review_close(request(state), position, holds, AT_MARKET)
+
+
 # Budgets
 
 
@@ -57,6 +65,7 @@ def test_what_was_asked_is_approved_where_no_limit_binds() -> None:
         id=review.intent.id,
         key=LONG.key,
         action=add("1234.56"),
+        purpose=Plain(),
         reason=REASON,
         episode=EPISODE,
         known_at_ms=T0 - 5,
@@ -281,9 +290,13 @@ def test_the_stop_that_moves_is_the_one_before_the_venues_price() -> None:
 )
 def test_a_close_under_way_holds_up_another_of_the_same_position(state: IntentState) -> None:
     closing = intent(CLOSE, state=state)
-    denied(review_close(request(account(closing)), LONG, holds=False), Denial.WAIT, "in_flight")
+    denied(
+        close(account(closing)),
+        Denial.WAIT,
+        "in_flight",
+    )
     elsewhere = replace(closing, key=OTHER.key)
-    review = review_close(request(account(elsewhere)), LONG, holds=False)
+    review = close(account(elsewhere))
     assert isinstance(review, Approved)
     assert review.intent.action == CLOSE
 
@@ -294,15 +307,17 @@ def test_a_close_that_ended_or_is_unknown_may_be_repeated_after_a_second(
 ) -> None:
     recent = intent(CLOSE, state=state, changed_ago_ms=999)
     found = denied(
-        review_close(request(account(recent)), LONG, holds=False), Denial.WAIT, "in_flight"
+        close(account(recent)),
+        Denial.WAIT,
+        "in_flight",
     )
     assert found.until_ms == T0 + 1
     over = replace(recent, changed_at_ms=T0 - 1_000)
-    assert isinstance(review_close(request(account(over)), LONG, holds=False), Approved)
+    assert isinstance(close(account(over)), Approved)
 
 
 def test_hold_is_the_only_mode_that_may_keep_a_close_back() -> None:
-    held = review_close(request(account()), LONG, holds=True)
+    held = close(account(), holds=True)
     denied(held, Denial.EXHAUSTED, "hold")
 
 
@@ -336,7 +351,7 @@ def test_every_intent_has_an_id_of_its_own_and_remembers_the_margin_before() -> 
 
 def test_a_close_is_always_of_the_whole_position() -> None:
     half = replace(LONG, quantity=Quantity(Decimal("0.5")))
-    review = review_close(request(account()), half, holds=False)
+    review = close(account(), half)
     assert isinstance(review, Approved)
     assert isinstance(review.intent.action, ClosePosition)
     assert review.intent.action.quantity == Decimal("0.5")

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.core.funding import FundingUnknown
 from bot.core.ladder import (
     NO_WAKE_MS,
     PAUSE_MAX_MS,
@@ -15,6 +16,7 @@ from bot.core.ladder import (
     evaluate,
     has_cleared,
     is_crossed,
+    steps_for,
 )
 from bot.core.margin import LiquidatesAt
 from bot.core.metrics import Known, Measured, Unknown
@@ -38,6 +40,7 @@ def seen(distance: str = "0.5", ratio: str = "0") -> Known:
         margin_ratio=Ratio(Decimal(ratio)),
         breached=False,
         disputed=False,
+        funding=FundingUnknown("a test says so"),
     )
 
 
@@ -56,7 +59,7 @@ class Ladder:
 
     def at(self, second: float, measured: Measured) -> Evaluation:
         now_ms = T0 + round(second * 1000)
-        evaluation = evaluate(self.policy, LONG, self.memory, measured, now_ms)
+        evaluation = evaluate(steps_for(self.policy, LONG), self.memory, measured, now_ms)
         self.memory = evaluation.memory
         return evaluation
 
@@ -274,9 +277,9 @@ def test_the_wake_time_is_exactly_when_a_pending_step_fires(
             continue
         wake_ms = evaluation.wake_at_ms
         assert wake_ms > now_ms
-        policy, memory = ladder.policy, evaluation.memory
-        assert evaluate(policy, LONG, memory, measured, wake_ms).firing
-        assert not evaluate(policy, LONG, memory, measured, wake_ms - 1).firing
+        steps, memory = steps_for(ladder.policy, LONG), evaluation.memory
+        assert evaluate(steps, memory, measured, wake_ms).firing
+        assert not evaluate(steps, memory, measured, wake_ms - 1).firing
 
 
 @given(SERIES)

@@ -20,7 +20,6 @@ from bot.core.model import (
     ContractKind,
     Instrument,
     LiquidationReport,
-    MarginMode,
     NotReported,
     Position,
     PositionMode,
@@ -42,13 +41,13 @@ def account(position: Position = LONG, mark: build.Number = 50_000) -> AccountSt
 
 
 def known(state: AccountState, position: Position = LONG) -> Known:
-    measured = measure(state, position, T0, AGE_MAX_MS)
+    measured = measure(state, position, T0, build.policy())
     assert isinstance(measured, Known)
     return measured
 
 
 def unknown(state: AccountState, position: Position, now_ms: int) -> Unknown:
-    measured = measure(state, position, now_ms, AGE_MAX_MS)
+    measured = measure(state, position, now_ms, build.policy())
     assert isinstance(measured, Unknown)
     return measured
 
@@ -74,7 +73,7 @@ def test_no_rules_of_the_symbol() -> None:
 
 
 def test_an_old_mark_price_is_none_and_has_been_since_it_grew_old() -> None:
-    assert isinstance(measure(account(), LONG, T0 + AGE_MAX_MS, AGE_MAX_MS), Known)
+    assert isinstance(measure(account(), LONG, T0 + AGE_MAX_MS, build.policy()), Known)
     found = unknown(account(), LONG, T0 + AGE_MAX_MS + 900)
     assert "mark price is older" in found.reason
     assert found.since_ms == T0 + AGE_MAX_MS
@@ -92,7 +91,7 @@ def test_an_old_read_of_the_account_is_none_and_has_been_since_it_grew_old() -> 
         return replace(fresh, account=AccountRead(build.snapshot([LONG]), T0, T0))
 
     edge_ms = T0 + POSITION_AGE_MAX_MS
-    assert isinstance(measure(at(edge_ms), LONG, edge_ms, AGE_MAX_MS), Known)
+    assert isinstance(measure(at(edge_ms), LONG, edge_ms, build.policy()), Known)
     found = unknown(at(edge_ms + 900), LONG, edge_ms + 900)
     assert "account read is older" in found.reason
     assert found.since_ms == edge_ms
@@ -108,12 +107,6 @@ JUMPING = replace(
 @pytest.mark.parametrize(
     ("instrument", "position", "mode", "reason"),
     [
-        (
-            build.instrument(),
-            build.position(margin_mode=MarginMode.CROSS),
-            PositionMode.ONE_WAY,
-            "cross margin",
-        ),
         (build.instrument(), LONG, PositionMode.HEDGE, "hedge mode"),
         (build.instrument(kind=ContractKind.INVERSE), LONG, PositionMode.ONE_WAY, "inverse"),
         (JUMPING, LONG, PositionMode.ONE_WAY, "tiers have jumps"),

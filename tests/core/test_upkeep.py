@@ -9,7 +9,7 @@ from bot.core.actions import CancelStop, ClosePosition, PlaceStop
 from bot.core.decision import AlertSeverity, Audited
 from bot.core.events import AccountMode, AccountReported, IntentState
 from bot.core.metrics import Unknown
-from bot.core.model import MarginMode, Reported, Side, StopOrder
+from bot.core.model import Reported, Side, StopOrder
 from bot.core.protection import StopStatus
 from bot.core.strategy import Severity, TightenStop
 from bot.core.units import Price
@@ -195,12 +195,6 @@ def test_without_a_read_of_the_last_minute_nothing_is_placed() -> None:
     life = Life(POLICY)
     life.wait(60_001)
     life.mark(50_000)
-    assert life.decide() == []
-    assert not isinstance(life.verdict.stop, Audited)
-
-
-def test_of_a_cross_position_nothing_is_said_nor_placed() -> None:
-    life = Life(POLICY, build.position(margin_mode=MarginMode.CROSS))
     assert life.decide() == []
     assert not isinstance(life.verdict.stop, Audited)
 

@@ -1,22 +1,12 @@
-"""Rules on what funding costs. The loader refuses them until the core can measure it."""
-
-from typing import Any, cast
+"""Rules on what funding costs."""
 
 import pytest
 
 from bot.core.policy import Metric, Policy
 from bot.policy.loader import parse_policy
-from bot.policy.problems import PolicyError, listed
-from bot.policy.values import KINDS, Kind
+from bot.policy.problems import PolicyError
 
 EPISODE = "expected alert or close, as funding_cost_episode never falls and no step clears"
-
-
-@pytest.fixture(autouse=True)
-def every_metric(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All metrics are supported here."""
-    kinds = cast("dict[object, Kind[Any]]", KINDS)
-    monkeypatch.setitem(kinds, Metric, Kind(listed(list(Metric)), Metric, {}))
 
 
 def load(

@@ -21,9 +21,17 @@ from bot.policy.problems import PolicyError
 from bot.testing import builders as build
 from tests.policy.test_lint import SECOND, SOUND
 
-LONG = "{ symbol: BTCUSDT, side: long, quantity: 1, entry_price: 50000 USDT, margin: 5000 USDT }"
-HELD = f"wallet: {{ free: 1994.74 USDT }}\npositions:\n  - {LONG}\n"
-NAME = "BTCUSDT isolated long"
+HELD = """\
+wallet: 1994.74 USDT
+positions:
+  - symbol: BTC/USDT:USDT
+    side: long
+    quantity: 1 BTC
+    entry_price: 50000 USDT
+    margin_mode: isolated
+    margin: 5000 USDT
+"""
+NAME = "BTC/USDT:USDT isolated long"
 
 
 class Case(NamedTuple):
@@ -94,10 +102,10 @@ CASES = {
     ),
     "a rule for what is not held": Case(
         "symbols: any",
-        "symbols: [ETHUSDT]",
+        "symbols: [ETH/USDT:USDT]",
         "23:12: rules.0.match: warning: the rule distance matches no position that is held "
         "(matches-nothing)",
-        "symbols: [ETHUSDT, BTCUSDT]",
+        "symbols: [ETH/USDT:USDT, BTC/USDT:USDT]",
     ),
     "a position without a rule": Case(
         "side: any",
@@ -163,7 +171,7 @@ def test_only_a_rule_on_the_distance_says_where_its_steps_fire(held_file: Path) 
 
 def test_what_is_held_is_read_exactly(held_file: Path) -> None:
     assert held(held_file) == Held(
-        free=Money(Decimal("1994.74")), positions=(build.position(margin=5_000),)
+        wallet=Money(Decimal("1994.74")), positions=(build.position("BTC/USDT:USDT"),)
     )
 
 
@@ -172,34 +180,64 @@ def test_a_covered_position_needs_no_lint(held_file: Path) -> None:
     assert lints(held_file, SOUND, covered) == []
 
 
+def test_a_cross_position_is_judged_by_its_rules_alone(held_file: Path) -> None:
+    cross = HELD.replace("isolated", "cross").replace("margin: 5000 USDT", "leverage: 50x")
+    mixed = SOUND.replace("margin_mode: isolated", "margin_mode: mixed", 1)
+    text = (
+        "22:3: rules: warning: no rule watches how near to liquidation is any position: "
+        "only the stop and the floor of protect cover that (uncovered)"
+    )
+    assert text in lints(held_file, mixed, cross)
+    covering = mixed + SECOND.replace("isolated", "cross")
+    assert [
+        lint for lint in lints(held_file, covering, cross) if "matches-nothing" not in lint
+    ] == []
+    assert held(held_file, cross).positions[0].isolated_margin == 0
+
+
+def test_an_isolated_position_may_be_given_by_its_leverage(held_file: Path) -> None:
+    text = HELD.replace("margin: 5000 USDT", "leverage: 10x")
+    assert held(held_file, text) == held(held_file)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         (
             "margin: 5000 USDT",
             "margin: 0 USDT",
-            "3:82: positions.0.margin: expected more than 0, was '0 USDT'",
-        ),
-        ("side: long", "side: any", "3:30: positions.0.side: expected long or short, was 'any'"),
-        (
-            "quantity: 1,",
-            "quantity: 0,",
-            "3:46: positions.0.quantity: expected a quantity of base currency like '0.5', was '0'",
+            "8:13: positions.0.margin: expected more than 0, was '0 USDT'",
         ),
         (
-            "wallet:",
-            "purse:",
+            "quantity: 1 BTC",
+            "quantity: 0 BTC",
+            "5:15: positions.0.quantity: expected more than 0, was '0 BTC'",
+        ),
+        (
+            "quantity: 1 BTC",
+            "quantity: 1 ETH",
+            "5:15: positions.0.quantity: expected a quantity of BTC, was 'ETH'",
+        ),
+        (
+            "wallet: 1994.74",
+            "purse: 1994.74",
             (
                 "1:1: purse: expected a known key (one of wallet or positions), was 'purse'\n"
-                "1:1: wallet: expected a mapping of free, was missing"
+                "1:1: wallet: expected an amount like '250 USDT', was missing"
             ),
+        ),
+        (
+            "positions:",
+            "positions: none",
+            "2:12: positions: expected a list, was 'none'",
         ),
     ],
 )
 def test_a_wrong_spot_of_what_is_held_is_named(
     held_file: Path, old: str, new: str, message: str
 ) -> None:
+    text = HELD.replace(old, new)
     with pytest.raises(PolicyError) as caught:
-        held(held_file, HELD.replace(old, new))
+        held(held_file, text[: text.index("\n  - ")] + "\n" if "none" in new else text)
     lines = [str(problem).removeprefix(f"{held_file}:") for problem in caught.value.problems]
     assert "\n".join(lines) == message

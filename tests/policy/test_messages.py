@@ -300,7 +300,8 @@ CHANGES: dict[str, Change] = {
     "metric": change(
         "watch: margin_ratio",
         "watch: margin_rate",
-        "32:12: rules.1.watch: expected liquidation_distance or margin_ratio "
+        "32:12: rules.1.watch: expected liquidation_distance, margin_ratio, "
+        "funding_cost_interval, funding_cost_24h or funding_cost_episode "
         "(did you mean 'margin_ratio'?), was 'margin_rate'",
     ),
     "rule name": change(
@@ -437,12 +438,6 @@ CHANGES: dict[str, Change] = {
         "  margin_mode: isolated\n",
         "  margin_mode: mixed\n",
         "1:1: stress: expected a mapping of shock, betas, as the account is 'mixed', was missing",
-    ),
-    "metric of later": change(
-        "watch: margin_ratio",
-        "watch: funding_cost_24h",
-        "32:12: rules.1.watch: expected liquidation_distance or margin_ratio "
-        "(funding_cost_24h is not supported yet), was 'funding_cost_24h'",
     ),
     "distance of some cross positions": change(
         "side: long, margin_mode: isolated",

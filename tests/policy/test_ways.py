@@ -8,7 +8,7 @@ import pytest
 
 from bot.core.model import MarginMode
 from bot.core.policy import Policy
-from bot.core.strategy import Nothing, PositionView, Proposal, Severity
+from bot.core.strategy import Nothing, Proposal, Severity, View
 from bot.core.units import Duration, Ratio
 from bot.policy.loader import parse_policy
 from bot.policy.problems import PolicyError
@@ -30,8 +30,8 @@ class Fraction:
     fraction: Ratio
 
 
-def propose(view: PositionView, params: ToDistance | Fraction) -> Proposal:
-    return Nothing(f"{view.position.symbol}: {params}")
+def propose(view: View, params: ToDistance | Fraction) -> Proposal:
+    return Nothing(f"{view}: {params}")
 
 
 TRIM = Verb("trim", Severity.REDUCE, frozenset(MarginMode), (ToDistance, Fraction), propose)

@@ -9,7 +9,7 @@ from bot.core.events import Event, IntentState, OutcomeReported
 from bot.core.guardrails import Approved
 from bot.core.model import AccountSnapshot, Side
 from bot.core.policy import Policy
-from bot.core.state import Intent
+from bot.core.state import Intent, Plain
 from bot.core.units import Money, Price, Quantity
 from bot.journal.port import Entry, Found, Head, JournalUnavailable, Kind, Row
 from bot.journal.sqlite import SqliteJournal
@@ -59,6 +59,7 @@ def intent(action: Action, state: IntentState = IntentState.PREPARED) -> Intent:
         id="intent-1",
         key=KEY,
         action=action,
+        purpose=Plain(),
         reason="ladder/step",
         episode=1,
         known_at_ms=T0 - 700,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.core import act, engine, guardrails, ladder, protection, sizing, upkeep
+from bot.core import act, alone, engine, guardrails, ladder, protection, sizing, upkeep, vigil
 from bot.core import state as core_state
 from bot.core.guardrails import Approved
 from bot.core.model import Side
@@ -39,8 +39,8 @@ def take_unknown_for_not_applied(patch: pytest.MonkeyPatch) -> None:
 def close_the_wrong_side(patch: pytest.MonkeyPatch) -> None:
     review = guardrails.review_close
 
-    def flipped(*arguments: Any) -> Any:
-        found = review(*arguments)
+    def flipped(*arguments: Any, **named: Any) -> Any:
+        found = review(*arguments, **named)
         if not isinstance(found, Approved):
             return found
         side = Side.SHORT if found.intent.action.side is Side.LONG else Side.LONG
@@ -58,7 +58,7 @@ def close_too_early(patch: pytest.MonkeyPatch) -> None:
 
 
 def act_on_neither_floor_nor_level(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(act, "_review_close", _denied)
+    patch.setattr(act, "review_close", _denied)
     patch.setattr(act, "stands_in", lambda *arguments, **named: False)
 
 
@@ -72,13 +72,13 @@ def ignore_the_hourly_budget(patch: pytest.MonkeyPatch) -> None:
 
 
 def make_every_firing_an_episode(patch: pytest.MonkeyPatch) -> None:
-    episode = engine._episode
+    episode = vigil.advance_episode
 
     def newest(evaluation: Any, now_ms: int) -> Any:
         memory = episode(evaluation, now_ms)
         return replace(memory, episode=now_ms) if memory.in_episode else memory
 
-    patch.setattr(engine, "_episode", newest)
+    patch.setattr(alone, "advance_episode", newest)
 
 
 def spend_what_is_to_be_kept_free(patch: pytest.MonkeyPatch) -> None:
@@ -109,9 +109,9 @@ def never_place_a_stop(patch: pytest.MonkeyPatch) -> None:
 def leave_the_stop_after_a_top_up(patch: pytest.MonkeyPatch) -> None:
     place = upkeep._place
 
-    def only_missing(desk: Any, target: Any, status: StopStatus) -> None:
+    def only_missing(desk: Any, position: Any, target: Any, status: StopStatus) -> None:
         if status is not StopStatus.DRIFTED:
-            place(desk, target, status)
+            place(desk, position, target, status)
 
     patch.setattr(upkeep, "_place", only_missing)
 
@@ -145,7 +145,7 @@ def spool_in_silence(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Guard, "_announce", lambda self, alert: None)
 
 
-def _denied(desk: Any, reason: str, holds: bool) -> Any:
+def _denied(*arguments: Any, **named: Any) -> Any:
     return guardrails._exhausted("planted", "never closes")
 
 

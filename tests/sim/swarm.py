@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from bot.clock import Clock
-from bot.core.events import IntentState, MarkPrice
+from bot.core.events import IntentState
 from bot.core.model import Instrument
 from bot.exchange.paper.faults import Delivery, Faults, ReplyLost, RequestLost, Travels, Trip
 from bot.exchange.paper.venue import PaperMarket
+from bot.exchange.ports import Quoted
 from bot.journal.port import (
     Entry,
     Found,
@@ -102,20 +103,20 @@ class StallingMarket:
         """Rules of the named symbols."""
         return await self._market.instruments(symbols)
 
-    def latest(self) -> tuple[MarkPrice, ...]:
+    def latest(self) -> tuple[Quoted, ...]:
         """The newest prices; none while they do not come."""
         if self._is_stalled():
             return ()
         self._observer.marks_delivered()
         return self._market.latest()
 
-    async def stream(self, publish: Callable[[MarkPrice], None]) -> None:
+    async def stream(self, publish: Callable[[Quoted], None]) -> None:
         """Publish what comes."""
 
-        def pass_on(mark: MarkPrice) -> None:
+        def pass_on(quoted: Quoted) -> None:
             if not self._is_stalled():
                 self._observer.marks_delivered()
-                publish(mark)
+                publish(quoted)
 
         await self._market.stream(pass_on)
 

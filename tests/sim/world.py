@@ -1,7 +1,7 @@
 """One seed lived through: the guard's lives, the human, the prices, the exchange, the promises."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -13,9 +13,8 @@ import structlog
 from bot.clock import Clock
 from bot.core.actions import Action
 from bot.core.model import AccountSnapshot
-from bot.core.units import Price
 from bot.exchange.paper.machine import PaperMachine
-from bot.exchange.paper.prices import PricePoint
+from bot.exchange.paper.prices import PricePoint, Prices
 from bot.exchange.paper.store import MemoryOnly
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
 from bot.exchange.ports import Accepted, Refused, Reply, Unreachable
@@ -53,9 +52,9 @@ class ObservedMachine(PaperMachine):
 
     observer: Observer
 
-    def move(self, symbol: str, at_ms: int, mark: Price, last: Price) -> None:
+    def move(self, at_ms: int, prices: Mapping[str, Prices]) -> None:
         """Move, then look."""
-        super().move(symbol, at_ms, mark, last)
+        super().move(at_ms, prices)
         self.observer.look()
 
     def handle(
@@ -239,7 +238,7 @@ def _causes(error: BaseException) -> list[str]:
 
 def _open(case: Case, machine: PaperMachine) -> None:
     symbol = case.instrument.symbol
-    machine.move(symbol, case.start.at_ms, case.start.mark, case.start.last)
+    machine.move(case.start.at_ms, {symbol: Prices(case.start.mark, case.start.last)})
     machine.deposit(ACCOUNT, case.deposit)
     machine.open_position(
         ACCOUNT,

@@ -35,9 +35,12 @@ from bot.core.strategy import (
     Notify,
     PositionView,
     Proposal,
+    Reduce,
     Severity,
     TightenStop,
+    TightenStops,
     TopUp,
+    TrimAndRefund,
 )
 from bot.core.units import Duration, Money, Price, Quantity, Ratio
 
@@ -139,12 +142,28 @@ def check(view: PositionView, params: Any, proposal: Proposal) -> None:
             if hasattr(params, "to"):
                 assert distance_with(view, amount) >= params.to - ROOT_ERROR
                 assert distance_with(view, amount - step) < params.to + ROOT_ERROR
+        case Reduce(closes):
+            (close,) = closes
+            assert close.key == view.position.key
+            assert_closes_a_part(close.quantity, view)
+        case TrimAndRefund(quantity):
+            assert_closes_a_part(quantity, view)
+        case TightenStops():
+            raise AssertionError("only cross positions have stops to tighten together")
         case Close():
             assert not fields(proposal)
         case Nothing(reason):
             assert reason
         case _:
             assert_never(proposal)
+
+
+def assert_closes_a_part(quantity: Quantity, view: PositionView) -> None:
+    """More than nothing, never more than there is, on the step, and no dust remains."""
+    instrument, held = view.instrument, view.position.quantity
+    assert 0 < quantity <= held
+    assert quantity % instrument.quantity_step == 0 or quantity == held
+    assert held - quantity == 0 or held - quantity >= instrument.quantity_min
 
 
 # An independent liquidation price: where equity meets the requirement, by bisection.
@@ -264,4 +283,5 @@ def views(draw: st.DrawFn) -> PositionView:
         mark_price=Price(max(mark, Decimal("0.01")).quantize(Decimal("0.01"))),
         liquidation_price=Price(+liquidation),
         stop_price=Price((liquidation / (1 - side.sign * room)) // tick * tick),
+        close_price=Price(max(mark * (1 - side.sign * room), tick) // tick * tick or tick),
     )

@@ -55,6 +55,7 @@ LONG = PositionView(
     mark_price=Price(Decimal("9600.0")),
     liquidation_price=Price(Decimal(9_000) / Decimal("0.99")),
     stop_price=Price(Decimal("9183.8")),
+    close_price=Price(Decimal("9552.0")),
 )
 SHORT = replace(
     LONG,

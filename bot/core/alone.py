@@ -1,0 +1,207 @@
+"""
+Alone: the judgement of one isolated position, and the memo that spares judging it again.
+"""
+
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from bot.core.act import act, view_of
+from bot.core.decision import AlertSeverity, NotAudited, PositionVerdict, StopVerdict
+from bot.core.desk import REPEAT_MS, Desk, Draft, subject_of
+from bot.core.ladder import Evaluation, evaluate, steps_for
+from bot.core.metrics import (
+    POSITION_AGE_MAX_MS,
+    Known,
+    Supported,
+    Unknown,
+    measure,
+    settle_liquidation,
+    support,
+)
+from bot.core.model import Position, StopOrder
+from bot.core.policy import Policy
+from bot.core.protection import safe_stops
+from bot.core.state import (
+    EPISODE_QUIET_MS,
+    NEVER_MS,
+    AccountRead,
+    AccountState,
+    Instruments,
+    NotRead,
+    Phase,
+    PositionMemory,
+)
+from bot.core.strategy import TightenStop
+from bot.core.units import Price
+from bot.core.upkeep import keep_stop, survey
+from bot.core.vigil import (
+    advance_episode,
+    is_endangered,
+    is_in_danger,
+    wake_for_settlement,
+    warn_of_mode,
+    warn_unknown,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Memo:
+    """
+    A calm verdict, and the very objects it rests on.
+
+    As long as they are the same, and the data fresh, judging again before `wake_at_ms` would say
+    the same.
+    """
+
+    verdict: PositionVerdict
+    wake_at_ms: int
+    mark_price: Price
+    stops: tuple[StopOrder, ...]
+    memory: PositionMemory
+    instruments: Instruments
+    funding: object
+
+
+def judge_alone(
+    state: AccountState, policy: Policy, position: Position, now_ms: int, draft: Draft
+) -> AccountState:
+    """Judge one isolated position into `draft`; the state that counts what was approved."""
+    key = position.key
+    stale_at_ms = _stale_at_ms(state, policy, position)
+    memo = state.memos.get(key)
+    if (
+        memo is not None
+        and now_ms <= stale_at_ms
+        and now_ms < memo.wake_at_ms
+        and _still_holds(memo, state, position)
+    ):
+        draft.verdicts.append(memo.verdict)
+        alarm_at_ms = stale_at_ms + policy.protect.unknown_after_ms
+        draft.wake_at_ms = min(draft.wake_at_ms, memo.wake_at_ms, alarm_at_ms)
+        return state
+    before = state.memory_of(key)
+    desk = Desk(state, policy, subject_of(position), before, now_ms)
+    verdict = _judge(desk, position)
+    wake_at_ms = desk.wake_at_ms
+    desk.wake(stale_at_ms + policy.protect.unknown_after_ms)
+    endangered = _is_endangered(desk, verdict)
+    draft.verdicts.append(verdict)
+    draft.collect(desk)
+    draft.endangered = draft.endangered or endangered
+    state = desk.state
+    if desk.memory is not before:
+        state = replace(state, memories={**state.memories, key: desk.memory})
+    if not endangered and _is_calm(desk):
+        mark_price = state.marks[position.symbol].price
+        memo = Memo(
+            verdict,
+            wake_at_ms,
+            mark_price,
+            state.stops,
+            desk.memory,
+            state.instruments,
+            state.funding.get(position.symbol),
+        )
+        state = replace(state, memos={**state.memos, key: memo})
+    return state
+
+
+def _still_holds(memo: Memo, state: AccountState, position: Position) -> bool:
+    return (
+        memo.verdict.position is position
+        and memo.mark_price == state.marks[position.symbol].price
+        and memo.stops is state.stops
+        and memo.memory is state.memories.get(position.key)
+        and memo.instruments is state.instruments
+        and memo.funding is state.funding.get(position.symbol)
+    )
+
+
+def _is_calm(desk: Desk) -> bool:
+    """Whether nothing is going on that an outcome or the passing of time could soon change."""
+    return (
+        not (desk.approved or desk.denied or desk.alerts or desk.needs_read)
+        and all(step.phase is Phase.INACTIVE for step in desk.memory.steps.values())
+        and desk.memory.past_stop_since_ms == NEVER_MS
+    )
+
+
+def _is_endangered(desk: Desk, verdict: PositionVerdict) -> bool:
+    """Whether the account should be looked at often: more than an alert may be near."""
+    return (
+        not isinstance(verdict.measured, Known)
+        or is_endangered(desk.memory, verdict.stop)
+        or is_in_danger(desk.memory, steps_for(desk.policy, verdict.position))
+    )
+
+
+def _stale_at_ms(state: AccountState, policy: Policy, position: Position) -> int:
+    mark = state.marks.get(position.symbol)
+    match state.account:
+        case AccountRead(received_at_ms=read_at_ms) if mark is not None:
+            mark_until_ms = mark.received_at_ms + policy.guardrails.data_age_max_ms
+            return min(mark_until_ms, read_at_ms + POSITION_AGE_MAX_MS)
+        case AccountRead() | NotRead():
+            return NEVER_MS
+
+
+def _judge(desk: Desk, position: Position) -> PositionVerdict:
+    policy, now_ms = desk.policy, desk.now_ms
+    measured = measure(desk.state, position, now_ms, policy)
+    evaluation = evaluate(steps_for(policy, position), desk.memory, measured, now_ms)
+    desk.wake(evaluation.wake_at_ms)
+    wake_for_settlement(desk, position)
+    warn_of_mode(desk, position.margin_mode)
+    stop: StopVerdict
+    match measured:
+        case Unknown():
+            desk.memory = evaluation.memory
+            stop = _keep_stop_blindly(desk, position, measured)
+            warn_unknown(desk, measured)
+        case Known():
+            desk.memory = advance_episode(evaluation, now_ms)
+            desk.wake(desk.memory.active_at_ms + EPISODE_QUIET_MS)
+            stop = _protect_and_act(desk, position, measured, evaluation)
+            if measured.disputed:
+                text = "the venue's liquidation price differs from ours; the nearer one counts"
+                desk.say("disputed", AlertSeverity.WARNING, text, REPEAT_MS)
+        case _:
+            assert_never(measured)
+    return PositionVerdict(position, measured, evaluation.verdicts, stop, tuple(desk.denied))
+
+
+def _keep_stop_blindly(desk: Desk, position: Position, unknown: Unknown) -> StopVerdict:
+    """Stops may rest on a read up to a minute old, whatever became of the mark price."""
+    state = desk.state
+    instrument = state.instruments.by_symbol.get(position.symbol)
+    match state.account:
+        case AccountRead(snapshot=snapshot, received_at_ms=at_ms) if (
+            instrument is not None
+            and desk.now_ms - at_ms <= POSITION_AGE_MAX_MS
+            and isinstance(support(instrument, position, snapshot.position_mode), Supported)
+        ):
+            settled, _ = settle_liquidation(instrument, position)
+            ground = survey(state, instrument, position, settled)
+            # Unknown clears no step: what a firing one has tightened stays where it is.
+            resting = safe_stops(position, ground.ours, settled)
+            bounds = tuple(stop.trigger_price for stop in resting)
+            return keep_stop(desk, ground, unknown, bounds)
+        case AccountRead() | NotRead():
+            return NotAudited(unknown.reason)
+
+
+def _protect_and_act(
+    desk: Desk, position: Position, known: Known, evaluation: Evaluation
+) -> StopVerdict:
+    state = desk.state
+    instrument = state.instruments.by_symbol[position.symbol]
+    ground = survey(state, instrument, position, known.liquidation)
+    view = view_of(desk, known, ground)
+    bounds = tuple(
+        proposal.trigger_price
+        for _, step in evaluation.firing
+        if isinstance(proposal := step.propose(view), TightenStop)
+    )
+    stop = keep_stop(desk, ground, known, bounds)
+    act(desk, known, evaluation, ground, stop)
+    return stop

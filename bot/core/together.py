@@ -1,0 +1,281 @@
+"""
+Together: the judgement of all cross positions of an account, which one wallet backs.
+
+Distance, ratio, floor and their steps are theirs together; the stop, and what funding costs, are
+each position's own. One shock is common to all: every leg's stop rests where its mark price is
+once the joint distance has shrunk to `room`.
+"""
+
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from bot.core.act import (
+    PLAIN,
+    SAID,
+    Answer,
+    Asked,
+    acts_for_stop,
+    climb,
+    climb_alone,
+    close_at_floor,
+    is_below_floor,
+    ladder_close,
+    nothing_helps,
+    notify,
+)
+from bot.core.actions import Bound
+from bot.core.cost import close_bound, close_price
+from bot.core.cross import Book, Leg
+from bot.core.decision import BookVerdict, NotAudited, PositionVerdict, StopVerdict
+from bot.core.desk import Desk, Draft, subject_of
+from bot.core.guardrails import Approved, Denied, PartClose, review_reduce, with_intent
+from bot.core.ladder import Evaluation, evaluate, steps_for, steps_for_book
+from bot.core.margin import LiquidatesTogether
+from bot.core.metrics import (
+    POSITION_AGE_MAX_MS,
+    BookKnown,
+    Known,
+    Unknown,
+    book_of,
+    cross_positions,
+    leg_known,
+    leg_liquidation,
+    measure_book,
+    measured_book,
+)
+from bot.core.model import MarginMode, Position, PositionKey
+from bot.core.policy import Policy
+from bot.core.protection import safe_stops
+from bot.core.sizing import LegClose, price_with_room
+from bot.core.state import EPISODE_QUIET_MS, AccountRead, AccountState
+from bot.core.strategy import (
+    BookView,
+    Close,
+    Nothing,
+    Notify,
+    Reduce,
+    TightenStop,
+    TightenStops,
+    TopUp,
+    TrimAndRefund,
+)
+from bot.core.stress import by_relief
+from bot.core.units import Price, Ratio
+from bot.core.upkeep import Ground, keep_stop, survey
+from bot.core.vigil import (
+    advance_episode,
+    is_endangered,
+    is_in_danger,
+    wake_for_settlement,
+    warn_of_mode,
+    warn_unknown,
+)
+
+
+@dataclass(slots=True)
+class _Leg:
+    """One cross position on its own desk."""
+
+    desk: Desk
+    position: Position
+    known: Known
+    evaluation: Evaluation
+    ground: Ground
+    stop: StopVerdict
+
+
+def judge_together(state: AccountState, policy: Policy, now_ms: int, draft: Draft) -> AccountState:
+    """Judge all cross positions into `draft`; the state that counts what was approved."""
+    if not cross_positions(state):
+        return state
+    desk = Desk(state, policy, "cross positions", state.book, now_ms)
+    warn_of_mode(desk, MarginMode.CROSS)
+    measured = measure_book(state, now_ms, policy)
+    evaluation = evaluate(steps_for_book(policy), desk.memory, measured, now_ms)
+    desk.wake(evaluation.wake_at_ms)
+    match measured:
+        case Unknown():
+            desk.memory = evaluation.memory
+            warn_unknown(desk, measured)
+            _judge_blindly(desk, measured, draft)
+        case BookKnown():
+            desk.memory = advance_episode(evaluation, now_ms)
+            desk.wake(desk.memory.active_at_ms + EPISODE_QUIET_MS)
+            _judge_knowingly(desk, measured, evaluation, draft)
+        case _:
+            assert_never(measured)
+    draft.book = BookVerdict(measured, evaluation.verdicts, tuple(desk.denied))
+    draft.collect(desk)
+    draft.endangered = draft.endangered or (
+        isinstance(measured, Unknown) or is_in_danger(desk.memory, steps_for_book(policy))
+    )
+    return replace(desk.state, book=desk.memory)
+
+
+def _judge_knowingly(desk: Desk, known: BookKnown, evaluation: Evaluation, draft: Draft) -> None:
+    view = _view_of(desk, known)
+    rooms = tuple(
+        proposal.room
+        for _, step in evaluation.firing
+        if isinstance(proposal := step.propose(view), TightenStops)
+    )
+    legs = [_protect_leg(desk, known, leg.position.key, rooms) for leg in known.book.legs]
+    if is_below_floor(desk, known):
+        close_at_floor(desk, tuple(leg.position for leg in legs))
+    else:
+        alone = [_act_alone(desk, leg) for leg in legs]
+        if not any(alone):
+            climb(desk, evaluation, lambda asked: _answer(asked, known, view))
+    for leg in legs:
+        _finish(desk, leg.desk, leg.position.key, draft)
+        denied = tuple(leg.desk.denied)
+        draft.verdicts.append(
+            PositionVerdict(leg.position, leg.known, leg.evaluation.verdicts, leg.stop, denied)
+        )
+        draft.endangered = draft.endangered or is_endangered(leg.desk.memory, leg.stop)
+
+
+def _protect_leg(desk: Desk, known: BookKnown, key: PositionKey, rooms: tuple[Ratio, ...]) -> _Leg:
+    """Keep the stop of one leg, and advance the steps on what it pays by itself."""
+    leg = known.book.leg_of(key)
+    position, instrument, policy = leg.position, leg.instrument, desk.policy
+    own = Desk(desk.state, policy, subject_of(position), desk.state.memory_of(key), desk.now_ms)
+    its = leg_known(desk.state, known, leg, desk.now_ms)
+    evaluation = evaluate(steps_for(policy, position), own.memory, its, desk.now_ms)
+    own.memory = advance_episode(evaluation, desk.now_ms)
+    own.wake(evaluation.wake_at_ms)
+    own.wake(own.memory.active_at_ms + EPISODE_QUIET_MS)
+    wake_for_settlement(own, position)
+    ground = survey(own.state, instrument, position, its.liquidation)
+    bounds: tuple[Price, ...] = ()
+    if isinstance(its.liquidation, LiquidatesTogether):
+        bounds = tuple(
+            price_with_room(instrument, position.side, its.liquidation, room) for room in rooms
+        )
+    stop = keep_stop(own, ground, its, _ahead_of(position, its.mark_price, bounds))
+    desk.state = own.state
+    return _Leg(own, position, its, evaluation, ground, stop)
+
+
+def _ahead_of(position: Position, mark: Price, bounds: tuple[Price, ...]) -> tuple[Price, ...]:
+    """The bounds that the mark price has not passed: a stop is not tightened into the mark."""
+    return tuple(each for each in bounds if position.side.sign * (mark - each) > 0)
+
+
+def _act_alone(desk: Desk, leg: _Leg) -> bool:
+    """Stand in for the leg's stop, or let its own steps act; whether something was approved."""
+    own = leg.desk
+    own.state = desk.state
+    before = len(own.approved)
+    if not acts_for_stop(own, leg.position, leg.known, leg.stop):
+        climb_alone(own, leg.known, leg.evaluation, leg.ground)
+    desk.state = own.state
+    return len(own.approved) > before
+
+
+def _finish(desk: Desk, own: Desk, key: PositionKey, draft: Draft) -> None:
+    """Take a leg's desk over: its memory, and what was approved and said on it."""
+    desk.state = replace(desk.state, memories={**desk.state.memories, key: own.memory})
+    draft.collect(own)
+
+
+def _judge_blindly(desk: Desk, unknown: Unknown, draft: Draft) -> None:
+    """Stops may rest on a read up to a minute old and on the newest marks, however old."""
+    state, policy, now_ms = desk.state, desk.policy, desk.now_ms
+    draft.endangered = True
+    for position in cross_positions(state):
+        own = Desk(desk.state, policy, subject_of(position), state.memory_of(position.key), now_ms)
+        evaluation = evaluate(steps_for(policy, position), own.memory, unknown, now_ms)
+        own.memory = evaluation.memory
+        stop = _keep_stop_blindly(own, position, unknown)
+        desk.state = own.state
+        _finish(desk, own, position.key, draft)
+        draft.verdicts.append(
+            PositionVerdict(position, unknown, evaluation.verdicts, stop, tuple(own.denied))
+        )
+
+
+def _keep_stop_blindly(desk: Desk, position: Position, unknown: Unknown) -> StopVerdict:
+    state = desk.state
+    match state.account, book_of(state, desk.policy.stress, desk.now_ms):
+        case AccountRead(received_at_ms=at_ms), Book() as book if (
+            desk.now_ms - at_ms <= POSITION_AGE_MAX_MS
+        ):
+            leg = book.leg_of(position.key)
+            settled = leg_liquidation(measured_book(book), leg)
+            ground = survey(state, leg.instrument, position, settled)
+            resting = safe_stops(position, ground.ours, settled)
+            bounds = tuple(stop.trigger_price for stop in resting)
+            return keep_stop(desk, ground, unknown, bounds)
+        case _:
+            return NotAudited(unknown.reason)
+
+
+def _view_of(desk: Desk, known: BookKnown) -> BookView:
+    fills = {
+        leg.position.key: close_price(
+            desk.policy,
+            leg.instrument,
+            leg.position,
+            leg_known(desk.state, known, leg, desk.now_ms),
+        )
+        for leg in known.book.legs
+    }
+    ranked = by_relief(known.book.legs, fills, desk.policy.stress)
+    return BookView(known.book, known.liquidation_distance, ranked, fills)
+
+
+def _answer(asked: Asked, known: BookKnown, view: BookView) -> Answer:
+    """What a step on all cross positions together comes to."""
+    match asked.step.propose(view):
+        case Notify(text):
+            return notify(asked, text)
+        case Reduce(closes):
+            return _reduce(asked, known, closes)
+        case Close():
+            return _close_all(asked.desk, known, asked.reason)
+        case Nothing(text):
+            return nothing_helps(text)
+        case TightenStops() | TightenStop():
+            return SAID
+        case TopUp() | TrimAndRefund():
+            raise AssertionError(f"{asked.reason}: the verb does not work on cross positions")
+
+
+def _reduce(
+    asked: Asked, known: BookKnown, closes: tuple[LegClose, ...]
+) -> tuple[Approved, ...] | Denied:
+    """Whether these parts may be closed now, or what slices have left to close."""
+    desk = asked.desk
+    left = desk.memory.steps[asked.reason].left
+    wanted = left or {close.key: close.quantity for close in closes}
+    parts = tuple(
+        PartClose(leg.position, wanted[leg.position.key], _bound(desk, known, leg), PLAIN)
+        for leg in known.book.legs
+        if leg.position.key in wanted
+    )
+    if not parts:
+        return nothing_helps("what was left to close is closed")
+    request = desk.request(parts[0].position.key, asked.reason)
+    return review_reduce(request, parts, asked.step.cooldown_ms, is_slice=bool(left))
+
+
+def _close_all(desk: Desk, known: BookKnown, reason: str) -> tuple[Approved, ...] | Denied:
+    """Close every leg that may be closed now; the first refusal where none may."""
+    approved: list[Approved] = []
+    refused: list[Denied] = []
+    asking = desk.state
+    for leg in known.book.legs:
+        review = ladder_close(desk, leg.position, reason, _bound(desk, known, leg))
+        if isinstance(review, Approved):
+            desk.state = with_intent(desk.state, review)  # the next one needs another number
+            approved.append(review)
+        else:
+            refused.append(review)
+    desk.state = asking
+    return tuple(approved) or refused[0]
+
+
+def _bound(desk: Desk, known: BookKnown, leg: Leg) -> Bound:
+    its = leg_known(desk.state, known, leg, desk.now_ms)
+    return close_bound(desk.policy, leg.instrument, leg.position, its)
