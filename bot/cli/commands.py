@@ -6,7 +6,6 @@ import json
 import os
 import re
 import sys
-from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +15,7 @@ import typer
 from bot.cli.exits import Exit
 
 if TYPE_CHECKING:
+    from bot.core.model import Instrument
     from bot.settings import Settings
 
 NUMBER_MAX = Decimal(10**12)
@@ -69,32 +69,30 @@ Amount = Annotated[Decimal, typer.Option(parser=_amount, metavar="USDT")]
 
 @app.command()
 def check(
-    files: Annotated[list[Path], typer.Argument(help="Policy files.")], as_json: AsJson = False
+    files: Annotated[list[Path], typer.Argument(help="Policy files.")],
+    positions: Annotated[
+        Path | None, typer.Option(help="A file of what the account holds, to judge it by.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Read policies and say everything that is wrong with them."""
-    from bot.policy.loader import load_policy
+    """Read policies and say everything that is wrong or dangerous about them."""
+    from bot.cli.checked import show_checked
+    from bot.policy.held import load_held
+    from bot.policy.inspection import Anything, Inspected, inspect_policy
     from bot.policy.problems import PolicyError
 
-    failed = False
+    held = Anything() if positions is None else load_held(positions)
+    found: list[Inspected | PolicyError] = []
     for file in files:
         try:
-            policy = load_policy(file)
+            found.append(inspect_policy(file, held, _instrument_for))
         except PolicyError as e:
-            failed = True
-            if as_json:
-                problems = [asdict(problem) for problem in e.problems]
-                typer.echo(json.dumps({"file": str(file), "problems": problems}))
-            else:
-                typer.echo(str(e), err=True)
-            continue
-        steps = sum(len(rule.steps) for rule in policy.rules)
-        if as_json:
-            fine = {"file": str(file), "account": policy.account, "digest": policy.digest}
-            typer.echo(json.dumps(fine))
-        else:
-            typer.echo(f"{file}: fine, {len(policy.rules)} rules with {steps} steps")
-    if failed:
+            found.append(e)
+        show_checked(file, found[-1], as_json)
+    if any(isinstance(each, PolicyError) for each in found):
         raise typer.Exit(Exit.INVALID)
+    if any(isinstance(each, Inspected) and each.is_dangerous for each in found):
+        raise typer.Exit(Exit.UNSAFE)
 
 
 @app.command()
@@ -245,6 +243,12 @@ def journal_verify(account: Account, as_json: AsJson = False) -> None:
             f"verified: {verified.rows} rows, {verified.decisions} decisions, "
             f"{verified.intents} intents, digest {verified.digest}"
         )
+
+
+def _instrument_for(venue: str, symbol: str) -> "Instrument":
+    from bot import app as process
+
+    return process.instrument_for(venue, symbol)
 
 
 def _change_mode(account: str, mode: str, reason: str, as_json: bool) -> None:

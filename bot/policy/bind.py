@@ -3,20 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
-from bot.policy.document import Absent, Cell, PolicySection, Unread, fields_of, key_of
+from bot.policy.document import Absent, Cell, Unread, fields_of, key_of
 from bot.policy.problems import Report, did_you_mean, listed, shown
 from bot.policy.tree import ListNode, LostNode, MapNode, Node, TextNode, describe
-from bot.policy.values import KINDS, Kind, Symbol, Symbols, Unfit
+from bot.policy.values import Kind, Symbol, Symbols, Unfit
 from bot.policy.verbs import BoundVerb, Verb
 
 T = TypeVar("T")
 
 Keyed: TypeAlias = MapNode | LostNode
-
-
-def bind_policy(root: Node, report: Report) -> PolicySection:
-    """The file as sections; every key or value that does not fit is reported."""
-    return bind_section(PolicySection, root, report, KINDS)
 
 
 def bind_section(

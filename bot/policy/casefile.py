@@ -17,9 +17,9 @@ from bot.core.model import MarginMode, Side
 from bot.core.units import Duration, Money, Price, Quantity, Ratio
 from bot.policy.bind import bind_section
 from bot.policy.document import Absent, Cell, Unread, items_of, or_else
-from bot.policy.loader import read_text
-from bot.policy.problems import Place, Report, did_you_mean
-from bot.policy.tree import read_tree
+from bot.policy.loader import read_source
+from bot.policy.problems import Place, Report, Source, did_you_mean
+from bot.policy.tree import describe, read_tree
 from bot.policy.values import KINDS, Kind, Schema, Symbol, Unfit
 
 T = TypeVar("T")
@@ -361,12 +361,12 @@ class CaseFile:
 
 def load_cases(source: Path) -> CaseFile:
     """The cases in the file `source`; raises `PolicyError` with all that is wrong with it."""
-    return parse_cases(read_text(source), source)
+    return parse_cases(read_source(source).text, source)
 
 
 def parse_cases(text: str, source: Path) -> CaseFile:
     """The cases in `text`, which stands in `source`; raises `PolicyError`."""
-    report = Report(str(source), text)
+    report = Report(Source(str(source), text))
     file = bind_section(CaseFileSection, read_tree(text, report), report, CASE_KINDS)
     cases = _checked(file, report)
     report.raise_if_any()
@@ -398,7 +398,7 @@ def _case(section: CaseSection, report: Report) -> Case:
         raise Unread
     if not given.positions.value:
         report.add(given.positions.node.at, "at least one position", "none")
-    positions = tuple(_position(each, prices, report) for each in given.positions.value)
+    positions = tuple(_priced(each, prices, report) for each in given.positions.value)
     case = Case(
         name=section.name.value,
         line=section.at.line,
@@ -417,17 +417,25 @@ def _case(section: CaseSection, report: Report) -> Case:
     return replace(case, expectations=_expectations(section, case, report))
 
 
-def _position(given: GivenPosition, prices: Mapping[Symbol, Series], report: Report) -> Given:
-    symbol, coins = given.symbol.value, given.quantity.value
+def _priced(given: GivenPosition, prices: Mapping[Symbol, Series], report: Report) -> Given:
+    symbol = given.symbol.value
     if symbol not in prices:
         expected = f"a symbol that prices names ({', '.join(prices)})"
         report.add(given.symbol.node.at, expected, f"'{symbol}'")
+    return position_given(given, report)
+
+
+def position_given(given: GivenPosition, report: Report) -> Given:
+    """What a position is said to be; raises `Unread` where that is not enough to know it."""
+    symbol, coins = given.symbol.value, given.quantity.value
     base = symbol.split("/")[0]
     if coins.coin != base:
         report.add(given.quantity.node.at, f"a quantity of {base}", f"'{coins.coin}'")
+    _above_zero(given.quantity, coins.quantity, report)
     backing: Backing
     match given.margin, given.leverage:
         case Cell() as margin, Absent() if given.margin_mode.value is MarginMode.ISOLATED:
+            _above_zero(margin, margin.value, report)
             backing = OwnMargin(margin.value)
         case Absent(), Cell() as leverage:
             backing = AtLeverage(leverage.value)
@@ -443,6 +451,12 @@ def _position(given: GivenPosition, prices: Mapping[Symbol, Series], report: Rep
         given.margin_mode.value,
         backing,
     )
+
+
+def _above_zero(cell: Cell[Any], number: Decimal, report: Report) -> None:
+    if number == 0:
+        report.add(cell.node.at, "more than 0", describe(cell.node))
+        raise Unread
 
 
 def _fault(section: FaultSection) -> Fault:
