@@ -118,8 +118,7 @@ def run_paper(policy_file: Path, setup: Setup, state_dir: Path, speed: float) ->
 
 async def _run_paper(policy_file: Path, setup: Setup, state_dir: Path, speed: float) -> Ended:
     policy = load_policy(policy_file)
-    instruments = [opening.instrument for opening in setup.openings]
-    machine = PaperMachine(instruments, setup.slippage, setup.stops_refused)
+    machine = PaperMachine(setup.instruments, setup.slippage, setup.stops_refused, setup.depths)
     path = open_account(setup, machine, policy.account)
     socket = socket_path(state_dir, policy.account)
     try:

@@ -69,17 +69,44 @@ def deed_sentence(deed: Deed) -> str:
 
 
 def deeds_table(deeds: tuple[Deed, ...]) -> Table:
-    """The guard's deeds in the order of time; symbols are named where there are several."""
+    """
+    The guard's deeds in the order of time; symbols are named where there are several.
+
+    A stop that was moved again and again, and closes that found no price, are one row: the last
+    of them, and how many there were.
+    """
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("UTC", "action", "reason", "outcome"):
         table.add_column(column, no_wrap=True)
     several = len({deed.symbol for deed in deeds}) > 1
-    for deed in deeds:
-        if deed.verb not in HOUSEKEEPING:
-            action = deed_sentence(deed)
-            where = f"{deed.symbol.split('/')[0]}: {action}" if several else action
-            table.add_row(utc(deed.at_ms), where, deed.reason, deed.proven)
+    for deed, count in _told(deeds):
+        action = deed_sentence(deed)
+        where = f"{deed.symbol.split('/')[0]}: {action}" if several else action
+        again = f" ({count}x)" if count > 1 else ""
+        table.add_row(utc(deed.at_ms), where + again, deed.reason, deed.proven)
     return table
+
+
+def _told(deeds: tuple[Deed, ...]) -> list[tuple[Deed, int]]:
+    """What is worth a row: repeats of a symbol's last deed count up and take the newest place."""
+    told: dict[int, tuple[Deed, int]] = {}
+    newest: dict[str, int] = {}
+    for row, deed in enumerate(deeds):
+        if deed.verb in HOUSEKEEPING:
+            continue
+        before, count = told.get(newest.get(deed.symbol, -1), (deed, 0))
+        repeats = (deed.verb, deed.reason, deed.proven) == (
+            before.verb,
+            before.reason,
+            before.proven,
+        )
+        if count and repeats and (deed.verb == "place_stop" or deed.proven == "expired"):
+            del told[newest[deed.symbol]]
+            told[row] = deed, count + 1
+        else:
+            told[row] = deed, 1
+        newest[deed.symbol] = row
+    return list(told.values())
 
 
 def show_ended(ended: Ended, as_json: bool) -> None:

@@ -81,11 +81,7 @@ class Observed(PaperMachine):
 
     def __init__(self, setup: Setup) -> None:
         """Start empty, with the contracts of `setup` listed."""
-        super().__init__(
-            [opening.instrument for opening in setup.openings],
-            setup.slippage,
-            setup.stops_refused,
-        )
+        super().__init__(setup.instruments, setup.slippage, setup.stops_refused, setup.depths)
         self._setup = setup
         self._distance_min = Ratio(ONE)
         self.is_open = True

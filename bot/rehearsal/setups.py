@@ -8,6 +8,7 @@ from typing import TypeAlias
 from bot.core.model import Instrument, MarginMode, Side
 from bot.core.units import ZERO, Money, Price, Quantity, Ratio
 from bot.exchange.paper.arithmetic import money_up
+from bot.exchange.paper.depth import ENDLESS, Depth
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.prices import PathItem, Prices
 from bot.rehearsal.bars import Bars
@@ -40,7 +41,11 @@ Size: TypeAlias = ByMargin | ByQuantity
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A position to open at the open of a bar of `bars`, at the last price."""
+    """
+    A position to open at the open of a bar of `bars`, at the last price.
+
+    `depth` is what the venue's order book of the contract holds.
+    """
 
     bars: Bars
     instrument: Instrument
@@ -48,6 +53,7 @@ class Opening:
     leverage: Decimal
     size: Size
     margin_mode: MarginMode = MarginMode.ISOLATED
+    depth: Depth = ENDLESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ class Setup:
 
     def __post_init__(self) -> None:
         """Raise `SetupError` for no position, or for two of one symbol."""
-        symbols = [opening.instrument.symbol for opening in self.openings]
+        symbols = [instrument.symbol for instrument in self.instruments]
         if not symbols:
             raise SetupError("positions: expected one or more, was none")
         for symbol in symbols:
@@ -81,6 +87,16 @@ class Setup:
                 raise SetupError(
                     f"positions: expected {symbol} once, was {symbols.count(symbol)}x"
                 )
+
+    @property
+    def instruments(self) -> tuple[Instrument, ...]:
+        """The contracts, in the order of the openings."""
+        return tuple(opening.instrument for opening in self.openings)
+
+    @property
+    def depths(self) -> dict[str, Depth]:
+        """The order books by symbol."""
+        return {opening.instrument.symbol: opening.depth for opening in self.openings}
 
 
 def open_account(setup: Setup, machine: PaperMachine, account: str) -> Iterator[PathItem]:

@@ -46,7 +46,7 @@ def test_the_guard_saves_what_is_lost_without_it(
     setup = Setup(
         (opening,), reserve=Money(Decimal(1000)), entry_at_ms=bars.rows[0].open_at_ms, step=STEP
     )
-    unguarded = run_unguarded(setup)
+    unguarded = run_unguarded(replace(setup, funding=False))
     expected = independent.unguarded(
         klines["path"],
         side,
@@ -60,9 +60,9 @@ def test_the_guard_saves_what_is_lost_without_it(
     )
     _assert_same_fate(unguarded, expected, bars)
 
-    guarded = run_guarded(setup, demo_policy())
+    guarded = run_guarded(setup, demo_policy("demo"))
     assert not guarded.fate.taken
-    assert guarded.spent <= demo_policy().guardrails.top_up_24h_max
+    assert guarded.spent <= demo_policy("demo").guardrails.top_up_24h_max
 
 
 def _around_the_worst(bars: Bars, side: Side) -> Bars:
