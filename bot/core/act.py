@@ -21,7 +21,7 @@ from bot.core.guardrails import (
     Denied,
     PartClose,
     Review,
-    refunded,
+    refund_under_way,
     review_close,
     review_reduce,
     review_refund,
@@ -258,7 +258,7 @@ def _gives_back(desk: Desk, position: Position, evaluation: Evaluation) -> bool:
     may judge it.
     """
     for trim_id, due in sorted(desk.state.refunds.items()):
-        if due.key != position.key or _is_returned(desk, trim_id, due):
+        if due.key != position.key or _is_under_way(desk, trim_id, due):
             continue
         request = desk.request(position.key, f"refund/{trim_id[-8:]}")
         review = review_refund(request, position, trim_id, due)
@@ -269,9 +269,9 @@ def _gives_back(desk: Desk, position: Position, evaluation: Evaluation) -> bool:
     return False
 
 
-def _is_returned(desk: Desk, trim_id: str, due: RefundDue) -> bool:
-    """Whether refunds of this trim have moved, or may have, all that it freed."""
-    return refunded(desk.state, trim_id) >= due.amount
+def _is_under_way(desk: Desk, trim_id: str, due: RefundDue) -> bool:
+    """Whether a refund without an outcome may be putting back all that is due."""
+    return refund_under_way(desk.state, trim_id) >= due.amount
 
 
 def _deeper(rule: Rule, step: Step) -> tuple[Step, ...]:

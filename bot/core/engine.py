@@ -13,7 +13,7 @@ from bot.core.actions import CancelStop
 from bot.core.alone import judge_alone
 from bot.core.decision import Alert, AlertSeverity, Decision
 from bot.core.desk import Draft
-from bot.core.guardrails import Request, approve_stop, refunded, still_counts, with_intent
+from bot.core.guardrails import Request, approve_stop, refund_under_way, still_counts, with_intent
 from bot.core.ids import account_prefix
 from bot.core.model import MarginMode, PositionKey
 from bot.core.policy import Policy
@@ -129,12 +129,12 @@ def _refunds_left(state: AccountState, now_ms: int, draft: Draft) -> dict[str, R
     open_keys = {position.key for position in state.positions}
     left: dict[str, RefundDue] = {}
     for trim_id, due in state.refunds.items():
-        returned = refunded(state, trim_id)
-        if due.key in open_keys and now_ms < due.expires_at_ms:
+        moving = refund_under_way(state, trim_id)
+        if due.key in open_keys and (moving or now_ms < due.expires_at_ms):
             left[trim_id] = due
             draft.wake_at_ms = min(draft.wake_at_ms, due.expires_at_ms)
-        elif due.key in open_keys and returned < due.amount:
+        elif due.key in open_keys:
             subject = f"{due.key.symbol} {due.key.side}"
-            text = f"{subject}: {due.amount - returned:f} margin freed by a trim did not go back"
+            text = f"{subject}: {due.amount:f} margin freed by a trim did not go back"
             draft.alerts.append(Alert(subject, "refund_lapsed", AlertSeverity.CRITICAL, text))
     return left

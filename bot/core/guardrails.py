@@ -156,7 +156,7 @@ def review_refund(request: Request, position: Position, trim_id: str, due: Refun
     """
     Whether the margin that a trim freed may go back now: limited by that, not by budgets.
 
-    What earlier refunds of the same trim may have moved is not moved again.
+    What a refund of the same trim may be moving is not moved again.
     """
     for denied in _reasons_to_hold(request, cooldown_ms=0):
         return denied
@@ -164,24 +164,24 @@ def review_refund(request: Request, position: Position, trim_id: str, due: Refun
     if isinstance(others, Denied):
         return others
     state = request.state
-    moved = refunded(state, trim_id)
-    amount = min(due.amount - moved, state.free, others)
+    moving = refund_under_way(state, trim_id)
+    amount = min(due.amount - moving, state.free, others)
     instrument = state.instruments.by_symbol[position.symbol]
     amount = floor_to(amount, instrument.rules.position_margin_step)
     if amount <= ZERO:
-        return _exhausted("refund", f"{due.amount} was freed, {moved} moved, {state.free} is free")
+        return _exhausted("refund", f"{due.amount} is due, {moving} moves, {state.free} is free")
     action = AddMargin(position.symbol, position.side, Money(amount))
     return _approved(request, action, (), Refund(trim_id))
 
 
-def refunded(state: AccountState, trim_id: str) -> Decimal:
-    """How much of what a trim freed has been put back, or may have been."""
-    moved = (
+def refund_under_way(state: AccountState, trim_id: str) -> Decimal:
+    """How much of what is due of a trim a refund without an outcome may be putting back."""
+    moving = (
         _amount(intent)
         for intent in state.intents.values()
-        if intent.purpose == Refund(trim_id) and intent.may_have_added_margin
+        if intent.purpose == Refund(trim_id) and intent.is_open
     )
-    return sum(moved, ZERO)
+    return sum(moving, ZERO)
 
 
 def review_reduce(

@@ -171,7 +171,11 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class RefundDue:
-    """Margin that a trim has freed and that is to be put back before `expires_at_ms`."""
+    """
+    Margin that a trim has freed and that is to be put back before `expires_at_ms`.
+
+    `amount` is what has not been proven to be back yet.
+    """
 
     key: PositionKey
     amount: Money
@@ -489,8 +493,10 @@ def _moved(state: AccountState, event: OutcomeReported) -> AccountState:
 def _refunds_after(
     state: AccountState, intent: Intent, event: OutcomeReported
 ) -> Mapping[str, RefundDue]:
-    """The refunds that are due once a close has come to its end."""
+    """The refunds that are due once a close, or a refund, has come to its end."""
     match intent.purpose, event.filled:
+        case Refund(trim_id), _ if not intent.is_open and intent.may_have_added_margin:
+            return _put_back(state.refunds, trim_id, intent.action)
         case Trim(position), Fill() as fill if not intent.is_open:
             freed = _freed_margin(state, position, fill)
             if freed > ZERO:
@@ -499,6 +505,17 @@ def _refunds_after(
             return state.refunds
         case _:
             return state.refunds
+
+
+def _put_back(
+    refunds: Mapping[str, RefundDue], trim_id: str, action: Action
+) -> Mapping[str, RefundDue]:
+    due = refunds.get(trim_id)
+    if due is None or not isinstance(action, AddMargin):
+        return refunds
+    left = Money(due.amount - action.amount)
+    others = {each: kept for each, kept in refunds.items() if each != trim_id}
+    return {**others, trim_id: replace(due, amount=left)} if left > ZERO else others
 
 
 def _freed_margin(state: AccountState, position: Position, fill: Fill) -> Money:

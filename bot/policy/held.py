@@ -16,8 +16,8 @@ from bot.core.margin import LiquidatesAt, NoLiquidation, liquidation, liquidatio
 from bot.core.model import Instrument, MarginMode, NotReported, Position
 from bot.core.policy import Match, Metric, Policy
 from bot.core.sizing import CannotReach, margin_to_reach, price_at_distance
-from bot.core.strategy import Severity
-from bot.core.units import ZERO, Money, Price, Ratio
+from bot.core.strategy import Nothing, PositionView, Severity
+from bot.core.units import ONE, ZERO, Money, Price, Ratio
 from bot.policy.bind import bind_section
 from bot.policy.casefile import (
     CASE_KINDS,
@@ -136,6 +136,7 @@ def remarks_on_held(
                 ladder.rule.match, sort_of(position)
             ):
                 yield from _fires_at_entry(judged, ladder)
+                yield from _proposes_nothing(judged, ladder, policy)
                 yield from _spends_too_little(judged, ladder, policy, sections, held)
 
 
@@ -182,6 +183,29 @@ def _fires_at_entry(judged: _Judged, ladder: Ladder) -> Remarks:
                 f"the step clears only at {percent(clears_at)}"
             )
             yield Remark(section.at, Level.WARNING, "fires-at-entry", text)
+
+
+def _proposes_nothing(judged: _Judged, ladder: Ladder, policy: Policy) -> Remarks:
+    """A step that costs money or size is asked where it fires, as the guard will ask it."""
+    for step, section in ladder.steps():
+        if step.severity < Severity.SPEND:
+            continue
+        mark = judged.price_at(step.threshold.value)
+        slip = judged.position.side.sign * policy.guardrails.slippage_max
+        view = PositionView(
+            position=judged.position,
+            instrument=judged.instrument,
+            mark_price=mark,
+            liquidation_price=judged.liquidation_price,
+            stop_price=judged.price_at(policy.protect.room),
+            close_price=Price(mark * (ONE - slip)),
+        )
+        match step.propose(view):
+            case Nothing(reason):
+                text = f"for {judged.name} the step does nothing where it fires: {reason}"
+                yield Remark(section.do.node.at, Level.DANGER, "does-nothing", text)
+            case _:
+                pass
 
 
 def _spends_too_little(

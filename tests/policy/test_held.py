@@ -100,6 +100,14 @@ CASES = {
         "to clear: keep_free leaves 0 of 1994.74 USDT (reserve-too-small)",
         "keep_free: 100 USDT",
     ),
+    "a step that does nothing where it fires": Case(
+        "out, below: 3%, for: 0s, do: close",
+        "out, below: 3%, for: 0s, do: partial_close, with: { to: 6% }, cooldown: 1m",
+        f"30:46: rules.0.ladder.3.do: danger: for {NAME} the step does nothing where it fires: "
+        "cannot be reached: the venue releases margin with the part that is closed, which leaves "
+        "liquidation where it is (trim_and_refund puts it back) (does-nothing)",
+        "out, below: 3%, for: 0s, do: trim_and_refund, with: { to: 6% }, cooldown: 1m",
+    ),
     "a rule for what is not held": Case(
         "symbols: any",
         "symbols: [ETH/USDT:USDT]",
