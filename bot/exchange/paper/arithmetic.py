@@ -43,6 +43,15 @@ def profit(side: Side, quantity: Quantity, entry_price: Price, price: Price) -> 
     return money_down(side.sign * quantity * (price - entry_price))
 
 
+def funding_payment(side: Side, quantity: Quantity, mark: Price, rate: Ratio) -> Money:
+    """
+    s q mark rate, rounded up: what a holder pays, negative for what it gets.
+
+    Source: Binance, OKX, Bybit: position value at the mark price times the rate, long to short.
+    """
+    return money_up(side.sign * quantity * mark * rate)
+
+
 def fill_price(instrument: Instrument, side: Side, last: Price, slippage: Ratio) -> Price:
     """
     What a market order closing a `side` position gets: `last` worsened by `slippage`.

@@ -26,7 +26,8 @@ class Holding:
     """
     An open position. `margin` excludes unrealised profit and loss.
 
-    A cross position has no margin of its own: it is 0, the account's wallet backs it.
+    A cross position has no margin of its own: it is 0, the account's wallet backs it. Funding may
+    take that of an isolated one below zero as long as its profit keeps it from liquidation.
     """
 
     side: Side
@@ -87,6 +88,17 @@ class Realised:
     cause: Cause
 
 
+@dataclass(frozen=True, slots=True)
+class FundingPaid:
+    """A settlement of funding: the account's money changed by - `amount`."""
+
+    at_ms: int
+    symbol: str
+    side: Side
+    amount: Money
+    rate: Ratio
+
+
 @dataclass(slots=True)
 class AccountBook:
     """
@@ -102,6 +114,7 @@ class AccountBook:
     orders: dict[str, OrderRecord] = field(default_factory=dict)
     margin_changes: list[MarginChange] = field(default_factory=list)
     realised: list[Realised] = field(default_factory=list)
+    funding: list[FundingPaid] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -28,6 +28,7 @@ from bot.exchange.paper.books import (
     NOTHING,
     AccountBook,
     Books,
+    FundingPaid,
     Holding,
     Ledger,
     OrderState,
@@ -177,8 +178,9 @@ class PaperMachine:
         """
         Let the prices of the named symbols travel in straight lines from now until `at_ms`.
 
-        All travel over the same time. Stops and liquidations happen in the order in which they
-        are met on the way, at the prices of their moment; the order of `prices` is of no matter.
+        All travel over the same time. Stops, liquidations and settlements of funding happen in the
+        order in which they are met on the way, at the prices of their moment; the order of
+        `prices` is of no matter.
         A symbol that is not named stays where it is; the first prices of a symbol just appear.
         """
         for symbol, to in prices.items():
@@ -301,6 +303,10 @@ class PaperMachine:
     def realised(self, account: str) -> tuple[Realised, ...]:
         """Every reduction of the account's positions, oldest first."""
         return tuple(self._books.accounts[account].realised)
+
+    def funding(self, account: str) -> tuple[FundingPaid, ...]:
+        """Every settlement of funding of the account, oldest first."""
+        return tuple(self._books.accounts[account].funding)
 
     def equity(self, account: str) -> Money:
         """Wallet, position margins and unrealised profit at the mark price."""

@@ -1,5 +1,5 @@
 """
-What moving prices meet: resting stops and liquidations, in the order in which they lie on the way.
+What moving prices meet: settlements of funding, liquidations and resting stops, in their order.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,9 +13,23 @@ from bot.core.units import ZERO, Price
 from bot.exchange.paper import arithmetic, joint
 from bot.exchange.paper.books import AccountBook, Books, Cause, OrderState, Quote
 from bot.exchange.paper.prices import Prices
-from bot.exchange.paper.settling import holds, reduce, retire, take_over, take_over_cross
+from bot.exchange.paper.settling import (
+    holds,
+    pay_funding,
+    reduce,
+    retire,
+    take_over,
+    take_over_cross,
+)
 from bot.exchange.paper.way import START, Way
 from bot.exchange.ports import AccountChanged, Notice
+
+
+@dataclass(frozen=True, slots=True)
+class _Settlement:
+    """The announced moment at which a position pays or gets funding."""
+
+    symbol: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +51,7 @@ class _Trigger:
     stop: StopOrder
 
 
-_What: TypeAlias = _JointLiquidation | _Liquidation | _Trigger
+_What: TypeAlias = _Settlement | _JointLiquidation | _Liquidation | _Trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +67,21 @@ def travel(books: Books, at_ms: int, prices: Mapping[str, Prices]) -> list[tuple
     """
     Let the named prices travel in straight lines from now to `at_ms`; what is to be told to whom.
 
-    Stops and liquidations are met in the order of the way, each with the state that the one
-    before left. At the same place an account's liquidations come before its stops, these in the
-    order of placement, and accounts in the order of their opening: never does the order of
-    `prices` matter. A symbol's first prices just appear. Without prices only time passes, and
-    what an account has changed is settled at the present ones.
+    Settlements, liquidations and stops are met in the order of the way, each with the state that
+    the one before left. At the same place settlements come first, then account by account, in the
+    order of their opening, liquidations and after them stops, these in the order of placement:
+    never does the order of `prices` matter. A symbol's first prices just appear. Without prices
+    only time passes, and what an account has changed is settled at the present ones.
     """
     moved = ((symbol, prices[symbol]) for symbol in sorted(prices))
     ends = books.quotes | {each: Quote(at_ms, to.mark, to.last) for each, to in moved}
     way = Way(books.at_ms, at_ms, ends | books.quotes, ends)
     here, books.quotes = START, dict(way.starts)
     told: list[tuple[str, Notice]] = []
-    while hits := list(_hits(books, way, here)):
+    due = _due(books, way)
+    while hits := [*due, *_hits(books, way, here)]:
         hit = min(hits, key=lambda each: each.fraction)
-        here = hit.fraction
+        here, due = hit.fraction, [each for each in due if each is not hit]
         books.at_ms, books.quotes = way.when_ms(here), way.quotes(here)
         told += [(hit.account, notice) for notice in _meet(books, hit)]
     books.at_ms, books.quotes = at_ms, ends
@@ -76,6 +91,16 @@ def travel(books: Books, at_ms: int, prices: Mapping[str, Prices]) -> list[tuple
 def reached(side: Side, mark: Price, level: Decimal) -> bool:
     """Whether `mark` went against a `side` position as far as `level`, or further."""
     return side.sign * (mark - level) <= ZERO
+
+
+def _due(books: Books, way: Way) -> list[_Hit]:
+    """The settlements on the way, for every account: who holds nothing then settles nothing."""
+    return [
+        _Hit(way.at_time(term.next_at_ms), account, _Settlement(symbol))
+        for symbol, term in sorted(books.terms.items())
+        if way.start_ms < term.next_at_ms <= way.end_ms
+        for account in books.accounts
+    ]
 
 
 def _hits(books: Books, way: Way, here: Fraction) -> Iterator[_Hit]:
@@ -106,6 +131,10 @@ def _levels(books: Books, book: AccountBook) -> Iterator[tuple[str, Side, Decima
 def _meet(books: Books, hit: _Hit) -> Iterator[Notice]:
     book = books.accounts[hit.account]
     match hit.what:
+        case _Settlement(symbol) if symbol in book.holdings:
+            pay_funding(books, book, symbol)
+        case _Settlement():
+            return
         case _JointLiquidation():
             yield from take_over_cross(books, book)
         case _Liquidation(symbol):

@@ -8,7 +8,7 @@ created or lost.
 from dataclasses import replace
 
 from bot.core.events import Liquidated
-from bot.core.model import NO_FILL, Fill, Filled, MarginMode, Side, StopOrder
+from bot.core.model import NO_FILL, Fill, Filled, MarginMode, MarginOnReduce, Side, StopOrder
 from bot.core.units import ZERO, Money, Quantity
 from bot.exchange.paper import arithmetic
 from bot.exchange.paper.books import (
@@ -16,6 +16,7 @@ from bot.exchange.paper.books import (
     AccountBook,
     Books,
     Cause,
+    FundingPaid,
     Holding,
     OrderRecord,
     OrderState,
@@ -42,7 +43,8 @@ def reduce(books: Books, book: AccountBook, symbol: str, quantity: Quantity, cau
     fee = arithmetic.money_up(closed * price * instrument.taker_fee)
     match held.margin_mode:
         case MarginMode.ISOLATED:
-            shortfall = _pay_out(book, symbol, closed, Money(profit - fee))
+            rule = instrument.rules.margin_on_reduce
+            shortfall = _pay_out(book, symbol, closed, Money(profit - fee), rule)
         case MarginMode.CROSS:
             shortfall = _settle_with_wallet(book, symbol, closed, Money(profit - fee))
     books.market = Money(books.market - profit)
@@ -52,6 +54,25 @@ def reduce(books: Books, book: AccountBook, symbol: str, quantity: Quantity, cau
         Realised(books.at_ms, symbol, held.side, closed, price, profit, fee, shortfall, cause)
     )
     return Fill(closed, price)
+
+
+def pay_funding(books: Books, book: AccountBook, symbol: str) -> None:
+    """
+    Settle the announced funding of a position that is open now, at the present mark price.
+
+    An isolated position pays with its margin, a cross one with the wallet. The other side is
+    everybody else, whether or not another account here holds it.
+    """
+    held, rate = book.holdings[symbol], books.terms[symbol].rate
+    mark = books.quotes[symbol].mark
+    amount = arithmetic.funding_payment(held.side, held.quantity, mark, rate)
+    match held.margin_mode:
+        case MarginMode.ISOLATED:
+            book.holdings[symbol] = replace(held, margin=Money(held.margin - amount))
+        case MarginMode.CROSS:
+            book.wallet = Money(book.wallet - amount)
+    books.market = Money(books.market + amount)
+    book.funding.append(FundingPaid(books.at_ms, symbol, held.side, amount, rate))
 
 
 def take_over(books: Books, book: AccountBook, symbol: str) -> Liquidated:
@@ -143,22 +164,31 @@ def retire(book: AccountBook, stop: StopOrder, state: OrderState, filled: Filled
     book.orders[stop.client_id] = OrderRecord(stop.symbol, state, filled)
 
 
-def _pay_out(book: AccountBook, symbol: str, closed: Quantity, gain: Money) -> Money:
+def _pay_out(
+    book: AccountBook, symbol: str, closed: Quantity, gain: Money, rule: MarginOnReduce
+) -> Money:
     """
     Reduce an isolated position by what was closed with `gain`; the shortfall.
 
-    The closed share's margin (rounded down) and the gain go back to the wallet. A loss beyond
-    that share takes from the margin that stays, and beyond that from the insurance fund: an
+    Margin that the rule releases (rounded down) and the gain go to the wallet. What a loss is
+    more than that, money of the wallet pays only where no margin is released; then the margin
+    that stays, and then the insurance fund. So on release pro rata, and at the last close, an
     isolated position never costs more than its margin.
     """
     held = book.holdings[symbol]
-    released = held.margin
-    if closed < held.quantity:
-        released = arithmetic.money_down(held.margin * closed / held.quantity)
+    if closed == held.quantity:
+        released, in_wallet = held.margin, NOTHING
+    else:
+        match rule:
+            case MarginOnReduce.PRO_RATA:
+                released = arithmetic.money_down(held.margin * closed / held.quantity)
+                in_wallet = NOTHING
+            case MarginOnReduce.RETAINED:
+                released, in_wallet = NOTHING, Money(max(book.wallet, NOTHING))
     payout, staying = released + gain, held.margin - released
-    missing = max(-payout, ZERO)
-    from_staying = min(missing, staying)
-    book.wallet = Money(book.wallet + max(payout, ZERO))
+    missing = max(-payout - in_wallet, ZERO)
+    from_staying = min(missing, max(staying, ZERO))
+    book.wallet = Money(book.wallet + payout + missing)
     _shrink(book, symbol, closed, Money(staying - from_staying))
     return Money(missing - from_staying)
 

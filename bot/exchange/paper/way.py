@@ -31,6 +31,10 @@ class Way:
         start = Fraction(self.starts[symbol].mark)
         return (Fraction(mark) - start) / (Fraction(self.ends[symbol].mark) - start)
 
+    def at_time(self, at_ms: int) -> Fraction:
+        """Where a way that takes its time is at `at_ms`."""
+        return Fraction(at_ms - self.start_ms, self.end_ms - self.start_ms)
+
     def when_ms(self, fraction: Fraction) -> int:
         """The time at a place. A broken millisecond is rounded up."""
         return self.start_ms + ceil((self.end_ms - self.start_ms) * fraction)

@@ -1,6 +1,7 @@
 """Contracts, machines and shorthand for the tests of the paper exchange."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from bot.core.model import (
@@ -27,6 +28,7 @@ T0 = 1_584_000_000_000
 
 MARK = VenueRules(MaintenanceAt.MARK, False, D("0.01"), MarginOnReduce.PRO_RATA)
 ENTRY = VenueRules(MaintenanceAt.ENTRY, False, D("0.01"), MarginOnReduce.PRO_RATA)
+RETAINED = replace(MARK, margin_on_reduce=MarginOnReduce.RETAINED)
 MARK_WITH_FEE = VenueRules(MaintenanceAt.MARK, True, D("0.01"), MarginOnReduce.PRO_RATA)
 
 

@@ -16,6 +16,7 @@ from tests.exchange.paper.build import (
     BTC,
     ENTRY,
     ETH,
+    RETAINED,
     T0,
     THREE_TIERS,
     D,
@@ -403,6 +404,48 @@ def test_a_released_margin_is_rounded_down() -> None:
     do(machine, close("0.7"))
     assert position_of(machine).isolated_margin == D("1111.11111112")
     assert machine.ledger().wallets == D("8888.88888888")
+
+
+def test_where_margin_is_retained_a_partial_close_moves_the_liquidation_price_away() -> None:
+    """A loss of 250 and a fee of 12.25 are the wallet's; 5,000 now back three quarters."""
+    machine = machine_with(contract(rules=RETAINED, taker_fee="0.001"))
+    enter(machine)
+    move(machine, "49000")
+    do(machine, close("0.25"))
+    assert position_of(machine).isolated_margin == 5_000
+    assert machine.ledger().wallets == 5_000 - 250 - D("12.25")
+    assert reported(machine) == D("43551.09")  # (50,000 - 5,000 / 0.75) / 0.995, upwards
+    do(machine, close("0.75"), "rest")
+    assert machine.ledger().margins == 0
+    assert machine.ledger().wallets == 10_000 - 1_000 - 49
+
+
+def test_where_margin_is_retained_a_stop_fill_retains_it_too() -> None:
+    machine = machine_with(contract(rules=RETAINED))
+    enter(machine)
+    do(machine, stop("48000", "0.5"))
+    move(machine, "48000")
+    assert position_of(machine).isolated_margin == 5_000
+    assert machine.ledger().wallets == 4_000
+
+
+def test_what_an_empty_wallet_cannot_pay_the_retained_margin_does_and_then_the_fund() -> None:
+    """Half closed 10,000 lower: 100 in the wallet, 4,900 of the margin. The rest is liquidated."""
+    machine = machine_with(contract(rules=RETAINED), deposit="5100")
+    enter(machine)
+    move(machine, "49000", "40000")
+    do(machine, close("0.5"))
+    first, second = machine.realised(ALICE)
+    assert (first.cause, second.cause) == (Cause.CLOSE, Cause.LIQUIDATION)
+    assert first.shortfall == 0
+    assert second.profit == -100
+    assert machine.ledger().wallets == 0
+    machine = machine_with(contract(rules=RETAINED), deposit="5100")
+    enter(machine)
+    move(machine, "49000", "30000")
+    do(machine, close("0.5"))
+    assert machine.realised(ALICE)[0].shortfall == 4_900
+    assert total(machine) == machine.ledger().deposited
 
 
 def test_a_close_is_cut_to_the_position_and_never_flips_it() -> None:
