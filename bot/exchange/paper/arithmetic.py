@@ -52,19 +52,17 @@ def funding_payment(side: Side, quantity: Quantity, mark: Price, rate: Ratio) ->
     return money_up(side.sign * quantity * mark * rate)
 
 
-def fill_price(instrument: Instrument, side: Side, last: Price, slippage: Ratio) -> Price:
+def fill_price(instrument: Instrument, side: Side, price: Decimal) -> Price:
     """
-    What a market order closing a `side` position gets: `last` worsened by `slippage`.
+    `price` to the tick, rounded against the one who closes a `side` position.
 
-    Rounded to the tick against the closer: down for the sale that closes a long, up for the
-    purchase that closes a short.
+    Down for the sale that closes a long, up for the purchase that closes a short.
     """
-    worsened = last * (ONE - side.sign * slippage)
     match side:
         case Side.LONG:
-            return Price(floor_to(worsened, instrument.tick_size))
+            return Price(floor_to(price, instrument.tick_size))
         case Side.SHORT:
-            return Price(ceil_to(worsened, instrument.tick_size))
+            return Price(ceil_to(price, instrument.tick_size))
 
 
 def tier_of(instrument: Instrument, notional: Decimal) -> RiskTier:

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from bot.core.model import Filled, Instrument, MarginMode, Side, StopOrder
 from bot.core.units import ZERO, Money, Price, Quantity, Ratio
+from bot.exchange.paper.depth import Depth, Tape
 from bot.exchange.paper.prices import FundingTerm
 from bot.exchange.ports import MarginChange
 
@@ -44,7 +45,7 @@ class OrderState(StrEnum):
     RESTING = "resting"
     FILLED = "filled"
     EXPIRED = "expired"
-    """Triggered with nothing left to reduce."""
+    """Its time was over before it was filled: nothing was left to reduce, or to be had."""
     CANCELLED = "cancelled"
 
 
@@ -127,12 +128,15 @@ class Books:
     """
 
     instruments: dict[str, Instrument]
+    depths: dict[str, Depth]
     slippage: Ratio
     refuse_stops: bool
     at_ms: int = 0
     quotes: dict[str, Quote] = field(default_factory=dict)
     terms: dict[str, FundingTerm] = field(default_factory=dict)
     """What was announced last of each symbol, be it settled or still ahead."""
+    tapes: dict[str, Tape] = field(default_factory=dict)
+    """Of each symbol whose depth is an order book."""
     accounts: dict[str, AccountBook] = field(default_factory=dict)
     deposited: Money = NOTHING
     insurance_fund: Money = NOTHING

@@ -36,6 +36,7 @@ from bot.exchange.paper.books import (
     Realised,
 )
 from bot.exchange.paper.codec import decode, encode
+from bot.exchange.paper.depth import ENDLESS, Depth, OrderBook, Tape
 from bot.exchange.paper.prices import FundingTerm, Prices
 from bot.exchange.ports import (
     Accepted,
@@ -49,6 +50,7 @@ from bot.exchange.ports import (
 
 NO_FEE = Ratio(ZERO)
 
+_ENDLESS_EVERYWHERE: dict[str, Depth] = {}
 _STANDING: dict[str, Prices] = {}
 """No price moves: only time passes."""
 
@@ -62,19 +64,32 @@ class PaperMachine:
     """
 
     def __init__(
-        self, instruments: Iterable[Instrument], slippage: Ratio, refuse_stops: bool = False
+        self,
+        instruments: Iterable[Instrument],
+        slippage: Ratio,
+        refuse_stops: bool = False,
+        depths: Mapping[str, Depth] = _ENDLESS_EVERYWHERE,
     ) -> None:
         """
         Start empty. `slippage` is the share by which market orders fill worse than `last`.
 
-        Raises `ValueError` for an instrument whose rules this exchange cannot apply.
+        `depths` are the books that they walk through from there on; a symbol without one has no
+        end of depth. Raises `ValueError` for an instrument whose rules this exchange cannot
+        apply, `KeyError` for depth of one that it does not list.
         """
         listed = {instrument.symbol: instrument for instrument in instruments}
         for instrument in listed.values():
             arithmetic.check_listing(instrument)
         if not ZERO <= slippage < ONE:
             raise ValueError(f"slippage: expected a share from 0 to below 1, was {slippage}")
-        self._books = Books(listed, slippage, refuse_stops)
+        self._books = Books(listed, dict.fromkeys(listed, ENDLESS), slippage, refuse_stops)
+        for symbol, depth in depths.items():
+            self._books.depths[listed[symbol].symbol] = depth
+        self._books.tapes = {
+            symbol: Tape()
+            for symbol, depth in self._books.depths.items()
+            if isinstance(depth, OrderBook)
+        }
         self._notices: list[tuple[str, Notice]] = []
 
     @classmethod

@@ -12,6 +12,7 @@ from bot.core.model import NO_FILL, MarginMode, Side, StopOrder
 from bot.core.units import ZERO, Price
 from bot.exchange.paper import arithmetic, joint
 from bot.exchange.paper.books import AccountBook, Books, Cause, OrderState, Quote
+from bot.exchange.paper.depth import Endless, OrderBook, Traded, record
 from bot.exchange.paper.prices import Prices
 from bot.exchange.paper.settling import (
     holds,
@@ -77,6 +78,7 @@ def travel(books: Books, at_ms: int, prices: Mapping[str, Prices]) -> list[tuple
     ends = books.quotes | {each: Quote(at_ms, to.mark, to.last) for each, to in moved}
     way = Way(books.at_ms, at_ms, ends | books.quotes, ends)
     here, books.quotes = START, dict(way.starts)
+    _record(books, prices)
     told: list[tuple[str, Notice]] = []
     due = _due(books, way)
     while hits := [*due, *_hits(books, way, here)]:
@@ -85,7 +87,19 @@ def travel(books: Books, at_ms: int, prices: Mapping[str, Prices]) -> list[tuple
         books.at_ms, books.quotes = way.when_ms(here), way.quotes(here)
         told += [(hit.account, notice) for notice in _meet(books, hit)]
     books.at_ms, books.quotes = at_ms, ends
+    _record(books, prices)
     return told
+
+
+def _record(books: Books, prices: Mapping[str, Prices]) -> None:
+    """Put the present last prices of the symbols that move on the tapes of their books."""
+    for symbol in prices:
+        match books.depths[symbol]:
+            case OrderBook() as book:
+                trade = Traded(books.at_ms, books.quotes[symbol].last)
+                record(book, books.tapes[symbol], trade)
+            case Endless():
+                pass
 
 
 def reached(side: Side, mark: Price, level: Decimal) -> bool:

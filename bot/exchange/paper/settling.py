@@ -23,6 +23,7 @@ from bot.exchange.paper.books import (
     Realised,
 )
 from bot.exchange.paper.joint import cross
+from bot.exchange.paper.trading import fill
 
 
 def holds(book: AccountBook, symbol: str, side: Side) -> bool:
@@ -34,11 +35,12 @@ def reduce(books: Books, book: AccountBook, symbol: str, quantity: Quantity, cau
     """
     Close up to `quantity` of the position at market; what was filled.
 
-    It fills at the last price worsened by the slippage, for the taker fee (rounded up).
+    The taker fee is rounded up.
     """
     instrument, held = books.instruments[symbol], book.holdings[symbol]
     closed = Quantity(min(quantity, held.quantity))
-    price = arithmetic.fill_price(instrument, held.side, books.quotes[symbol].last, books.slippage)
+    filled = fill(books, symbol, held.side, closed)
+    price = filled.price
     profit = arithmetic.profit(held.side, closed, held.entry_price, price)
     fee = arithmetic.money_up(closed * price * instrument.taker_fee)
     match held.margin_mode:
@@ -53,7 +55,7 @@ def reduce(books: Books, book: AccountBook, symbol: str, quantity: Quantity, cau
     book.realised.append(
         Realised(books.at_ms, symbol, held.side, closed, price, profit, fee, shortfall, cause)
     )
-    return Fill(closed, price)
+    return filled
 
 
 def pay_funding(books: Books, book: AccountBook, symbol: str) -> None:
@@ -79,7 +81,7 @@ def take_over(books: Books, book: AccountBook, symbol: str) -> Liquidated:
     """
     Liquidate an isolated position: the account loses it and its margin, at the bankruptcy price.
 
-    The engine fills the position at the last price worsened by the slippage, free of fees. What
+    The engine fills the position at market, free of fees. What
     that is better than the bankruptcy price the insurance fund gains, what it is worse the fund
     pays. In this version the fund may go below zero; there is no auto-deleveraging. All stops
     of the symbol are cancelled. The event's price is the mark price of that moment, to the tick
@@ -129,9 +131,7 @@ def _shared_loss(books: Books, book: AccountBook) -> list[tuple[str, Money]]:
 
 def _fill_by_engine(books: Books, symbol: str, held: Holding) -> Money:
     """The profit that the liquidation engine's fill makes for whoever stood behind it."""
-    price = arithmetic.fill_price(
-        books.instruments[symbol], held.side, books.quotes[symbol].last, books.slippage
-    )
+    price = fill(books, symbol, held.side, held.quantity).price
     profit = arithmetic.profit(held.side, held.quantity, held.entry_price, price)
     books.market = Money(books.market - profit)
     return profit

@@ -1,6 +1,6 @@
 """Contracts, machines and shorthand for the tests of the paper exchange."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -18,6 +18,7 @@ from bot.core.model import (
     VenueRules,
 )
 from bot.core.units import Money, Price, Quantity, Ratio
+from bot.exchange.paper.depth import Depth
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.prices import Prices
 
@@ -70,10 +71,14 @@ def contract(
 
 
 def machine_with(
-    *instruments: Instrument, price: str = "50000", slippage: str = "0", deposit: str = "10000"
+    *instruments: Instrument,
+    price: str = "50000",
+    slippage: str = "0",
+    deposit: str = "10000",
+    depths: Mapping[str, Depth] | None = None,
 ) -> PaperMachine:
     """A machine with an account `alice` and all prices at `price`."""
-    machine = PaperMachine(instruments, Ratio(D(slippage)))
+    machine = PaperMachine(instruments, Ratio(D(slippage)), depths=depths or {})
     machine.deposit(ALICE, Money(D(deposit)))
     for instrument in instruments:
         move(machine, price, symbol=instrument.symbol, at_ms=T0)

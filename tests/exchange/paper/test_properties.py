@@ -1,6 +1,6 @@
 """Whatever happens in whatever order: money is conserved and the books can be put away."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import TypeAlias, assert_never
@@ -8,13 +8,23 @@ from typing import TypeAlias, assert_never
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
-from bot.core.model import AccountSnapshot, MarginMode, Position, Side
+from bot.core.actions import (
+    AT_MARKET,
+    Action,
+    AddMargin,
+    CancelStop,
+    ClosePosition,
+    NoWorseThan,
+    PlaceStop,
+)
+from bot.core.model import AccountSnapshot, Fill, Filled, MarginMode, Position, Side
 from bot.core.units import Money, Price, Quantity, Ratio
 from bot.exchange.paper.arithmetic import MONEY_STEP
 from bot.exchange.paper.books import NOTHING
+from bot.exchange.paper.depth import OrderBook
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.prices import FundingTerm, Prices
+from bot.exchange.ports import Accepted, OrderFound
 from tests.exchange.paper.build import (
     ALICE,
     BOB,
@@ -94,6 +104,7 @@ actions = st.one_of(
     st.builds(AddMargin, symbols, sides, numbers(1, 30_000, 2)),
     st.builds(CancelStop, symbols, sides, ids),
     st.builds(ClosePosition, symbols, sides, quantities),
+    st.builds(ClosePosition, symbols, sides, quantities, st.builds(NoWorseThan, marks)),
 )
 opens = st.builds(
     Open, accounts, symbols, sides, quantities, numbers(2, 60, 0), st.sampled_from(MarginMode)
@@ -107,6 +118,15 @@ bills = st.builds(Announce, symbols, numbers(-200, 200, 4), st.integers(1, 5_000
 journeys = st.lists(moves | stops | moves | asks | opens | bills, min_size=1, max_size=60)
 
 
+THIN = OrderBook(
+    notional_calm=Money(D(20_000)),
+    halving_move=Ratio(D("0.02")),
+    memory_ms=5_500,
+    refill_ms=7_000,
+    reach=Ratio(D("0.03")),
+)
+
+
 def exchange() -> PaperMachine:
     machine = machine_with(
         *(
@@ -114,6 +134,10 @@ def exchange() -> PaperMachine:
             for symbol, rules in zip(SYMBOLS, (RETAINED, MARK_WITH_FEE, ENTRY), strict=True)
         ),
         slippage="0.0013",
+        depths={
+            BTC: THIN,
+            XRP: replace(THIN, notional_calm=Money(D(300_000)), reach=Ratio(D("0.005"))),
+        },
         deposit="8000",
     )
     machine.deposit(BOB, Money(D("7777.77777777")))
@@ -315,4 +339,41 @@ def test_a_stop_over_half_way_points_is_the_same_line(
     for machine in (whole, halves):
         machine.move(at_ms + 2_000, prices)
         machine.take_notices()
-    assert whole.to_json() == halves.to_json()
+    assert whole.ledger() == halves.ledger()
+    for account in ACCOUNTS:
+        assert whole.realised(account) == halves.realised(account)
+        assert whole.funding(account) == halves.funding(account)
+        assert whole.snapshot(account, T0) == halves.snapshot(account, T0)
+
+
+@given(journeys, quantities, marks)
+def test_a_bound_is_kept_and_what_it_keeps_out_is_not_filled(
+    journey: list[Step], quantity: Quantity, bound: Price
+) -> None:
+    """The fill is no worse than the bound, no larger than asked, and the order is over."""
+    machine = exchange()
+    for step in journey:
+        take(machine, step)
+    for symbol, held in positions(machine, ALICE).items():
+        if symbol not in positions(machine, ALICE):
+            continue  # its cross book was liquidated when another of it was closed
+        unbounded = PaperMachine.from_json(machine.to_json())
+        close = ClosePosition(symbol, held.side, quantity, NoWorseThan(bound))
+        filled = filled_by(machine, close)
+        if isinstance(filled, Fill):
+            assert 0 < filled.quantity <= min(quantity, held.quantity)
+            assert held.side.sign * (filled.price - bound) >= 0
+            at_market = filled_by(unbounded, replace(close, bound=AT_MARKET))
+            assert isinstance(at_market, Fill)
+            assert at_market.quantity == min(quantity, held.quantity)
+            assert held.side.sign * (filled.price - at_market.price) >= 0
+
+
+def filled_by(machine: PaperMachine, close: ClosePosition) -> Filled:
+    """What a close of Alice's now gets; the order is over then."""
+    client_id = f"bounded-{close.symbol}"
+    assert machine.handle(ALICE, close, client_id, machine.at_ms) == Accepted()
+    order = machine.order(ALICE, close.symbol, client_id)
+    assert isinstance(order, OrderFound)
+    assert not order.resting
+    return order.filled
