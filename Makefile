@@ -13,6 +13,7 @@ STAMP := $(VENV)/.installed
 # A user-wide PIP_USER would send packages to the home folder instead of the virtualenv.
 PIP_INSTALL := env -u PIP_USER $(PYTHON) -m pip --python $(BIN)/python \
 	--disable-pip-version-check -qq install --root-user-action=ignore
+POLICIES := $(filter-out %_test.yaml,$(wildcard config/policies/*.yaml))
 SEEDS ?= 50
 FIRST ?= 0
 
@@ -29,7 +30,8 @@ check: setup
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary bot strategies tests
 	@out=$$($(BIN)/lint-imports --no-logo 2>&1) || { printf '%s\n' "$$out" >&2; exit 1; }
-	@$(BIN)/liqguard check config/policies/*.yaml
+	@$(BIN)/liqguard check $(POLICIES)
+	@$(BIN)/liqguard test $(POLICIES)
 
 sim: setup
 	@$(BIN)/python tests/sim/run.py --seeds $(SEEDS) --first $(FIRST)

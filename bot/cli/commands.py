@@ -4,8 +4,8 @@ The commands. Each loads what it needs when it runs, so that `--help` and `check
 
 import json
 import os
+import re
 import sys
-from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +15,7 @@ import typer
 from bot.cli.exits import Exit
 
 if TYPE_CHECKING:
+    from bot.core.model import Instrument
     from bot.settings import Settings
 
 NUMBER_MAX = Decimal(10**12)
@@ -55,38 +56,43 @@ def _amount(text: str) -> Decimal:
     return Decimal(0) if _parsed(text) == 0 else _decimal(text)
 
 
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as e:
+        raise typer.BadParameter(f"expected a regular expression, was {text!r}") from e
+
+
 Number = Annotated[Decimal, typer.Option(parser=_decimal, metavar="NUMBER")]
 Amount = Annotated[Decimal, typer.Option(parser=_amount, metavar="USDT")]
 
 
 @app.command()
 def check(
-    files: Annotated[list[Path], typer.Argument(help="Policy files.")], as_json: AsJson = False
+    files: Annotated[list[Path], typer.Argument(help="Policy files.")],
+    positions: Annotated[
+        Path | None, typer.Option(help="A file of what the account holds, to judge it by.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Read policies and say everything that is wrong with them."""
-    from bot.policy.loader import load_policy
+    """Read policies and say everything that is wrong or dangerous about them."""
+    from bot.cli.checked import show_checked
+    from bot.policy.held import load_held
+    from bot.policy.inspection import Anything, Inspected, inspect_policy
     from bot.policy.problems import PolicyError
 
-    failed = False
+    held = Anything() if positions is None else load_held(positions)
+    found: list[Inspected | PolicyError] = []
     for file in files:
         try:
-            policy = load_policy(file)
+            found.append(inspect_policy(file, held, _instrument_for))
         except PolicyError as e:
-            failed = True
-            if as_json:
-                problems = [asdict(problem) for problem in e.problems]
-                typer.echo(json.dumps({"file": str(file), "problems": problems}))
-            else:
-                typer.echo(str(e), err=True)
-            continue
-        steps = sum(len(rule.steps) for rule in policy.rules)
-        if as_json:
-            fine = {"file": str(file), "account": policy.account, "digest": policy.digest}
-            typer.echo(json.dumps(fine))
-        else:
-            typer.echo(f"{file}: fine, {len(policy.rules)} rules with {steps} steps")
-    if failed:
+            found.append(e)
+        show_checked(file, found[-1], as_json)
+    if any(isinstance(each, PolicyError) for each in found):
         raise typer.Exit(Exit.INVALID)
+    if any(isinstance(each, Inspected) and each.is_dangerous for each in found):
+        raise typer.Exit(Exit.UNSAFE)
 
 
 @app.command()
@@ -97,9 +103,31 @@ def schema(as_json: AsJson = True) -> None:
     typer.echo(json.dumps(policy_schema(), indent=2))
 
 
+@app.command("test")
+def try_out(
+    files: Annotated[list[Path], typer.Argument(help="Test files, or policies with one beside.")],
+    run: Annotated[str, typer.Option(help="Only cases whose name matches this pattern.")] = "",
+    diff: Annotated[bool, typer.Option("--diff", help="Show expected and seen below.")] = False,
+    coverage: Annotated[bool, typer.Option("--coverage", help="Name untried steps.")] = False,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try policies on made-up prices: what a user expects, on an exchange that liquidates."""
+    from bot import app as process
+    from bot.cli.tests import show_trials
+    from bot.logs import configure
+
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:  # the verdicts tell the story
+        configure("json", "error", nowhere, is_terminal=False)
+        trials = process.try_policies(files, _pattern(run))
+    failed = show_trials(trials, as_json=as_json, diff=diff, coverage=coverage, junit=junit)
+    if failed:
+        raise typer.Exit(Exit.UNSAFE)
+
+
 @app.command()
 def demo(as_json: AsJson = False) -> None:
-    """Replay a recorded crash and a quiet week, unguarded and guarded, side by side."""
+    """Replay recorded crashes and a quiet week, unguarded and guarded, side by side."""
     from bot.cli.demo import show_demo
     from bot.logs import configure
 
@@ -128,7 +156,7 @@ def run(
     from bot.core.units import Money
     from bot.policy.loader import load_policy
     from bot.rehearsal.bars import read_bars
-    from bot.rehearsal.runs import Setup
+    from bot.rehearsal.setups import ByMargin, Opening, Setup
 
     if mode != "paper":
         raise typer.BadParameter(f"expected paper (live and observe come later), was {mode!r}")
@@ -137,16 +165,15 @@ def run(
     settings = _configure_logs()
     policy = load_policy(policy_file)
     bars = read_bars(data)
-    setup = Setup(
+    opening = Opening(
         bars=bars,
         instrument=process.instrument_for(policy.venue, bars.symbol),
         side=Side(side),
         leverage=leverage,
-        margin=Money(margin),
-        reserve=Money(reserve),
-        entry_at_ms=entry_at_ms,
+        size=ByMargin(Money(margin)),
     )
-    ended = process.run_paper(policy, setup, settings.state_dir, speed)
+    setup = Setup((opening,), Money(reserve), entry_at_ms)
+    ended = process.run_paper(policy_file, setup, settings.state_dir, speed)
     show_ended(ended, as_json)
 
 
@@ -188,7 +215,7 @@ def explain(
 ) -> None:
     """Why the guard did what it did: one decision from the journal, with everything it saw."""
     from bot import app as process
-    from bot.cli.show import show_explanation
+    from bot.cli.explain import show_explanation
 
     row, recorded, policy = process.explain(_configure_logs().state_dir, account, sequence)
     show_explanation(row, recorded, policy, as_json)
@@ -216,6 +243,12 @@ def journal_verify(account: Account, as_json: AsJson = False) -> None:
             f"verified: {verified.rows} rows, {verified.decisions} decisions, "
             f"{verified.intents} intents, digest {verified.digest}"
         )
+
+
+def _instrument_for(venue: str, symbol: str) -> "Instrument":
+    from bot import app as process
+
+    return process.instrument_for(venue, symbol)
 
 
 def _change_mode(account: str, mode: str, reason: str, as_json: bool) -> None:

@@ -31,7 +31,7 @@ _CODES = {
     "bot.settings.SettingsError": Exit.INVALID,
     "bot.policy.problems.PolicyError": Exit.INVALID,
     "bot.rehearsal.bars.DataError": Exit.INVALID,
-    "bot.rehearsal.runs.SetupError": Exit.INVALID,
+    "bot.rehearsal.setups.SetupError": Exit.INVALID,
     "bot.app.RunError": Exit.INVALID,
     "bot.runtime.assemble.StartRefused": Exit.INVALID,
     "bot.exchange.paper.store.StoreDamaged": Exit.INVALID,

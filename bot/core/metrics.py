@@ -189,7 +189,7 @@ def measured_book(book: Book) -> BookKnown:
     )
 
 
-def leg_liquidation(known: BookKnown, leg: Leg) -> Liquidation:
+def leg_liquidation(known: BookKnown, leg: Leg) -> LiquidatesTogether | NoLiquidation:
     """Where the mark price of one leg is when the account is liquidated by a common shock."""
     match known.liquidation:
         case NoLiquidation() as none:

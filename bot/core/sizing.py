@@ -175,7 +175,12 @@ def _least_close(
     least = first_root(to_spare, [ZERO, *inside])
     if least == NEVER or least >= position.quantity:
         return CannotReach("only closing the whole position would do")
-    return _leaving_enough(instrument, position, ceil_to(least, instrument.quantity_step))
+    closed = ceil_to(least, instrument.quantity_step)
+    # Where a lower tier is reached within the step, closing more may cost more than it helps.
+    # What a venue cannot tell apart is no miss.
+    if closed < position.quantity and to_spare(closed) < -instrument.rules.position_margin_step:
+        return CannotReach("only closing the whole position would do")
+    return _leaving_enough(instrument, position, closed)
 
 
 def _leaving_enough(instrument: Instrument, position: Position, closed: Decimal) -> Quantity:

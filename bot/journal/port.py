@@ -27,6 +27,7 @@ class Kind(StrEnum):
     STARTED = "started"
     DECISION = "decision"
     INTENT = "intent"
+    POLICY = "policy"
     STOPPED = "stopped"
 
 

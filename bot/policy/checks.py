@@ -23,6 +23,7 @@ from bot.policy.document import (
     StepSection,
     StressSection,
     Unread,
+    items_of,
 )
 from bot.policy.problems import Place, Report, listed
 from bot.policy.tree import LostNode, MapNode, describe
@@ -79,10 +80,10 @@ def _checks(policy: PolicySection) -> Iterator[Findings]:
     yield _is_stressed(policy)
     if isinstance(policy.stress, StressSection):
         yield _less_than_whole(policy.stress.shock)
-    rules = _items(policy.rules)
+    rules = items_of(policy.rules)
     yield _own_names(rule.rule for rule in rules)
     for rule in rules:
-        steps = _items(rule.ladder)
+        steps = items_of(rule.ladder)
         yield _speaks_of_all_cross_positions(rule)
         yield _has_steps(rule)
         yield _own_names(step.step for step in steps)
@@ -263,7 +264,3 @@ def _hands_over_to_nobody(last: StepSection) -> Findings:
 
 def _finding(cell: Cell[Any], expected: str) -> Finding:
     return Finding(cell.node.at, expected, describe(cell.node))
-
-
-def _items(cell: Cell[tuple[T, ...]]) -> tuple[T, ...]:
-    return () if isinstance(cell.content, Unread) else cell.content

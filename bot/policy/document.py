@@ -69,6 +69,16 @@ def key_of(field: str) -> str:
     return field.removesuffix("_")
 
 
+def or_else(cell: Cell[T] | Absent, default: T) -> T:
+    """The value of an optional key, or `default`; raises `Unread` where it cannot be read."""
+    return default if isinstance(cell, Absent) else cell.value
+
+
+def items_of(cell: Cell[tuple[T, ...]]) -> tuple[T, ...]:
+    """The items of a list, none of one that could not be read."""
+    return () if isinstance(cell.content, Unread) else cell.content
+
+
 @dataclass(frozen=True, slots=True)
 class AccountSection:
     """

@@ -28,8 +28,7 @@ class Problem:
     """
     One thing that is wrong. `str()` of it is one line for the user.
 
-    `source` is the line of the file that it stands in, empty where there is none to show: no
-    line, or one that may hold a secret that does not belong there.
+    `source` is the line of the file that it stands in, empty where there is none to show.
     """
 
     file: str
@@ -44,51 +43,65 @@ class Problem:
         where = f"{self.file}:{self.line}:{self.column}: {self.path or 'policy'}"
         return f"{where}: expected {self.expected}, was {self.was}"
 
-    def excerpt(self) -> str:
-        """The source line and a caret under the spot; empty where there is nothing to show."""
-        if not self.source.strip():
-            return ""
-        spot = self.column - 1
-        start = max(0, min(spot - EXCERPT_MAX // 2, len(self.source) - EXCERPT_MAX))
-        part = self.source[start : start + EXCERPT_MAX]
-        # One column a character: a tab or an escape code would move the caret, or the terminal.
-        line = "".join(char if char.isprintable() else " " for char in part).rstrip()
-        before = "..." if start else ""
-        after = "..." if start + EXCERPT_MAX < len(self.source) else ""
-        caret = " " * (len(before) + spot - start)
-        return f"    {before}{line}{after}\n    {caret}^"
+    def shown(self) -> str:
+        """The problem, its source line and a caret under the spot."""
+        return "\n".join([str(self), *excerpt(self.source, self.column)])
 
 
 class PolicyError(Exception):
     """The file is no valid policy. `str()` of it shows every problem with its source line."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
-        texts = (text for each in problems for text in (str(each), each.excerpt()) if text)
-        super().__init__("\n".join(texts))
+        super().__init__("\n".join(problem.shown() for problem in problems))
         self.problems = problems
+
+
+class Source:
+    """A file that is judged: its name in messages, and its text."""
+
+    def __init__(self, file: str, text: str) -> None:
+        self.file = file
+        self.text = text
+        self._lines = lines_of(text)
+
+    def line(self, at: Place) -> str:
+        """The line at a place; empty where it may hold a secret that does not belong there."""
+        line = self._lines[at.line - 1]
+        return "" if _MAY_BE_SECRET.search(line) else line
 
 
 class Report:
     """Collects the problems of one file."""
 
-    def __init__(self, file: str, text: str) -> None:
-        self._file = file
-        self._lines = lines_of(text)
+    def __init__(self, source: Source) -> None:
+        self._source = source
         self._problems: list[Problem] = []
 
     def add(self, at: Place, expected: str, was: str) -> None:
         """Note one problem."""
-        line = self._lines[at.line - 1]
-        source = "" if _MAY_BE_SECRET.search(line) else line
-        self._problems.append(
-            Problem(self._file, at.line, at.column, at.path, expected, was, source)
-        )
+        file, source = self._source.file, self._source.line(at)
+        self._problems.append(Problem(file, at.line, at.column, at.path, expected, was, source))
 
     def raise_if_any(self) -> None:
         """Raise `PolicyError` with what was noted, in file order; nothing noted is fine."""
         if self._problems:
             in_order = sorted(self._problems, key=lambda problem: (problem.line, problem.column))
             raise PolicyError(tuple(in_order))
+
+
+def excerpt(source: str, column: int) -> tuple[str, ...]:
+    """A source line with a caret below its column; nothing where there is no line to show."""
+    if not source.strip():
+        return ()
+    spot = column - 1
+    start = max(0, min(spot - EXCERPT_MAX // 2, len(source) - EXCERPT_MAX))
+    part = source[start : start + EXCERPT_MAX]
+    # One column a character: a tab or an escape code would move the caret, or the terminal.
+    line = "".join(char if char.isprintable() else " " for char in part).rstrip()
+    before = "..." if start else ""
+    after = "..." if start + EXCERPT_MAX < len(source) else ""
+    caret = " " * (len(before) + spot - start)
+    return f"    {before}{line}{after}", f"    {caret}^"
 
 
 def lines_of(text: str) -> list[str]:

@@ -186,7 +186,7 @@ KINDS: Mapping[object, Kind[Any]] = {
     Metric: _one_of({metric.value: metric for metric in Metric}),
     Sides: _one_of({"any": AnySide(), **{side.value: side for side in Side}}),
     Symbol: Kind(
-        "a symbol like 'BTCUSDT'", _symbol, {**_written(_SYMBOL), "not": {"enum": ["any"]}}
+        "a symbol like 'BTC/USDT:USDT'", _symbol, {**_written(_SYMBOL), "not": {"enum": ["any"]}}
     ),
     Symbols: replace(_one_of({"any": AnySymbol()}), expected="any or a list of symbols"),
     Verb: _one_of(find_verbs()),

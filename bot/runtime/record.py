@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from bot.core.decision import Decision
 from bot.core.engine import decide
-from bot.core.events import IntentState, OutcomeReported
+from bot.core.events import IntentState, OutcomeReported, PolicyLoaded
 from bot.core.guardrails import Approved
 from bot.core.model import Instrument
 from bot.core.policy import Policy
@@ -40,6 +40,11 @@ class Recorded:
 def started_entry(started: Started, now_ms: int) -> Entry:
     """The row of a process that begins to guard."""
     return Entry(Kind.STARTED, now_ms, to_json(started, Started), NoIntent())
+
+
+def policy_entry(event: PolicyLoaded) -> Entry:
+    """The row of a policy that a running guard goes over to."""
+    return Entry(Kind.POLICY, event.received_at_ms, to_json(event, PolicyLoaded), NoIntent())
 
 
 def decision_entry(state: AccountState, decision: Decision, now_ms: int) -> Entry:

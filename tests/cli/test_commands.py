@@ -168,7 +168,7 @@ def test_a_damaged_exchange_is_one_line(
 ) -> None:
     state_dir = copy_of(lived, tmp_path)
     file = state_dir / "demo.paper.json"
-    file.write_bytes(file.read_bytes().replace(b'"free":"', b'"free":"9', 1))
+    file.write_bytes(file.read_bytes().replace(b'"wallet":"', b'"wallet":"9', 1))
     assert_refused(liqguard(state_dir, *CRASH), 3, "demo.paper.json:1: expected")
 
 
@@ -177,7 +177,7 @@ def test_a_run_ends_with_its_actions_as_json(lived: tuple[Path, dict[str, Any]])
     assert set(ended) == {"at_ms", "equity", "positions", "actions", "digest"}
     assert float(ended["equity"]) > 0
     for action in ended["actions"]:
-        assert set(action) == {"at_ms", "verb", "amount", "price", "reason", "outcome"}
+        assert set(action) == {"at_ms", "symbol", "verb", "amount", "price", "reason", "outcome"}
         assert action["amount"] == str(action["amount"])
     assert {"place_stop", "top_up"} <= {action["verb"] for action in ended["actions"]}
 
@@ -225,7 +225,9 @@ def test_explain_tells_a_decision_in_words_and_in_json(
     told = liqguard(state_dir, *EXPLAIN, "--row", str(row))
     assert told.returncode == 0
     assert f"row {row} at 2020-03-12" in told.stdout
-    assert f"did: added {added['amount']} USDT margin, because of" in told.stdout
+    assert f"did: added {added['amount']} USDT margin to BTC/USDT:USDT, because" in told.stdout
+    assert "liquidation_distance" in told.stdout
+    assert "fires below 4.00%" in told.stdout
     assert "step liquidation-ladder/top-up (line" in told.stdout
     assert "stop: rests" in told.stdout
     assert "shrunk: asked" in told.stdout
@@ -253,7 +255,7 @@ def test_check_says_every_file_and_fails_if_one_does(tmp_path: Path) -> None:
     good = "config/policies/demo.yaml"
     spoken = liqguard(tmp_path, "check", str(bad), good)
     assert spoken.returncode == 3
-    assert spoken.stdout == f"{good}: fine, 1 rules with 4 steps\n"
+    assert spoken.stdout == f"{good}: fine, 1 rule with 4 steps\n"
     assert spoken.stderr.startswith(
         f"{bad}:1:1: account: expected a mapping of name, venue, margin_mode, position_mode, "
         "credentials, was missing\n    schema: liqguard/v2\n    ^\n"
@@ -272,6 +274,44 @@ def test_check_says_every_file_and_fails_if_one_does(tmp_path: Path) -> None:
         "source": "schema: liqguard/v2",
     }
     assert (second["account"], len(second["digest"])) == ("demo", 64)
+    assert (second["problems"], second["lints"]) == ([], [])
+
+
+def test_check_fails_on_a_danger_and_not_on_a_warning(tmp_path: Path) -> None:
+    text = (ROOT / "config" / "policies" / "demo.yaml").read_text(encoding="utf-8")
+    danger, warning, invalid = (tmp_path / name for name in ("d.yaml", "w.yaml", "i.yaml"))
+    danger.write_text(text.replace("slippage_max: 50 bps", "slippage_max: 2%"), encoding="utf-8")
+    warning.write_text(text.replace("for: 30s, do: alert", "for: 1h, do: alert"), encoding="utf-8")
+    invalid.write_text("schema: liqguard/v2\n", encoding="utf-8")
+    found = liqguard(tmp_path, "check", str(danger))
+    assert (found.returncode, found.stdout) == (4, f"{danger}: 1 danger, 1 rule with 4 steps\n")
+    assert found.stderr.startswith(f"{danger}:12:17: protect.stop.room: danger: a stop that")
+    assert found.stderr.splitlines()[2] == f"    {' ' * 16}^"
+    found = liqguard(tmp_path, "check", str(warning), "--json")
+    (lint,) = json.loads(found.stdout)["lints"]
+    assert (found.returncode, found.stderr) == (0, "")
+    assert (lint["level"], lint["name"], lint["line"]) == ("warning", "too-slow", 34)
+    assert liqguard(tmp_path, "check", str(danger), str(invalid)).returncode == 3
+
+
+def test_check_judges_a_policy_by_what_is_held(tmp_path: Path) -> None:
+    held = tmp_path / "held.yaml"
+    position = (
+        "{ symbol: X, side: long, quantity: 1 X, entry_price: 9000 USDT, margin_mode: isolated, "
+        "margin: 100 USDT }"
+    )
+    text = f"wallet: 1000 USDT\npositions:\n  - {position}\n"
+    held.write_text(text, encoding="utf-8")
+    check = ["check", "config/policies/demo.yaml", "--positions", str(held)]
+    assert_refused(
+        liqguard(tmp_path, *check), 3, "X: expected a contract that binanceusdm is known"
+    )
+    known = text.replace("symbol: X", "symbol: BTC/USDT:USDT").replace("1 X", "1 BTC")
+    held.write_text(known, encoding="utf-8")
+    found = liqguard(tmp_path, *check)
+    assert found.returncode == 4
+    assert "BTC/USDT:USDT isolated long is 0.71% from liquidation" in found.stderr
+    assert_refused(liqguard(tmp_path, *check[:2], "--positions", "none.yaml"), 3, "none.yaml:1:1:")
 
 
 def test_schema_prints_the_file_that_is_checked_in(tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 """What Hypothesis draws for the core: instruments with any tiers, and positions on them."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 from hypothesis import strategies as st
 
-from bot.core.model import Instrument, MaintenanceAt, Position, Side
+from bot.core.cross import Book, Leg
+from bot.core.model import Instrument, MaintenanceAt, MarginMode, Position, Side
+from bot.core.units import Money, Price, Ratio
 from bot.testing import builders as build
 
 
@@ -42,3 +45,38 @@ def positions(draw: st.DrawFn) -> Position:
         entry_price=entry,
         margin=(quantity * entry * share).quantize(Decimal("0.00000001")),
     )
+
+
+@st.composite
+def books(draw: st.DrawFn) -> Book:
+    """
+    One to four cross positions, long and short, that gained or lost up to 30 %.
+
+    From a wallet that owes more than it has to one that covers everything.
+    """
+    legs = []
+    for number in range(draw(st.integers(1, 4))):
+        symbol = f"COIN{number}USDT"
+        position = draw(positions())
+        mark = (position.entry_price * (1 + draw(decimals("-0.3", "0.3", 3)))).quantize(
+            Decimal("0.0001")
+        )
+        legs.append(
+            Leg(
+                replace(draw(instruments()), symbol=symbol),
+                replace(
+                    position,
+                    symbol=symbol,
+                    margin_mode=MarginMode.CROSS,
+                    isolated_margin=Money(Decimal(0)),
+                ),
+                Price(mark),
+                Ratio(draw(st.sampled_from(BETAS) | decimals("0.01", "3", 2))),
+            )
+        )
+    gross = sum((leg.position.quantity * leg.mark_price for leg in legs), Decimal(0))
+    share = draw(decimals("-0.1", "0.5", 4) | decimals("0.5", "3", 3))
+    return Book(Money((gross * share).quantize(Decimal("0.00000001"))), tuple(legs))
+
+
+BETAS = [Decimal(0), Decimal(1), Decimal(1)]

@@ -28,6 +28,7 @@ from bot.core.model import Instrument, MaintenanceAt, Position, RiskTier, Side
 from bot.core.units import Money, Price, Ratio
 from bot.testing import builders as build
 from tests.core.draws import decimals, instruments, positions
+from tests.core.exact import surplus
 
 LONG, SHORT = Side.LONG, Side.SHORT
 MARK, ENTRY = MaintenanceAt.MARK, MaintenanceAt.ENTRY
@@ -147,21 +148,6 @@ def test_published_maintenance_margin() -> None:
 
 
 # Bisection
-
-
-def surplus(instrument: Instrument, position: Position, price: Fraction) -> Fraction:
-    """Margin balance less requirement, in exact fractions and bracket by bracket."""
-    quantity, entry = Fraction(position.quantity), Fraction(position.entry_price)
-    gain = quantity * (price - entry) * (1 if position.side is LONG else -1)
-    at_mark = instrument.rules.maintenance_at is MARK
-    notional = quantity * (price if at_mark else entry)
-    required = Fraction(0)
-    for tier in instrument.tiers:
-        top = notional if tier.cap == Decimal("Infinity") else min(notional, Fraction(tier.cap))
-        required += max(top - Fraction(tier.floor), Fraction(0)) * Fraction(tier.rate)
-    if instrument.rules.close_fee_in_maintenance:
-        required += quantity * price * Fraction(instrument.taker_fee)
-    return Fraction(position.isolated_margin) + gain - required
 
 
 def bisected(instrument: Instrument, position: Position) -> Fraction | None:

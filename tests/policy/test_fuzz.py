@@ -83,4 +83,4 @@ def look_at(error: PolicyError) -> None:
     for problem in error.problems:
         assert len(str(problem).splitlines()) == 1
         assert problem.was != "unreadable"
-        assert len(problem.excerpt().split("\n")) == (2 if problem.source.strip() else 1)
+        assert len(problem.shown().splitlines()) == (3 if problem.source.strip() else 1)

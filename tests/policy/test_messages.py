@@ -8,7 +8,7 @@ import pytest
 
 from bot.core.model import MarginMode
 from bot.policy.loader import parse_policy
-from bot.policy.problems import PolicyError, Problem, listed
+from bot.policy.problems import PolicyError, excerpt, listed
 from bot.policy.verbs import find_verbs
 
 RATIO = "expected a ratio like '12%' or '25 bps'"
@@ -120,7 +120,7 @@ CHANGES: dict[str, Change] = {
     "any among symbols": change(
         "[BTCUSDT, ETHUSDT]",
         "[BTCUSDT, any]",
-        "22:33: rules.0.match.symbols.1: expected a symbol like 'BTCUSDT', was 'any'",
+        "22:33: rules.0.match.symbols.1: expected a symbol like 'BTC/USDT:USDT', was 'any'",
     ),
     # what YAML would let a file hide
     "anchor": change(
@@ -420,13 +420,13 @@ CHANGES: dict[str, Change] = {
         RULES,
         f"stress: {{ shock: 25%, betas: {{ ETHUSDT: 1.2, any: 1x, BTCUSDT: 101x }} }}\n{RULES}",
         f"20:41: stress.betas.ETHUSDT: {MULTIPLE}, was '1.2'\n"
-        "20:46: stress.betas.any: expected a symbol like 'BTCUSDT', was 'any'\n"
+        "20:46: stress.betas.any: expected a symbol like 'BTC/USDT:USDT', was 'any'\n"
         f"20:64: stress.betas.BTCUSDT: {MULTIPLE} (at most 100x), was '101x'",
     ),
     "betas that are no mapping": change(
         RULES,
         f"stress: {{ shock: 25%, betas: [ETHUSDT] }}\n{RULES}",
-        "20:30: stress.betas: expected a mapping from a symbol like 'BTCUSDT' "
+        "20:30: stress.betas: expected a mapping from a symbol like 'BTC/USDT:USDT' "
         "to a multiple like '1.2x', was a list",
     ),
     "cross without stress": change(
@@ -655,10 +655,6 @@ def test_a_secret_in_the_wrong_place_is_not_repeated(good: str, key: str) -> Non
     assert "anary" not in str(caught.value) + repr(caught.value.problems)
 
 
-def excerpt(source: str, column: int) -> str:
-    return Problem("p.yaml", 1, column, "", "a", "b", source).excerpt()
-
-
 @pytest.mark.parametrize(
     ("source", "column", "shown"),
     [
@@ -674,7 +670,7 @@ def excerpt(source: str, column: int) -> str:
     ],
 )
 def test_an_excerpt_is_one_short_printable_line(source: str, column: int, shown: str) -> None:
-    assert excerpt(source, column) == shown
+    assert "\n".join(excerpt(source, column)) == shown
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -695,7 +691,7 @@ def test_the_caret_of_every_problem_stands_where_its_line_and_column_say(good: s
             source = text.split("\n")[problem.line - 1]
             assert problem.source == ("" if "Real+Key" in source else source)
             if 0 < len(problem.source) <= 120:
-                assert problem.excerpt().split("\n")[1] == " " * (3 + problem.column) + "^"
+                assert problem.shown().split("\n")[2] == " " * (3 + problem.column) + "^"
 
 
 def problems(text: str) -> str:

@@ -126,6 +126,7 @@ def _hits(books: Books, way: Way, here: Fraction) -> Iterator[_Hit]:
             if reached(side, books.quotes[symbol].mark, level):
                 yield _Hit(here, account, what)
             elif reached(side, way.ends[symbol].mark, level):
+                # Present marks are rounded: what lies on `here` may seem to lie just before it.
                 yield _Hit(max(here, way.where(symbol, level)), account, what)
 
 

@@ -1,5 +1,6 @@
 """Cross positions live and die together, on one wallet, with all marks moving."""
 
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -16,7 +17,6 @@ from bot.core.model import (
     NotReported,
     Position,
     Reported,
-    RiskTier,
     Side,
 )
 from bot.core.units import Money, Price, Quantity, Ratio
@@ -31,7 +31,6 @@ from tests.exchange.paper.build import (
     ETH,
     MARK,
     MARK_WITH_FEE,
-    ONE_TIER,
     T0,
     THREE_TIERS,
     D,
@@ -49,6 +48,9 @@ from tests.exchange.paper.independent import Spare, first_spent
 
 LONG, SHORT, CROSS = Side.LONG, Side.SHORT, MarginMode.CROSS
 ONE_PERCENT = tiers(last=("0.01", "100"))
+STEEP = tiers(("30000", "0.01", "100"), last=("0.09", "100"))
+YEARS_MS = 10**15
+"""So long a way tells the place on it to fifteen digits."""
 
 
 def do(machine: PaperMachine, action: Action, client_id: str = "a") -> None:
@@ -231,6 +233,41 @@ def test_a_hedge_is_spent_where_its_legs_part() -> None:
     assert positions(machine) == {}
 
 
+def test_the_tier_that_counts_is_that_of_the_moment() -> None:
+    """
+    A short of 1 at 25,000 backed by 6,850 needs 1 % up to 30,000, and then 9 % less 2,400.
+
+    31,850 - p = 0.09 p - 2,400 at p = 34,250 / 1.09. By the first tier it were 112.63 later.
+    """
+    machine = machine_with(contract(table=STEEP), price="25000", deposit="6850")
+    enter(machine, SHORT, margin_mode=CROSS)
+    assert reported(machine) == D("31422.01")
+    move(machine, "32000", at_ms=YEARS_MS)
+    (realised,) = machine.realised(ALICE)
+    place = (Fraction(34_250) / Fraction("1.09") - 25_000) / 7_000
+    assert abs(realised.at_ms - (T0 + place * (YEARS_MS - T0))) <= 1
+
+
+def test_two_borders_on_one_way_are_both_met() -> None:
+    """Long A falls out of its upper tier, short B rises into it; the wallet lies in between."""
+    machine = machine_with(
+        contract("A", table=STEEP), contract("B", table=STEEP), price="30000", deposit="8000"
+    )
+    enter(machine, LONG, "1.1", "10", symbol="A", margin_mode=CROSS)
+    enter(machine, SHORT, "0.95", "10", symbol="B", margin_mode=CROSS)
+    machine.move(YEARS_MS, {"A": prices("26000"), "B": prices("34000")})
+    long = Spare(machine.instruments["A"], LONG, D("1.1"), D(30_000), D(0))
+    short = Spare(machine.instruments["B"], SHORT, D("0.95"), D(30_000), D(0))
+    place = first_spent(
+        lambda share: 8_000 + long.at(30_000 - 4_000 * share) + short.at(30_000 + 4_000 * share)
+    )
+    assert place is not None
+    assert all(
+        abs(each.at_ms - (T0 + place * (YEARS_MS - T0))) <= 1 for each in machine.realised(ALICE)
+    )
+    assert len(machine.realised(ALICE)) == 2
+
+
 def test_a_stop_that_is_met_before_can_save_the_account() -> None:
     machine = two_longs()
     do(machine, stop("46000"), "btc")
@@ -316,65 +353,59 @@ def test_one_accounts_cross_book_is_not_anothers() -> None:
 
 # -- against a bisection ----------------------------------------------------------------------
 
-YEARS_MS = 10**15
-"""So long a way tells the place on it to fifteen digits."""
-
 Leg = tuple[Instrument, Side, Decimal, Decimal, Decimal]
-tables: st.SearchStrategy[tuple[RiskTier, ...]] = st.sampled_from(
-    [ONE_TIER, THREE_TIERS, tiers(("30000", "0.01", "100"), last=("0.3", "100"))]
-)
+ENTRY_WITH_FEE = replace(ENTRY, close_fee_in_maintenance=True)
+rules = st.sampled_from([MARK, MARK_WITH_FEE, MARK, MARK_WITH_FEE, ENTRY, ENTRY_WITH_FEE])
 
 
 @st.composite
-def legs(draw: st.DrawFn) -> list[Leg]:
-    """Contract, side, quantity, and the prices from which and to which it goes."""
+def books_of_legs(draw: st.DrawFn) -> list[Leg]:
+    """
+    Contract, side, quantity, and the prices from which and to which it goes, of each position.
+
+    Mostly so that the first goes against the account by more than a tenth, and over a border.
+    """
     found = []
     for number in range(draw(st.integers(1, 4))):
-        listed = contract(
-            f"S{number}",
-            rules=draw(st.sampled_from([MARK, ENTRY, MARK_WITH_FEE])),
-            table=draw(tables),
-            taker_fee="0.0006",
-        )
+        table = draw(st.sampled_from([THREE_TIERS, STEEP, STEEP]))
+        listed = contract(f"S{number}", rules=draw(rules), table=table, taker_fee="0.006")
+        side = draw(st.sampled_from(Side))
         start = draw(st.integers(100, 100_000))
-        end = start * draw(st.integers(700, 1_400)) / D(1_000)
-        quantity = D(draw(st.integers(1, 120_000))) / start
-        found.append((listed, draw(st.sampled_from(Side)), round(quantity, 3), D(start), end))
-    return [leg for leg in found if leg[2] > 0]
+        adverse = draw(st.integers(150, 500) if number == 0 else st.integers(-400, 400))
+        end = start * (1 - side.sign * adverse / D(1_000))
+        notional = table[0].cap * (1 + side.sign * D(draw(st.integers(-10, 200))) / 1_000)
+        quantity = round(notional / start, 3)
+        found.append((listed, side, quantity, D(start), end))
+    return found
 
 
-@given(legs(), st.integers(1, 200_000))
+@given(books_of_legs(), st.integers(110, 300))
 def test_cross_liquidation_is_where_equity_meets_the_requirements(
-    book: list[Leg], wallet: int
+    legs: list[Leg], thousandths: int
 ) -> None:
     """A bisection over the way that all marks go together finds the same place, or none."""
-    machine = PaperMachine([leg[0] for leg in book], Ratio(D(0)))
-    machine.deposit(ALICE, Money(D(wallet)))
-    machine.move(0, {listed.symbol: prices(start) for listed, _, _, start, _ in book})
-    opened: list[Leg] = []
-    for leg in book:
-        listed, side, quantity, _, _ = leg
-        try:
-            enter(machine, side, str(quantity), "10", symbol=listed.symbol, margin_mode=CROSS)
-        except ValueError:
-            continue  # no money for this one: the others have to do
-        opened.append(leg)
+    wallet = sum((leg[2] * leg[3] for leg in legs), D(0)) * thousandths / 1_000
+    machine = PaperMachine([leg[0] for leg in legs], Ratio(D(0)))
+    machine.deposit(ALICE, Money(wallet))
+    machine.move(0, {listed.symbol: prices(start) for listed, _, _, start, _ in legs})
+    for listed, side, quantity, _, _ in legs:
+        enter(machine, side, str(quantity), "10", symbol=listed.symbol, margin_mode=CROSS)
     spares = [
         (Spare(listed, side, quantity, start, D(0)), Fraction(start), Fraction(end))
-        for listed, side, quantity, start, end in opened
+        for listed, side, quantity, start, end in legs
     ]
 
     def spare(share: Fraction) -> Fraction:
         there = (each.at(start + (end - start) * share) for each, start, end in spares)
-        return wallet + sum(there, Fraction(0))
+        return Fraction(wallet) + sum(there, Fraction(0))
 
-    machine.move(YEARS_MS, {listed.symbol: prices(end) for listed, _, _, _, end in book})
-    place = first_spent(spare) if opened else None
+    machine.move(YEARS_MS, {listed.symbol: prices(end) for listed, _, _, _, end in legs})
+    place = first_spent(spare)
     realised = machine.realised(ALICE)
     if place is None:
         assert realised == ()
-        assert len(machine.snapshot(ALICE, YEARS_MS).positions) == len(opened)
+        assert len(machine.snapshot(ALICE, YEARS_MS).positions) == len(legs)
     else:
-        assert len(realised) == len(opened)
+        assert len(realised) == len(legs)
         assert all(abs(each.at_ms - place * YEARS_MS) <= 1 for each in realised)
         assert sum((each.profit for each in realised), D(0)) == -wallet

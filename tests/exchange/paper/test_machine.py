@@ -498,6 +498,14 @@ def test_a_price_is_a_number_above_zero(mark: str) -> None:
         move(machine, mark)
 
 
+def test_first_prices_appear_in_no_order() -> None:
+    both = {BTC: prices("50000"), ETH: prices("3000")}
+    machines = [PaperMachine([contract(), contract(ETH)], Ratio(D(0))) for _ in range(2)]
+    machines[0].move(T0, both)
+    machines[1].move(T0, dict(reversed(both.items())))
+    assert machines[0].to_json() == machines[1].to_json()
+
+
 def test_one_accounts_fate_is_not_anothers() -> None:
     machine = machine_with(contract())
     machine.deposit("bob", Money(D(10_000)))
