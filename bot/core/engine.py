@@ -8,6 +8,7 @@ one is judged.
 """
 
 from dataclasses import replace
+from typing import assert_never
 
 from bot.core.actions import CancelStop
 from bot.core.alone import judge_alone
@@ -22,8 +23,12 @@ from bot.core.state import (
     EPISODE_QUIET_MS,
     NEVER_MS,
     AccountState,
+    Intent,
+    Plain,
     PositionMemory,
+    Refund,
     RefundDue,
+    Trim,
 )
 from bot.core.together import judge_together
 
@@ -103,7 +108,7 @@ def _forget(state: AccountState, now_ms: int, draft: Draft) -> AccountState:
     intents = {
         intent.id: intent
         for intent in state.intents.values()
-        if still_counts(intent, state.memory_of(intent.key), now_ms)
+        if still_counts(intent, state.memory_of(intent.key), now_ms) or _repays(intent, state)
     }
     memories = {
         key: memory for key, memory in state.memories.items() if not _is_forgotten(memory, now_ms)
@@ -118,6 +123,16 @@ def _forget(state: AccountState, now_ms: int, draft: Draft) -> AccountState:
     ):
         return state
     return replace(state, intents=intents, memories=memories, book=book, refunds=refunds)
+
+
+def _repays(intent: Intent, state: AccountState) -> bool:
+    """Whether it counts against margin that is still to go back."""
+    match intent.purpose:
+        case Refund(trim_id):
+            return trim_id in state.refunds
+        case Plain() | Trim():
+            return False
+    assert_never(intent.purpose)
 
 
 def _is_forgotten(memory: PositionMemory, now_ms: int) -> bool:
