@@ -22,7 +22,7 @@ ACT_MS = 600_000
 """So long before a settlement the steps of a funding rule may act; before that they wait."""
 
 SETTLE_LAG_MS = 1_000
-"""A read asked for later than this after a settlement shows it."""
+"""A venue may take its time to book a settlement: one read asked for after this is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,17 @@ def _is_unseen(state: AccountState, report: FundingReported) -> bool:
 
 
 def _is_ahead(state: AccountState, report: FundingReported, now_ms: int) -> bool:
-    return _is_unseen(state, report) and report.next_at_ms - now_ms <= NET_MS
+    """
+    Whether the newest read is from before a settlement that is near, or over.
+
+    By the venue's own time, for both are its: a bill that a read shows must not count twice.
+    """
+    match state.account:
+        case AccountRead(snapshot=snapshot):
+            is_due = report.next_at_ms - now_ms <= NET_MS
+            return is_due and snapshot.taken_at_ms < report.next_at_ms
+        case NotRead():
+            return False
 
 
 def _margin(position: Position, mark: Price) -> Decimal:

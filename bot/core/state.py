@@ -355,7 +355,9 @@ def resumed(state: AccountState, policy_digest: str, now_ms: int) -> AccountStat
     """
     The state as a fresh process may believe it: memory and intents stay, facts do not.
 
-    Every intent that was open when the last process ended may have been sent.
+    Every intent that was open when the last process ended may have been sent. So may be others
+    that it could not write down: the numbers that client ids are made of go on beyond any that
+    it can have given out, which are fewer than one a millisecond.
     """
     intents = {
         intent.id: replace(
@@ -374,6 +376,7 @@ def resumed(state: AccountState, policy_digest: str, now_ms: int) -> AccountStat
         account=NotRead(),
         lost_at_ms=now_ms,
         intents=intents,
+        intents_planned=max(state.intents_planned, now_ms),
         memos={},
     )
 
