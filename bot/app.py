@@ -32,7 +32,8 @@ from bot.policy.problems import PolicyError, did_you_mean
 from bot.rehearsal.casebook import Trial, try_policy
 from bot.rehearsal.deeds import Deed, read_deeds
 from bot.rehearsal.loop import run_virtual
-from bot.rehearsal.setups import Setup, open_account
+from bot.rehearsal.positions import read_positions
+from bot.rehearsal.setups import Opening, Setup, open_account
 from bot.runtime.assemble import assemble
 from bot.runtime.control import Answer, ask, listening, socket_path
 from bot.runtime.guard import Guard, PolicyRefused
@@ -101,6 +102,11 @@ def _try_policy(file: Path, wanted: re.Pattern[str]) -> Trial:
     symbols = {symbol for case in cases.cases for symbol in case.prices}
     instruments = {symbol: instrument_for(policy.venue, symbol) for symbol in sorted(symbols)}
     return try_policy(cases, policy, instruments, wanted)
+
+
+def positions_in(file: Path, venue: str) -> tuple[Opening, ...]:
+    """The positions to open that a file names; raises `PolicyError` with all wrong with it."""
+    return read_positions(file, _LISTINGS[venue]())
 
 
 def run_paper(policy_file: Path, setup: Setup, state_dir: Path, speed: float) -> Ended:

@@ -165,9 +165,15 @@ def demo(as_json: AsJson = False) -> None:
 
 @app.command()
 def run(
+    context: typer.Context,
     policy_file: PolicyFile,
-    data: Annotated[str, typer.Option(help="A price file, or the name of a scenario.")],
     mode: Annotated[str, typer.Option(help="paper: our own exchange, which liquidates.")],
+    data: Annotated[
+        str | None, typer.Option(help="A price file, or the name of a scenario.")
+    ] = None,
+    positions: Annotated[
+        Path | None, typer.Option(help="A file of several positions, instead of --data.")
+    ] = None,
     speed: Annotated[float, typer.Option(min=0.001, help="Market seconds per second.")] = 1.0,
     side: Annotated[str, typer.Option(help="long or short.")] = "long",
     leverage: Number = Decimal(10),
@@ -191,15 +197,23 @@ def run(
         raise typer.BadParameter(f"expected long or short, was {side!r}", param_hint="--side")
     settings = _configure_logs()
     policy = load_policy(policy_file)
-    bars = read_bars(data)
-    opening = Opening(
-        bars=bars,
-        instrument=process.instrument_for(policy.venue, bars.symbol),
-        side=Side(side),
-        leverage=leverage,
-        size=ByMargin(Money(margin)),
-    )
-    setup = Setup((opening,), Money(reserve), entry_at_ms)
+    match data, positions:
+        case str(), None:
+            bars = read_bars(data)
+            opening = Opening(
+                bars=bars,
+                instrument=process.instrument_for(policy.venue, bars.symbol),
+                side=Side(side),
+                leverage=leverage,
+                size=ByMargin(Money(margin)),
+            )
+            openings: tuple[Opening, ...] = (opening,)
+        case None, Path():
+            _refuse_options(context, "side", "leverage", "margin")
+            openings = process.positions_in(positions, policy.venue)
+        case _:
+            raise typer.BadParameter("expected either --data or --positions")
+    setup = Setup(openings, Money(reserve), entry_at_ms)
     ended = process.run_paper(policy_file, setup, settings.state_dir, speed)
     show_ended(ended, as_json)
 
@@ -276,6 +290,14 @@ def _instrument_for(venue: str, symbol: str) -> "Instrument":
     from bot import app as process
 
     return process.instrument_for(venue, symbol)
+
+
+def _refuse_options(context: typer.Context, *names: str) -> None:
+    """Options that say what the file of positions says: given beside it, which would count?"""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            raise typer.BadParameter("expected in the file of --positions", param_hint=f"--{name}")
 
 
 def _change_mode(account: str, mode: str, reason: str, as_json: bool) -> None:

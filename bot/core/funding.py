@@ -97,6 +97,22 @@ def settlement_wakes_ms(state: AccountState, position: Position) -> tuple[int, .
     return (at_ms - ACT_MS, at_ms - NET_MS, at_ms, at_ms + SETTLE_LAG_MS)
 
 
+def settling_until_ms(state: AccountState, symbol: str, now_ms: int) -> tuple[int, ...]:
+    """
+    From when on a read shows settlements that came just now; empty where none is in doubt.
+
+    Until then a bill may be counted twice, in the read and ahead of it: enough to be careful by,
+    not enough to move what is safe where it is.
+    """
+    return tuple(
+        report.next_at_ms + SETTLE_LAG_MS
+        for reports in (state.funding, state.funding_before)
+        if (report := reports.get(symbol)) is not None
+        and report.next_at_ms <= now_ms
+        and _is_unseen(state, report)
+    )
+
+
 def unseen_settlement(state: AccountState, position: Position, now_ms: int) -> bool:
     """Whether a settlement is over that the newest read cannot show yet."""
     for reports in (state.funding, state.funding_before):

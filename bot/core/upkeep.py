@@ -11,6 +11,7 @@ from bot.core.actions import CancelStop, PlaceStop
 from bot.core.decision import AlertSeverity, Audited, NotAudited, StopVerdict
 from bot.core.desk import REPEAT_MS, Desk
 from bot.core.events import IntentState
+from bot.core.funding import settling_until_ms
 from bot.core.guardrails import approve_stop
 from bot.core.ids import account_prefix
 from bot.core.ladder import NO_WAKE_MS
@@ -123,6 +124,10 @@ def _place(desk: Desk, position: Position, target: StopWanted, status: StopStatu
         case StopStatus.RESTS | StopStatus.NOT_NEEDED:
             return
         case StopStatus.DRIFTED:
+            if settling := settling_until_ms(desk.state, position.symbol, now_ms):
+                desk.needs_read = True
+                desk.wake(max(settling))
+                return
             ready_at_ms = max(ready_at_ms, memory.stop_sent_at_ms + STOP_WAY_MS)
         case StopStatus.MISSING:
             pass

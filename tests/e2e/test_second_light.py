@@ -148,7 +148,6 @@ def test_funding_guarded_acts_in_the_minutes_before_the_first_bill(
     assert not guarded.fate.taken
 
 
-@pytest.mark.xfail(reason="the core forgets a settled refund after a minute and pays it again")
 def test_a_trim_gives_back_no_more_than_it_freed(bleed: tuple[Fate, Guarded]) -> None:
     _, guarded = bleed
     (back,) = (deed for deed in guarded.deeds if deed.verb == "refund")
