@@ -84,8 +84,16 @@ def test_without_a_command_the_help_comes_and_that_is_usage(
         ([*QUIET, "--positions", "book.yaml"], 2, "expected either --data or --positions"),
         ([*RUN[:-1]], 2, "expected either --data or --positions"),
         ([*RUN[:-1], "--positions", "book.yaml"], 3, "book.yaml:1:1: policy: expected a readable"),
-        ([*RUN[:-1], "--positions", "b.yaml", "--side", "short"], 2, "for --side: expected in the"),
-        ([*RUN[:-1], "--positions", "b.yaml", "--margin", "9"], 2, "for --margin: expected in the"),
+        (
+            [*RUN[:-1], "--positions", "b.yaml", "--side", "short"],
+            2,
+            "for --side: expected in the",
+        ),
+        (
+            [*RUN[:-1], "--positions", "b.yaml", "--margin", "9"],
+            2,
+            "for --margin: expected in the",
+        ),
         ([*RUN, "2020-03-12-bct"], 3, "did you mean 2020-03-12-btc?"),
         ([*RUN, "/nowhere/at-all.csv"], 3, "expected a file or a scenario"),
         ([*RUN, "pyproject.toml"], 3, "expected .csv or .csv.gz at its end"),
