@@ -23,6 +23,7 @@ from bot.core.state import (
     NEVER_MS,
     AccountState,
     PositionMemory,
+    Refund,
     RefundDue,
 )
 from bot.core.together import judge_together
@@ -104,6 +105,7 @@ def _forget(state: AccountState, now_ms: int, draft: Draft) -> AccountState:
         intent.id: intent
         for intent in state.intents.values()
         if still_counts(intent, state.memory_of(intent.key), now_ms)
+        or (isinstance(intent.purpose, Refund) and intent.purpose.trim_id in state.refunds)
     }
     memories = {
         key: memory for key, memory in state.memories.items() if not _is_forgotten(memory, now_ms)

@@ -48,6 +48,9 @@ PLAIN = Plain()
 RETRY_CLOSE_MS = 1_000
 """A refused or unproven full close may be followed by another after this."""
 
+RETRY_REFUND_MS = 5_000
+"""A refund that the venue refused is tried again after this."""
+
 USEFUL_SHARE = Decimal("0.01")
 """A top-up shrunk below this share of what was asked for helps nobody."""
 
@@ -164,6 +167,12 @@ def review_refund(request: Request, position: Position, trim_id: str, due: Refun
     if isinstance(others, Denied):
         return others
     state = request.state
+    for intent in state.intents.values():
+        retry_at_ms = intent.changed_at_ms + RETRY_REFUND_MS
+        refused = intent.purpose == Refund(trim_id) and intent.state is IntentState.REJECTED
+        if refused and request.now_ms < retry_at_ms:
+            text = f"the venue has refused it: {intent.detail}"
+            return Denied(Denial.EXHAUSTED, "refused", text, retry_at_ms, needs_read=False)
     moved = refunded(state, trim_id)
     amount = min(due.amount - moved, state.free, others)
     instrument = state.instruments.by_symbol[position.symbol]
@@ -207,7 +216,7 @@ def review_reduce(
 
 def review_close(request: Request, position: Position, holds: bool, bound: Bound) -> Review:
     """
-    Whether the whole of the position may be closed now. Only a close already under way waits.
+    Whether the whole of the position may be closed now. It waits only for another such close.
 
     `holds`: the account mode forbids this close (HOLD, for closes the ladder asks for).
     """
@@ -216,6 +225,8 @@ def review_close(request: Request, position: Position, holds: bool, bound: Bound
     for intent in _in_order(request.state):
         if not isinstance(intent.action, ClosePosition) or intent.key != request.key:
             continue
+        if intent.action.quantity < position.quantity:
+            continue  # part of it: no reason to keep the rest
         if intent.is_open and intent.state is not IntentState.UNKNOWN:
             return _wait("in_flight", "a close is under way", FAR_MS)
         retry_at_ms = intent.changed_at_ms + RETRY_CLOSE_MS
