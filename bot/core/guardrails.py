@@ -24,7 +24,14 @@ from bot.core.metrics import (
     measure_book,
     settle_liquidation,
 )
-from bot.core.model import Instrument, MarginMode, NotReported, Position, PositionKey
+from bot.core.model import (
+    Instrument,
+    MarginMode,
+    MarginOnReduce,
+    NotReported,
+    Position,
+    PositionKey,
+)
 from bot.core.policy import Above, Below, Policy
 from bot.core.protection import StopNotNeeded, StopWanted, wanted
 from bot.core.state import (
@@ -41,6 +48,7 @@ from bot.core.state import (
     RefundDue,
     Trim,
 )
+from bot.core.stress import worst_stressed_loss
 from bot.core.units import ZERO, Money, Price, Quantity, floor_to
 
 MINUTE_MS = 60_000
@@ -321,7 +329,33 @@ def _reasons_not_to_reduce(
         moves = isinstance(intent.action, AddMargin | ClosePosition)
         if intent.is_open and moves and intent.key in touched:
             yield _wait("in_flight", f"intent {intent.id} is not settled", FAR_MS)
+    if any(_raises_stressed_loss(request, close) for close in closes):
+        text = "less margin would go with the part than it loses: more would be at risk"
+        yield _exhausted("stressed_loss", text)
     yield from _reasons_to_wait(request, cooldown_ms)
+
+
+def _raises_stressed_loss(request: Request, close: PartClose) -> bool:
+    """
+    Whether more would be lost under the policy's shock with part of the position than with all.
+
+    So it is where a venue keeps all margin in the position and the wallet pays the loss.
+    """
+    position, state, stress = close.position, request.state, request.policy.stress
+    instrument, mark = state.instruments.by_symbol[position.symbol], state.marks[position.symbol]
+    share = max(position.quantity - close.quantity, ZERO) / position.quantity
+    match instrument.rules.margin_on_reduce:
+        case MarginOnReduce.PRO_RATA:
+            margin = position.isolated_margin * share
+        case MarginOnReduce.RETAINED:
+            margin = position.isolated_margin if share else ZERO
+    rest = replace(
+        position,
+        quantity=Quantity(position.quantity * share),
+        isolated_margin=Money(margin),
+    )
+    before = worst_stressed_loss([(position, mark.price)], stress)
+    return worst_stressed_loss([(rest, mark.price)], stress) > before
 
 
 def _reasons_to_wait(request: Request, cooldown_ms: int) -> Iterator[Denied]:
