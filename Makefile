@@ -17,7 +17,10 @@ POLICIES := $(filter-out %_test.yaml,$(wildcard config/policies/*.yaml))
 SEEDS ?= 50
 FIRST ?= 0
 
-.PHONY: demo test check sim lock system-deps setup
+N ?= 2000
+ONLY ?= *
+
+.PHONY: demo test check sim fuzz bench lock system-deps setup
 
 demo: setup
 	@$(BIN)/liqguard demo
@@ -35,6 +38,12 @@ check: setup
 
 sim: setup
 	@$(BIN)/python tests/sim/run.py --seeds $(SEEDS) --first $(FIRST)
+
+fuzz: setup
+	@$(BIN)/python tests/policy/fuzz.py --files $(N) --first $(FIRST)
+
+bench: setup
+	@for file in bench/$(ONLY).py; do echo "$$file"; $(BIN)/python "$$file"; done
 
 # Rewrites requirements.lock; --no-emit-* keep hosts and paths of the machine that ran it out.
 lock: setup

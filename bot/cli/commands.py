@@ -68,6 +68,33 @@ Amount = Annotated[Decimal, typer.Option(parser=_amount, metavar="USDT")]
 
 
 @app.command()
+def init(
+    file: Annotated[Path, typer.Argument(help="The policy file to make.")],
+    account: Annotated[str, typer.Option(help="The account's name, of a-z, 0-9 and -.")],
+    preset: Annotated[str, typer.Option(help="conservative, balanced or patient.")] = "balanced",
+    venue: Annotated[str, typer.Option(help="Where the account is.")] = "binanceusdm",
+    margin_mode: Annotated[str, typer.Option(help="isolated, cross or mixed.")] = "isolated",
+    as_json: AsJson = False,
+) -> None:
+    """Make a policy file from a preset. Its amounts are examples: set them to yours."""
+    from bot.policy.preset import PRESETS, account_file
+
+    if preset not in PRESETS:
+        expected = f"expected {', '.join(PRESETS)}, was {preset!r}"
+        raise typer.BadParameter(expected, param_hint="--preset")
+    text = account_file(str(file), preset, account, venue, margin_mode)
+    try:
+        with file.open("x", encoding="utf-8") as made:
+            made.write(text)
+    except OSError as e:
+        raise typer.BadParameter(f"{file}: expected to make a file, was '{e.strerror}'") from e
+    if as_json:
+        typer.echo(json.dumps({"file": str(file), "account": account, "preset": preset}))
+    else:
+        typer.echo(f"{file}: made from {preset}; set its amounts, then: liqguard check {file}")
+
+
+@app.command()
 def check(
     files: Annotated[list[Path], typer.Argument(help="Policy files.")],
     positions: Annotated[
@@ -153,6 +180,9 @@ def run(
     margin: Number = Decimal(1000),
     reserve: Amount = Decimal(1000),
     entry_at_ms: Annotated[int, typer.Option(help="Enter at the first bar from here on.")] = 0,
+    untested: Annotated[
+        bool, typer.Option("--untested", help="Live without passing tests of the policy.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Guard an account until the data ends or SIGTERM."""
@@ -164,6 +194,8 @@ def run(
     from bot.rehearsal.bars import read_bars
     from bot.rehearsal.setups import ByMargin, Opening, Setup
 
+    if mode == "live" and not untested:
+        process.require_tested(policy_file)
     if mode != "paper":
         raise typer.BadParameter(f"expected paper (live and observe come later), was {mode!r}")
     if side not in list(Side):

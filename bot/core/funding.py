@@ -22,7 +22,7 @@ ACT_MS = 600_000
 """So long before a settlement the steps of a funding rule may act; before that they wait."""
 
 SETTLE_LAG_MS = 1_000
-"""A read asked for later than this after a settlement shows it."""
+"""A venue may take its time to book a settlement: one read asked for after this is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,22 @@ def settlement_wakes_ms(state: AccountState, position: Position) -> tuple[int, .
     return (at_ms - ACT_MS, at_ms - NET_MS, at_ms, at_ms + SETTLE_LAG_MS)
 
 
+def settling_until_ms(state: AccountState, symbol: str, now_ms: int) -> tuple[int, ...]:
+    """
+    From when on a read shows settlements that came just now; empty where none is in doubt.
+
+    Until then a bill may be counted twice, in the read and ahead of it: enough to be careful by,
+    not enough to move what is safe where it is.
+    """
+    return tuple(
+        report.next_at_ms + SETTLE_LAG_MS
+        for reports in (state.funding, state.funding_before)
+        if (report := reports.get(symbol)) is not None
+        and report.next_at_ms <= now_ms
+        and _is_unseen(state, report)
+    )
+
+
 def unseen_settlement(state: AccountState, position: Position, now_ms: int) -> bool:
     """Whether a settlement is over that the newest read cannot show yet."""
     for reports in (state.funding, state.funding_before):
@@ -119,7 +135,17 @@ def _is_unseen(state: AccountState, report: FundingReported) -> bool:
 
 
 def _is_ahead(state: AccountState, report: FundingReported, now_ms: int) -> bool:
-    return _is_unseen(state, report) and report.next_at_ms - now_ms <= NET_MS
+    """
+    Whether the newest read is from before a settlement that is near, or over.
+
+    By the venue's own time, for both are its: a bill that a read shows must not count twice.
+    """
+    match state.account:
+        case AccountRead(snapshot=snapshot):
+            is_due = report.next_at_ms - now_ms <= NET_MS
+            return is_due and snapshot.taken_at_ms < report.next_at_ms
+        case NotRead():
+            return False
 
 
 def _margin(position: Position, mark: Price) -> Decimal:

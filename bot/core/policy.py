@@ -23,13 +23,15 @@ class Metric(StrEnum):
     """
 
     LIQUIDATION_DISTANCE = "liquidation_distance"
+    """How far the mark price may go against the position, as a share of it; 0 is liquidation."""
     MARGIN_RATIO = "margin_ratio"
+    """Maintenance margin over margin balance; 100% is liquidation."""
     FUNDING_COST_INTERVAL = "funding_cost_interval"
-    """The next bill."""
+    """The next bill, as a share of the margin."""
     FUNDING_COST_24H = "funding_cost_24h"
-    """A day of bills at the present rate and interval."""
+    """A day of bills at the present rate and interval, as a share of the margin."""
     FUNDING_COST_EPISODE = "funding_cost_episode"
-    """What has been paid since the episode began."""
+    """What has been paid since the episode began, as a share of the margin."""
 
     @property
     def is_shared(self) -> bool:

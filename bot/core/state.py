@@ -51,6 +51,9 @@ DAY_MS = 24 * HOUR_MS
 REFUND_MS = 300_000
 """A refund that has not gone back by then is given up, loudly."""
 
+CLOCKS_MS = 60_000
+"""The venue's clock, by which it settles funding, and ours differ by no more."""
+
 EPISODE_QUIET_MS = 600_000
 """An episode ends, and a position's identity with it, after ten quiet minutes."""
 
@@ -352,7 +355,9 @@ def resumed(state: AccountState, policy_digest: str, now_ms: int) -> AccountStat
     """
     The state as a fresh process may believe it: memory and intents stay, facts do not.
 
-    Every intent that was open when the last process ended may have been sent.
+    Every intent that was open when the last process ended may have been sent. So may be others
+    that it could not write down: the numbers that client ids are made of go on beyond any that
+    it can have given out, which are fewer than one a millisecond.
     """
     intents = {
         intent.id: replace(
@@ -371,6 +376,7 @@ def resumed(state: AccountState, policy_digest: str, now_ms: int) -> AccountStat
         account=NotRead(),
         lost_at_ms=now_ms,
         intents=intents,
+        intents_planned=max(state.intents_planned, now_ms),
         memos={},
     )
 
@@ -384,15 +390,23 @@ def _marked(state: AccountState, event: MarkPrice) -> AccountState:
 
 def _billed(state: AccountState, event: FundingReported) -> AccountState:
     known = state.funding.get(event.symbol)
+    billed = replace(state, funding={**state.funding, event.symbol: event})
     if known is None:
-        return replace(state, funding={**state.funding, event.symbol: event})
-    if event.next_at_ms < known.next_at_ms or _same_bill(event, known):
+        return billed
+    overtaken = event.received_at_ms < known.received_at_ms
+    # Some of a venue's servers name a settlement as the next one a little longer.
+    late = event.next_at_ms < known.next_at_ms and _is_over(event.next_at_ms, event)
+    if overtaken or late or _same_bill(event, known):
         return state
-    state = replace(state, funding={**state.funding, event.symbol: event})
-    if event.next_at_ms == known.next_at_ms:
-        return state
-    state = replace(state, funding_before={**state.funding_before, event.symbol: known})
-    return _charged(state, known)
+    if event.next_at_ms <= known.next_at_ms or not _is_over(known.next_at_ms, event):
+        return billed  # revised, brought forward or put off: nothing has been charged
+    before = {**state.funding_before, event.symbol: known}
+    return _charged(replace(billed, funding_before=before), known)
+
+
+def _is_over(settled_at_ms: int, event: FundingReported) -> bool:
+    """Whether a settlement was due when `event` came, within what two clocks may differ."""
+    return settled_at_ms <= event.received_at_ms + CLOCKS_MS
 
 
 def _charged(state: AccountState, settled: FundingReported) -> AccountState:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from itertools import combinations, pairwise
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, get_args
 
 from bot.core.model import Side
 from bot.core.policy import (
@@ -30,6 +30,7 @@ from bot.policy.checks import bound_of, threshold_of
 from bot.policy.document import PolicySection, RuleSection, StepSection
 from bot.policy.problems import Place, Source, excerpt, listed
 from bot.policy.tree import describe
+from strategies import partial_close
 
 FALLS = (
     (60_000, Decimal("0.079")),
@@ -172,6 +173,7 @@ def remarks_on(policy: Policy, sections: PolicySection, positions: tuple[Match, 
     for ladder in ladders:
         yield from _matches_nothing(ladder, policy, sections)
         yield from _never_clears(ladder)
+        yield from _stays_as_dear(ladder)
         yield from _too_close(ladder)
         yield from _stops(ladder, policy)
         yield from _too_slow(ladder, policy)
@@ -281,6 +283,19 @@ def _never_clears(ladder: Ladder) -> Remarks:
                 f"the step clears at {percent(clears_at)}, as far from liquidation no long can be"
             )
             yield Remark(at, Level.DANGER, "never-clears", text)
+
+
+def _stays_as_dear(ladder: Ladder) -> Remarks:
+    """A bill is a share of the margin, and a part that is closed takes its margin along."""
+    if ladder.rule.metric not in {Metric.FUNDING_COST_INTERVAL, Metric.FUNDING_COST_24H}:
+        return
+    for _, section in ladder.steps():
+        if isinstance(section.with_.value.params, get_args(partial_close.Params)):
+            text = (
+                "a smaller position costs the same share of its smaller margin: "
+                "the step acts again after every cooldown, where trim_and_refund would clear it"
+            )
+            yield Remark(section.do.node.at, Level.WARNING, "never-clears", text)
 
 
 def _too_close(ladder: Ladder) -> Remarks:

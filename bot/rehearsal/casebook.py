@@ -15,6 +15,7 @@ from random import Random
 from typing import assert_never
 
 from bot.clock import Clock
+from bot.core.events import Tick
 from bot.core.model import AccountSnapshot, Instrument, MarginMode
 from bot.core.policy import Policy
 from bot.core.units import ZERO, Money, Price
@@ -38,6 +39,7 @@ from bot.rehearsal.claims import Failure, Lived, compare, read_life, steps_of
 from bot.rehearsal.loop import run_virtual
 from bot.rehearsal.setups import SLIPPAGE
 from bot.runtime.assemble import StartRefused, assemble
+from bot.runtime.guard import Guard
 
 BEGINS_MS = 1_600_000_000_000
 """The moment that a case calls 0s. It is on a whole hour, and means nothing else."""
@@ -110,7 +112,7 @@ def try_case(case: Case, policy: Policy, instruments: Mapping[str, Instrument]) 
 async def _live(case: Case, policy: Policy, instruments: Mapping[str, Instrument]) -> Lived:
     machine = PaperMachine([instruments[symbol] for symbol in case.prices], SLIPPAGE)
     _open(case, machine)
-    clock = Clock(machine.at_ms)
+    clock = Clock(BEGINS_MS)
     journal = SqliteJournal.open(None, policy.account)
     venue = PaperVenue(
         machine,
@@ -136,12 +138,27 @@ async def _live(case: Case, policy: Policy, instruments: Mapping[str, Instrument
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(guard.run())
             sampling = tasks.create_task(sample())
+            ticking = tasks.create_task(_tick(case, guard, clock))
             await venue.run()
             await sampling
+            await ticking
             guard.stop()
     lived = await read_life(journal, policy, machine.realised(ACCOUNT), samples, BEGINS_MS)
     await journal.close()
     return lived
+
+
+async def _tick(case: Case, guard: Guard, clock: Clock) -> None:
+    """Let the guard look at every sample at which a price feed is silent."""
+    for index in range(max(len(series) for series in case.prices.values())):
+        silent = [
+            symbol
+            for symbol, series in case.prices.items()
+            if index < len(series) and isinstance(series[index], NoData)
+        ]
+        if silent:
+            await clock.sleep_until_ms(BEGINS_MS + index * case.interval_ms)
+            guard.tell(Tick(clock.now_ms()))
 
 
 def _open(case: Case, machine: PaperMachine) -> None:

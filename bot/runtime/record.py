@@ -94,7 +94,7 @@ async def recover(journal: Journal, account: str, policy: Policy, now_ms: int) -
     newest = await journal.last(Kind.DECISION)
     if isinstance(newest, NothingRecorded):
         birth = from_json(first.entry.body, Started).birth
-        return newborn(birth, policy.digest)
+        return resumed(newborn(birth, policy.digest), policy.digest, now_ms)
     recorded, policy_then = await read_decision(journal, newest)
     state, _ = decide(recorded.state, policy_then, recorded.now_ms)
     for row in await journal.rows(newest.sequence):

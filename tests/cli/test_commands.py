@@ -15,7 +15,8 @@ from bot.journal.port import JournalUnavailable
 from tests.cli.test_exits import QUIET, ROOT, RUN, assert_refused, liqguard
 
 COMMANDS = [
-    ["check"], ["schema"], ["demo"], ["run"], ["status"], ["hold"], ["resume"], ["explain"],
+    ["init"], ["check"], ["test"], ["schema"], ["demo"], ["run"],
+    ["status"], ["hold"], ["resume"], ["explain"],
     ["journal"], ["journal", "verify"],
 ]  # fmt: skip
 CRASH = [*RUN, "2020-03-12-btc", "--entry-at-ms", "1584007200000", "--speed", "1000000000"]
@@ -86,12 +87,12 @@ def test_without_a_command_the_help_comes_and_that_is_usage(
         (
             [*RUN[:-1], "--positions", "b.yaml", "--side", "short"],
             2,
-            "for --side: expected in the",
+            "for --side: expected in",
         ),
         (
             [*RUN[:-1], "--positions", "b.yaml", "--margin", "9"],
             2,
-            "for --margin: expected in the",
+            "for --margin: expected in",
         ),
         ([*RUN, "2020-03-12-bct"], 3, "did you mean 2020-03-12-btc?"),
         ([*RUN, "/nowhere/at-all.csv"], 3, "expected a file or a scenario"),
@@ -325,6 +326,48 @@ def test_check_judges_a_policy_by_what_is_held(tmp_path: Path) -> None:
     assert found.returncode == 4
     assert "BTC/USDT:USDT isolated long is 0.71% from liquidation" in found.stderr
     assert_refused(liqguard(tmp_path, *check[:2], "--positions", "none.yaml"), 3, "none.yaml:1:1:")
+
+
+def test_init_makes_a_file_that_check_finds_nothing_against(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    make = [
+        "init",
+        str(file),
+        "--account",
+        "mine",
+        "--preset",
+        "patient",
+        "--margin-mode",
+        "cross",
+    ]
+    made = liqguard(tmp_path, *make)
+    assert (made.returncode, made.stderr) == (0, "")
+    assert made.stdout.startswith(f"{file}: made from patient; set its amounts")
+    assert liqguard(tmp_path, "check", str(file)).stdout.startswith(f"{file}: fine, 2 rules with")
+    text = file.read_bytes()
+    assert_refused(liqguard(tmp_path, *make), 2, "expected to make a file, was 'File exists'")
+    assert file.read_bytes() == text
+    other = str(tmp_path / "other.yaml")
+    found = liqguard(tmp_path, "init", other, "--account", "mine", "--json")
+    assert json.loads(found.stdout) == {"file": other, "account": "mine", "preset": "balanced"}
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--account", "x", "--preset", "brave"], 2, "expected conservative, balanced, patient"),
+        (["--account", "X"], 3, "account.name: expected 1 to 32 of a-z, 0-9 and -, was 'X'"),
+        ([], 2, "Missing option"),
+    ],
+)
+def test_init_makes_nothing_of_a_mistake(
+    tmp_path: Path, options: list[str], code: int, words: str
+) -> None:
+    file = tmp_path / "mine.yaml"
+    found = liqguard(tmp_path, "init", str(file), *options)
+    assert (found.returncode, found.stdout) == (code, "")
+    assert words in found.stderr
+    assert not file.exists()
 
 
 def test_schema_prints_the_file_that_is_checked_in(tmp_path: Path) -> None:

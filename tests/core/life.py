@@ -11,13 +11,14 @@ from bot.core.events import (
     AccountReported,
     Command,
     Event,
+    FundingReported,
     IntentState,
     MarkPrice,
     OutcomeReported,
 )
-from bot.core.model import Position, PositionMode, StopOrder
-from bot.core.policy import Below, Policy
-from bot.core.state import apply
+from bot.core.model import Instrument, Position, PositionMode, StopOrder
+from bot.core.policy import Above, Below, Policy
+from bot.core.state import HOUR_MS, apply
 from bot.core.units import Price, Ratio
 from bot.testing import builders as build
 
@@ -31,7 +32,8 @@ class Life:
     """
     The state of an account, its policy and the time. It begins read and marked at `T0`.
 
-    Reads are fresh: asked for and received at `now_ms`, unless a test delivers its own.
+    Reads are fresh: asked for and received at `now_ms`, unless a test delivers its own. `wallet`
+    backs the cross positions; without a word it is all free.
     """
 
     def __init__(
@@ -42,13 +44,18 @@ class Life:
         mark: build.Number = 50_000,
         mode: AccountMode = AccountMode.ACTIVE,
         free: build.Number = 10_000,
+        wallet: build.Number | None = None,
         position_mode: PositionMode = PositionMode.ONE_WAY,
+        instruments: Iterable[Instrument] = (build.instrument(),),
     ) -> None:
         self.policy = policy
         self.now_ms = T0
         self.free = free
+        self.wallet = wallet
         self.position_mode = position_mode
-        self.state = build.account_state(build.snapshot(taken_at_ms=T0 - 1), {}, now_ms=T0)
+        self.state = build.account_state(
+            build.snapshot(taken_at_ms=T0 - 1), {}, now_ms=T0, instruments=instruments
+        )
         self.happen(Command(mode, "a test says so", T0))
         self.read(*(positions or (LONG,)), stops=stops)
         self.mark(mark)
@@ -70,10 +77,23 @@ class Life:
             positions,
             stops,
             free=self.free,
+            wallet=self.wallet,
             taken_at_ms=self.now_ms,
             position_mode=self.position_mode,
         )
         self.happen(AccountReported(read, self.now_ms, self.now_ms))
+
+    def bill(
+        self,
+        rate: str,
+        at_ms: int,
+        *,
+        interval_ms: int = 8 * HOUR_MS,
+        symbol: str = build.SYMBOL,
+    ) -> None:
+        """The venue says what longs pay at `at_ms`."""
+        announced = FundingReported(symbol, ratio(rate), at_ms, interval_ms, self.now_ms)
+        self.happen(announced)
 
     def decide(self) -> list[Action]:
         """Decide now; the actions that were approved."""
@@ -97,5 +117,13 @@ class Life:
         return [alert.kind for alert in self.decision.alerts]
 
 
+def ratio(text: build.Number) -> Ratio:
+    return Ratio(Decimal(text))
+
+
 def below(share: str) -> Below:
-    return Below(Ratio(Decimal(share)))
+    return Below(ratio(share))
+
+
+def above(share: str) -> Above:
+    return Above(ratio(share))

@@ -1,13 +1,18 @@
 """Whatever a file holds, it is a policy or a `PolicyError`, each of whose lines is one line."""
 
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.core.policy import AnyMarginMode
+from bot.core.units import Ratio
 from bot.policy.loader import load_policy, parse_policy
 from bot.policy.problems import PolicyError
+from tests.policy import fuzz
 
 SNIPPETS = st.sampled_from(
     [
@@ -67,6 +72,41 @@ def test_any_bytes_parse_or_are_refused(content: bytes) -> None:
 def test_brackets_without_end_are_refused_without_recursion() -> None:
     for text in ("[" * 3_000, "{a: " * 3_000, "- " * 3_000, "? " * 3_000):
         parse_or_refuse(text)
+
+
+def test_a_slice_of_the_long_fuzz_finds_nothing() -> None:
+    reads = [fuzz.read(number) for number in range(400)]
+    assert [each for each in reads if each.fault] == []
+    assert list(fuzz.slow_ones(reads)) == []
+    assert 0 < sum(each.is_valid for each in reads) < len(reads)
+
+
+def test_the_long_fuzz_sees_what_it_looks_for(good: str) -> None:
+    policy = parse_policy(good, "p.yaml")
+    assert list(fuzz.faults_of(policy)) == []
+    distance, ratio = policy.rules
+    assert list(fuzz.faults_of(replace(policy, rules=(distance, distance)))) == [
+        "two rules of one name"
+    ]
+    upside_down = replace(ratio, steps=ratio.steps[::-1])
+    assert list(fuzz.faults_of(replace(policy, rules=(upside_down,)))) == ["ratio: order of warn"]
+    cross = replace(distance.match, margin_mode=AnyMarginMode())
+    assert list(fuzz.faults_of(replace(policy, rules=(replace(distance, match=cross),)))) == [
+        "distance: speaks of some cross positions",
+        "distance: top_up of cross positions",
+    ]
+    near = replace(policy.protect, room=Ratio(Decimal("0.07")))
+    assert list(fuzz.faults_of(replace(policy, protect=near))) == ["distance: threshold of add"]
+
+
+def test_the_long_fuzz_measures_a_slow_file_again() -> None:
+    file = fuzz.read(0)
+    slow = file._replace(taken_ns=10**12)
+    others = [file._replace(number=number) for number in range(1, 50)]
+    assert list(fuzz.slow_ones([*others, slow])) == []  # measured again, it is not
+    quick = [each._replace(taken_ns=file.taken_ns // 1_000) for each in others]
+    ((found, times),) = fuzz.slow_ones([*quick, slow])
+    assert (found, times > 20) == (slow, True)
 
 
 def parse_or_refuse(text: str) -> None:

@@ -56,6 +56,9 @@ SECOND = f"""\
     ladder:
       - {{ step: look, above: 60%, for: 0s, do: alert }}
 """
+FUNDING = SECOND.replace("margin_ratio", "funding_cost_24h").replace(
+    "alert", "partial_close, with: { fraction: 30% }, cooldown: 1h"
+)
 
 
 class Case(NamedTuple):
@@ -138,6 +141,14 @@ CASES = {
         "32:52: rules.1.match.margin_mode: danger: the rule matches nothing, "
         "as the account is 'isolated' (matches-nothing)",
         f"{OUT}{SECOND.replace('isolated', 'any')}",
+    ),
+    "a part that takes its margin along": Case(
+        OUT,
+        f"{OUT}{FUNDING}",
+        "36:48: rules.1.ladder.0.do: warning: a smaller position costs the same share of its "
+        "smaller margin: the step acts again after every cooldown, where trim_and_refund would "
+        "clear it (never-clears)",
+        f"{OUT}{FUNDING.replace('partial_close', 'trim_and_refund')}",
     ),
     "two rules on one number": Case(
         OUT,

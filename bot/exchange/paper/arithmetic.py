@@ -83,16 +83,17 @@ def liquidation_price(
 
     Zero or negative for a long whose margin covers its whole entry value: no price reaches it.
     """
+    sign, fee = side.sign, close_fee(instrument)
     entry_notional = quantity * entry_price
-    owned = margin - side.sign * entry_notional
-    tier = _liquidation_tier(instrument, side, owned, entry_notional)
-    fee = close_fee(instrument)
+    owned = margin - sign * entry_notional
     match instrument.rules.maintenance_at:
         case MaintenanceAt.MARK:
-            return (owned + tier.deduction) / (tier.rate + fee - side.sign) / quantity
+            tier = _liquidation_tier(instrument, sign, owned, fee)
+            return (owned + tier.deduction) / (tier.rate + fee - sign) / quantity
         case MaintenanceAt.ENTRY:
+            tier = tier_of(instrument, entry_notional)
             maintenance = entry_notional * tier.rate - tier.deduction
-            return (owned - maintenance) / (fee - side.sign) / quantity
+            return (owned - maintenance) / (fee - sign) / quantity
 
 
 def reported_price(instrument: Instrument, side: Side, price: Decimal) -> Price:
@@ -138,22 +139,15 @@ def check_listing(instrument: Instrument) -> None:
             raise ValueError(f"{where}: expected deduction {deduction}, was {high.deduction}")
 
 
-def _liquidation_tier(
-    instrument: Instrument, side: Side, owned: Decimal, entry_notional: Decimal
-) -> RiskTier:
+def _liquidation_tier(instrument: Instrument, sign: int, owned: Decimal, fee: Decimal) -> RiskTier:
     """
-    The tier in which balance and requirement meet.
+    The tier in which balance and requirement at mark meet.
 
     s (balance - requirement) grows with the notional, so it is the first tier at whose cap that
     is not negative. Decided without a division: a root on a border is in exactly one tier.
     """
-    fee = close_fee(instrument)
-    match instrument.rules.maintenance_at:
-        case MaintenanceAt.MARK:
-            for tier in instrument.tiers[:-1]:
-                spare = owned + tier.deduction - tier.cap * (tier.rate + fee - side.sign)
-                if side.sign * spare >= ZERO:
-                    return tier
-            return instrument.tiers[-1]
-        case MaintenanceAt.ENTRY:
-            return tier_of(instrument, entry_notional)
+    for tier in instrument.tiers[:-1]:
+        spare = owned + tier.deduction - tier.cap * (tier.rate + fee - sign)
+        if sign * spare >= ZERO:
+            return tier
+    return instrument.tiers[-1]

@@ -1,7 +1,9 @@
 """A machine driven along a path: what a venue on a network and a bare rehearsal have in common."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from operator import attrgetter
+from typing import assert_never
 
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.prices import FundingTerm, PathItem, PricePoint, Prices
@@ -14,6 +16,7 @@ class Course:
     def __init__(self, path: Iterator[PathItem], machine: PaperMachine) -> None:
         """Begin where `machine` is; what it has lived through of `path` is passed over."""
         self.machine = machine
+        self._symbols = len(machine.instruments)
         self._timeline = Timeline(path, machine.instruments, machine.quotes, machine.terms)
 
     def upcoming(self) -> Upcoming:
@@ -27,9 +30,9 @@ class Course:
         All prices move together from each moment that has an item to the next: a symbol without
         a point at that moment is where its line is.
         """
-        passed = list(self._timeline.passed(at_ms))
-        for moment_ms, items in groupby(passed, key=lambda item: item.at_ms):
-            self._live_through(moment_ms, list(items))
+        passed = self._timeline.passed(at_ms)
+        for moment_ms, items in groupby(passed, key=attrgetter("at_ms")):
+            self._live_through(moment_ms, items)
         if self.machine.at_ms < at_ms:
             self.machine.move(at_ms, dict(self._timeline.prices(at_ms)))
         return passed
@@ -46,22 +49,31 @@ class Course:
         """Drop what only moments before `before_ms` need."""
         self._timeline.forget(before_ms)
 
-    def _live_through(self, at_ms: int, items: Sequence[PathItem]) -> None:
-        jumps = _jumps([item for item in items if isinstance(item, PricePoint)])
-        arrival = next(jumps, {})
-        lines = (
-            {} if len(self.machine.instruments) == len(arrival) else self._timeline.prices(at_ms)
-        )
-        self.machine.move(at_ms, {**dict(lines), **arrival})
-        for jump in jumps:
-            self.machine.move(at_ms, jump)
+    def _live_through(self, at_ms: int, items: Iterable[PathItem]) -> None:
+        terms: list[FundingTerm] = []
+        arrival: dict[str, Prices] = {}
+        later: list[PricePoint] = []
         for item in items:
-            if isinstance(item, FundingTerm):
-                self.machine.announce(item)
+            match item:
+                case PricePoint() if item.symbol not in arrival:
+                    arrival[item.symbol] = Prices(item.mark, item.last)
+                case PricePoint():
+                    later.append(item)
+                case FundingTerm():
+                    terms.append(item)
+                case _:
+                    assert_never(item)
+        if len(arrival) < self._symbols:
+            arrival = dict(self._timeline.prices(at_ms)) | arrival
+        self.machine.move(at_ms, arrival)
+        for jump in _jumps(later):
+            self.machine.move(at_ms, jump)
+        for term in terms:
+            self.machine.announce(term)
 
 
 def _jumps(points: Sequence[PricePoint]) -> Iterator[dict[str, Prices]]:
-    """Points of one moment: where each symbol arrives; then where those with a second point go."""
+    """Where the symbols with more than one point at a moment go, step by step and together."""
     while points:
         first = {point.symbol: point for point in reversed(points)}
         yield {symbol: Prices(point.mark, point.last) for symbol, point in first.items()}

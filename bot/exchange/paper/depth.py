@@ -88,25 +88,30 @@ class Hole:
 
 @dataclass(slots=True)
 class Tape:
-    """What a book remembers. `holes` are by the side of the positions that were closed into it."""
+    """
+    What a book remembers: `trades` of the last `memory_ms`, and the line that leads to them.
 
+    `holes` are by the side of the positions that were closed into it.
+    """
+
+    memory_ms: int
     trades: list[Traded] = field(default_factory=list)
     holes: dict[str, Hole] = field(default_factory=dict)
 
 
-def record(book: OrderBook, tape: Tape, trade: Traded) -> None:
+def record(tape: Tape, trade: Traded) -> None:
     """Go on to `trade` in a straight line, and forget what is too old to matter."""
     trades = tape.trades
     if trades and trades[-1] == trade:
         return
     trades.append(trade)
-    while len(trades) > 1 and trades[1].at_ms <= trade.at_ms - book.memory_ms:
+    while len(trades) > 1 and trades[1].at_ms <= trade.at_ms - tape.memory_ms:
         trades.pop(0)
 
 
 def notional_now(book: OrderBook, tape: Tape, now: Traded) -> Decimal:
     """What rests in each 1 % of the price now, holes apart."""
-    seen = list(_seen(tape, now, now.at_ms - book.memory_ms))
+    seen = list(_seen(tape, now, now.at_ms - tape.memory_ms))
     high = max(seen)
     moved = (high - min(seen)) / high
     return book.notional_calm / (ONE + (moved / book.halving_move) ** 2)

@@ -68,7 +68,8 @@ def spent_at(books: Books, book: AccountBook, way: Way, here: Fraction) -> Itera
     """
     legs = [
         (books.instruments[symbol], held, way.starts[symbol].mark, way.ends[symbol].mark)
-        for symbol, held in cross(book).items()
+        for symbol, held in book.holdings.items()
+        if held.margin_mode is MarginMode.CROSS
     ]
     if not legs:
         return

@@ -37,6 +37,7 @@ from bot.exchange.paper.books import (
 )
 from bot.exchange.paper.codec import decode, encode
 from bot.exchange.paper.depth import ENDLESS, Depth, OrderBook, Tape
+from bot.exchange.paper.levels import Levels
 from bot.exchange.paper.prices import FundingTerm, Prices
 from bot.exchange.ports import (
     Accepted,
@@ -86,10 +87,11 @@ class PaperMachine:
         for symbol, depth in depths.items():
             self._books.depths[listed[symbol].symbol] = depth
         self._books.tapes = {
-            symbol: Tape()
+            symbol: Tape(depth.memory_ms)
             for symbol, depth in self._books.depths.items()
             if isinstance(depth, OrderBook)
         }
+        self._levels = Levels()
         self._notices: list[tuple[str, Notice]] = []
 
     @classmethod
@@ -200,7 +202,7 @@ class PaperMachine:
         """
         for symbol, to in prices.items():
             listed = self._books.instruments[symbol].symbol
-            if not all(price.is_finite() and price > ZERO for price in (to.mark, to.last)):
+            if not (_is_price(to.mark) and _is_price(to.last)):
                 raise ValueError(
                     f"{listed} at {at_ms}: expected prices above 0, was {to.mark}, {to.last}"
                 )
@@ -296,7 +298,9 @@ class PaperMachine:
             position_mode=PositionMode.ONE_WAY,
             wallet_balance=book.wallet,
             free=joint.free(self._books, book),
-            positions=tuple(self._position(book, *each) for each in sorted(book.holdings.items())),
+            positions=tuple(
+                self._position(account, *each) for each in sorted(book.holdings.items())
+            ),
             stops=tuple(book.stops.values()),
         )
 
@@ -355,21 +359,21 @@ class PaperMachine:
     def _travel(self, at_ms: int, prices: Mapping[str, Prices]) -> None:
         if at_ms < self._books.at_ms:
             raise ValueError(f"time: expected {self._books.at_ms} or later, was {at_ms}")
-        self._notices += matching.travel(self._books, at_ms, prices)
+        self._notices += matching.travel(self._books, self._levels, at_ms, prices)
 
     def _tell(self, account: str, notice: Notice) -> None:
         self._notices.append((account, notice))
 
-    def _position(self, book: AccountBook, symbol: str, held: Holding) -> Position:
-        instrument = self._books.instruments[symbol]
+    def _position(self, account: str, symbol: str, held: Holding) -> Position:
+        books, instrument = self._books, self._books.instruments[symbol]
         match held.margin_mode:
             case MarginMode.ISOLATED:
-                backing = held.margin
+                level = self._levels.of(books, account, symbol, held)
             case MarginMode.CROSS:
-                backing = joint.backing(self._books, book, symbol)
-        level = arithmetic.liquidation_price(
-            instrument, held.side, held.quantity, held.entry_price, backing
-        )
+                backing = joint.backing(books, books.accounts[account], symbol)
+                level = arithmetic.liquidation_price(
+                    instrument, held.side, held.quantity, held.entry_price, backing
+                )
         price = arithmetic.reported_price(instrument, held.side, level)
         return Position(
             symbol=symbol,
@@ -381,3 +385,7 @@ class PaperMachine:
             leverage=held.leverage,
             liquidation=Reported(price) if level > ZERO else NotReported(),
         )
+
+
+def _is_price(number: Decimal) -> bool:
+    return number.is_finite() and number > ZERO

@@ -9,10 +9,11 @@ from fractions import Fraction
 from typing import TypeAlias, assert_never
 
 from bot.core.model import NO_FILL, MarginMode, Side, StopOrder
-from bot.core.units import ZERO, Price
-from bot.exchange.paper import arithmetic, joint
+from bot.core.units import Price
+from bot.exchange.paper import joint
 from bot.exchange.paper.books import AccountBook, Books, Cause, OrderState, Quote
-from bot.exchange.paper.depth import Endless, OrderBook, Traded, record
+from bot.exchange.paper.depth import Traded, record
+from bot.exchange.paper.levels import Levels
 from bot.exchange.paper.prices import Prices
 from bot.exchange.paper.settling import (
     holds,
@@ -64,7 +65,9 @@ class _Hit:
     what: _What
 
 
-def travel(books: Books, at_ms: int, prices: Mapping[str, Prices]) -> list[tuple[str, Notice]]:
+def travel(
+    books: Books, levels: Levels, at_ms: int, prices: Mapping[str, Prices]
+) -> list[tuple[str, Notice]]:
     """
     Let the named prices travel in straight lines from now to `at_ms`; what is to be told to whom.
 
@@ -74,14 +77,16 @@ def travel(books: Books, at_ms: int, prices: Mapping[str, Prices]) -> list[tuple
     never does the order of `prices` matter. A symbol's first prices just appear. Without prices
     only time passes, and what an account has changed is settled at the present ones.
     """
-    moved = ((symbol, prices[symbol]) for symbol in sorted(prices))
-    ends = books.quotes | {each: Quote(at_ms, to.mark, to.last) for each, to in moved}
-    way = Way(books.at_ms, at_ms, ends | books.quotes, ends)
-    here, books.quotes = START, dict(way.starts)
+    ends = books.quotes.copy()
+    for symbol in sorted(prices):
+        ends[symbol] = Quote(at_ms, prices[symbol].mark, prices[symbol].last)
+    if len(books.quotes) < len(ends):
+        books.quotes = ends | books.quotes
+    here, way = START, Way(books.at_ms, at_ms, books.quotes, ends)
     _record(books, prices)
     told: list[tuple[str, Notice]] = []
     due = _due(books, way)
-    while hits := [*due, *_hits(books, way, here)]:
+    while hits := [*due, *_hits(books, levels, way, here)]:
         hit = min(hits, key=lambda each: each.fraction)
         here, due = hit.fraction, [each for each in due if each is not hit]
         books.at_ms, books.quotes = way.when_ms(here), way.quotes(here)
@@ -93,18 +98,18 @@ def travel(books: Books, at_ms: int, prices: Mapping[str, Prices]) -> list[tuple
 
 def _record(books: Books, prices: Mapping[str, Prices]) -> None:
     """Put the present last prices of the symbols that move on the tapes of their books."""
-    for symbol in prices:
-        match books.depths[symbol]:
-            case OrderBook() as book:
-                trade = Traded(books.at_ms, books.quotes[symbol].last)
-                record(book, books.tapes[symbol], trade)
-            case Endless():
-                pass
+    for symbol, tape in books.tapes.items():
+        if symbol in prices:
+            record(tape, Traded(books.at_ms, books.quotes[symbol].last))
 
 
 def reached(side: Side, mark: Price, level: Decimal) -> bool:
     """Whether `mark` went against a `side` position as far as `level`, or further."""
-    return side.sign * (mark - level) <= ZERO
+    match side:
+        case Side.LONG:
+            return mark <= level
+        case Side.SHORT:
+            return mark >= level
 
 
 def _due(books: Books, way: Way) -> list[_Hit]:
@@ -117,12 +122,12 @@ def _due(books: Books, way: Way) -> list[_Hit]:
     ]
 
 
-def _hits(books: Books, way: Way, here: Fraction) -> Iterator[_Hit]:
+def _hits(books: Books, levels: Levels, way: Way, here: Fraction) -> Iterator[_Hit]:
     """What is met between `here`, where the books are, and the end; the first to meet first."""
     for account, book in books.accounts.items():
         for place in joint.spent_at(books, book, way, here):
             yield _Hit(place, account, _JointLiquidation())
-        for symbol, side, level, what in _levels(books, book):
+        for symbol, side, level, what in _levels(books, levels, account):
             if reached(side, books.quotes[symbol].mark, level):
                 yield _Hit(here, account, what)
             elif reached(side, way.ends[symbol].mark, level):
@@ -130,15 +135,15 @@ def _hits(books: Books, way: Way, here: Fraction) -> Iterator[_Hit]:
                 yield _Hit(max(here, way.where(symbol, level)), account, what)
 
 
-def _levels(books: Books, book: AccountBook) -> Iterator[tuple[str, Side, Decimal, _What]]:
+def _levels(
+    books: Books, levels: Levels, account: str
+) -> Iterator[tuple[str, Side, Decimal, _What]]:
     """Every mark price at which something happens to the account, and against which side."""
+    book = books.accounts[account]
     for symbol, held in book.holdings.items():
-        if held.margin_mode is MarginMode.CROSS:
-            continue
-        level = arithmetic.liquidation_price(
-            books.instruments[symbol], held.side, held.quantity, held.entry_price, held.margin
-        )
-        yield symbol, held.side, level, _Liquidation(symbol)
+        if held.margin_mode is MarginMode.ISOLATED:
+            level = levels.of(books, account, symbol, held)
+            yield symbol, held.side, level, _Liquidation(symbol)
     for stop in book.stops.values():
         yield stop.symbol, stop.side, stop.trigger_price, _Trigger(stop)
 

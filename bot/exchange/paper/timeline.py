@@ -52,6 +52,7 @@ class Timeline:
         }
         self._announced_ms = {symbol: term.at_ms for symbol, term in announced.items()}
         self._terms = {symbol: deque([term]) for symbol, term in announced.items()}
+        self._known_to_ms = min(self._begun_ms.values(), default=-1)
         self._ahead: deque[PathItem] = deque()
         self._read_to_ms = 0
 
@@ -61,11 +62,13 @@ class Timeline:
             self._read()
         return self._ahead[0] if self._ahead else PathEnded()
 
-    def passed(self, at_ms: int) -> Iterator[PathItem]:
+    def passed(self, at_ms: int) -> list[PathItem]:
         """The items up to `at_ms` in order, each only once."""
         self._read_past(at_ms)
+        items = []
         while self._ahead and self._ahead[0].at_ms <= at_ms:
-            yield self._ahead.popleft()
+            items.append(self._ahead.popleft())
+        return items
 
     def prices(self, at_ms: int) -> Iterator[tuple[str, Prices]]:
         """Where the line of each symbol is at `at_ms`, for those that have begun by then."""
@@ -94,9 +97,8 @@ class Timeline:
                 terms.popleft()
 
     def _read_past(self, at_ms: int) -> None:
-        while not self._lines or any(line[-1].at_ms <= at_ms for line in self._lines.values()):
-            if not self._read():
-                return
+        while self._known_to_ms <= at_ms and self._read():
+            pass
 
     def _read(self) -> bool:
         for item in self._path:
@@ -120,6 +122,7 @@ class Timeline:
                 if item.at_ms <= self._begun_ms.get(item.symbol, -1):
                     return False
                 self._lines.setdefault(item.symbol, deque()).append(item)
+                self._known_to_ms = min(line[-1].at_ms for line in self._lines.values())
             case FundingTerm():
                 if item.at_ms <= self._announced_ms.get(item.symbol, -1):
                     return False

@@ -233,9 +233,9 @@ def test_an_endless_book_has_one_price(bound: str, filled: Filled) -> None:
 
 def test_the_recorded_crash_leaves_of_the_recorded_book_what_was_recorded() -> None:
     """283 million in calm; 2.14 million when 9.2 % had gone in five minutes (10 October 2025)."""
-    tape = Tape()
+    tape = Tape(BTC_2025.memory_ms)
     for at_ms, last in ((0, 110_000), (300_000, D(110_000) * (1 - D("0.092")))):
-        record(BTC_2025, tape, Traded(at_ms, Price(D(last))))
+        record(tape, Traded(at_ms, Price(D(last))))
         now = notional_now(BTC_2025, tape, tape.trades[-1])
         if at_ms == 0:
             assert now == D(283_200_000)
