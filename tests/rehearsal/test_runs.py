@@ -224,6 +224,7 @@ def test_one_of_a_book_is_taken_over_and_the_other_lives_on() -> None:
     assert [ending.key.symbol for ending in fate.endings] == [SYMBOL, OTHER]
     assert fate.endings[0].outcome is taken
     assert fate.endings[1].outcome == Alive()
+    assert [ending.left for ending in fate.endings] == [0, 25]
     # One margin gone; the other 25 ETH gained 8 each; the reserve is untouched.
     assert fate.equity_final == 5_000 + 5_000 + 200
 
