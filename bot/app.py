@@ -53,6 +53,10 @@ class RunError(Exception):
     """What was asked for cannot be run as the files and folders are. One line for the user."""
 
 
+class Untested(Exception):
+    """A policy that real money would follow has no tests, or they fail. One line for the user."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How a paper run ended: what was done in it, and what the account is worth."""
@@ -83,6 +87,20 @@ def try_policies(files: list[Path], wanted: re.Pattern[str]) -> tuple[Trial, ...
     the policy or the venue does not have.
     """
     return tuple(_try_policy(file, wanted) for file in files)
+
+
+def require_tested(policy_file: Path) -> None:
+    """Raise `Untested` unless the policy has tests beside it and all of them pass."""
+    beside = policy_file.with_name(f"{policy_file.stem}_test{policy_file.suffix}")
+    if not beside.is_file():
+        raise Untested(f"{policy_file}: expected tests in {beside}, was none (or --untested)")
+    trial = _try_policy(beside, re.compile(""))
+    failed = [verdict.case.name for verdict in trial.verdicts if verdict.failures]
+    if failed:
+        raise Untested(
+            f"{policy_file}: expected its tests to pass, was {len(failed)} failed: "
+            f"{', '.join(failed)} (or --untested)"
+        )
 
 
 def _try_policy(file: Path, wanted: re.Pattern[str]) -> Trial:

@@ -180,6 +180,9 @@ def run(
     margin: Number = Decimal(1000),
     reserve: Amount = Decimal(1000),
     entry_at_ms: Annotated[int, typer.Option(help="Enter at the first bar from here on.")] = 0,
+    untested: Annotated[
+        bool, typer.Option("--untested", help="Live without passing tests of the policy.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Guard an account until the data ends or SIGTERM."""
@@ -191,6 +194,8 @@ def run(
     from bot.rehearsal.bars import read_bars
     from bot.rehearsal.setups import ByMargin, Opening, Setup
 
+    if mode == "live" and not untested:
+        process.require_tested(policy_file)
     if mode != "paper":
         raise typer.BadParameter(f"expected paper (live and observe come later), was {mode!r}")
     if side not in list(Side):

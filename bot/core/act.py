@@ -151,9 +151,8 @@ def climb(desk: Desk, evaluation: Evaluation, answer: Callable[[Asked], Answer])
     ladder = tuple(pair for pair in evaluation.firing if pair[1].severity is not Severity.STOP)
     for rule, step in deepest_first(ladder):
         reason = reason_of(rule, step)
-        retry_at_ms = desk.memory.steps[reason].refused_at_ms + REFUSED_MS
-        if desk.now_ms < retry_at_ms:
-            desk.wake(retry_at_ms)  # the venue refused it: any milder step that helps may try
+        if _is_refused(desk, reason):
+            desk.wake(desk.memory.steps[reason].refused_at_ms + REFUSED_MS)
             continue
         _ask(desk, rule, step, answer)
         return
@@ -254,17 +253,18 @@ def _gives_back(desk: Desk, position: Position, evaluation: Evaluation) -> bool:
     """
     Whether the margin that a trim freed is being put back, or waits to be.
 
-    Until then the position is as near to liquidation as before, so no other step but a close
-    may judge it.
+    Until then the position is as near to liquidation as before, so no other step may judge it,
+    but one that closes it: that comes first.
     """
+    if _may_close(desk, evaluation):
+        return False
     for trim_id, due in sorted(desk.state.refunds.items()):
         if due.key != position.key or _is_under_way(desk, trim_id, due):
             continue
         request = desk.request(position.key, f"refund/{trim_id[-8:]}")
         review = review_refund(request, position, trim_id, due)
         settle(desk, review)
-        closing = any(step.severity is Severity.CLOSE for _, step in evaluation.firing)
-        if isinstance(review, Approved) or (review.kind is Denial.WAIT and not closing):
+        if isinstance(review, Approved) or review.kind is Denial.WAIT:
             return True
     return False
 
@@ -272,6 +272,19 @@ def _gives_back(desk: Desk, position: Position, evaluation: Evaluation) -> bool:
 def _is_under_way(desk: Desk, trim_id: str, due: RefundDue) -> bool:
     """Whether a refund without an outcome may be putting back all that is due."""
     return refund_under_way(desk.state, trim_id) >= due.amount
+
+
+def _may_close(desk: Desk, evaluation: Evaluation) -> bool:
+    """Whether a step that closes the position fires, and the venue has not just refused it."""
+    return any(
+        step.severity is Severity.CLOSE and not _is_refused(desk, reason_of(rule, step))
+        for rule, step in evaluation.firing
+    )
+
+
+def _is_refused(desk: Desk, reason: str) -> bool:
+    """Whether the venue refused a step so lately that milder ones may try instead."""
+    return desk.now_ms < desk.memory.steps[reason].refused_at_ms + REFUSED_MS
 
 
 def _deeper(rule: Rule, step: Step) -> tuple[Step, ...]:

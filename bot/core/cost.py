@@ -30,9 +30,9 @@ def close_price(policy: Policy, instrument: Instrument, position: Position, know
     widest = max(sign * (mark - worst) / mark, slippage_max)
     starts_at = 2 * protect.room
     urgency = (starts_at - known.liquidation_distance) / (starts_at - protect.floor)
-    slippage = slippage_max + (widest - slippage_max) * min(max(urgency, ZERO), ONE)
+    slippage = slippage_max + (widest - slippage_max) * max(urgency, ZERO)
     bound = mark * (ONE - sign * slippage)
-    # Where bankruptcy is nearer than the slippage allowed, it is the bound.
+    # Below the floor, and where bankruptcy is nearer than the slippage allowed, it is the bound.
     bound = max(bound, worst) if sign > 0 else min(bound, worst)
     return round_early(instrument, position.side, bound)
 

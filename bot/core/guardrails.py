@@ -24,7 +24,14 @@ from bot.core.metrics import (
     measure_book,
     settle_liquidation,
 )
-from bot.core.model import Instrument, MarginMode, NotReported, Position, PositionKey
+from bot.core.model import (
+    Instrument,
+    MarginMode,
+    MarginOnReduce,
+    NotReported,
+    Position,
+    PositionKey,
+)
 from bot.core.policy import Above, Below, Policy
 from bot.core.protection import StopNotNeeded, StopWanted, wanted
 from bot.core.state import (
@@ -41,12 +48,16 @@ from bot.core.state import (
     RefundDue,
     Trim,
 )
+from bot.core.stress import worst_stressed_loss
 from bot.core.units import ZERO, Money, Price, Quantity, floor_to
 
 MINUTE_MS = 60_000
 PLAIN = Plain()
 RETRY_CLOSE_MS = 1_000
 """A refused or unproven full close may be followed by another after this."""
+
+RETRY_REFUND_MS = 5_000
+"""A refund that the venue refused is tried again after this."""
 
 USEFUL_SHARE = Decimal("0.01")
 """A top-up shrunk below this share of what was asked for helps nobody."""
@@ -164,6 +175,12 @@ def review_refund(request: Request, position: Position, trim_id: str, due: Refun
     if isinstance(others, Denied):
         return others
     state = request.state
+    for intent in state.intents.values():
+        retry_at_ms = intent.changed_at_ms + RETRY_REFUND_MS
+        refused = intent.purpose == Refund(trim_id) and intent.state is IntentState.REJECTED
+        if refused and request.now_ms < retry_at_ms:
+            text = f"the venue has refused it: {intent.detail}"
+            return Denied(Denial.EXHAUSTED, "refused", text, retry_at_ms, needs_read=False)
     moving = refund_under_way(state, trim_id)
     amount = min(due.amount - moving, state.free, others)
     instrument = state.instruments.by_symbol[position.symbol]
@@ -194,20 +211,19 @@ def review_reduce(
     """
     for denied in _reasons_not_to_reduce(request, closes, 0 if is_slice else cooldown_ms):
         return denied
-    approved: list[Approved] = []
-    for close in closes:
-        position = close.position
-        quantity = Quantity(min(close.quantity, position.quantity))
-        asking = replace(request, key=position.key)
-        action = ClosePosition(position.symbol, position.side, quantity, close.bound)
-        approved.append(_approved(asking, action, (), close.purpose))
-        request = replace(request, state=with_intent(request.state, approved[-1]))
-    return tuple(approved)
+    return tuple(_approved_part(request, close) for close in closes)
+
+
+def _approved_part(request: Request, close: PartClose) -> Approved:
+    position = close.position
+    quantity = Quantity(min(close.quantity, position.quantity))
+    action = ClosePosition(position.symbol, position.side, quantity, close.bound)
+    return _approved(replace(request, key=position.key), action, (), close.purpose)
 
 
 def review_close(request: Request, position: Position, holds: bool, bound: Bound) -> Review:
     """
-    Whether the whole of the position may be closed now. Only a close already under way waits.
+    Whether the whole of the position may be closed now. It waits only for another such close.
 
     `holds`: the account mode forbids this close (HOLD, for closes the ladder asks for).
     """
@@ -216,6 +232,8 @@ def review_close(request: Request, position: Position, holds: bool, bound: Bound
     for intent in _in_order(request.state):
         if not isinstance(intent.action, ClosePosition) or intent.key != request.key:
             continue
+        if intent.action.quantity < position.quantity:
+            continue  # part of it: no reason to keep the rest
         if intent.is_open and intent.state is not IntentState.UNKNOWN:
             return _wait("in_flight", "a close is under way", FAR_MS)
         retry_at_ms = intent.changed_at_ms + RETRY_CLOSE_MS
@@ -310,7 +328,33 @@ def _reasons_not_to_reduce(
         moves = isinstance(intent.action, AddMargin | ClosePosition)
         if intent.is_open and moves and intent.key in touched:
             yield _wait("in_flight", f"intent {intent.id} is not settled", FAR_MS)
+    if any(_raises_stressed_loss(request, close) for close in closes):
+        text = "less margin would go with the part than it loses: more would be at risk"
+        yield _exhausted("stressed_loss", text)
     yield from _reasons_to_wait(request, cooldown_ms)
+
+
+def _raises_stressed_loss(request: Request, close: PartClose) -> bool:
+    """
+    Whether more would be lost under the policy's shock with part of the position than with all.
+
+    So it is where a venue keeps all margin in the position and the wallet pays the loss.
+    """
+    position, state, stress = close.position, request.state, request.policy.stress
+    instrument, mark = state.instruments.by_symbol[position.symbol], state.marks[position.symbol]
+    share = max(position.quantity - close.quantity, ZERO) / position.quantity
+    match instrument.rules.margin_on_reduce:
+        case MarginOnReduce.PRO_RATA:
+            margin = position.isolated_margin * share
+        case MarginOnReduce.RETAINED:
+            margin = position.isolated_margin if share else ZERO
+    rest = replace(
+        position,
+        quantity=Quantity(position.quantity * share),
+        isolated_margin=Money(margin),
+    )
+    before = worst_stressed_loss([(position, mark.price)], stress)
+    return worst_stressed_loss([(rest, mark.price)], stress) > before
 
 
 def _reasons_to_wait(request: Request, cooldown_ms: int) -> Iterator[Denied]:

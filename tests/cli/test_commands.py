@@ -15,7 +15,7 @@ from bot.journal.port import JournalUnavailable
 from tests.cli.test_exits import QUIET, ROOT, RUN, assert_refused, liqguard
 
 COMMANDS = [
-    ["init"], ["check"], ["schema"], ["demo"], ["run"],
+    ["init"], ["check"], ["test"], ["schema"], ["demo"], ["run"],
     ["status"], ["hold"], ["resume"], ["explain"],
     ["journal"], ["journal", "verify"],
 ]  # fmt: skip
@@ -374,6 +374,13 @@ def test_schema_prints_the_file_that_is_checked_in(tmp_path: Path) -> None:
     found = liqguard(tmp_path, "schema")
     assert (found.returncode, found.stderr) == (0, "")
     assert found.stdout == (ROOT / "config/policy.schema.json").read_text(encoding="utf-8")
+
+
+def test_the_policies_of_the_demo_are_fine(tmp_path: Path) -> None:
+    presets = sorted(str(file) for file in (ROOT / "bot/policy/presets").glob("demo*.yaml"))
+    assert len(presets) == 3
+    found = liqguard(tmp_path, "check", *presets)
+    assert (found.returncode, found.stderr) == (0, "")
 
 
 def reported(error: Exception) -> tuple[int, str]:
