@@ -16,11 +16,10 @@ PIP_INSTALL := env -u PIP_USER $(PYTHON) -m pip --python $(BIN)/python \
 POLICIES := $(filter-out %_test.yaml,$(wildcard config/policies/*.yaml))
 SEEDS ?= 50
 FIRST ?= 0
-
 N ?= 2000
 ONLY ?= *
 
-.PHONY: demo test check sim browser fuzz bench lock system-deps setup
+.PHONY: demo test check sim browser fuzz bench docs lock system-deps setup
 
 demo: setup
 	@$(BIN)/liqguard demo
@@ -31,7 +30,7 @@ test: setup
 check: setup
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/mypy --no-error-summary bot strategies tests
+	@$(BIN)/mypy --no-error-summary bot strategies tests bench docs
 	@out=$$($(BIN)/lint-imports --no-logo 2>&1) || { printf '%s\n' "$$out" >&2; exit 1; }
 	@$(BIN)/liqguard check $(POLICIES)
 	@$(BIN)/liqguard test $(POLICIES)
@@ -48,6 +47,11 @@ fuzz: setup
 
 bench: setup
 	@for file in bench/$(ONLY).py; do echo "$$file"; $(BIN)/python "$$file"; done
+
+# Rewrites what is made from the code; the tests hold both files to it.
+docs: setup
+	@$(BIN)/python docs/reference.py
+	@$(BIN)/liqguard schema > config/policy.schema.json
 
 # Rewrites requirements.lock; --no-emit-* keep hosts and paths of the machine that ran it out.
 lock: setup

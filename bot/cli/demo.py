@@ -198,7 +198,7 @@ def _base(ending: Ending) -> str:
 def _outcome(ending: Ending) -> str:
     match ending.outcome:
         case Alive():
-            return "not liquidated"
+            return f"not liquidated, {ending.left:f} open" if ending.left else "closed in time"
         case TakenOver(at_ms, price):
             return f"[red]liquidated {utc(at_ms)} at {short(price)}[/red]"
 
@@ -227,6 +227,7 @@ def _ending_json(ending: Ending) -> dict[str, Any]:
         "symbol": ending.key.symbol,
         "side": ending.key.side,
         "margin_mode": ending.margin_mode,
+        "open": f"{ending.left:f}",
         "liquidated_at_ms": None if taken is None else taken.at_ms,
         "liquidation_price": None if taken is None else f"{taken.price:f}",
     }

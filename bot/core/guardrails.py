@@ -211,15 +211,14 @@ def review_reduce(
     """
     for denied in _reasons_not_to_reduce(request, closes, 0 if is_slice else cooldown_ms):
         return denied
-    approved: list[Approved] = []
-    for close in closes:
-        position = close.position
-        quantity = Quantity(min(close.quantity, position.quantity))
-        asking = replace(request, key=position.key)
-        action = ClosePosition(position.symbol, position.side, quantity, close.bound)
-        approved.append(_approved(asking, action, (), close.purpose))
-        request = replace(request, state=with_intent(request.state, approved[-1]))
-    return tuple(approved)
+    return tuple(_approved_part(request, close) for close in closes)
+
+
+def _approved_part(request: Request, close: PartClose) -> Approved:
+    position = close.position
+    quantity = Quantity(min(close.quantity, position.quantity))
+    action = ClosePosition(position.symbol, position.side, quantity, close.bound)
+    return _approved(replace(request, key=position.key), action, (), close.purpose)
 
 
 def review_close(request: Request, position: Position, holds: bool, bound: Bound) -> Review:

@@ -493,13 +493,17 @@ def _moved(state: AccountState, event: OutcomeReported) -> AccountState:
     moved = replace(
         intent, state=event.state, changed_at_ms=event.received_at_ms, detail=event.detail
     )
-    memory = _remember_stop(state.memory_of(intent.key), moved)
-    memory = _remember_step(memory, moved, event.filled)
+    memory, book = _remember_stop(state.memory_of(intent.key), moved), state.book
+    # A rule on any margin mode has steps of one name here and there: the position's own first.
+    if intent.reason in memory.steps:
+        memory = _remember_step(memory, moved, event.filled)
+    else:
+        book = _remember_step(book, moved, event.filled)
     return replace(
         state,
         intents={**state.intents, intent.id: moved},
         memories={**state.memories, intent.key: memory},
-        book=_remember_step(state.book, moved, event.filled),
+        book=book,
         refunds=_refunds_after(state, moved, event),
     )
 

@@ -28,13 +28,14 @@ from bot.core.cost import close_bound, close_price
 from bot.core.cross import Book, Leg
 from bot.core.decision import BookVerdict, NotAudited, PositionVerdict, StopVerdict
 from bot.core.desk import Desk, Draft, subject_of
-from bot.core.guardrails import Approved, Denied, PartClose, review_reduce, with_intent
+from bot.core.guardrails import Approved, Denied, PartClose, review_reduce
 from bot.core.ladder import Evaluation, evaluate, steps_for, steps_for_book
 from bot.core.margin import LiquidatesTogether
 from bot.core.metrics import (
     POSITION_AGE_MAX_MS,
     BookKnown,
     Known,
+    Supported,
     Unknown,
     book_of,
     cross_positions,
@@ -42,8 +43,9 @@ from bot.core.metrics import (
     leg_liquidation,
     measure_book,
     measured_book,
+    support,
 )
-from bot.core.model import MarginMode, Position, PositionKey
+from bot.core.model import MarginMode, Position, PositionKey, PositionMode
 from bot.core.policy import Policy
 from bot.core.protection import safe_stops
 from bot.core.sizing import LegClose, price_with_room
@@ -198,8 +200,9 @@ def _judge_blindly(desk: Desk, unknown: Unknown, draft: Draft) -> None:
 def _keep_stop_blindly(desk: Desk, position: Position, unknown: Unknown) -> StopVerdict:
     state = desk.state
     match state.account, book_of(state, desk.policy.stress, desk.now_ms):
-        case AccountRead(received_at_ms=at_ms), Book() as book if (
+        case AccountRead(snapshot=snapshot, received_at_ms=at_ms), Book() as book if (
             desk.now_ms - at_ms <= POSITION_AGE_MAX_MS
+            and _is_supported(book, snapshot.position_mode)
         ):
             leg = book.leg_of(position.key)
             settled = leg_liquidation(measured_book(book), leg)
@@ -209,6 +212,13 @@ def _keep_stop_blindly(desk: Desk, position: Position, unknown: Unknown) -> Stop
             return keep_stop(desk, ground, unknown, bounds)
         case _:
             return NotAudited(unknown.reason)
+
+
+def _is_supported(book: Book, mode: PositionMode) -> bool:
+    """Whether the arithmetic covers every leg: nothing can be said of one without the others."""
+    return all(
+        isinstance(support(leg.instrument, leg.position, mode), Supported) for leg in book.legs
+    )
 
 
 def _view_of(desk: Desk, known: BookKnown) -> BookView:
@@ -262,18 +272,12 @@ def _reduce(
 
 def _close_all(desk: Desk, known: BookKnown, reason: str) -> tuple[Approved, ...] | Denied:
     """Close every leg that may be closed now; the first refusal where none may."""
-    approved: list[Approved] = []
-    refused: list[Denied] = []
-    asking = desk.state
-    for leg in known.book.legs:
-        review = ladder_close(desk, leg.position, reason, _bound(desk, known, leg))
-        if isinstance(review, Approved):
-            desk.state = with_intent(desk.state, review)  # the next one needs another number
-            approved.append(review)
-        else:
-            refused.append(review)
-    desk.state = asking
-    return tuple(approved) or refused[0]
+    reviews = [
+        ladder_close(desk, leg.position, reason, _bound(desk, known, leg))
+        for leg in known.book.legs
+    ]
+    approved = tuple(each for each in reviews if isinstance(each, Approved))
+    return approved or next(each for each in reviews if isinstance(each, Denied))
 
 
 def _bound(desk: Desk, known: BookKnown, leg: Leg) -> Bound:

@@ -137,6 +137,7 @@ def remarks_on_held(
             ):
                 yield from _fires_at_entry(judged, ladder)
                 yield from _proposes_nothing(judged, ladder, policy)
+                yield from _top_up_blocked(judged, ladder, policy, sections)
                 yield from _spends_too_little(judged, ladder, policy, sections, held)
 
 
@@ -206,6 +207,22 @@ def _proposes_nothing(judged: _Judged, ladder: Ladder, policy: Policy) -> Remark
                 yield Remark(section.do.node.at, Level.DANGER, "does-nothing", text)
             case _:
                 pass
+
+
+def _top_up_blocked(
+    judged: _Judged, ladder: Ladder, policy: Policy, sections: PolicySection
+) -> Remarks:
+    """A top-up is refused where the stop could not move away from the mark price after it."""
+    spending = [step.name for step in ladder.rule.steps if step.severity is Severity.SPEND]
+    position, stop = judged.position, judged.price_at(policy.protect.room)
+    loss = position.side.sign * (position.entry_price - stop) * position.quantity
+    if spending and loss >= policy.guardrails.loss_max:
+        text = (
+            f"{judged.name} loses {loss:.2f} USDT at the stop as it is: loss_max holds the stop "
+            f"there, so the step {spending[0]} is refused"
+        )
+        at = sections.guardrails.loss_max.node.at
+        yield Remark(at, Level.DANGER, "top-up-blocked", text)
 
 
 def _spends_too_little(

@@ -7,7 +7,7 @@ from typing import TypeAlias
 from bot.core.cross import Book, Leg, LiquidatesAfter, joint_liquidation, spare
 from bot.core.margin import NoLiquidation, liquidation_distance
 from bot.core.model import AccountSnapshot, MarginMode, PositionKey, Reported
-from bot.core.units import ONE, ZERO, Money, Price, Ratio
+from bot.core.units import ONE, ZERO, Money, Price, Quantity, Ratio
 from bot.exchange.paper.books import Cause
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.prices import Prices
@@ -38,11 +38,12 @@ Outcome: TypeAlias = Alive | TakenOver
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How it ended for one position of the setup."""
+    """How it ended for one position of the setup; `left` is what is open of it at the end."""
 
     key: PositionKey
     margin_mode: MarginMode
     outcome: Outcome
+    left: Quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +153,15 @@ class Observed(PaperMachine):
             PositionKey(opening.instrument.symbol, opening.side)
             for opening in self._setup.openings
         ]
+        left = {each.key: each.quantity for each in self.snapshot(ACCOUNT, self.at_ms).positions}
         return Fate(
             endings=tuple(
-                Ending(key, opening.margin_mode, taken.get(key, Alive()))
+                Ending(
+                    key,
+                    opening.margin_mode,
+                    taken.get(key, Alive()),
+                    left.get(key, Quantity(ZERO)),
+                )
                 for key, opening in zip(keys, self._setup.openings, strict=True)
             ),
             equity_final=self.equity(ACCOUNT),

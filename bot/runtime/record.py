@@ -72,18 +72,25 @@ async def read_decision(journal: Journal, row: Row) -> tuple[Recorded, Policy]:
     recorded = from_json(row.entry.body, Recorded)
     digest = recorded.state.instruments.digest
     if digest:
-        listed = from_json(await journal.kept(digest), tuple[Instrument, ...])
-        by_symbol = {instrument.symbol: instrument for instrument in listed}
-        recorded = _with_instruments(recorded, Instruments(digest, by_symbol))
+        instruments = _instruments_of(digest, await journal.kept(digest))
+        recorded = _with_instruments(recorded, instruments)
     policy_digest = recorded.state.policy_digest
     text = await journal.kept(policy_digest)
     return recorded, _policy_of(text, f"policy {policy_digest[:12]} of the journal")
 
 
+# Thousands of rows name one policy and one list, and reading these takes longer than deciding.
+
+
 @lru_cache(maxsize=8)
 def _policy_of(text: str, name: str) -> Policy:
-    # Thousands of rows name one policy, and reading YAML takes longer than deciding.
     return parse_policy(text, name)
+
+
+@lru_cache(maxsize=8)
+def _instruments_of(digest: str, text: str) -> Instruments:
+    listed = from_json(text, tuple[Instrument, ...])
+    return Instruments(digest, {instrument.symbol: instrument for instrument in listed})
 
 
 async def recover(journal: Journal, account: str, policy: Policy, now_ms: int) -> AccountState:

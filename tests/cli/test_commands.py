@@ -376,6 +376,13 @@ def test_schema_prints_the_file_that_is_checked_in(tmp_path: Path) -> None:
     assert found.stdout == (ROOT / "config/policy.schema.json").read_text(encoding="utf-8")
 
 
+def test_the_policies_of_the_demo_are_fine(tmp_path: Path) -> None:
+    presets = sorted(str(file) for file in (ROOT / "bot/policy/presets").glob("demo*.yaml"))
+    assert len(presets) == 3
+    found = liqguard(tmp_path, "check", *presets)
+    assert (found.returncode, found.stderr) == (0, "")
+
+
 def reported(error: Exception) -> tuple[int, str]:
     stream = StringIO()
     with pytest.raises(SystemExit) as left, report_errors(stream):

@@ -100,6 +100,7 @@ def test_a_cross_book_guarded_keeps_it(cross: tuple[Fate, Guarded]) -> None:
     _, guarded = cross
     assert not guarded.fate.wallet_lost
     assert [ending.outcome for ending in guarded.fate.endings] == [Alive()] * 3
+    assert not any(ending.left for ending in guarded.fate.endings)
     assert guarded.fate.equity_final > 1000
     assert guarded.fate.distance_min > demo_policy("demo-cross").protect.room
     assert guarded.spent == 0

@@ -29,6 +29,7 @@ from bot.core.policy import (
     AnySide,
     AnySymbol,
     Below,
+    Metric,
     Policy,
     Rule,
     Step,
@@ -37,6 +38,7 @@ from bot.core.policy import (
 from bot.core.strategy import Severity
 from bot.policy.loader import parse_policy
 from bot.policy.problems import PolicyError
+from bot.policy.verbs import find_verbs
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,6 +59,18 @@ SNIPPETS = (
     "null", "{ to: 8%, fraction: 30% }", "funding_cost_episode", "partial_close", "[" * 20,
     "{a: " * 20, "a" * 500, "- " * 30, "\u0663%", "\U0001d4b3", "no", "on", "010", "1:30", "~",
 )  # fmt: skip
+
+
+KINDS_OF_WORDS = (
+    ("isolated", "cross", "mixed", "any"),
+    ("long", "short", "any"),
+    tuple(find_verbs()),
+    tuple(Metric),
+    ("to", "fraction", "room"),
+    ("warn", "tighten", "top-up", "trim", "lighten", "out"),
+    ("isolated", "cross", "funding-isolated", "funding-cross"),
+)
+"""Words that may stand in each other's place."""
 
 
 class Read(NamedTuple):
@@ -141,6 +155,25 @@ def _digit_changed(random: Random, text: str) -> str:
     return text[:at] + random.choice("0123456789") + text[at + 1 :]
 
 
+def _word_changed(random: Random, text: str) -> str:
+    """Another word of its kind in the place of one: still a policy to look at, seldom one."""
+    words = random.choice(KINDS_OF_WORDS)
+    found = list(re.finditer(rf"\b(?:{'|'.join(words)})\b", text))
+    if not found:
+        return text
+    match = random.choice(found)
+    return text[: match.start()] + random.choice(words) + text[match.end() :]
+
+
+def _ratio_moved(random: Random, text: str) -> str:
+    """One ratio of the file in the place of another."""
+    found = list(re.finditer(r"[\d.]+(?:%| bps)", text))
+    if not found:
+        return text
+    match = random.choice(found)
+    return text[: match.start()] + random.choice(found).group() + text[match.end() :]
+
+
 def _noise(random: Random, text: str) -> str:
     start, end = _spot(random, text)
     letters = (
@@ -157,6 +190,10 @@ CHANGES = (
     _lines_mixed,
     _digit_changed,
     _digit_changed,
+    _word_changed,
+    _word_changed,
+    _ratio_moved,
+    _ratio_moved,
     _noise,
 )
 

@@ -19,7 +19,8 @@ from bot.policy.held import Held, load_held
 from bot.policy.inspection import inspect_policy
 from bot.policy.problems import PolicyError
 from bot.testing import builders as build
-from tests.policy.test_lint import SECOND, SOUND
+from tests.policy import test_lint
+from tests.policy.test_lint import SECOND
 
 HELD = """\
 wallet: 1994.74 USDT
@@ -31,6 +32,7 @@ positions:
     margin_mode: isolated
     margin: 5000 USDT
 """
+SOUND = test_lint.SOUND.replace("loss_max: 900 USDT", "loss_max: 9000 USDT")
 NAME = "BTC/USDT:USDT isolated long"
 
 
@@ -52,11 +54,19 @@ CASES = {
         "margin: 1000 USDT",
     ),
     "a loss that the noise reaches": Case(
-        "loss_max: 900 USDT",
+        "loss_max: 9000 USDT",
         "loss_max: 299.99 USDT",
         f"18:13: guardrails.loss_max: warning: {NAME} loses that within 0.60% of its entry price: "
         "BTC fell 0.6% within a minute of a quiet week, that of 5 August 2023 (stop-in-noise)",
         "loss_max: 300 USDT",
+    ),
+    # The stop at 1.5 % is at 45,226.13 / 0.985 = 45,914.86, on the tick: 4,085.14 below entry.
+    "a loss that holds the stop": Case(
+        "loss_max: 9000 USDT",
+        "loss_max: 4085.14 USDT",
+        f"18:13: guardrails.loss_max: danger: {NAME} loses 4085.14 USDT at the stop as it is: "
+        "loss_max holds the stop there, so the step add is refused (top-up-blocked)",
+        "loss_max: 4085.15 USDT",
     ),
     "a step that fires from the start": Case(
         "warn, below: 8%",

@@ -7,6 +7,8 @@ import pytest
 from bot.core.model import MarginMode
 from bot.core.policy import Policy, Rule
 from bot.core.strategy import Severity
+from bot.exchange.venues import binanceusdm
+from bot.policy.held import load_held
 from bot.policy.inspection import Anything, inspect_policy
 from bot.policy.loader import parse_policy
 from bot.policy.preset import PRESETS, account_file
@@ -40,6 +42,27 @@ def test_a_preset_makes_a_policy_without_lints(preset: str, mode: str, tmp_path:
     assert text.endswith("}\n")
     modes = {rule.match.margin_mode for rule in found.policy.rules}
     assert modes == MODES[mode]
+
+
+@every_preset
+def test_the_amounts_suit_the_position_that_the_comments_name(preset: str, tmp_path: Path) -> None:
+    file, held = tmp_path / "p.yaml", tmp_path / "held.yaml"
+    text = account_file(str(file), preset, "main", "binanceusdm", "isolated")
+    file.write_text(text, encoding="utf-8")
+    held.write_text(
+        "wallet: 1000 USDT\n"
+        "positions:\n"
+        "  - symbol: BTC/USDT:USDT\n"
+        "    side: long\n"
+        "    quantity: 0.2 BTC\n"
+        "    entry_price: 50000 USDT\n"
+        "    margin_mode: isolated\n"
+        "    margin: 1000 USDT\n",
+        encoding="utf-8",
+    )
+    listed = binanceusdm.instruments()
+    found = inspect_policy(file, load_held(held), lambda venue, symbol: listed[symbol])
+    assert found.lints == ()
 
 
 @every_preset

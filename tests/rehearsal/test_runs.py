@@ -10,6 +10,7 @@ import pytest
 
 from bot.core.model import MarginMode, Side
 from bot.core.units import Money, Price, Quantity, Ratio
+from bot.exchange.paper.depth import ENDLESS, OrderBook
 from bot.exchange.paper.machine import PaperMachine
 from bot.rehearsal.bars import Bar, Bars, DataError, FundingSettled, NoFunding, Ohlc
 from bot.rehearsal.fates import ACCOUNT, Alive, TakenOver
@@ -223,6 +224,7 @@ def test_one_of_a_book_is_taken_over_and_the_other_lives_on() -> None:
     assert [ending.key.symbol for ending in fate.endings] == [SYMBOL, OTHER]
     assert fate.endings[0].outcome is taken
     assert fate.endings[1].outcome == Alive()
+    assert [ending.left for ending in fate.endings] == [0, 25]
     # One margin gone; the other 25 ETH gained 8 each; the reserve is untouched.
     assert fate.equity_final == 5_000 + 5_000 + 200
 
@@ -302,6 +304,29 @@ def test_a_bill_alone_can_liquidate() -> None:
     short = run_unguarded(book(billed(opening(*flat, side=Side.SHORT), {4: "0.096"})))
     assert not short.taken
     assert short.funding_paid == -4_800
+
+
+def test_in_a_thin_book_a_stop_fills_worse() -> None:
+    stop_only = policy(TEXT.split("rules:", maxsplit=1)[0] + ALERT_ONLY)
+    thin = OrderBook(
+        notional_calm=Money(D(100_000)),  # within 1 %, for a position of 50,000
+        halving_move=Ratio(D("0.01")),
+        memory_ms=10 * MINUTE_MS,
+        refill_ms=MINUTE_MS,
+        reach=Ratio(D("0.1")),
+    )
+    fills = [
+        next(
+            deed.price
+            for deed in run_guarded(book(replace(opening(*FALL), depth=depth)), stop_only).deeds
+            if deed.verb == "stop_filled"
+        )
+        for depth in (ENDLESS, thin)
+    ]
+    endless, walked = fills
+    assert endless is not None
+    assert walked is not None
+    assert walked < endless * D("0.998")
 
 
 @pytest.mark.parametrize(

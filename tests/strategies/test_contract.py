@@ -5,7 +5,7 @@ What the proposals must achieve is checked with arithmetic of this file, not wit
 """
 
 import inspect
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from decimal import Decimal, localcontext
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import strategies
+from bot.core.cross import Book, Leg
 from bot.core.model import (
     ContractKind,
     Instrument,
@@ -30,6 +31,7 @@ from bot.core.model import (
     VenueRules,
 )
 from bot.core.strategy import (
+    BookView,
     Close,
     Nothing,
     Notify,
@@ -124,6 +126,49 @@ def test_a_proposal_is_pure_and_does_what_it_says(verb: ModuleType, data: st.Dat
     check(view, params, proposal)
 
 
+@every_verb
+@given(data=st.data())
+def test_a_proposal_on_a_book_is_pure_and_speaks_of_its_legs(
+    verb: ModuleType, data: st.DataObject
+) -> None:
+    view, params = data.draw(book_views()), data.draw(params_of(verb))
+    before = repr((view, params))
+    proposal = verb.propose(view, params)
+    assert verb.propose(view, params) == proposal
+    assert repr((view, params)) == before
+    if MarginMode.CROSS in verb.WORKS_ON:
+        check_on_book(view, proposal)
+    else:
+        assert isinstance(proposal, Nothing)
+        assert proposal.reason
+
+
+def check_on_book(view: BookView, proposal: Proposal) -> None:
+    """What must hold for a proposal on all cross positions, whichever verb makes it."""
+    match proposal:
+        case Notify(text):
+            assert all(leg.position.symbol in text for leg in view.book.legs)
+        case TightenStops(room):
+            assert 0 < room < view.liquidation_distance
+        case Reduce(closes):
+            ranked = [leg.position.key for leg in view.ranked]
+            assert [close.key for close in closes] == ranked[: len(closes)]
+            assert closes
+            for close in closes:
+                leg = view.book.leg_of(close.key)
+                instrument, held = leg.instrument, leg.position.quantity
+                assert 0 < close.quantity <= held
+                assert close.quantity % instrument.quantity_step == 0 or close.quantity == held
+        case Close():
+            assert not fields(proposal)
+        case Nothing(reason):
+            assert reason
+        case TopUp() | TrimAndRefund() | TightenStop():
+            raise AssertionError("a cross position has no margin, and its stop moves with all")
+        case _:
+            assert_never(proposal)
+
+
 def check(view: PositionView, params: Any, proposal: Proposal) -> None:
     """What must hold for a proposal, whichever verb makes it."""
     match proposal:
@@ -145,9 +190,11 @@ def check(view: PositionView, params: Any, proposal: Proposal) -> None:
         case Reduce(closes):
             (close,) = closes
             assert close.key == view.position.key
-            assert_closes_a_part(close.quantity, view)
+            retained = view.instrument.rules.margin_on_reduce is MarginOnReduce.RETAINED
+            assert retained or not hasattr(params, "to")
+            assert_closes_a_part(close.quantity, view, params)
         case TrimAndRefund(quantity):
-            assert_closes_a_part(quantity, view)
+            assert_closes_a_part(quantity, view, params)
         case TightenStops():
             raise AssertionError("only cross positions have stops to tighten together")
         case Close():
@@ -158,12 +205,34 @@ def check(view: PositionView, params: Any, proposal: Proposal) -> None:
             assert_never(proposal)
 
 
-def assert_closes_a_part(quantity: Quantity, view: PositionView) -> None:
-    """More than nothing, never more than there is, on the step, and no dust remains."""
+def assert_closes_a_part(quantity: Quantity, view: PositionView, params: Any) -> None:
+    """More than nothing, never more than there is, on the step, no dust remains; far enough."""
     instrument, held = view.instrument, view.position.quantity
     assert 0 < quantity <= held
     assert quantity % instrument.quantity_step == 0 or quantity == held
     assert held - quantity == 0 or held - quantity >= instrument.quantity_min
+    if hasattr(params, "to"):
+        assert_reaches(quantity, view, params.to)
+
+
+def assert_reaches(quantity: Quantity, view: PositionView, to: Decimal) -> None:
+    """What is left is `to` away, filled at the worst price and with all that is freed put back."""
+    position, fill = view.position, view.close_price
+    if quantity == position.quantity:
+        return
+    margin: Decimal = position.isolated_margin
+    if view.instrument.rules.margin_on_reduce is MarginOnReduce.PRO_RATA:
+        move = fill - position.entry_price
+        margin += quantity * (move if position.side is Side.LONG else -move)
+        margin -= quantity * fill * view.instrument.taker_fee
+    rest = replace(
+        position,
+        quantity=Quantity(position.quantity - quantity),
+        isolated_margin=Money(margin),
+    )
+    # To a venue's step of margin, which is what it tells apart.
+    step = view.instrument.rules.position_margin_step
+    assert distance_with(replace(view, position=rest), step) >= to - ROOT_ERROR
 
 
 # An independent liquidation price: where equity meets the requirement, by bisection.
@@ -248,7 +317,7 @@ def instruments(draw: st.DrawFn, notional: Decimal) -> Instrument:
             maintenance_at=draw(st.sampled_from(MaintenanceAt)),
             close_fee_in_maintenance=draw(st.booleans()),
             position_margin_step=draw(st.sampled_from([Decimal("0.000001"), Decimal("0.01")])),
-            margin_on_reduce=MarginOnReduce.PRO_RATA,
+            margin_on_reduce=draw(st.sampled_from(MarginOnReduce)),
         ),
     )
 
@@ -284,4 +353,33 @@ def views(draw: st.DrawFn) -> PositionView:
         liquidation_price=Price(+liquidation),
         stop_price=Price((liquidation / (1 - side.sign * room)) // tick * tick),
         close_price=Price(max(mark * (1 - side.sign * room), tick) // tick * tick or tick),
+    )
+
+
+@st.composite
+def book_views(draw: st.DrawFn) -> BookView:
+    """Up to three positions in any order of preference, near, far or past liquidation."""
+    found = [draw(views()) for _ in range(draw(st.integers(1, 3)))]
+    legs = tuple(
+        Leg(
+            replace(view.instrument, symbol=f"COIN{number}USDT"),
+            replace(
+                view.position,
+                symbol=f"COIN{number}USDT",
+                margin_mode=MarginMode.CROSS,
+                isolated_margin=Money(Decimal(0)),
+            ),
+            view.mark_price,
+            Ratio(draw(decimals("0", "2", 1))),
+        )
+        for number, view in enumerate(found)
+    )
+    margins = sum((view.position.isolated_margin for view in found), Decimal(0))
+    return BookView(
+        book=Book(Money(margins), legs),
+        liquidation_distance=Ratio(draw(decimals("-0.1", "1", 3))),
+        ranked=tuple(draw(st.permutations(legs))),
+        close_prices={
+            leg.position.key: view.close_price for leg, view in zip(legs, found, strict=True)
+        },
     )

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from bot.core.cross import Book, Leg
 from bot.core.model import (
     ContractKind,
     Instrument,
@@ -17,10 +18,22 @@ from bot.core.model import (
     Side,
     VenueRules,
 )
-from bot.core.strategy import Close, Nothing, Notify, PositionView, TightenStop, TopUp
+from bot.core.sizing import LegClose
+from bot.core.strategy import (
+    BookView,
+    Close,
+    Nothing,
+    Notify,
+    PositionView,
+    Reduce,
+    TightenStop,
+    TightenStops,
+    TopUp,
+    TrimAndRefund,
+)
 from bot.core.units import Money, Price, Quantity, Ratio
 from bot.policy.verbs import BoundVerb, find_verbs
-from strategies import alert, close, place_stop, top_up
+from strategies import alert, close, partial_close, place_stop, top_up, trim_and_refund
 
 INSTRUMENT = Instrument(
     symbol="BTCUSDT",
@@ -141,3 +154,98 @@ def test_a_bound_verb_proposes_with_its_parameters() -> None:
     bound = BoundVerb(find_verbs()["top_up"], top_up.Params(ratio("0.1")))
     assert bound(LONG) == margin("446.40")
     assert bound(SHORT) == margin("554.40")
+
+
+# Parts
+
+KEEPS = replace(
+    INSTRUMENT, rules=replace(INSTRUMENT.rules, margin_on_reduce=MarginOnReduce.RETAINED)
+)
+
+
+def part(text: str) -> Reduce:
+    return Reduce((LegClose(LONG.position.key, Quantity(Decimal(text))),))
+
+
+def test_partial_close_of_a_share() -> None:
+    assert partial_close.propose(LONG, partial_close.Fraction(ratio("0.25"))) == part("0.25")
+    assert partial_close.propose(LONG, partial_close.Fraction(ratio("0.0001"))) == part("0.001")
+
+
+def test_partial_close_to_a_distance_needs_a_venue_that_retains_margin() -> None:
+    """At 8,640 the rest loses 1,360 a coin and needs 86.40: 1,000 are enough for 0.69137."""
+    to = partial_close.ToDistance(ratio("0.1"))
+    released = partial_close.propose(LONG, to)
+    assert isinstance(released, Nothing)
+    assert "trim_and_refund puts it back" in released.reason
+    assert partial_close.propose(replace(LONG, instrument=KEEPS), to) == part("0.309")
+    near = partial_close.ToDistance(ratio("0.05"))
+    assert partial_close.propose(replace(LONG, instrument=KEEPS), near) == Nothing(
+        "the target is reached already"
+    )
+
+
+def test_partial_close_of_one_cross_position_is_a_share_and_no_distance() -> None:
+    shared = replace(LONG, position=replace(LONG.position, margin_mode=MarginMode.CROSS))
+    assert partial_close.propose(shared, partial_close.Fraction(ratio("0.5"))) == part("0.5")
+    found = partial_close.propose(shared, partial_close.ToDistance(ratio("0.1")))
+    assert isinstance(found, Nothing)
+    assert "cannot be reached by one cross position" in found.reason
+
+
+def test_trim_and_refund_to_a_distance() -> None:
+    """
+    A coin closed at 9,552 costs 448 and a fee of 4.776; at 8,640 it would need 1,446.40.
+
+    1,000 - 452.776 c >= 1,446.4 (1 - c) from c = 446.4 / 993.624 on.
+    """
+    to = trim_and_refund.ToDistance(ratio("0.1"))
+    assert trim_and_refund.propose(LONG, to) == TrimAndRefund(Quantity(Decimal("0.450")))
+    near = trim_and_refund.ToDistance(ratio("0.05"))
+    assert trim_and_refund.propose(LONG, near) == Nothing("the target is reached already")
+
+
+def test_trim_and_refund_of_a_share() -> None:
+    half = trim_and_refund.Fraction(ratio("0.5"))
+    assert trim_and_refund.propose(SHORT, half) == TrimAndRefund(Quantity(Decimal("0.5")))
+
+
+# All cross positions together
+
+BOOK = BookView(
+    book=Book(
+        Money(Decimal(1_000)),
+        (
+            Leg(
+                INSTRUMENT,
+                replace(
+                    LONG.position, margin_mode=MarginMode.CROSS, isolated_margin=Money(Decimal(0))
+                ),
+                Price(Decimal(10_000)),
+                ratio("1"),
+            ),
+        ),
+    ),
+    liquidation_distance=ratio("0.0909"),
+    ranked=(),
+    close_prices={LONG.position.key: Price(Decimal(9_950))},
+)
+RANKED = replace(BOOK, ranked=BOOK.book.legs)
+
+
+def test_the_verbs_on_a_book() -> None:
+    """At 9,000 a coin has lost 1,000 and needs 90; closed at 9,950 it costs 50 and 4.975."""
+    assert alert.propose(RANKED, alert.Params()) == Notify(
+        "together 9.09% from liquidation: BTCUSDT"
+    )
+    assert close.propose(RANKED, close.Params()) == Close()
+    assert place_stop.propose(RANKED, place_stop.Params(ratio("0.05"))) == TightenStops(
+        ratio("0.05")
+    )
+    assert isinstance(place_stop.propose(RANKED, place_stop.Params(ratio("0.0909"))), Nothing)
+    to = partial_close.propose(RANKED, partial_close.ToDistance(ratio("0.1")))
+    assert to == part("0.087")  # 90 / 1,035.025
+    assert partial_close.propose(RANKED, partial_close.Fraction(ratio("0.5"))) == part("0.5")
+    assert isinstance(top_up.propose(RANKED, top_up.Params(ratio("0.5"))), Nothing)
+    trim = trim_and_refund.propose(RANKED, trim_and_refund.Fraction(ratio("0.5")))
+    assert isinstance(trim, Nothing)
