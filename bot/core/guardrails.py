@@ -167,11 +167,14 @@ def review_refund(request: Request, position: Position, trim_id: str, due: Refun
     """
     Whether the margin that a trim freed may go back now: limited by that, not by budgets.
 
-    What a refund of the same trim may be moving is not moved again. The wallet is left as it was
-    before the trim, so nothing else that it backs comes nearer to liquidation.
+    What a refund of the same trim may be moving is not moved again, and no more goes back than
+    lets the cross positions on the wallet pass all their thresholds.
     """
     for denied in _reasons_to_hold(request, cooldown_ms=0):
         return denied
+    others = _spared_by_others(request)
+    if isinstance(others, Denied):
+        return others
     state = request.state
     for intent in state.intents.values():
         retry_at_ms = intent.changed_at_ms + RETRY_REFUND_MS
@@ -180,7 +183,7 @@ def review_refund(request: Request, position: Position, trim_id: str, due: Refun
             text = f"the venue has refused it: {intent.detail}"
             return Denied(Denial.EXHAUSTED, "refused", text, retry_at_ms, needs_read=False)
     moving = refund_under_way(state, trim_id)
-    amount = min(due.amount - moving, state.free)
+    amount = min(due.amount - moving, state.free, others)
     instrument = state.instruments.by_symbol[position.symbol]
     amount = floor_to(amount, instrument.rules.position_margin_step)
     if amount <= ZERO:
