@@ -19,13 +19,13 @@ FIRST ?= 0
 N ?= 2000
 ONLY ?= *
 
-.PHONY: demo test check sim fuzz bench docs lock system-deps setup
+.PHONY: demo test check sim browser fuzz bench docs lock system-deps setup
 
 demo: setup
 	@$(BIN)/liqguard demo
 
 test: setup
-	@$(BIN)/python -m pytest -q -n 2
+	@$(BIN)/python -m pytest -q -n 2 --ignore=tests/browser
 
 check: setup
 	@$(BIN)/ruff format --quiet --check .
@@ -37,6 +37,10 @@ check: setup
 
 sim: setup
 	@$(BIN)/python tests/sim/run.py --seeds $(SEEDS) --first $(FIRST)
+
+# Looks at the report in a headless Chromium, with no network; skips, and says so, without one.
+browser: setup
+	@$(BIN)/python -m pytest -q -rs tests/browser
 
 fuzz: setup
 	@$(BIN)/python tests/policy/fuzz.py --files $(N) --first $(FIRST)
@@ -55,8 +59,14 @@ lock: setup
 		--no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 		--output-file requirements.lock pyproject.toml
 
+# What pip does not bring: the browser of `make browser`, and a font for it to measure text by.
 system-deps:
-	@echo "system-deps: no system packages needed"
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
+		|| command -v google-chrome >/dev/null || { \
+		command -v apt-get >/dev/null || { echo "system-deps: expected apt-get, or a Chromium" >&2; exit 1; }; \
+		apt-get -qq update; \
+		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
+			chromium fonts-dejavu-core >/dev/null; }
 
 setup: $(STAMP)
 

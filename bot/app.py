@@ -26,7 +26,7 @@ from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
 from bot.exchange.venues import binanceusdm
 from bot.journal.port import JournalUnavailable, Kind, Row
 from bot.journal.sqlite import SqliteJournal
-from bot.policy.casefile import load_cases
+from bot.policy.casefile import NoData, load_cases
 from bot.policy.loader import load_policy
 from bot.policy.problems import PolicyError, did_you_mean
 from bot.rehearsal.casebook import Trial, try_policy
@@ -119,6 +119,14 @@ def _try_policy(file: Path, wanted: re.Pattern[str]) -> Trial:
                     )
     symbols = {symbol for case in cases.cases for symbol in case.prices}
     instruments = {symbol: instrument_for(policy.venue, symbol) for symbol in sorted(symbols)}
+    for case in cases.cases:
+        for symbol, series in case.prices.items():
+            tick_size = instruments[symbol].tick_size
+            if any(not isinstance(sample, NoData) and sample < tick_size for sample in series):
+                raise RunError(
+                    f"{cases.file}:{case.line}: prices: expected prices of {symbol} from its "
+                    f"tick of {tick_size} on, was less"
+                )
     return try_policy(cases, policy, instruments, wanted)
 
 

@@ -90,7 +90,7 @@ class PositionMemory:
 
     `steps` is keyed "rule/step", `alerted` by the kind of alert, with the time it last went out.
     `episode` is when the newest episode began, so that no two of them share it; `funding_paid`
-    is what settlements have charged since then, by the announced rate and the mark price.
+    is what settlements have charged since the one before ended, by rate and mark price.
     """
 
     steps: Mapping[str, StepMemory] = field(default_factory=dict)
@@ -577,7 +577,7 @@ def _remember_step(memory: PositionMemory, intent: Intent, filled: Filled) -> Po
             step = replace(step, left=_without(step.left, intent.key))
         case ClosePosition(quantity=ordered), (
             IntentState.PARTIAL | IntentState.EXPIRED | IntentState.NOT_APPLIED
-        ):
+        ) if step.phase is Phase.FIRING:
             done = filled.quantity if isinstance(filled, Fill) else ZERO
             step = replace(step, left={**step.left, intent.key: Quantity(ordered - done)})
         case _:

@@ -1,6 +1,7 @@
 """What was done in a run, read from its journal and from what the exchange realised."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -13,7 +14,7 @@ from bot.core.state import Intent, Refund
 from bot.core.units import ZERO, Price
 from bot.exchange.paper.books import Cause, Realised
 from bot.journal.codec import from_json
-from bot.journal.port import Journal, Kind
+from bot.journal.port import Journal, Kind, Row
 from bot.runtime.record import Recorded
 
 
@@ -39,17 +40,12 @@ class Deed:
 async def read_deeds(journal: Journal, realised: tuple[Realised, ...]) -> tuple[Deed, ...]:
     """What the journal says was done, with the fills that the exchange realised, in time order."""
     rows = await journal.rows(0)
-    final = {
-        moved.intent_id: moved
-        for row in rows
-        if row.entry.kind is Kind.INTENT
-        for moved in (from_json(row.entry.body, OutcomeReported),)
-    }
+    final = outcomes(rows)
     deeds: list[Deed] = []
     for row in rows:
         if row.entry.kind is Kind.DECISION and _approves(row.entry.body):
             decision = from_json(row.entry.body, Recorded).decision
-            deeds.extend(_deed(approved.intent, decision, final) for approved in decision.approved)
+            deeds.extend(deed_of(each.intent, decision, final) for each in decision.approved)
     deeds.extend(
         Deed(
             fill.at_ms,
@@ -66,12 +62,23 @@ async def read_deeds(journal: Journal, realised: tuple[Realised, ...]) -> tuple[
     return tuple(sorted(deeds, key=lambda deed: deed.at_ms))
 
 
+def outcomes(rows: Iterable[Row]) -> dict[str, OutcomeReported]:
+    """The newest that `rows` say of every intent."""
+    return {
+        moved.intent_id: moved
+        for row in rows
+        if row.entry.kind is Kind.INTENT
+        for moved in (from_json(row.entry.body, OutcomeReported),)
+    }
+
+
 def _approves(body: str) -> bool:
     """Whether a decision's row has anything sent: most have not, and reading all of it is slow."""
     return bool(json.loads(body)["decision"]["approved"])
 
 
-def _deed(intent: Intent, decision: Decision, final: dict[str, OutcomeReported]) -> Deed:
+def deed_of(intent: Intent, decision: Decision, final: dict[str, OutcomeReported]) -> Deed:
+    """What became of an intent of `decision`."""
     proof = final.get(intent.id)
     state = intent.state if proof is None else proof.state
     verb, amount, price = _describe(intent, NO_FILL if proof is None else proof.filled)

@@ -1,6 +1,6 @@
 """What became of an account: each position, the wallet, and how near they came to the end."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -77,13 +77,22 @@ class Fate:
         )
 
 
+Witness: TypeAlias = Callable[[PaperMachine, AccountSnapshot], None]
+"""Is shown the exchange and its account: opened, and whenever prices or time have moved."""
+
+
+def nobody(machine: PaperMachine, snapshot: AccountSnapshot) -> None:
+    """A witness that does not look."""
+
+
 class Observed(PaperMachine):
     """A paper exchange that notes how near its account came to liquidation, at every price."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, witness: Witness) -> None:
         """Start empty, with the contracts of `setup` listed."""
         super().__init__(setup.instruments, setup.slippage, setup.stops_refused, setup.depths)
         self._setup = setup
+        self._witness = witness
         self._distance_min = Ratio(ONE)
         self.is_open = True
         """Whether anything was open at the newest prices."""
@@ -101,6 +110,7 @@ class Observed(PaperMachine):
             self.open_at_ms = at_ms
             self._note_isolated(snapshot)
             self._note_cross(snapshot)
+        self._witness(self, snapshot)
 
     def _note_isolated(self, snapshot: AccountSnapshot) -> None:
         for position in snapshot.positions:

@@ -17,9 +17,10 @@ from bot.exchange.paper.prices import PathItem
 from bot.exchange.paper.store import MemoryOnly
 from bot.exchange.paper.timeline import PathEnded
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
+from bot.journal.port import Row
 from bot.journal.sqlite import SqliteJournal
 from bot.rehearsal.deeds import Deed, read_deeds
-from bot.rehearsal.fates import ACCOUNT, Fate, Observed
+from bot.rehearsal.fates import ACCOUNT, Fate, Observed, Witness, nobody
 from bot.rehearsal.loop import run_virtual
 from bot.rehearsal.setups import Setup, open_account
 from bot.runtime.assemble import assemble
@@ -30,18 +31,24 @@ FLAT_FOR_MS = 1_800_000
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """A run with a guard: its fate, what was done, the margin spent, and the journal's digest."""
+    """A run with a guard: its fate, what was done, the margin spent, and the journal's rows."""
 
     fate: Fate
     deeds: tuple[Deed, ...]
     spent: Money
-    digest: str
+    rows: tuple[Row, ...]
+
+    @property
+    def digest(self) -> str:
+        """The hash of the journal's last row, which covers all of them."""
+        return self.rows[-1].hash
 
 
-def run_unguarded(setup: Setup) -> Fate:
-    """Live through the prices with nobody watching."""
-    machine = Observed(setup)
+def run_unguarded(setup: Setup, witness: Witness = nobody) -> Fate:
+    """Live through the prices with no guard."""
+    machine = Observed(setup, witness)
     course = Course(open_account(setup, machine, ACCOUNT), machine)
+    witness(machine, machine.snapshot(ACCOUNT, machine.at_ms))
     while not isinstance(item := course.upcoming(), PathEnded):
         course.advance(item.at_ms)
         course.forget(item.at_ms)
@@ -55,15 +62,21 @@ def _silent(at_ms: int) -> None:
 
 
 def run_guarded(
-    setup: Setup, policy: Policy, progress: Callable[[int], None] = _silent
+    setup: Setup,
+    policy: Policy,
+    progress: Callable[[int], None] = _silent,
+    witness: Witness = nobody,
 ) -> Guarded:
     """Live through the same prices with a guard; `progress` hears the time it has reached."""
-    return run_virtual(_guarded(setup, policy, progress))
+    return run_virtual(_guarded(setup, policy, progress, witness))
 
 
-async def _guarded(setup: Setup, policy: Policy, progress: Callable[[int], None]) -> Guarded:
-    machine = Observed(setup)
+async def _guarded(
+    setup: Setup, policy: Policy, progress: Callable[[int], None], witness: Witness
+) -> Guarded:
+    machine = Observed(setup, witness)
     path = open_account(setup, machine, ACCOUNT)
+    witness(machine, machine.snapshot(ACCOUNT, machine.at_ms))
     clock = Clock(machine.at_ms)
     journal = SqliteJournal.open(None, policy.account)
     venue = PaperVenue(
@@ -90,7 +103,7 @@ async def _guarded(setup: Setup, policy: Policy, progress: Callable[[int], None]
     spent = sum((deed.amount for deed in deeds if deed.verb == "top_up"), ZERO)
     rows = await journal.rows(0)
     await journal.close()
-    return Guarded(machine.fate(), deeds, Money(spent), rows[-1].hash)
+    return Guarded(machine.fate(), deeds, Money(spent), tuple(rows))
 
 
 def _until_flat(
