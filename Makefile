@@ -13,26 +13,45 @@ STAMP := $(VENV)/.installed
 # A user-wide PIP_USER would send packages to the home folder instead of the virtualenv.
 PIP_INSTALL := env -u PIP_USER $(PYTHON) -m pip --python $(BIN)/python \
 	--disable-pip-version-check -qq install --root-user-action=ignore
+POLICIES := $(filter-out %_test.yaml,$(wildcard config/policies/*.yaml))
 SEEDS ?= 50
 FIRST ?= 0
+N ?= 2000
+ONLY ?= *
 
-.PHONY: demo test check sim lock system-deps setup
+.PHONY: demo test check sim browser fuzz bench docs lock system-deps setup
 
 demo: setup
 	@$(BIN)/liqguard demo
 
 test: setup
-	@$(BIN)/python -m pytest -q -n 2
+	@$(BIN)/python -m pytest -q -n 2 --ignore=tests/browser
 
 check: setup
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/mypy --no-error-summary bot strategies tests
+	@$(BIN)/mypy --no-error-summary bot strategies tests bench docs
 	@out=$$($(BIN)/lint-imports --no-logo 2>&1) || { printf '%s\n' "$$out" >&2; exit 1; }
-	@$(BIN)/liqguard check config/policies/*.yaml
+	@$(BIN)/liqguard check $(POLICIES)
+	@$(BIN)/liqguard test $(POLICIES)
 
 sim: setup
 	@$(BIN)/python tests/sim/run.py --seeds $(SEEDS) --first $(FIRST)
+
+# Looks at the report in a headless Chromium, with no network; skips, and says so, without one.
+browser: setup
+	@$(BIN)/python -m pytest -q -rs tests/browser
+
+fuzz: setup
+	@$(BIN)/python tests/policy/fuzz.py --files $(N) --first $(FIRST)
+
+bench: setup
+	@for file in bench/$(ONLY).py; do echo "$$file"; $(BIN)/python "$$file"; done
+
+# Rewrites what is made from the code; the tests hold both files to it.
+docs: setup
+	@$(BIN)/python docs/reference.py
+	@$(BIN)/liqguard schema > config/policy.schema.json
 
 # Rewrites requirements.lock; --no-emit-* keep hosts and paths of the machine that ran it out.
 lock: setup
@@ -40,8 +59,14 @@ lock: setup
 		--no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 		--output-file requirements.lock pyproject.toml
 
+# What pip does not bring: the browser of `make browser`, and a font for it to measure text by.
 system-deps:
-	@echo "system-deps: no system packages needed"
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
+		|| command -v google-chrome >/dev/null || { \
+		command -v apt-get >/dev/null || { echo "system-deps: expected apt-get, or a Chromium" >&2; exit 1; }; \
+		apt-get -qq update; \
+		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
+			chromium fonts-dejavu-core >/dev/null; }
 
 setup: $(STAMP)
 

@@ -6,6 +6,7 @@ What a command does is here as a plain function; `bot.cli` reads arguments and p
 
 import asyncio
 import json
+import re
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,13 +24,19 @@ from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.store import FileStore, NothingSaved
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
 from bot.exchange.venues import binanceusdm
-from bot.journal.port import Kind, Row
+from bot.journal.port import JournalUnavailable, Kind, Row
 from bot.journal.sqlite import SqliteJournal
+from bot.policy.casefile import NoData, load_cases
+from bot.policy.loader import load_policy
+from bot.policy.problems import PolicyError, did_you_mean
+from bot.rehearsal.casebook import Trial, try_policy
+from bot.rehearsal.deeds import Deed, read_deeds
 from bot.rehearsal.loop import run_virtual
-from bot.rehearsal.runs import Deed, Setup, open_position, read_deeds
+from bot.rehearsal.positions import read_positions
+from bot.rehearsal.setups import Opening, Setup, open_account
 from bot.runtime.assemble import assemble
 from bot.runtime.control import Answer, ask, listening, socket_path
-from bot.runtime.guard import Guard
+from bot.runtime.guard import Guard, PolicyRefused
 from bot.runtime.record import Recorded, read_decision
 from bot.runtime.verify import Verified, verify
 
@@ -44,6 +51,10 @@ _LISTINGS: dict[str, Callable[[], dict[str, Instrument]]] = {
 
 class RunError(Exception):
     """What was asked for cannot be run as the files and folders are. One line for the user."""
+
+
+class Untested(Exception):
+    """A policy that real money would follow has no tests, or they fail. One line for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +79,79 @@ def instrument_for(venue: str, symbol: str) -> Instrument:
     return listed[symbol]
 
 
-def run_paper(policy: Policy, setup: Setup, state_dir: Path, speed: float) -> Ended:
+def try_policies(files: list[Path], wanted: re.Pattern[str]) -> tuple[Trial, ...]:
     """
-    Guard the position of `setup` on the paper exchange until the data ends or SIGTERM.
+    Live through the tests of policies; a policy stands for the test file beside it.
+
+    Raises `PolicyError` for a file that cannot be read, `RunError` for a test that names what
+    the policy or the venue does not have.
+    """
+    return tuple(_try_policy(file, wanted) for file in files)
+
+
+def require_tested(policy_file: Path) -> None:
+    """Raise `Untested` unless the policy has tests beside it and all of them pass."""
+    beside = policy_file.with_name(f"{policy_file.stem}_test{policy_file.suffix}")
+    if not beside.is_file():
+        raise Untested(f"{policy_file}: expected tests in {beside}, was none (or --untested)")
+    trial = _try_policy(beside, re.compile(""))
+    failed = [verdict.case.name for verdict in trial.verdicts if verdict.failures]
+    if failed:
+        raise Untested(
+            f"{policy_file}: expected its tests to pass, was {len(failed)} failed: "
+            f"{', '.join(failed)} (or --untested)"
+        )
+
+
+def _try_policy(file: Path, wanted: re.Pattern[str]) -> Trial:
+    is_test = file.stem.endswith("_test")
+    cases = load_cases(file if is_test else file.with_name(f"{file.stem}_test{file.suffix}"))
+    policy = load_policy(cases.policy)
+    steps = [f"{rule.name}/{step.name}" for rule in policy.rules for step in rule.steps]
+    for case in cases.cases:
+        for expectation in case.expectations:
+            for name in expectation.states:
+                if name not in steps:
+                    hint = did_you_mean(name, steps) or f"one of {', '.join(steps)}"
+                    raise RunError(
+                        f"{cases.file}:{expectation.line}: states: expected a step of "
+                        f"{cases.policy} ({hint}), was '{name}'"
+                    )
+    symbols = {symbol for case in cases.cases for symbol in case.prices}
+    instruments = {symbol: instrument_for(policy.venue, symbol) for symbol in sorted(symbols)}
+    for case in cases.cases:
+        for symbol, series in case.prices.items():
+            tick_size = instruments[symbol].tick_size
+            if any(not isinstance(sample, NoData) and sample < tick_size for sample in series):
+                raise RunError(
+                    f"{cases.file}:{case.line}: prices: expected prices of {symbol} from its "
+                    f"tick of {tick_size} on, was less"
+                )
+    return try_policy(cases, policy, instruments, wanted)
+
+
+def positions_in(file: Path, venue: str) -> tuple[Opening, ...]:
+    """The positions to open that a file names; raises `PolicyError` with all wrong with it."""
+    return read_positions(file, _LISTINGS[venue]())
+
+
+def run_paper(policy_file: Path, setup: Setup, state_dir: Path, speed: float) -> Ended:
+    """
+    Guard the account of `setup` on the paper exchange until the data ends or SIGTERM.
+
+    SIGHUP makes it read the policy file again.
 
     Journal and exchange live in `state_dir`: started again, both go on where they were. Raises
-    `RunError`, `SetupError`, `StoreDamaged`, `JournalUnavailable`, `JournalDamaged`,
-    `ControlError`.
+    `RunError`, `DataError`, `SetupError`, `StoreDamaged`, `JournalUnavailable`,
+    `JournalDamaged`, `ControlError`.
     """
-    return run_virtual(_run_paper(policy, setup, state_dir, speed), speed)
+    return run_virtual(_run_paper(policy_file, setup, state_dir, speed), speed)
 
 
-async def _run_paper(policy: Policy, setup: Setup, state_dir: Path, speed: float) -> Ended:
-    machine = PaperMachine([setup.instrument], setup.slippage, setup.stops_refused)
-    path = open_position(setup, machine, policy.account)
+async def _run_paper(policy_file: Path, setup: Setup, state_dir: Path, speed: float) -> Ended:
+    policy = load_policy(policy_file)
+    machine = PaperMachine(setup.instruments, setup.slippage, setup.stops_refused, setup.depths)
+    path = open_account(setup, machine, policy.account)
     socket = socket_path(state_dir, policy.account)
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -97,12 +167,14 @@ async def _run_paper(policy: Policy, setup: Setup, state_dir: Path, speed: float
     async with venue:
         account = PaperAccount(venue, policy.account)
         guard = await assemble(policy, PaperMarket(venue), account, clock, journal)
-        log.info("guard.started", account=policy.account, mode="paper", speed=speed)
         async with listening(socket, guard, clock.now_ms), asyncio.TaskGroup() as tasks:
             guarding = tasks.create_task(guard.run())
             prices = tasks.create_task(venue.run())
             prices.add_done_callback(lambda _: guard.stop())
             _stop_on_signals(guard)
+            _reload_on_hangup(guard, policy_file, tasks)
+            # Whoever reads this may ask, stop or reload at once: all of that works from here on.
+            log.info("guard.started", account=policy.account, mode="paper", speed=speed)
             await guarding
             prices.cancel()
     log.info("guard.stopped", account=policy.account)
@@ -148,6 +220,19 @@ def _stop_on_signals(guard: Guard) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, guard.stop)
+
+
+def _reload_on_hangup(guard: Guard, policy_file: Path, tasks: asyncio.TaskGroup) -> None:
+    """SIGHUP: read the policy again. A bad file leaves the old policy at work, and says so."""
+
+    async def reload() -> None:
+        try:
+            await guard.load(load_policy(policy_file))
+        except (PolicyError, PolicyRefused, JournalUnavailable) as e:
+            log.critical("policy.refused", file=str(policy_file), reason=str(e))
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload()))
 
 
 def journal_path(state_dir: Path, account: str) -> Path:

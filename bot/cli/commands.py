@@ -4,7 +4,10 @@ The commands. Each loads what it needs when it runs, so that `--help` and `check
 
 import json
 import os
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +17,7 @@ import typer
 from bot.cli.exits import Exit
 
 if TYPE_CHECKING:
+    from bot.core.model import Instrument
     from bot.settings import Settings
 
 NUMBER_MAX = Decimal(10**12)
@@ -54,62 +58,129 @@ def _amount(text: str) -> Decimal:
     return Decimal(0) if _parsed(text) == 0 else _decimal(text)
 
 
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as e:
+        raise typer.BadParameter(f"expected a regular expression, was {text!r}") from e
+
+
 Number = Annotated[Decimal, typer.Option(parser=_decimal, metavar="NUMBER")]
 Amount = Annotated[Decimal, typer.Option(parser=_amount, metavar="USDT")]
 
 
 @app.command()
-def check(
-    files: Annotated[list[Path], typer.Argument(help="Policy files.")], as_json: AsJson = False
+def init(
+    file: Annotated[Path, typer.Argument(help="The policy file to make.")],
+    account: Annotated[str, typer.Option(help="The account's name, of a-z, 0-9 and -.")],
+    preset: Annotated[str, typer.Option(help="conservative, balanced or patient.")] = "balanced",
+    venue: Annotated[str, typer.Option(help="Where the account is.")] = "binanceusdm",
+    margin_mode: Annotated[str, typer.Option(help="isolated, cross or mixed.")] = "isolated",
+    as_json: AsJson = False,
 ) -> None:
-    """Read policies and say everything that is wrong with them."""
-    from bot.policy.loader import load_policy
+    """Make a policy file from a preset. Its amounts are examples: set them to yours."""
+    from bot.policy.preset import PRESETS, account_file
+
+    if preset not in PRESETS:
+        expected = f"expected {', '.join(PRESETS)}, was {preset!r}"
+        raise typer.BadParameter(expected, param_hint="--preset")
+    text = account_file(str(file), preset, account, venue, margin_mode)
+    try:
+        with file.open("x", encoding="utf-8") as made:
+            made.write(text)
+    except OSError as e:
+        raise typer.BadParameter(f"{file}: expected to make a file, was '{e.strerror}'") from e
+    if as_json:
+        typer.echo(json.dumps({"file": str(file), "account": account, "preset": preset}))
+    else:
+        typer.echo(f"{file}: made from {preset}; set its amounts, then: liqguard check {file}")
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(help="Policy files.")],
+    positions: Annotated[
+        Path | None, typer.Option(help="A file of what the account holds, to judge it by.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read policies and say everything that is wrong or dangerous about them."""
+    from bot.cli.checked import show_checked
+    from bot.policy.held import load_held
+    from bot.policy.inspection import Anything, Inspected, inspect_policy
     from bot.policy.problems import PolicyError
 
-    failed = False
+    held = Anything() if positions is None else load_held(positions)
+    found: list[Inspected | PolicyError] = []
     for file in files:
         try:
-            policy = load_policy(file)
+            found.append(inspect_policy(file, held, _instrument_for))
         except PolicyError as e:
-            failed = True
-            if as_json:
-                problems = [str(problem) for problem in e.problems]
-                typer.echo(json.dumps({"file": str(file), "problems": problems}))
-            else:
-                typer.echo(str(e), err=True)
-            continue
-        steps = sum(len(rule.steps) for rule in policy.rules)
-        if as_json:
-            fine = {"file": str(file), "account": policy.account, "digest": policy.digest}
-            typer.echo(json.dumps(fine))
-        else:
-            typer.echo(f"{file}: fine, {len(policy.rules)} rules with {steps} steps")
-    if failed:
+            found.append(e)
+        show_checked(file, found[-1], as_json)
+    if any(isinstance(each, PolicyError) for each in found):
         raise typer.Exit(Exit.INVALID)
+    if any(isinstance(each, Inspected) and each.is_dangerous for each in found):
+        raise typer.Exit(Exit.UNSAFE)
+
+
+@app.command()
+def schema(as_json: AsJson = True) -> None:
+    """Print the JSON Schema of policy files, for editors."""
+    from bot.policy.schema import policy_schema
+
+    typer.echo(json.dumps(policy_schema(), indent=2))
+
+
+@app.command("test")
+def try_out(
+    files: Annotated[list[Path], typer.Argument(help="Test files, or policies with one beside.")],
+    run: Annotated[str, typer.Option(help="Only cases whose name matches this pattern.")] = "",
+    diff: Annotated[bool, typer.Option("--diff", help="Show expected and seen below.")] = False,
+    coverage: Annotated[bool, typer.Option("--coverage", help="Name untried steps.")] = False,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try policies on made-up prices: what a user expects, on an exchange that liquidates."""
+    from bot import app as process
+    from bot.cli.tests import show_trials
+
+    with _without_logs():  # the verdicts tell the story
+        trials = process.try_policies(files, _pattern(run))
+    failed = show_trials(trials, as_json=as_json, diff=diff, coverage=coverage, junit=junit)
+    if failed:
+        raise typer.Exit(Exit.UNSAFE)
 
 
 @app.command()
 def demo(as_json: AsJson = False) -> None:
-    """Replay a recorded crash and a quiet week, unguarded and guarded, side by side."""
+    """Replay recorded crashes and a quiet week, unguarded and guarded, side by side."""
     from bot.cli.demo import show_demo
-    from bot.logs import configure
 
-    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:  # the table tells the story
-        configure("json", "error", nowhere, is_terminal=False)
+    with _without_logs():  # the table tells the story
         show_demo(as_json)
 
 
 @app.command()
 def run(
+    context: typer.Context,
     policy_file: PolicyFile,
-    data: Annotated[str, typer.Option(help="A price file, or the name of a scenario.")],
     mode: Annotated[str, typer.Option(help="paper: our own exchange, which liquidates.")],
+    data: Annotated[
+        str | None, typer.Option(help="A price file, or the name of a scenario.")
+    ] = None,
+    positions: Annotated[
+        Path | None, typer.Option(help="A file of several positions, instead of --data.")
+    ] = None,
     speed: Annotated[float, typer.Option(min=0.001, help="Market seconds per second.")] = 1.0,
     side: Annotated[str, typer.Option(help="long or short.")] = "long",
     leverage: Number = Decimal(10),
     margin: Number = Decimal(1000),
     reserve: Amount = Decimal(1000),
     entry_at_ms: Annotated[int, typer.Option(help="Enter at the first bar from here on.")] = 0,
+    untested: Annotated[
+        bool, typer.Option("--untested", help="Live without passing tests of the policy.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Guard an account until the data ends or SIGTERM."""
@@ -119,25 +190,35 @@ def run(
     from bot.core.units import Money
     from bot.policy.loader import load_policy
     from bot.rehearsal.bars import read_bars
-    from bot.rehearsal.runs import Setup
+    from bot.rehearsal.setups import ByMargin, Opening, Setup
 
+    if mode == "live" and not untested:
+        with _without_logs():  # a refusal is one line
+            process.require_tested(policy_file)
     if mode != "paper":
         raise typer.BadParameter(f"expected paper (live and observe come later), was {mode!r}")
     if side not in list(Side):
         raise typer.BadParameter(f"expected long or short, was {side!r}", param_hint="--side")
     settings = _configure_logs()
     policy = load_policy(policy_file)
-    bars = read_bars(data)
-    setup = Setup(
-        bars=bars,
-        instrument=process.instrument_for(policy.venue, bars.symbol),
-        side=Side(side),
-        leverage=leverage,
-        margin=Money(margin),
-        reserve=Money(reserve),
-        entry_at_ms=entry_at_ms,
-    )
-    ended = process.run_paper(policy, setup, settings.state_dir, speed)
+    match data, positions:
+        case str(), None:
+            bars = read_bars(data)
+            opening = Opening(
+                bars=bars,
+                instrument=process.instrument_for(policy.venue, bars.symbol),
+                side=Side(side),
+                leverage=leverage,
+                size=ByMargin(Money(margin)),
+            )
+            openings: tuple[Opening, ...] = (opening,)
+        case None, Path():
+            _refuse_options(context, "side", "leverage", "margin")
+            openings = process.positions_in(positions, policy.venue)
+        case _:
+            raise typer.BadParameter("expected either --data or --positions")
+    setup = Setup(openings, Money(reserve), entry_at_ms)
+    ended = process.run_paper(policy_file, setup, settings.state_dir, speed)
     show_ended(ended, as_json)
 
 
@@ -179,7 +260,7 @@ def explain(
 ) -> None:
     """Why the guard did what it did: one decision from the journal, with everything it saw."""
     from bot import app as process
-    from bot.cli.show import show_explanation
+    from bot.cli.explain import show_explanation
 
     row, recorded, policy = process.explain(_configure_logs().state_dir, account, sequence)
     show_explanation(row, recorded, policy, as_json)
@@ -209,12 +290,36 @@ def journal_verify(account: Account, as_json: AsJson = False) -> None:
         )
 
 
+def _instrument_for(venue: str, symbol: str) -> "Instrument":
+    from bot import app as process
+
+    return process.instrument_for(venue, symbol)
+
+
+def _refuse_options(context: typer.Context, *names: str) -> None:
+    """Options that say what the file of positions says: given beside it, which would count?"""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            raise typer.BadParameter("expected in the file of --positions", param_hint=f"--{name}")
+
+
 def _change_mode(account: str, mode: str, reason: str, as_json: bool) -> None:
     from bot import app as process
 
     question = {"ask": "mode", "mode": mode, "reason": reason}
     answer = process.ask_guard(_configure_logs().state_dir, account, question)
     typer.echo(json.dumps(answer) if as_json else f"{account}: {answer['mode']}")
+
+
+@contextmanager
+def _without_logs() -> Iterator[None]:
+    """Guards that run inside a command say nothing: its result is the message."""
+    from bot.logs import configure
+
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        configure("json", "error", nowhere, is_terminal=False)
+        yield
 
 
 def _configure_logs() -> "Settings":

@@ -13,18 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bot.app import Ended
-from bot.core.actions import AddMargin, CancelStop, ClosePosition, PlaceStop
-from bot.core.decision import Audited, PositionVerdict
-from bot.core.margin import LiquidatesAt, LiquidatesTogether
-from bot.core.metrics import Known
-from bot.core.policy import Policy
-from bot.core.protection import StopWanted
-from bot.core.state import AccountRead
-from bot.journal.codec import to_json
-from bot.journal.port import Row
-from bot.rehearsal.runs import Deed
+from bot.rehearsal.deeds import Deed
 from bot.runtime.control import Answer
-from bot.runtime.record import Recorded
 
 HOUSEKEEPING = frozenset({"cancel_stop"})
 """Deeds that only tidy up behind another one: in the JSON, not in the tables."""
@@ -47,10 +37,16 @@ def percent(share: Decimal) -> str:
     return f"{share * 100:.2f}%"
 
 
+def short(price: Decimal) -> str:
+    """A price to eight digits, without zeros at its end."""
+    return f"{Decimal(f'{price:.8g}').normalize():f}"
+
+
 def deed_json(deed: Deed) -> dict[str, Any]:
     """A deed with plain JSON values."""
     return {
         "at_ms": deed.at_ms,
+        "symbol": deed.symbol,
         "verb": deed.verb,
         "amount": f"{deed.amount:f}",
         "price": None if deed.price is None else f"{deed.price:f}",
@@ -61,25 +57,56 @@ def deed_json(deed: Deed) -> dict[str, Any]:
 
 def deed_sentence(deed: Deed) -> str:
     """What was done, with its number."""
-    price = "" if deed.price is None else f"{deed.price:f}"
+    price = "market" if deed.price is None else short(deed.price)
     return {
         "top_up": f"add {deed.amount:f} USDT margin",
+        "refund": f"put {deed.amount:f} USDT margin back",
         "place_stop": f"stop for {deed.amount:f} at {price}",
         "cancel_stop": "cancel the old stop",
-        "close": f"close {deed.amount:f} at market",
+        "close": f"close {deed.amount:f} at {price}",
         "stop_filled": f"stop filled {deed.amount:f} at {price}",
     }[deed.verb]
 
 
 def deeds_table(deeds: tuple[Deed, ...]) -> Table:
-    """The guard's deeds in the order of time."""
+    """
+    The guard's deeds in the order of time; symbols are named where there are several.
+
+    A stop that was moved again and again, and closes that found no price, are one row: the last
+    of them, and how many there were.
+    """
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("UTC", "action", "reason", "outcome"):
         table.add_column(column, no_wrap=True)
-    for deed in deeds:
-        if deed.verb not in HOUSEKEEPING:
-            table.add_row(utc(deed.at_ms), deed_sentence(deed), deed.reason, deed.proven)
+    several = len({deed.symbol for deed in deeds}) > 1
+    for deed, count in _told(deeds):
+        action = deed_sentence(deed)
+        where = f"{deed.symbol.split('/')[0]}: {action}" if several else action
+        again = f" ({count}x)" if count > 1 else ""
+        table.add_row(utc(deed.at_ms), where + again, deed.reason, deed.proven)
     return table
+
+
+def _told(deeds: tuple[Deed, ...]) -> list[tuple[Deed, int]]:
+    """What is worth a row: repeats of a symbol's last deed count up and take the newest place."""
+    told: dict[int, tuple[Deed, int]] = {}
+    newest: dict[str, int] = {}
+    for row, deed in enumerate(deeds):
+        if deed.verb in HOUSEKEEPING:
+            continue
+        before, count = told.get(newest.get(deed.symbol, -1), (deed, 0))
+        repeats = (deed.verb, deed.reason, deed.proven) == (
+            before.verb,
+            before.reason,
+            before.proven,
+        )
+        if count and repeats and (deed.verb == "place_stop" or deed.proven == "expired"):
+            del told[newest[deed.symbol]]
+            told[row] = deed, count + 1
+        else:
+            told[row] = deed, 1
+        newest[deed.symbol] = row
+    return list(told.values())
 
 
 def show_ended(ended: Ended, as_json: bool) -> None:
@@ -132,71 +159,12 @@ def show_status(answer: Answer, as_json: bool) -> None:
             ", ".join(firing) or "-",
         )
     out.print(table)
+    if cross := answer["cross"]:
+        firing = [name for name, phase in cross["steps"].items() if phase == "firing"]
+        distance = cross.get("liquidation_distance")
+        near = percent(Decimal(distance)) if distance else f"unknown ({cross['unknown']})"
+        out.print(f"cross positions together: distance {near}, firing {', '.join(firing) or '-'}")
 
 
 def _short(price: str | None) -> str:
-    return "-" if price is None else f"{Decimal(price):.8g}"
-
-
-def show_explanation(row: Row, recorded: Recorded, policy: Policy, as_json: bool) -> None:
-    """One decision: what the guard saw, what every step said, what was done and refused."""
-    if as_json:
-        body = json.loads(to_json(recorded, Recorded))
-        typer.echo(json.dumps({"row": row.sequence, **body}))
-        return
-    decision, state = recorded.decision, recorded.state
-    typer.echo(f"row {row.sequence} at {utc(recorded.now_ms)} UTC, mode {decision.mode}")
-    typer.echo(f"policy {policy.digest[:12]}, account {policy.account}")
-    if isinstance(state.account, AccountRead):
-        age_ms = recorded.now_ms - state.account.received_at_ms
-        typer.echo(f"account read {age_ms} ms old, free {state.free:f} USDT")
-    lines = {f"{rule.name}/{step.name}": step.line for rule in policy.rules for step in rule.steps}
-    for verdict in decision.positions:
-        _explain_position(verdict, recorded, lines)
-    for approved in decision.approved:
-        action = _action_sentence(approved.intent.action)
-        typer.echo(f"  did: {action}, because of {approved.intent.reason}, {approved.intent.id}")
-        for shrink in approved.shrinks:
-            typer.echo(f"    shrunk: {shrink}")
-    for alert in decision.alerts:
-        typer.echo(f"  said: [{alert.severity.name.lower()}] {alert.text}")
-
-
-def _explain_position(verdict: PositionVerdict, recorded: Recorded, lines: dict[str, int]) -> None:
-    position, measured = verdict.position, verdict.measured
-    typer.echo(
-        f"{position.symbol} {position.side} {position.quantity:f}, entry "
-        f"{position.entry_price:f}, margin {position.isolated_margin:f} USDT"
-    )
-    if isinstance(measured, Known):
-        mark = recorded.state.marks[position.symbol]
-        age_ms = recorded.now_ms - mark.received_at_ms
-        typer.echo(f"  mark {measured.mark_price:f}, {age_ms} ms old")
-        if isinstance(measured.liquidation, LiquidatesAt | LiquidatesTogether):
-            typer.echo(f"  liquidation {measured.liquidation.price:.8g}")
-        typer.echo(
-            f"  distance {percent(measured.liquidation_distance)}, "
-            f"margin ratio {percent(measured.margin_ratio)}"
-        )
-    else:
-        typer.echo(f"  cannot be measured: {measured.reason}")
-    for step in verdict.steps:
-        typer.echo(f"  step {step.reason} (line {lines[step.reason]}): {step.phase}")
-    if isinstance(verdict.stop, Audited):
-        target = verdict.stop.target
-        where = f", wanted at {target.trigger_price:f}" if isinstance(target, StopWanted) else ""
-        typer.echo(f"  stop: {verdict.stop.status}{where}")
-    for denied in verdict.denied:
-        typer.echo(f"  denied ({denied.kind}, {denied.limit}): {denied.text}")
-
-
-def _action_sentence(action: AddMargin | PlaceStop | CancelStop | ClosePosition) -> str:
-    match action:
-        case AddMargin(amount=amount):
-            return f"added {amount:f} USDT margin"
-        case PlaceStop(quantity=quantity, trigger_price=trigger):
-            return f"placed a stop for {quantity:f} at {trigger:f}"
-        case CancelStop(target_client_id=target):
-            return f"cancelled our stop {target}"
-        case ClosePosition(quantity=quantity):
-            return f"closed {quantity:f} at market"
+    return "-" if price is None else short(Decimal(price))

@@ -109,7 +109,8 @@ def judge_alone(
 def _still_holds(memo: Memo, state: AccountState, position: Position) -> bool:
     return (
         memo.verdict.position is position
-        and memo.mark_price == state.marks[position.symbol].price
+        # Byte for byte: 1.0 and 1.00 are equal, and not the same to the journal.
+        and memo.mark_price.compare_total(state.marks[position.symbol].price) == 0
         and memo.stops is state.stops
         and memo.memory is state.memories.get(position.key)
         and memo.instruments is state.instruments

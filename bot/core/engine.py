@@ -13,7 +13,7 @@ from bot.core.actions import CancelStop
 from bot.core.alone import judge_alone
 from bot.core.decision import Alert, AlertSeverity, Decision
 from bot.core.desk import Draft
-from bot.core.guardrails import Request, approve_stop, refunded, still_counts, with_intent
+from bot.core.guardrails import Request, approve_stop, refund_under_way, still_counts, with_intent
 from bot.core.ids import account_prefix
 from bot.core.model import MarginMode, PositionKey
 from bot.core.policy import Policy
@@ -23,7 +23,6 @@ from bot.core.state import (
     NEVER_MS,
     AccountState,
     PositionMemory,
-    Refund,
     RefundDue,
 )
 from bot.core.together import judge_together
@@ -82,7 +81,7 @@ def _cancel_orphans(
         if key in open_keys or not stop.client_id.startswith(prefix):
             continue
         memory = state.memory_of(key)
-        sure = memory.flat_read_at_ms - memory.flat_since_ms >= ORPHAN_MS
+        sure = _is_surely_flat(state, key)
         draft.needs_read = True
         draft.wake_at_ms = min(draft.wake_at_ms, now_ms + ORPHAN_MS)
         asked = any(
@@ -105,7 +104,6 @@ def _forget(state: AccountState, now_ms: int, draft: Draft) -> AccountState:
         intent.id: intent
         for intent in state.intents.values()
         if still_counts(intent, state.memory_of(intent.key), now_ms)
-        or (isinstance(intent.purpose, Refund) and intent.purpose.trim_id in state.refunds)
     }
     memories = {
         key: memory for key, memory in state.memories.items() if not _is_forgotten(memory, now_ms)
@@ -126,17 +124,22 @@ def _is_forgotten(memory: PositionMemory, now_ms: int) -> bool:
     return memory.flat_since_ms != NEVER_MS and now_ms - memory.flat_since_ms >= EPISODE_QUIET_MS
 
 
+def _is_surely_flat(state: AccountState, key: PositionKey) -> bool:
+    """Whether two reads far enough apart did not find the position."""
+    memory = state.memory_of(key)
+    return memory.flat_read_at_ms - memory.flat_since_ms >= ORPHAN_MS
+
+
 def _refunds_left(state: AccountState, now_ms: int, draft: Draft) -> dict[str, RefundDue]:
-    """The refunds that still may go back: of an open position, in time; a lapsed one is said."""
-    open_keys = {position.key for position in state.positions}
+    """The refunds that may still go back: in time, to what is not surely gone."""
     left: dict[str, RefundDue] = {}
     for trim_id, due in state.refunds.items():
-        returned = refunded(state, trim_id)
-        if due.key in open_keys and now_ms < due.expires_at_ms:
+        moving = refund_under_way(state, trim_id)
+        if moving or (now_ms < due.expires_at_ms and not _is_surely_flat(state, due.key)):
             left[trim_id] = due
             draft.wake_at_ms = min(draft.wake_at_ms, due.expires_at_ms)
-        elif due.key in open_keys and returned < due.amount:
+        elif not _is_surely_flat(state, due.key):
             subject = f"{due.key.symbol} {due.key.side}"
-            text = f"{subject}: {due.amount - returned:f} margin freed by a trim did not go back"
+            text = f"{subject}: {due.amount:f} margin freed by a trim did not go back"
             draft.alerts.append(Alert(subject, "refund_lapsed", AlertSeverity.CRITICAL, text))
     return left

@@ -22,7 +22,7 @@ ACT_MS = 600_000
 """So long before a settlement the steps of a funding rule may act; before that they wait."""
 
 SETTLE_LAG_MS = 1_000
-"""A read asked for later than this after a settlement shows it."""
+"""A venue may take its time to book a settlement: one read asked for after this is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class FundingCost:
     What funding costs a position: the next bill (paid > 0), and shares of its margin.
 
     `interval` is the next bill, `day` a day of bills like it, `episode` what has been paid since
-    the episode began.
+    the last episode ended, or since the guard first saw the position.
     """
 
     next_payment: Money
@@ -59,18 +59,21 @@ def funding_cost(
     if report is None or report.next_at_ms <= now_ms:
         return FundingUnknown("the venue has not said what the next settlement charges")
     margin = _margin(position, mark)
-    if margin <= ZERO:
-        return FundingUnknown("the position has no margin to compare with")
     next_payment = funding_payment(position, mark, report.rate)
-    interval = next_payment / margin
-    paid = memory.funding_paid if memory.in_episode else Money(ZERO)
     return FundingCost(
         next_payment,
         report.next_at_ms,
-        Ratio(interval),
-        Ratio(interval * DAY_MS / report.interval_ms),
-        Ratio(paid / margin),
+        _share(next_payment, margin),
+        _share(Money(next_payment * DAY_MS / report.interval_ms), margin),
+        _share(memory.funding_paid, margin),
     )
+
+
+def _share(paid: Money, margin: Decimal) -> Ratio:
+    """What was paid as a share of the margin: of none at all, more than any threshold."""
+    if margin > ZERO:
+        return Ratio(paid / margin)
+    return Ratio(Decimal("Infinity")) if paid > ZERO else Ratio(ZERO)
 
 
 def bill_ahead(state: AccountState, position: Position, mark: Price, now_ms: int) -> Money:
@@ -97,6 +100,22 @@ def settlement_wakes_ms(state: AccountState, position: Position) -> tuple[int, .
     return (at_ms - ACT_MS, at_ms - NET_MS, at_ms, at_ms + SETTLE_LAG_MS)
 
 
+def settling_until_ms(state: AccountState, symbol: str, now_ms: int) -> tuple[int, ...]:
+    """
+    From when on a read shows settlements that came just now; empty where none is in doubt.
+
+    Until then a bill may be counted twice, in the read and ahead of it: enough to be careful by,
+    not enough to move what is safe where it is.
+    """
+    return tuple(
+        report.next_at_ms + SETTLE_LAG_MS
+        for reports in (state.funding, state.funding_before)
+        if (report := reports.get(symbol)) is not None
+        and report.next_at_ms <= now_ms
+        and _is_unseen(state, report)
+    )
+
+
 def unseen_settlement(state: AccountState, position: Position, now_ms: int) -> bool:
     """Whether a settlement is over that the newest read cannot show yet."""
     for reports in (state.funding, state.funding_before):
@@ -119,7 +138,17 @@ def _is_unseen(state: AccountState, report: FundingReported) -> bool:
 
 
 def _is_ahead(state: AccountState, report: FundingReported, now_ms: int) -> bool:
-    return _is_unseen(state, report) and report.next_at_ms - now_ms <= NET_MS
+    """
+    Whether the newest read is from before a settlement that is near, or over.
+
+    By the venue's own time, for both are its: a bill that a read shows must not count twice.
+    """
+    match state.account:
+        case AccountRead(snapshot=snapshot):
+            is_due = report.next_at_ms - now_ms <= NET_MS
+            return is_due and snapshot.taken_at_ms < report.next_at_ms
+        case NotRead():
+            return False
 
 
 def _margin(position: Position, mark: Price) -> Decimal:

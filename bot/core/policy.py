@@ -23,13 +23,15 @@ class Metric(StrEnum):
     """
 
     LIQUIDATION_DISTANCE = "liquidation_distance"
+    """How far the mark price may go against the position, as a share of it; 0 is liquidation."""
     MARGIN_RATIO = "margin_ratio"
+    """Maintenance margin over margin balance; 100% is liquidation."""
     FUNDING_COST_INTERVAL = "funding_cost_interval"
-    """The next bill."""
+    """The next bill, as a share of the margin."""
     FUNDING_COST_24H = "funding_cost_24h"
-    """A day of bills at the present rate and interval."""
+    """A day of bills at the present rate and interval, as a share of the margin."""
     FUNDING_COST_EPISODE = "funding_cost_episode"
-    """What has been paid since the episode began."""
+    """What was paid since the last episode, or since first seen, as a share of the margin."""
 
     @property
     def is_shared(self) -> bool:
@@ -178,12 +180,18 @@ class Stress:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything the user decided for one account: `text` is the file, `digest` its SHA-256."""
+    """
+    Everything the user decided for one account: `text` is the file, `digest` its SHA-256.
+
+    `credentials` is the name under which a process that goes live finds what the venue asks for,
+    never the credentials themselves.
+    """
 
     digest: str
     text: str
     account: str
     venue: str
+    credentials: str
     margin_modes: frozenset[MarginMode]
     position_mode: PositionMode
     protect: Protect

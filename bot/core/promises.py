@@ -6,7 +6,7 @@ A breach means a defect of ours: the guard sends nothing of that decision and la
 
 from bot.core.actions import AddMargin
 from bot.core.decision import Decision
-from bot.core.guardrails import refunded, spent_since
+from bot.core.guardrails import refund_under_way, spent_since
 from bot.core.policy import Policy
 from bot.core.state import DAY_MS, HOUR_MS, AccountState
 
@@ -38,7 +38,10 @@ def broken(state: AccountState, decision: Decision, policy: Policy) -> tuple[str
             "promise 3: more margin would be added in a day than per_24h allows",
         ),
         (
-            all(refunded(state, trim_id) <= due.amount for trim_id, due in state.refunds.items()),
+            all(
+                refund_under_way(state, trim_id) <= due.amount
+                for trim_id, due in state.refunds.items()
+            ),
             "promise 3: more margin would go back than a trim has freed",
         ),
         (len(under_way) <= 1, "promise 4: two top-ups would be under way at once"),

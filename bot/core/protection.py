@@ -131,7 +131,12 @@ def covers(stop: StopOrder, position: Position) -> bool:
 def audit(
     position: Position, ours: tuple[StopOrder, ...], target: Wanted, settled: Liquidation
 ) -> Audit:
-    """Compare our own resting stops with the wanted one. Superfluous ones wait for a good one."""
+    """
+    Compare our own resting stops with the wanted one.
+
+    All but the best one are superfluous, also where that has drifted: while prices run, others
+    would pile up. Where none is safe nothing is.
+    """
     sign = position.side.sign
     match target:
         case StopNotNeeded():
@@ -147,10 +152,16 @@ def audit(
     ]
     if not safe:
         return Audit(StopStatus.MISSING, ())
-    if not good:
-        return Audit(StopStatus.DRIFTED, ())
-    kept = min(good, key=lambda stop: (abs(stop.trigger_price - trigger), stop.client_id))
-    return Audit(StopStatus.RESTS, tuple(stop for stop in ours if stop is not kept))
+    kept = min(
+        good or safe,
+        key=lambda stop: (
+            sign * (stop.trigger_price - loosest) < ZERO,
+            abs(stop.trigger_price - trigger),
+            stop.client_id,
+        ),
+    )
+    status = StopStatus.RESTS if good else StopStatus.DRIFTED
+    return Audit(status, tuple(stop for stop in ours if stop is not kept))
 
 
 def safe_stops(

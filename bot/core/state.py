@@ -39,7 +39,7 @@ from bot.core.model import (
     PositionKey,
     StopOrder,
 )
-from bot.core.units import ZERO, Money, Quantity, floor_to
+from bot.core.units import ZERO, Money, Quantity, ceil_to, floor_to
 
 NOTHING = Money(ZERO)
 
@@ -90,7 +90,7 @@ class PositionMemory:
 
     `steps` is keyed "rule/step", `alerted` by the kind of alert, with the time it last went out.
     `episode` is when the newest episode began, so that no two of them share it; `funding_paid`
-    is what settlements have charged since then, by the announced rate and the mark price.
+    is what settlements have charged since the one before ended, by rate and mark price.
     """
 
     steps: Mapping[str, StepMemory] = field(default_factory=dict)
@@ -174,7 +174,11 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class RefundDue:
-    """Margin that a trim has freed and that is to be put back before `expires_at_ms`."""
+    """
+    Margin that a trim has freed and that is to be put back before `expires_at_ms`.
+
+    `amount` is what has not been proven to be back yet.
+    """
 
     key: PositionKey
     amount: Money
@@ -351,7 +355,9 @@ def resumed(state: AccountState, policy_digest: str, now_ms: int) -> AccountStat
     """
     The state as a fresh process may believe it: memory and intents stay, facts do not.
 
-    Every intent that was open when the last process ended may have been sent.
+    Every intent that was open when the last process ended may have been sent. So may be others
+    that it could not write down: the numbers that client ids are made of go on beyond any that
+    it can have given out, which are fewer than one a millisecond.
     """
     intents = {
         intent.id: replace(
@@ -370,6 +376,7 @@ def resumed(state: AccountState, policy_digest: str, now_ms: int) -> AccountStat
         account=NotRead(),
         lost_at_ms=now_ms,
         intents=intents,
+        intents_planned=max(state.intents_planned, now_ms),
         memos={},
     )
 
@@ -504,8 +511,10 @@ def _moved(state: AccountState, event: OutcomeReported) -> AccountState:
 def _refunds_after(
     state: AccountState, intent: Intent, event: OutcomeReported
 ) -> Mapping[str, RefundDue]:
-    """The refunds that are due once a close has come to its end."""
+    """The refunds that are due once a close, or a refund, has come to its end."""
     match intent.purpose, event.filled:
+        case Refund(trim_id), _ if not intent.is_open and intent.may_have_added_margin:
+            return _put_back(state.refunds, trim_id, intent.action)
         case Trim(position), Fill() as fill if not intent.is_open:
             freed = _freed_margin(state, position, fill)
             if freed > ZERO:
@@ -516,18 +525,34 @@ def _refunds_after(
             return state.refunds
 
 
+def _put_back(
+    refunds: Mapping[str, RefundDue], trim_id: str, action: Action
+) -> Mapping[str, RefundDue]:
+    due = refunds.get(trim_id)
+    if due is None or not isinstance(action, AddMargin):
+        return refunds
+    left = Money(due.amount - action.amount)
+    others = {each: kept for each, kept in refunds.items() if each != trim_id}
+    return {**others, trim_id: replace(due, amount=left)} if left > ZERO else others
+
+
 def _freed_margin(state: AccountState, position: Position, fill: Fill) -> Money:
-    """What a close gave back to the wallet, rounded down: margin and profit, less the fee."""
+    """
+    What a close gave back to the wallet: margin and profit, less the fee.
+
+    Each is rounded against us, as a venue rounds them one by one.
+    """
     instrument = state.instruments.by_symbol[position.symbol]
     match instrument.rules.margin_on_reduce:
         case MarginOnReduce.RETAINED:
             return NOTHING
         case MarginOnReduce.PRO_RATA:
             pass
+    step = instrument.rules.position_margin_step
     share = position.isolated_margin * fill.quantity / position.quantity
     gain = position.side.sign * fill.quantity * (fill.price - position.entry_price)
     fee = fill.quantity * fill.price * instrument.taker_fee
-    return Money(floor_to(share + gain - fee, instrument.rules.position_margin_step))
+    return Money(floor_to(share, step) + floor_to(gain, step) - ceil_to(fee, step))
 
 
 def _remember_stop(memory: PositionMemory, intent: Intent) -> PositionMemory:
@@ -557,7 +582,7 @@ def _remember_step(memory: PositionMemory, intent: Intent, filled: Filled) -> Po
             step = replace(step, left=_without(step.left, intent.key))
         case ClosePosition(quantity=ordered), (
             IntentState.PARTIAL | IntentState.EXPIRED | IntentState.NOT_APPLIED
-        ):
+        ) if step.phase is Phase.FIRING:
             done = filled.quantity if isinstance(filled, Fill) else ZERO
             step = replace(step, left={**step.left, intent.key: Quantity(ordered - done)})
         case _:

@@ -4,6 +4,7 @@ Upkeep of the standing stop: place it, replace it, cancel what is superfluous, s
 Where no stop rests the guard itself watches the level and closes when the mark passes it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -11,9 +12,9 @@ from bot.core.actions import CancelStop, PlaceStop
 from bot.core.decision import AlertSeverity, Audited, NotAudited, StopVerdict
 from bot.core.desk import REPEAT_MS, Desk
 from bot.core.events import IntentState
+from bot.core.funding import settling_until_ms
 from bot.core.guardrails import approve_stop
 from bot.core.ids import account_prefix
-from bot.core.ladder import NO_WAKE_MS
 from bot.core.margin import Liquidation
 from bot.core.metrics import Known, Measured, Unknown
 from bot.core.model import Instrument, Position, PositionKey, StopOrder
@@ -42,12 +43,18 @@ RETRY_REFUSED_MAX_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What the stop of one position stands on."""
+    """
+    What the stop of one position stands on.
+
+    `ours` are our resting stops but for those that are `going`: they are being cancelled, and
+    nobody may lean on them any more.
+    """
 
     position: Position
     instrument: Instrument
     settled: Liquidation
     ours: tuple[StopOrder, ...]
+    going: tuple[StopOrder, ...]
     users: tuple[Price, ...]
 
 
@@ -56,16 +63,27 @@ def survey(
 ) -> Ground:
     """Sort the resting stops of `position` into ours and the user's own."""
     prefix = account_prefix(state.birth.account)
+    cancelled = frozenset(_cancelled(state))
     stops = tuple(
         stop
         for stop in state.stops
         if stop.symbol == position.symbol and stop.side is position.side
     )
-    ours = tuple(stop for stop in stops if stop.client_id.startswith(prefix))
+    own = tuple(stop for stop in stops if stop.client_id.startswith(prefix))
+    ours = tuple(stop for stop in own if stop.client_id not in cancelled)
+    going = tuple(stop for stop in own if stop.client_id in cancelled)
     foreign = tuple(stop for stop in stops if not stop.client_id.startswith(prefix))
     mark = state.marks.get(position.symbol)
     users = () if mark is None else users_own(position, foreign, mark.price, settled)
-    return Ground(position, instrument, settled, ours, users)
+    return Ground(position, instrument, settled, ours, going, users)
+
+
+def _cancelled(state: AccountState) -> Iterator[str]:
+    """The stops that are off the book already, or may be."""
+    for intent in state.intents.values():
+        gone = intent.is_open or intent.state is IntentState.APPLIED
+        if isinstance(intent.action, CancelStop) and gone:
+            yield intent.action.target_client_id
 
 
 def keep_stop(
@@ -84,6 +102,7 @@ def keep_stop(
             pass
     for stop in found.superfluous:
         _cancel(desk, stop)
+    desk.needs_read = desk.needs_read or bool(ground.going)
     _watch_naked(desk, found.status)
     return Audited(found.status, target)
 
@@ -123,6 +142,10 @@ def _place(desk: Desk, position: Position, target: StopWanted, status: StopStatu
         case StopStatus.RESTS | StopStatus.NOT_NEEDED:
             return
         case StopStatus.DRIFTED:
+            if settling := settling_until_ms(desk.state, position.symbol, now_ms):
+                desk.needs_read = True
+                desk.wake(max(settling))
+                return
             ready_at_ms = max(ready_at_ms, memory.stop_sent_at_ms + STOP_WAY_MS)
         case StopStatus.MISSING:
             pass
@@ -166,7 +189,7 @@ def _is_unseen(state: AccountState, intent: Intent) -> bool:
 def _cancel(desk: Desk, stop: StopOrder) -> None:
     ready_at_ms = max(
         (
-            NO_WAKE_MS if intent.is_open else intent.changed_at_ms + STOP_WAY_MS
+            intent.changed_at_ms + STOP_WAY_MS
             for intent in desk.state.intents.values()
             if isinstance(intent.action, CancelStop)
             and intent.action.target_client_id == stop.client_id

@@ -1,38 +1,42 @@
 """Reads the tree of a file into the sections of `document`, guided by their type hints."""
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Any, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
-from bot.policy.document import Absent, Cell, PolicySection, Unread
+from bot.policy.document import Absent, Cell, Unread, fields_of, key_of
 from bot.policy.problems import Report, did_you_mean, listed, shown
 from bot.policy.tree import ListNode, LostNode, MapNode, Node, TextNode, describe
-from bot.policy.values import KINDS, Symbol, Symbols, Unfit
+from bot.policy.values import Kind, Symbol, Symbols, Unfit
 from bot.policy.verbs import BoundVerb, Verb
+
+T = TypeVar("T")
 
 Keyed: TypeAlias = MapNode | LostNode
 
 
-def bind_policy(root: Node, report: Report) -> PolicySection:
-    """The file as sections; every key or value that does not fit is reported."""
-    policy: PolicySection = _Binder(report).section(PolicySection, root)
-    return policy
+def bind_section(
+    section: type[T], root: Node, report: Report, kinds: Mapping[object, Kind[Any]]
+) -> T:
+    """The file as a `section` whose values are of `kinds`; what does not fit is reported."""
+    bound: T = _Binder(report, kinds).section(section, root)
+    return bound
 
 
 class _Binder:
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, kinds: Mapping[object, Kind[Any]]) -> None:
         self._report = report
+        self._kinds = kinds
 
     def section(self, kind: type, node: Node) -> Any:
         """One section, always complete: what could not be read is `Unread` in its cell."""
-        hints = get_type_hints(kind)
-        del hints["at"]
-        mapping = self._mapping(node, [_key(name) for name in hints])
+        hints = fields_of(kind)
+        mapping = self._mapping(node, [key_of(name) for name in hints])
         bound: dict[str, Any] = {}
         for name, hint in hints.items():
             if hint == Cell[BoundVerb]:
-                bound[name] = self._bound_verb(bound["do"], mapping, _key(name))
+                bound[name] = self._bound_verb(bound["do"], mapping, key_of(name))
             else:
-                bound[name] = self._field(hint, mapping, _key(name))
+                bound[name] = self._field(hint, mapping, key_of(name))
         return kind(at=node.at, **bound)
 
     def _mapping(self, node: Node, *ways: list[str]) -> Keyed:
@@ -53,7 +57,7 @@ class _Binder:
 
     def _field(self, hint: Any, mapping: Keyed, key: str) -> Any:
         if Absent not in get_args(hint):
-            return self._read(hint, self._child(mapping, key, _expected(hint)))
+            return self._read(hint, self._child(mapping, key, self._expected(hint)))
         if isinstance(mapping, MapNode) and key not in mapping.entries:
             return Absent()
         return self._read(get_args(hint)[0], self._child(mapping, key, ""))
@@ -72,15 +76,19 @@ class _Binder:
             return self.section(hint, node)
         (inner,) = get_args(hint)
         if get_origin(inner) is tuple:
-            return Cell(node, self._sections(get_args(inner)[0], node))
+            return Cell(node, self._items(get_args(inner)[0], node))
         if get_origin(inner) is Mapping:
             return Cell(node, self._table(inner, node))
         if inner == Symbols and isinstance(node, ListNode):
             return Cell(node, self._symbols(node))
         return Cell(node, self._value(inner, node))
 
-    def _sections(self, kind: type, node: Node) -> tuple[Any, ...] | Unread:
+    def _items(self, kind: type, node: Node) -> tuple[Any, ...] | Unread:
+        """A list of sections, or of values."""
         match node:
+            case ListNode(items=items) if kind in self._kinds:
+                values = tuple(self._value(kind, item) for item in items)
+                return Unread() if any(isinstance(each, Unread) for each in values) else values
             case ListNode(items=items):
                 return tuple(self.section(kind, item) for item in items)
             case LostNode():
@@ -106,26 +114,26 @@ class _Binder:
             case LostNode():
                 pass
             case TextNode() | ListNode():
-                expected = f"a mapping from {KINDS[key_kind].expected} to {KINDS[kind].expected}"
-                self._report.add(node.at, expected, describe(node))
+                self._report.add(node.at, self._table_of(hint), describe(node))
         return Unread()
 
     def _symbols(self, node: ListNode) -> frozenset[str] | Unread:
         if not node.items:
-            self._report.add(node.at, KINDS[Symbols].expected, describe(node))
+            self._report.add(node.at, self._kinds[Symbols].expected, describe(node))
             return Unread()
         symbols = [self._value(Symbol, item) for item in node.items]
         return Unread() if any(isinstance(s, Unread) for s in symbols) else frozenset(symbols)
 
     def _value(self, hint: Any, node: Node) -> Any:
-        kind = KINDS[hint]
+        kind = self._kinds[hint]
         match node:
             case TextNode(text=text):
                 try:
                     return kind.parse(text)
                 except Unfit as unfit:
                     expected = f"{kind.expected} ({unfit})" if str(unfit) else kind.expected
-                    self._report.add(node.at, expected, describe(node))
+                    was = "a text that is not shown" if kind.is_confidential else describe(node)
+                    self._report.add(node.at, expected, was)
             case MapNode() | ListNode():
                 self._report.add(node.at, kind.expected, describe(node))
             case LostNode():
@@ -168,23 +176,27 @@ class _Binder:
         raise Unread
 
     def _parameter(self, hint: Any, with_: Keyed, name: str) -> Cell[Any]:
-        node = self._child(with_, name, KINDS[hint].expected)
+        node = self._child(with_, name, self._kinds[hint].expected)
         return Cell(node, self._value(hint, node))
 
+    def _expected(self, hint: Any) -> str:
+        """What a required key should hold, for the message that it is missing."""
+        if get_origin(hint) is not Cell:
+            return _mapping_of([key_of(name) for name in fields_of(hint)])
+        (inner,) = get_args(hint)
+        if get_origin(inner) is tuple:
+            return "a list"
+        return (
+            self._table_of(inner) if get_origin(inner) is Mapping else self._kinds[inner].expected
+        )
 
-def _key(name: str) -> str:
-    return name.removesuffix("_")
+    def _table_of(self, hint: Any) -> str:
+        key_kind, kind = get_args(hint)
+        keys, values = self._kinds[key_kind].expected, self._kinds[kind].expected
+        return f"a mapping from {keys} to {values}"
 
 
 def _mapping_of(*ways: list[str]) -> str:
     return " or ".join(
         f"a mapping of {', '.join(keys)}" if keys else "an empty mapping" for keys in ways
     )
-
-
-def _expected(hint: Any) -> str:
-    """What a required key should hold, for the message that it is missing."""
-    if get_origin(hint) is not Cell:
-        return _mapping_of([_key(name) for name in get_type_hints(hint) if name != "at"])
-    (inner,) = get_args(hint)
-    return "a list" if get_origin(inner) is tuple else KINDS[inner].expected

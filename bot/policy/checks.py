@@ -23,6 +23,7 @@ from bot.policy.document import (
     StepSection,
     StressSection,
     Unread,
+    items_of,
 )
 from bot.policy.problems import Place, Report, listed
 from bot.policy.tree import LostNode, MapNode, describe
@@ -79,10 +80,10 @@ def _checks(policy: PolicySection) -> Iterator[Findings]:
     yield _is_stressed(policy)
     if isinstance(policy.stress, StressSection):
         yield _less_than_whole(policy.stress.shock)
-    rules = _items(policy.rules)
+    rules = items_of(policy.rules)
     yield _own_names(rule.rule for rule in rules)
     for rule in rules:
-        steps = _items(rule.ladder)
+        steps = items_of(rule.ladder)
         yield _speaks_of_all_cross_positions(rule)
         yield _has_steps(rule)
         yield _own_names(step.step for step in steps)
@@ -192,7 +193,7 @@ def _fires_before_liquidation(rule: RuleSection, step: StepSection) -> Findings:
 def _repeats_before_the_stop(
     rule: RuleSection, step: StepSection, protect: ProtectSection
 ) -> Findings:
-    if rule.watch.value is Metric.LIQUIDATION_DISTANCE and _repeats(step):
+    if rule.watch.value is Metric.LIQUIDATION_DISTANCE and step.do.value.may_repeat:
         threshold, room = threshold_of(rule.watch.value, step), protect.stop.room
         if threshold.value <= room.value:
             written = describe(room.node)
@@ -200,7 +201,7 @@ def _repeats_before_the_stop(
 
 
 def _repeats_with_cooldown(step: StepSection) -> Findings:
-    if isinstance(step.cooldown, Absent) and _repeats(step):
+    if isinstance(step.cooldown, Absent) and step.do.value.may_repeat:
         expected = f"{KINDS[Duration].expected}, as the verb may act more than once"
         yield Finding(step.at.child("cooldown"), expected, "missing")
 
@@ -261,14 +262,5 @@ def _hands_over_to_nobody(last: StepSection) -> Findings:
         yield _finding(last.then, "no 'then' on the last step")
 
 
-def _repeats(step: StepSection) -> bool:
-    """Whether the step may act again and again while it fires."""
-    return step.do.value.severity in {Severity.SPEND, Severity.REDUCE}
-
-
 def _finding(cell: Cell[Any], expected: str) -> Finding:
     return Finding(cell.node.at, expected, describe(cell.node))
-
-
-def _items(cell: Cell[tuple[T, ...]]) -> tuple[T, ...]:
-    return () if isinstance(cell.content, Unread) else cell.content

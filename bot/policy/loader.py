@@ -19,10 +19,11 @@ from bot.core.policy import (
     Stress,
 )
 from bot.core.units import ONE, Duration, Ratio
-from bot.policy.bind import bind_policy
+from bot.policy.bind import bind_section
 from bot.policy.checks import bound_of, check_policy, threshold_of
 from bot.policy.document import (
     Absent,
+    AccountSection,
     GuardrailsSection,
     PolicySection,
     ProtectSection,
@@ -30,13 +31,15 @@ from bot.policy.document import (
     StepSection,
     StressSection,
 )
-from bot.policy.problems import PolicyError, Problem, Report
+from bot.policy.problems import PolicyError, Problem, Report, Source, lines_of
 from bot.policy.tree import read_tree
+from bot.policy.values import KINDS
 
 
-def load_policy(source: Path) -> Policy:
-    """The policy in the file `source`; raises `PolicyError` with all that is wrong with it."""
-    return parse_policy(_read(source), str(source))
+def load_policy(path: Path) -> Policy:
+    """The policy in the file `path`; raises `PolicyError` with all that is wrong with it."""
+    source = read_source(path)
+    return compile_policy(read_policy(source), source)
 
 
 def parse_policy(text: str, name: str) -> Policy:
@@ -45,36 +48,48 @@ def parse_policy(text: str, name: str) -> Policy:
 
     Raises `PolicyError` with all that is wrong with it. The digest is that of the UTF-8 bytes.
     """
-    report = Report(name)
-    policy = bind_policy(read_tree(text, report), report)
+    source = Source(name, text)
+    return compile_policy(read_policy(source), source)
+
+
+def read_policy(source: Source) -> PolicySection:
+    """The sections of a valid file; raises `PolicyError` with all that is wrong with it."""
+    report = Report(source)
+    policy = bind_section(PolicySection, read_tree(source.text, report), report, KINDS)
     check_policy(policy, report)
     report.raise_if_any()
-    return _policy(policy, text)
+    return policy
 
 
-def _read(source: Path) -> str:
-    """The text, byte for byte: no translation of line ends, so that the digest is the file's."""
+def read_source(path: Path) -> Source:
+    """
+    The text in a file, byte for byte, so that the digest is the file's: line ends stay.
+
+    Raises `PolicyError` where there is no such file, or no text in it.
+    """
     try:
-        content = source.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         was = f"'{error.strerror}'"
-        raise PolicyError((Problem(str(source), 1, 1, "", "a readable file", was),)) from error
+        raise PolicyError((Problem(str(path), 1, 1, "", "a readable file", was, ""),)) from error
     try:
-        return content.decode()
+        return Source(str(path), content.decode())
     except UnicodeDecodeError as error:
-        lines = content[: error.start].decode().split("\n")
+        lines = lines_of(content[: error.start].decode())
         line, column = len(lines), len(lines[-1]) + 1
         was = f"the byte 0x{content[error.start]:02x}"
-        raise PolicyError((Problem(str(source), line, column, "", "UTF-8", was),)) from error
+        raise PolicyError((Problem(str(path), line, column, "", "UTF-8", was, ""),)) from error
 
 
-def _policy(policy: PolicySection, text: str) -> Policy:
+def compile_policy(policy: PolicySection, source: Source) -> Policy:
+    """What the sections of a valid file mean."""
     account = policy.account
     return Policy(
-        digest=sha256(text.encode()).hexdigest(),
-        text=text,
+        digest=sha256(source.text.encode()).hexdigest(),
+        text=source.text,
         account=account.name.value,
         venue=account.venue.value,
+        credentials=_credentials(account),
         margin_modes=account.margin_mode.value,
         position_mode=account.position_mode.value,
         protect=_protect(policy.protect),
@@ -82,6 +97,11 @@ def _policy(policy: PolicySection, text: str) -> Policy:
         stress=_stress(policy.stress),
         rules=tuple(_rule(rule) for rule in policy.rules.value),
     )
+
+
+def _credentials(account: AccountSection) -> str:
+    named = account.credentials
+    return account.name.value if isinstance(named, Absent) else named.value
 
 
 def _protect(protect: ProtectSection) -> Protect:

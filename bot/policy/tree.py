@@ -23,7 +23,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
-from bot.policy.problems import Place, Report, shown
+from bot.policy.problems import Place, Report, lines_of, shown
 
 DEPTH_MAX = 12
 """Levels of nesting; a policy needs six."""
@@ -98,7 +98,7 @@ def read_tree(text: str, report: Report) -> Node:
         else:
             report.add(_place(error.problem_mark, ""), "YAML", f"broken: {shown(said, 200)}")
     except ReaderError as error:
-        before = text[: error.position].split("\n")
+        before = lines_of(text[: error.position])
         place = Place("", len(before), len(before[-1]) + 1)
         report.add(place, "printable characters", f"'{shown(text[error.position])}'")
     except _TooDeep as too_deep:

@@ -8,7 +8,7 @@ read as two different numbers.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Generic, NewType, TypeAlias, TypeVar
 
@@ -25,6 +25,7 @@ KNOWN_VENUES = ("binanceusdm",)
 
 Schema = NewType("Schema", str)
 AccountName = NewType("AccountName", str)
+CredentialsName = NewType("CredentialsName", str)
 Name = NewType("Name", str)
 Venue = NewType("Venue", str)
 Symbol = NewType("Symbol", str)
@@ -44,16 +45,25 @@ class Unfit(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[T]):
-    """A kind of value: what a user should write, and its parser, which may raise `Unfit`."""
+    """
+    A kind of value: what a user should write, and its parser, which may raise `Unfit`.
+
+    `schema` says the same in the words of JSON Schema, as far as they go. Of a confidential kind
+    nothing that a user wrote is ever shown.
+    """
 
     expected: str
     parse: Callable[[str], T]
+    schema: Mapping[str, object]
+    is_confidential: bool = False
 
 
 # Twelve digits before and eight behind the point stay exact in every later step.
 _NUMBER = r"(?:0|[1-9][0-9]{0,11})(?:\.[0-9]{1,8})?"
 _MEASURED = re.compile(rf"({_NUMBER}) ?([A-Za-z%]+)")
-_WHOLE = re.compile(r"0|[1-9][0-9]{0,8}")
+_WHOLE = r"0|[1-9][0-9]{0,8}"
+_WHOLE_MAX = 999_999_999
+_SYMBOL = r"[!-~]{1,40}"
 
 _RATIO_UNITS = {"%": Decimal("0.01"), "bps": Decimal("0.0001")}
 _RATIO_MAX = Decimal(10)
@@ -88,8 +98,8 @@ def _ratio(text: str) -> Ratio:
 
 def _beta(text: str) -> Beta:
     value = _measured(text, _MULTIPLE_UNITS)
-    if value > _BETA_MAX:
-        raise Unfit("at most 100x")
+    if not ZERO < value <= _BETA_MAX:
+        raise Unfit("more than 0x and at most 100x")
     return Beta(Ratio(value))
 
 
@@ -112,18 +122,26 @@ def _duration(text: str) -> Duration:
 
 
 def _count(text: str) -> Count:
-    if not _WHOLE.fullmatch(text):
+    if not re.fullmatch(_WHOLE, text):
         raise Unfit
     return Count(int(text))
 
 
 def _symbol(text: str) -> Symbol:
-    if text == "any" or not re.fullmatch(r"[!-~]{1,40}", text):
+    if text == "any" or not re.fullmatch(_SYMBOL, text):
         raise Unfit
     return Symbol(text)
 
 
-def _words(pattern: str) -> Callable[[str], str]:
+def _written(pattern: str) -> Mapping[str, object]:
+    return {"type": "string", "pattern": f"^(?:{pattern})$"}
+
+
+def _number_with(units: Mapping[str, Decimal]) -> Mapping[str, object]:
+    return _written(f"{_NUMBER} ?(?:{'|'.join(units)})")
+
+
+def _words(expected: str, pattern: str, *, is_confidential: bool = False) -> Kind[str]:
     compiled = re.compile(pattern)
 
     def parse(text: str) -> str:
@@ -131,7 +149,7 @@ def _words(pattern: str) -> Callable[[str], str]:
             raise Unfit
         return text
 
-    return parse
+    return Kind(expected, parse, _written(pattern), is_confidential)
 
 
 def _one_of(choices: Mapping[str, T], not_yet: Mapping[str, str] | None = None) -> Kind[T]:
@@ -142,15 +160,20 @@ def _one_of(choices: Mapping[str, T], not_yet: Mapping[str, str] | None = None) 
             raise Unfit(f"{not_yet[text]} is not supported yet")
         raise Unfit(did_you_mean(text, list(choices)) if len(choices) > 1 else "")
 
-    return Kind(listed(list(choices)), parse)
+    return Kind(listed(list(choices)), parse, {"enum": list(choices)})
 
 
 _MODES = {mode.value: mode for mode in MarginMode}
 
 KINDS: Mapping[object, Kind[Any]] = {
     Schema: _one_of({"liqguard/v1": Schema("liqguard/v1")}),
-    AccountName: Kind("1 to 32 of a-z, 0-9 and -", _words(r"[a-z0-9-]{1,32}")),
-    Name: Kind("a name of a-z, 0-9 and -", _words(r"[a-z0-9-]+")),
+    AccountName: _words("1 to 32 of a-z, 0-9 and -", r"[a-z0-9-]{1,32}"),
+    CredentialsName: _words(
+        "the name of credentials, 1 to 32 of a-z, 0-9 and -, never the credentials",
+        r"[a-z0-9-]{1,32}",
+        is_confidential=True,
+    ),
+    Name: _words("a name of a-z, 0-9 and -", r"[a-z0-9-]+"),
     Venue: _one_of({name: Venue(name) for name in KNOWN_VENUES}),
     MarginModes: _one_of(
         {
@@ -162,16 +185,30 @@ KINDS: Mapping[object, Kind[Any]] = {
     PositionMode: _one_of({"one_way": PositionMode.ONE_WAY}, {"hedge": "hedge mode"}),
     Metric: _one_of({metric.value: metric for metric in Metric}),
     Sides: _one_of({"any": AnySide(), **{side.value: side for side in Side}}),
-    Symbol: Kind("a symbol like 'BTCUSDT'", _symbol),
-    Symbols: Kind("any or a list of symbols", _one_of({"any": AnySymbol()}).parse),
+    Symbol: Kind(
+        "a symbol like 'BTC/USDT:USDT'", _symbol, {**_written(_SYMBOL), "not": {"enum": ["any"]}}
+    ),
+    Symbols: replace(_one_of({"any": AnySymbol()}), expected="any or a list of symbols"),
     Verb: _one_of(find_verbs()),
     KeepsFloor: _one_of({"close": KeepsFloor(True), "keep": KeepsFloor(False)}),
     HandsOver: _one_of({"next": HandsOver(True)}),
-    Ratio: Kind("a ratio like '12%' or '25 bps'", _ratio),
-    Beta: Kind("a multiple like '1.2x'", _beta),
-    Money: Kind("an amount like '250 USDT'", _money),
-    Price: Kind("a price like '61250.5 USDT'", _price),
-    Duration: Kind("a duration like '500ms', '30s', '10m' or '1h'", _duration),
-    Count: Kind("a whole number without a unit like '3'", _count),
+    Ratio: Kind("a ratio like '12%' or '25 bps'", _ratio, _number_with(_RATIO_UNITS)),
+    Beta: Kind("a multiple like '1.2x'", _beta, _number_with(_MULTIPLE_UNITS)),
+    Money: Kind("an amount like '250 USDT'", _money, _number_with(_MONEY_UNITS)),
+    Price: Kind("a price like '61250.5 USDT'", _price, _number_with(_MONEY_UNITS)),
+    Duration: Kind(
+        "a duration like '500ms', '30s', '10m' or '1h'", _duration, _number_with(_DURATION_UNITS)
+    ),
+    Count: Kind(
+        "a whole number without a unit like '3'",
+        _count,
+        # Without its quotes it is a number to whoever reads the file by this schema.
+        {
+            "type": ["integer", "string"],
+            "minimum": 0,
+            "maximum": _WHOLE_MAX,
+            "pattern": f"^(?:{_WHOLE})$",
+        },
+    ),
 }
 """How each type of `bot.policy.document`, and of the verbs' parameters, is written."""

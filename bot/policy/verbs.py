@@ -21,6 +21,11 @@ class Verb:
     params: tuple[type, ...]
     propose: Callable[[View, Any], Proposal]
 
+    @property
+    def may_repeat(self) -> bool:
+        """Whether it may act again and again while its step fires, which needs a cooldown."""
+        return self.severity in {Severity.SPEND, Severity.REDUCE}
+
 
 @dataclass(frozen=True, slots=True)
 class BoundVerb:

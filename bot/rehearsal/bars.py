@@ -10,7 +10,7 @@ import gzip
 import re
 import zlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from importlib.resources import files
@@ -37,9 +37,15 @@ class Ohlc:
 
 @dataclass(frozen=True, slots=True)
 class FundingSettled:
-    """Funding was settled at the open of the bar: longs paid `rate` of notional to shorts."""
+    """
+    Funding was settled at the open of the bar: longs paid `rate` of notional to shorts.
+
+    `interval_ms` is the distance to the settlement before: venues change it. For the first one
+    of a file it is the distance to the second.
+    """
 
     rate: Ratio
+    interval_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +111,10 @@ def read_bars(source: str | Path) -> Bars:
 
     The columns are `ts_ms,open,high,low,close,volume[,mark,mark_open,mark_high,mark_low]
     [,funding_rate]` in any order: `ts_ms` is the bar's open in UTC milliseconds, `mark` the
-    mark's close, `funding_rate` a fraction on bars that open with a settlement and empty
-    elsewhere. Leading lines may be `#` comments. Venue and symbol are in the file's name,
-    VENUE_SYMBOL_anything.csv, or in the comments `# venue: ...` and `# symbol: ...`.
+    mark's close, `funding_rate` a fraction on bars that open with a settlement (two of them at
+    least, or none) and empty elsewhere. Leading lines may be `#` comments. Venue and symbol are
+    in the file's name, VENUE_SYMBOL_anything.csv, or in the comments `# venue: ...` and
+    `# symbol: ...`.
 
     Raises `DataError` for everything that is not so.
     """
@@ -119,11 +126,12 @@ def read_bars(source: str | Path) -> Bars:
         raise DataError(f"{file}:{header_line}: header: expected {_HEADER}, was nothing")
     columns = _columns(file, header_line, lines[header_line - 1])
     first_line = header_line + 1
-    rows = tuple(
+    parsed = [
         _bar(file, number, columns, line)
         for number, line in enumerate(lines[header_line:], first_line)
-    )
-    interval_ms = _interval_ms(file, first_line, rows)
+    ]
+    interval_ms = _interval_ms(file, first_line, [bar.open_at_ms for bar, _ in parsed])
+    rows = _with_settlements(file, first_line, parsed)
     venue, symbol = _identity(file, comments)
     origin = " ".join(line for line in comments if not line.startswith(("venue:", "symbol:")))
     provenance = origin or Path(file).name
@@ -216,7 +224,10 @@ class _Row:
         return Ohlc(open_, high, low, close)
 
 
-def _bar(file: str, number: int, columns: tuple[str, ...], line: str) -> Bar:
+def _bar(
+    file: str, number: int, columns: tuple[str, ...], line: str
+) -> tuple[Bar, Ratio | NoFunding]:
+    """The bar of a line without its settlement, and the rate of that."""
     cells = line.split(",")
     if len(cells) != len(columns):
         expected = f"{len(columns)} as in the header"
@@ -226,34 +237,53 @@ def _bar(file: str, number: int, columns: tuple[str, ...], line: str) -> Bar:
     last = row.ohlc(_LAST)
     mark = row.ohlc(_MARK) if "mark" in columns else last
     row.number_within("volume", *_VOLUMES)
+    bar = Bar(open_at_ms, last, mark, NoFunding())
     if row.cells.get("funding_rate", "") == "":
-        return Bar(open_at_ms, last, mark, NoFunding())
-    rate = row.number_within("funding_rate", *_FUNDING_RATES)
-    return Bar(open_at_ms, last, mark, FundingSettled(Ratio(rate)))
+        return bar, NoFunding()
+    return bar, Ratio(row.number_within("funding_rate", *_FUNDING_RATES))
 
 
-def _interval_ms(file: str, first_line: int, rows: tuple[Bar, ...]) -> int:
+def _with_settlements(
+    file: str, first_line: int, parsed: list[tuple[Bar, Ratio | NoFunding]]
+) -> tuple[Bar, ...]:
+    """The bars with what was settled at their open."""
+    settled = [index for index, (_, rate) in enumerate(parsed) if not isinstance(rate, NoFunding)]
+    if len(settled) == 1:
+        expected = "none, or two and more, as one does not say how often funding is settled"
+        raise DataError(f"{file}:{first_line + settled[0]}: funding_rate: expected {expected}")
+    at_ms = [parsed[index][0].open_at_ms for index in settled]
+    distances = [after - before for before, after in pairwise(at_ms)]
+    interval_ms = dict(zip(settled, [*distances[:1], *distances], strict=True))
+    return tuple(
+        bar
+        if isinstance(rate, NoFunding)
+        else replace(bar, funding=FundingSettled(rate, interval_ms[index]))
+        for index, (bar, rate) in enumerate(parsed)
+    )
+
+
+def _interval_ms(file: str, first_line: int, opens_at_ms: list[int]) -> int:
     """The most common distance of two rows, once it is the distance of all."""
-    if len(rows) <= 1:
-        raise DataError(f"{file}:{first_line}: rows: expected two or more, was {len(rows)}")
-    distances = [after.open_at_ms - before.open_at_ms for before, after in pairwise(rows)]
+    if len(opens_at_ms) <= 1:
+        raise DataError(f"{file}:{first_line}: rows: expected two or more, was {len(opens_at_ms)}")
+    distances = [after - before for before, after in pairwise(opens_at_ms)]
 
     def wrong(index: int, expected: str) -> DataError:
         place = f"{file}:{first_line + index + 1}: ts_ms"
-        return DataError(f"{place}: expected {expected}, was {rows[index + 1].open_at_ms}")
+        return DataError(f"{place}: expected {expected}, was {opens_at_ms[index + 1]}")
 
     for index, distance in enumerate(distances):
         if distance == 0:
             raise wrong(index, "a new time, not that of the row before")
         if distance < 0:
-            raise wrong(index, f"a time after that of the row before, {rows[index].open_at_ms}")
+            raise wrong(index, f"a time after that of the row before, {opens_at_ms[index]}")
     counts = Counter(distances)
     interval_ms = max(counts, key=lambda distance: (counts[distance], -distance))
     if interval_ms < _INTERVAL_MS_MIN:
         raise wrong(0, f"bars of {_INTERVAL_MS_MIN} ms or longer")
     for index, distance in enumerate(distances):
         if distance != interval_ms:
-            due = rows[index].open_at_ms + interval_ms
+            due = opens_at_ms[index] + interval_ms
             raise wrong(index, f"no gap: {due}, {interval_ms} ms after the row before")
     return interval_ms
 

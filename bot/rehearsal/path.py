@@ -1,23 +1,100 @@
 """
-Recorded bars as a price path.
+Recorded bars as a path of prices and bills.
 
 A bar says which prices were reached, not in which order or how fast. The path takes the order that
 is worse for the account, and straight lines: a rehearsal must not flatter the guard.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
+from heapq import merge
 from itertools import pairwise
 
 from bot.core.model import Side
 from bot.core.units import Price, Ratio
-from bot.exchange.paper.prices import PricePoint
-from bot.rehearsal.bars import Bar, Bars, Ohlc
+from bot.exchange.paper.prices import FundingTerm, PathItem, PricePoint
+from bot.rehearsal.bars import Bar, Bars, DataError, FundingSettled, Ohlc
 
 
-def price_path(bars: Bars, symbol: str, against: Side, step: Ratio) -> Iterator[PricePoint]:
+def in_common(recordings: Sequence[Bars], from_ms: int) -> tuple[Bars, ...]:
     """
-    The prices of `bars` over time, worst order first for an account whose net side is `against`.
+    The bars of each symbol over the time that all of them cover, from `from_ms` on.
+
+    It begins where bars of all open together and ends where bars of all close together, so
+    that no symbol's price ever stands still for want of data. Raises `DataError` if there is no
+    such time.
+    """
+    opens = [{row.open_at_ms for row in bars.rows} for bars in recordings]
+    closes = [{row.open_at_ms + bars.interval_ms for row in bars.rows} for bars in recordings]
+    ends_ms = max(set.intersection(*closes), default=from_ms)
+    begins = (at_ms for at_ms in set.intersection(*opens) if from_ms <= at_ms < ends_ms)
+    begins_ms = min(begins, default=ends_ms)
+    if begins_ms >= ends_ms:
+        raise DataError(_nothing_in_common(recordings, from_ms))
+    return tuple(
+        replace(
+            bars,
+            rows=tuple(
+                row
+                for row in bars.rows
+                if begins_ms <= row.open_at_ms and row.open_at_ms + bars.interval_ms <= ends_ms
+            ),
+        )
+        for bars in recordings
+    )
+
+
+def _nothing_in_common(recordings: Sequence[Bars], from_ms: int) -> str:
+    spans = ", ".join(
+        f"{bars.symbol} from {bars.rows[0].open_at_ms} to {bars.rows[-1].open_at_ms} "
+        f"every {bars.interval_ms} ms"
+        for bars in recordings
+    )
+    what = "a time before the data ends" if len(recordings) == 1 else "bars of a time in common"
+    return f"entry: expected {what}, was {from_ms} with {spans}"
+
+
+def book_path(
+    legs: Iterable[tuple[Bars, Side]], step: Ratio, *, funding: bool
+) -> Iterator[PathItem]:
+    """
+    The prices of several symbols, and with `funding` their bills, in the order of time.
+
+    Every symbol's prices are ordered against its own position's side, as `price_path` says. What
+    comes at the same moment keeps the order of `legs`, all prices before all bills.
+    """
+    positions = tuple(legs)
+    prices = [price_path(bars, against, step) for bars, against in positions]
+    bills = [funding_terms(bars) for bars, _ in positions] if funding else []
+    return merge(*prices, *bills, key=lambda item: item.at_ms)
+
+
+def funding_terms(bars: Bars) -> Iterator[FundingTerm]:
+    """
+    The recorded settlements of `bars`, each announced from the one before on.
+
+    The first is announced at the open of the first bar; what was settled at that very moment
+    is over. Venues publish the rate ahead as an estimate that moves until the settlement: here
+    the announcement is the recorded rate from the start. After the last settlement nothing is
+    announced, as nothing is known.
+    """
+    announced_ms = bars.rows[0].open_at_ms
+    for row in bars.rows[1:]:
+        if isinstance(row.funding, FundingSettled):
+            yield FundingTerm(
+                at_ms=announced_ms,
+                symbol=bars.symbol,
+                rate=row.funding.rate,
+                next_at_ms=row.open_at_ms,
+                interval_ms=row.funding.interval_ms,
+            )
+            announced_ms = row.open_at_ms
+
+
+def price_path(bars: Bars, against: Side, step: Ratio) -> Iterator[PricePoint]:
+    """
+    The prices of `bars` over time, worst order first for a position whose side is `against`.
 
     Each bar runs in three straight legs of a third of the interval each: open, the extreme
     adverse to `against` (the low for a long), the other extreme, close. At every moment mark and
@@ -30,17 +107,18 @@ def price_path(bars: Bars, symbol: str, against: Side, step: Ratio) -> Iterator[
     decimals or 8 significant digits, whichever is finer, and never outside the bar.
     """
     for bar in bars.rows:
-        corners = _corners(bar, bars.interval_ms, symbol, against)
+        corners = _corners(bar, bars, against)
         yield corners[0]
         for start, end in pairwise(corners):
             yield from _leg(start, end, step)
 
 
-def _corners(bar: Bar, interval_ms: int, symbol: str, against: Side) -> list[PricePoint]:
+def _corners(bar: Bar, bars: Bars, against: Side) -> list[PricePoint]:
+    interval_ms = bars.interval_ms
     offsets_ms = (0, interval_ms // 3, 2 * interval_ms // 3, interval_ms - 1)
     marks, lasts = _order(bar.mark, against), _order(bar.last, against)
     return [
-        PricePoint(bar.open_at_ms + offset_ms, symbol, mark, last)
+        PricePoint(bar.open_at_ms + offset_ms, bars.symbol, mark, last)
         for offset_ms, mark, last in zip(offsets_ms, marks, lasts, strict=True)
     ]
 

@@ -6,149 +6,54 @@ Guarded runs use the very parts of a live account; time is virtual and the excha
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from dataclasses import dataclass
 
 from bot.clock import Clock
-from bot.core.actions import AddMargin, CancelStop, ClosePosition, PlaceStop
-from bot.core.decision import Decision
-from bot.core.events import OutcomeReported
-from bot.core.guardrails import Denial
-from bot.core.margin import liquidation_distance
-from bot.core.model import Instrument, Reported, Side
 from bot.core.policy import Policy
-from bot.core.state import Intent
-from bot.core.units import ONE, ZERO, Money, Price, Ratio
-from bot.exchange.paper.books import Cause, Realised
+from bot.core.units import ZERO, Money
+from bot.exchange.paper.course import Course
 from bot.exchange.paper.faults import no_faults
-from bot.exchange.paper.machine import PaperMachine
-from bot.exchange.paper.prices import PricePoint
+from bot.exchange.paper.prices import PathItem
 from bot.exchange.paper.store import MemoryOnly
+from bot.exchange.paper.timeline import PathEnded
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
-from bot.journal.codec import from_json
-from bot.journal.port import Journal, Kind
+from bot.journal.port import Row
 from bot.journal.sqlite import SqliteJournal
-from bot.rehearsal.bars import Bars
+from bot.rehearsal.deeds import Deed, read_deeds
+from bot.rehearsal.fates import ACCOUNT, Fate, Observed, Witness, nobody
 from bot.rehearsal.loop import run_virtual
-from bot.rehearsal.path import price_path
+from bot.rehearsal.setups import Setup, open_account
 from bot.runtime.assemble import assemble
-from bot.runtime.record import Recorded
-
-SLIPPAGE = Ratio(Decimal("0.0005"))
-STEP = Ratio(Decimal("0.001"))
 
 FLAT_FOR_MS = 1_800_000
 """A rehearsal ends when the account has been flat for half an hour: nothing is left to happen."""
 
 
-class SetupError(ValueError):
-    """The position asked for cannot be opened on these prices. One line for the user."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """
-    A position to rehearse with, opened at the open of the first bar at or after `entry_at_ms`.
-
-    `margin` is the most that becomes its isolated margin, `reserve` the free money beside it.
-    `latency_ms` is one way, `slippage` the share by which market orders fill worse than last,
-    `step` how far a price moves between two points of the path.
-    """
-
-    bars: Bars
-    instrument: Instrument
-    side: Side
-    leverage: Decimal
-    margin: Money
-    reserve: Money
-    entry_at_ms: int
-    latency_ms: int = 250
-    slippage: Ratio = SLIPPAGE
-    step: Ratio = STEP
-    stops_refused: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Alive:
-    """The exchange did not take the position over."""
-
-
-@dataclass(frozen=True, slots=True)
-class TakenOver:
-    """The exchange liquidated the position, when and at which bankruptcy price."""
-
-    at_ms: int
-    price: Price
-
-
-@dataclass(frozen=True, slots=True)
-class Fate:
-    """
-    How a run ended. `equity_final` = free money + margin + unrealised profit at mark.
-
-    `distance_min` is the smallest liquidation distance seen while the position was open.
-    """
-
-    outcome: Alive | TakenOver
-    equity_final: Money
-    distance_min: Ratio
-
-
-@dataclass(frozen=True, slots=True)
-class Deed:
-    """Something the guard did, or its stop did for it: what a trader reads in a report."""
-
-    at_ms: int
-    verb: str
-    amount: Decimal
-    price: Price | None
-    reason: str
-    proven: str
-
-
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """A guarded run: how it ended, what was done, what was spent, and the journal's digest."""
+    """A run with a guard: its fate, what was done, the margin spent, and the journal's rows."""
 
     fate: Fate
     deeds: tuple[Deed, ...]
     spent: Money
-    digest: str
+    rows: tuple[Row, ...]
+
+    @property
+    def digest(self) -> str:
+        """The hash of the journal's last row, which covers all of them."""
+        return self.rows[-1].hash
 
 
-ACCOUNT = "rehearsal"
-
-
-def open_position(setup: Setup, machine: PaperMachine, account: str) -> Iterator[PricePoint]:
-    """Open the position of `setup` on an empty `machine`, and the path from there on."""
-    bars, symbol = setup.bars, setup.instrument.symbol
-    rows = tuple(row for row in bars.rows if row.open_at_ms >= setup.entry_at_ms)
-    if not rows:
-        raise SetupError(f"entry: expected a time before the data ends, was {setup.entry_at_ms}")
-    first = rows[0]
-    machine.move(symbol, first.open_at_ms, first.mark.open, first.last.open)
-    try:
-        machine.deposit(account, Money(setup.margin + setup.reserve))
-        machine.open_position(
-            account,
-            symbol,
-            setup.side,
-            quantity=machine.quantity_for(symbol, setup.margin, setup.leverage),
-            leverage=setup.leverage,
-            at_ms=first.open_at_ms,
-        )
-    except ValueError as e:
-        raise SetupError(str(e)) from e
-    return price_path(replace(bars, rows=rows), symbol, setup.side, setup.step)
-
-
-def run_unguarded(setup: Setup) -> Fate:
-    """Live through the prices with nobody watching."""
-    machine = Observed([setup.instrument], setup.slippage, setup.stops_refused)
-    for point in open_position(setup, machine, ACCOUNT):
-        machine.move(point.symbol, point.at_ms, point.mark, point.last)
-        if machine.open_at_ms < point.at_ms:
-            break  # flat: nothing is left to happen
+def run_unguarded(setup: Setup, witness: Witness = nobody) -> Fate:
+    """Live through the prices with no guard."""
+    machine = Observed(setup, witness)
+    course = Course(open_account(setup, machine, ACCOUNT), machine)
+    witness(machine, machine.snapshot(ACCOUNT, machine.at_ms))
+    while not isinstance(item := course.upcoming(), PathEnded):
+        course.advance(item.at_ms)
+        course.forget(item.at_ms)
+        if not machine.is_open:
+            break  # nothing is left to happen
     return machine.fate()
 
 
@@ -157,15 +62,21 @@ def _silent(at_ms: int) -> None:
 
 
 def run_guarded(
-    setup: Setup, policy: Policy, progress: Callable[[int], None] = _silent
+    setup: Setup,
+    policy: Policy,
+    progress: Callable[[int], None] = _silent,
+    witness: Witness = nobody,
 ) -> Guarded:
     """Live through the same prices with a guard; `progress` hears the time it has reached."""
-    return run_virtual(_guarded(setup, policy, progress))
+    return run_virtual(_guarded(setup, policy, progress, witness))
 
 
-async def _guarded(setup: Setup, policy: Policy, progress: Callable[[int], None]) -> Guarded:
-    machine = Observed([setup.instrument], setup.slippage, setup.stops_refused)
-    path = open_position(setup, machine, ACCOUNT)
+async def _guarded(
+    setup: Setup, policy: Policy, progress: Callable[[int], None], witness: Witness
+) -> Guarded:
+    machine = Observed(setup, witness)
+    path = open_account(setup, machine, ACCOUNT)
+    witness(machine, machine.snapshot(ACCOUNT, machine.at_ms))
     clock = Clock(machine.at_ms)
     journal = SqliteJournal.open(None, policy.account)
     venue = PaperVenue(
@@ -192,98 +103,15 @@ async def _guarded(setup: Setup, policy: Policy, progress: Callable[[int], None]
     spent = sum((deed.amount for deed in deeds if deed.verb == "top_up"), ZERO)
     rows = await journal.rows(0)
     await journal.close()
-    return Guarded(machine.fate(), deeds, Money(spent), rows[-1].hash)
-
-
-async def read_deeds(journal: Journal, realised: tuple[Realised, ...]) -> tuple[Deed, ...]:
-    """What the journal says was done, with the fills that the exchange realised, in time order."""
-    rows = await journal.rows(0)
-    final = {
-        moved.intent_id: moved
-        for row in rows
-        if row.entry.kind is Kind.INTENT
-        for moved in (from_json(row.entry.body, OutcomeReported),)
-    }
-    deeds: list[Deed] = []
-    for row in rows:
-        if row.entry.kind is Kind.DECISION:
-            decision = from_json(row.entry.body, Recorded).decision
-            deeds.extend(_deed(approved.intent, decision, final) for approved in decision.approved)
-    for fill in realised:
-        if fill.cause is Cause.STOP:
-            reason = "the resting stop triggered"
-            deeds.append(
-                Deed(fill.at_ms, "stop_filled", fill.quantity, fill.price, reason, "applied")
-            )
-    return tuple(sorted(deeds, key=lambda deed: deed.at_ms))
-
-
-def _deed(intent: Intent, decision: Decision, final: dict[str, OutcomeReported]) -> Deed:
-    verb, amount, price = _describe(intent.action)
-    state = final[intent.id].state if intent.id in final else intent.state
-    exhausted = [
-        denied.limit
-        for verdict in decision.positions
-        if verdict.position.key == intent.key and not isinstance(intent.action, PlaceStop)
-        for denied in verdict.denied
-        if denied.kind is Denial.EXHAUSTED
-    ]
-    reason = " after ".join([intent.reason, *exhausted])
-    return Deed(intent.planned_at_ms, verb, amount, price, reason, str(state))
-
-
-def _describe(
-    action: AddMargin | PlaceStop | CancelStop | ClosePosition,
-) -> tuple[str, Decimal, Price | None]:
-    match action:
-        case AddMargin(amount=amount):
-            return "top_up", amount, None
-        case PlaceStop(quantity=quantity, trigger_price=trigger):
-            return "place_stop", quantity, trigger
-        case CancelStop():
-            return "cancel_stop", ZERO, None
-        case ClosePosition(quantity=quantity):
-            return "close", quantity, None
-
-
-class Observed(PaperMachine):
-    """A paper exchange that notes how near its account came to liquidation, at every price."""
-
-    distance_min = Ratio(ONE)
-    open_at_ms = 0
-
-    def move(self, symbol: str, at_ms: int, mark: Price, last: Price) -> None:
-        """Move, then look."""
-        super().move(symbol, at_ms, mark, last)
-        if ACCOUNT not in self.accounts:
-            return
-        for position in self.snapshot(ACCOUNT, at_ms).positions:
-            self.open_at_ms = at_ms
-            if isinstance(position.liquidation, Reported):
-                distance = liquidation_distance(position, mark, position.liquidation.price)
-                self.distance_min = min(self.distance_min, distance)
-
-    def fate(self) -> Fate:
-        """How it ended, as far as the exchange has lived."""
-        taken = [
-            TakenOver(each.at_ms, each.price)
-            for each in self.realised(ACCOUNT)
-            if each.cause is Cause.LIQUIDATION
-        ]
-        return Fate(
-            outcome=taken[0] if taken else Alive(),
-            equity_final=self.equity(ACCOUNT),
-            distance_min=Ratio(ZERO) if taken else self.distance_min,
-        )
+    return Guarded(machine.fate(), deeds, Money(spent), tuple(rows))
 
 
 def _until_flat(
-    machine: Observed, path: Iterator[PricePoint], progress: Callable[[int], None]
-) -> Iterator[PricePoint]:
-    """The points of `path` until nothing is left to happen."""
-    for point in path:
-        flat = not machine.snapshot(ACCOUNT, machine.at_ms).positions
-        if flat and point.at_ms - machine.open_at_ms > FLAT_FOR_MS:
+    machine: Observed, path: Iterator[PathItem], progress: Callable[[int], None]
+) -> Iterator[PathItem]:
+    """The items of `path` until nothing is left to happen."""
+    for item in path:
+        if not machine.is_open and item.at_ms - machine.open_at_ms > FLAT_FOR_MS:
             return
-        progress(point.at_ms)
-        yield point
+        progress(item.at_ms)
+        yield item

@@ -12,11 +12,12 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
-from bot.core.decision import Audited
+from bot.core.decision import Audited, BookVerdict, NoBook
 from bot.core.events import AccountMode, Command
+from bot.core.funding import FundingCost
 from bot.core.guardrails import spent_since
 from bot.core.margin import LiquidatesAt, LiquidatesTogether
-from bot.core.metrics import Known
+from bot.core.metrics import BookKnown, Known, Unknown
 from bot.core.protection import StopWanted
 from bot.core.state import DAY_MS, HOUR_MS, AccountRead
 from bot.runtime.guard import Guard
@@ -93,12 +94,39 @@ def status(guard: Guard, now_ms: int) -> Answer:
         "at_ms": now_ms,
         "account_read_age_ms": read_age_ms,
         "decision_age_ms": now_ms - decision.at_ms,
+        "policy": state.policy_digest,
+        "wallet_balance": f"{state.wallet_balance:f}",
         "free": f"{state.free:f}",
         "top_up_spent_1h": f"{spent_since(state, now_ms - HOUR_MS):f}",
         "top_up_spent_24h": f"{spent_since(state, now_ms - DAY_MS):f}",
         "intents_open": [intent.id for intent in state.intents.values() if intent.is_open],
         "positions": [_position(guard, index, now_ms) for index in range(len(decision.positions))],
+        "cross": _cross(decision.book),
+        "refunds_due": [
+            {"symbol": due.key.symbol, "amount": f"{due.amount:f}", "until_ms": due.expires_at_ms}
+            for due in state.refunds.values()
+        ],
     }
+
+
+def _cross(book: BookVerdict | NoBook) -> Answer:
+    """All cross positions together; empty where there is none."""
+    match book:
+        case NoBook():
+            return {}
+        case BookVerdict(measured, steps, _):
+            shown: Answer = {"steps": {step.reason: step.phase for step in steps}}
+    match measured:
+        case Unknown(reason):
+            return {**shown, "unknown": reason}
+        case BookKnown() as known:
+            return {
+                **shown,
+                "liquidation_distance": f"{known.liquidation_distance:f}",
+                "margin_ratio": f"{known.margin_ratio:f}",
+                "margin_balance": f"{known.margin_balance:f}",
+                "maintenance_margin": f"{known.maintenance_margin:f}",
+            }
 
 
 def _position(guard: Guard, index: int, now_ms: int) -> Answer:
@@ -109,6 +137,7 @@ def _position(guard: Guard, index: int, now_ms: int) -> Answer:
         "side": position.side,
         "quantity": f"{position.quantity:f}",
         "entry_price": f"{position.entry_price:f}",
+        "margin_mode": position.margin_mode,
         "isolated_margin": f"{position.isolated_margin:f}",
         "steps": {step.reason: step.phase for step in verdict.steps},
         "stop": verdict.stop.status if isinstance(verdict.stop, Audited) else "unknown",
@@ -124,6 +153,13 @@ def _position(guard: Guard, index: int, now_ms: int) -> Answer:
         shown["margin_ratio"] = f"{verdict.measured.margin_ratio:f}"
         if isinstance(verdict.measured.liquidation, LiquidatesAt | LiquidatesTogether):
             shown["liquidation_price"] = f"{verdict.measured.liquidation.price:f}"
+        if isinstance(verdict.measured.funding, FundingCost):
+            cost = verdict.measured.funding
+            shown["funding_payment_next"] = f"{cost.next_payment:f}"
+            shown["funding_next_at_ms"] = cost.next_at_ms
+            shown["funding_cost_interval"] = f"{cost.interval:f}"
+            shown["funding_cost_24h"] = f"{cost.day:f}"
+            shown["funding_cost_episode"] = f"{cost.episode:f}"
     else:
         shown["unknown"] = verdict.measured.reason
     return shown

@@ -16,26 +16,34 @@ from bot.core.events import (
     AccountMode,
     Command,
     Event,
+    InstrumentsReported,
     IntentState,
     OutcomeReported,
+    PolicyLoaded,
     Tick,
 )
 from bot.core.guardrails import Approved
+from bot.core.model import Instrument
 from bot.core.policy import Policy
 from bot.core.promises import broken
 from bot.core.state import AccountState, apply
 from bot.exchange.ports import MarketData
+from bot.journal.codec import to_json
 from bot.journal.port import Entry, Journal, JournalUnavailable, Kind, NoIntent
 from bot.runtime.executor import Executor
 from bot.runtime.feed import Feed
 from bot.runtime.inbox import Inbox
 from bot.runtime.reconcile import Reconciler
-from bot.runtime.record import decision_entry, outcome_entry, prepared_entry
+from bot.runtime.record import decision_entry, outcome_entry, policy_entry, prepared_entry
 
 DRAIN_MS = 5_000
 """How long a stopping guard waits for requests that are on their way."""
 
 log = structlog.get_logger()
+
+
+class PolicyRefused(Exception):
+    """A policy that the running guard does not go over to. One line for the user."""
 
 
 class Guard:
@@ -71,6 +79,8 @@ class Guard:
         self._reconciler = reconciler
         self._journal = journal
         self._clock = clock
+        self._policies = {policy.digest: policy}
+        self._unkept: list[str] = []
         self._unwritten: list[Entry] = []
         self._signature: tuple[object, ...] = ()
         self._stopping = False
@@ -83,6 +93,31 @@ class Guard:
     def tell(self, event: Event) -> None:
         """Deliver an event, for instance a human's command."""
         self._inbox.put(event)
+
+    async def load(self, policy: Policy) -> None:
+        """
+        Decide by `policy` from the next turn on.
+
+        A step that keeps its name keeps its state, and clears or fires by its new threshold; what
+        a step that is gone has sent is settled as before. Budgets go on. Raises `PolicyRefused`
+        for a policy of another account or that does not expect what is open,
+        `JournalUnavailable` where its text cannot be kept; then the old one goes on.
+        """
+        for what, old, new in (
+            ("name", self.policy.account, policy.account),
+            ("venue", self.policy.venue, policy.venue),
+        ):
+            if old != new:
+                raise PolicyRefused(f"account.{what}: expected {old}, was {new}")
+        for position in self.state.positions:
+            if position.margin_mode not in policy.margin_modes:
+                raise PolicyRefused(
+                    f"account.margin_mode: expected one with {position.margin_mode}, as "
+                    f"{position.symbol} is open, was {' or '.join(sorted(policy.margin_modes))}"
+                )
+        await self._journal.keep(policy.text)
+        self._policies[policy.digest] = policy
+        self.tell(PolicyLoaded(policy.digest, self._clock.now_ms()))
 
     async def run(self) -> None:
         """Guard until `stop`."""
@@ -131,8 +166,18 @@ class Guard:
 
     def _take(self, event: Event) -> None:
         self.state = apply(self.state, event)
-        if isinstance(event, OutcomeReported):
-            self._unwritten.append(outcome_entry(event))
+        match event:
+            case OutcomeReported():
+                self._unwritten.append(outcome_entry(event))
+            case InstrumentsReported(instruments=instruments):
+                self._unkept.append(to_json(instruments, tuple[Instrument, ...]))
+            case PolicyLoaded(digest=digest):
+                self.policy = self._policies[digest]
+                self._unwritten.append(policy_entry(event))
+                self._signature = ()  # the first decision by it is on record, whatever it says
+                log.info("policy.loaded", digest=digest)
+            case _:
+                pass
 
     def _latch(self, sentence: str, now_ms: int) -> None:
         if self.state.mode is AccountMode.ACTIVE:
@@ -142,8 +187,15 @@ class Guard:
     async def _make_durable(self, before: AccountState, decision: Decision, now_ms: int) -> None:
         entries = [*self._unwritten, *self._rows(before, decision, now_ms)]
         if entries:
-            await self._journal.append(entries)
+            await self._append(entries)
             self._unwritten.clear()
+
+    async def _append(self, entries: list[Entry]) -> None:
+        """Write rows, and before them the rules that they name by digest."""
+        for text in self._unkept:
+            await self._journal.keep(text)
+        self._unkept.clear()
+        await self._journal.append(entries)
 
     def _rows(self, before: AccountState, decision: Decision, now_ms: int) -> list[Entry]:
         if decision.signature == self._signature and not decision.is_noteworthy:
@@ -182,5 +234,5 @@ class Guard:
         for event in self._inbox.drain():
             self._take(event)
         stopped = Entry(Kind.STOPPED, now_ms, "{}", NoIntent())
-        await self._journal.append([*self._unwritten, stopped])
+        await self._append([*self._unwritten, stopped])
         self._unwritten.clear()

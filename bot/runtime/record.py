@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from bot.core.decision import Decision
 from bot.core.engine import decide
-from bot.core.events import IntentState, OutcomeReported
+from bot.core.events import IntentState, OutcomeReported, PolicyLoaded
 from bot.core.guardrails import Approved
 from bot.core.model import Instrument
 from bot.core.policy import Policy
@@ -42,6 +42,11 @@ def started_entry(started: Started, now_ms: int) -> Entry:
     return Entry(Kind.STARTED, now_ms, to_json(started, Started), NoIntent())
 
 
+def policy_entry(event: PolicyLoaded) -> Entry:
+    """The row of a policy that a running guard goes over to."""
+    return Entry(Kind.POLICY, event.received_at_ms, to_json(event, PolicyLoaded), NoIntent())
+
+
 def decision_entry(state: AccountState, decision: Decision, now_ms: int) -> Entry:
     """The row of a decision made from `state`."""
     body = to_json(Recorded(state, decision, now_ms), Recorded)
@@ -67,18 +72,25 @@ async def read_decision(journal: Journal, row: Row) -> tuple[Recorded, Policy]:
     recorded = from_json(row.entry.body, Recorded)
     digest = recorded.state.instruments.digest
     if digest:
-        listed = from_json(await journal.kept(digest), tuple[Instrument, ...])
-        by_symbol = {instrument.symbol: instrument for instrument in listed}
-        recorded = _with_instruments(recorded, Instruments(digest, by_symbol))
+        instruments = _instruments_of(digest, await journal.kept(digest))
+        recorded = _with_instruments(recorded, instruments)
     policy_digest = recorded.state.policy_digest
     text = await journal.kept(policy_digest)
     return recorded, _policy_of(text, f"policy {policy_digest[:12]} of the journal")
 
 
+# Thousands of rows name one policy and one list, and reading these takes longer than deciding.
+
+
 @lru_cache(maxsize=8)
 def _policy_of(text: str, name: str) -> Policy:
-    # Thousands of rows name one policy, and reading YAML takes longer than deciding.
     return parse_policy(text, name)
+
+
+@lru_cache(maxsize=8)
+def _instruments_of(digest: str, text: str) -> Instruments:
+    listed = from_json(text, tuple[Instrument, ...])
+    return Instruments(digest, {instrument.symbol: instrument for instrument in listed})
 
 
 async def recover(journal: Journal, account: str, policy: Policy, now_ms: int) -> AccountState:
@@ -89,7 +101,7 @@ async def recover(journal: Journal, account: str, policy: Policy, now_ms: int) -
     newest = await journal.last(Kind.DECISION)
     if isinstance(newest, NothingRecorded):
         birth = from_json(first.entry.body, Started).birth
-        return newborn(birth, policy.digest)
+        return resumed(newborn(birth, policy.digest), policy.digest, now_ms)
     recorded, policy_then = await read_decision(journal, newest)
     state, _ = decide(recorded.state, policy_then, recorded.now_ms)
     for row in await journal.rows(newest.sequence):

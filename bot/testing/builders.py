@@ -305,6 +305,7 @@ def policy(
         text="",
         account=ACCOUNT,
         venue="paper",
+        credentials=ACCOUNT,
         margin_modes=margin_modes,
         position_mode=PositionMode.ONE_WAY,
         protect=protection,

@@ -15,7 +15,8 @@ from bot.journal.port import JournalUnavailable
 from tests.cli.test_exits import QUIET, ROOT, RUN, assert_refused, liqguard
 
 COMMANDS = [
-    ["check"], ["demo"], ["run"], ["status"], ["hold"], ["resume"], ["explain"],
+    ["init"], ["check"], ["test"], ["schema"], ["demo"], ["run"],
+    ["status"], ["hold"], ["resume"], ["explain"],
     ["journal"], ["journal", "verify"],
 ]  # fmt: skip
 CRASH = [*RUN, "2020-03-12-btc", "--entry-at-ms", "1584007200000", "--speed", "1000000000"]
@@ -80,6 +81,19 @@ def test_without_a_command_the_help_comes_and_that_is_usage(
         ([*QUIET, "--reserve", "-1"], 2, "expected a number above 0, was '-1'"),
         ([*QUIET, "--margin", "0.001"], 3, "expected a quantity from 0.001"),
         ([*QUIET, "--nonsense"], 2, "No such option"),
+        ([*QUIET, "--positions", "book.yaml"], 2, "expected either --data or --positions"),
+        ([*RUN[:-1]], 2, "expected either --data or --positions"),
+        ([*RUN[:-1], "--positions", "book.yaml"], 3, "book.yaml:1:1: policy: expected a readable"),
+        (
+            [*RUN[:-1], "--positions", "b.yaml", "--side", "short"],
+            2,
+            "for --side: expected in",
+        ),
+        (
+            [*RUN[:-1], "--positions", "b.yaml", "--margin", "9"],
+            2,
+            "for --margin: expected in",
+        ),
         ([*RUN, "2020-03-12-bct"], 3, "did you mean 2020-03-12-btc?"),
         ([*RUN, "/nowhere/at-all.csv"], 3, "expected a file or a scenario"),
         ([*RUN, "pyproject.toml"], 3, "expected .csv or .csv.gz at its end"),
@@ -104,9 +118,12 @@ def test_a_run_on_a_bad_policy_says_where_it_is_bad(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(text.replace("floor: 0.7%", "floor: -0.7%"), encoding="utf-8")
     arguments = ["run", "--mode", "paper", "--policy", str(file), "--data", "quiet-week-btc"]
-    assert_refused(
-        liqguard(tmp_path, *arguments), 3, f"{file}:13:10: protect.floor: expected a ratio"
-    )
+    found = liqguard(tmp_path, *arguments)
+    assert (found.returncode, found.stdout) == (3, "")
+    place, source, caret = found.stderr.splitlines()
+    assert place.startswith(f"{file}:13:10: protect.floor: expected a ratio")
+    assert source.startswith("      floor: -0.7%  ")
+    assert caret.rstrip("^") == " " * 13
 
 
 def test_an_unknown_symbol_is_one_line_with_the_known_ones(tmp_path: Path) -> None:
@@ -165,7 +182,7 @@ def test_a_damaged_exchange_is_one_line(
 ) -> None:
     state_dir = copy_of(lived, tmp_path)
     file = state_dir / "demo.paper.json"
-    file.write_bytes(file.read_bytes().replace(b'"free":"', b'"free":"9', 1))
+    file.write_bytes(file.read_bytes().replace(b'"wallet":"', b'"wallet":"9', 1))
     assert_refused(liqguard(state_dir, *CRASH), 3, "demo.paper.json:1: expected")
 
 
@@ -174,7 +191,7 @@ def test_a_run_ends_with_its_actions_as_json(lived: tuple[Path, dict[str, Any]])
     assert set(ended) == {"at_ms", "equity", "positions", "actions", "digest"}
     assert float(ended["equity"]) > 0
     for action in ended["actions"]:
-        assert set(action) == {"at_ms", "verb", "amount", "price", "reason", "outcome"}
+        assert set(action) == {"at_ms", "symbol", "verb", "amount", "price", "reason", "outcome"}
         assert action["amount"] == str(action["amount"])
     assert {"place_stop", "top_up"} <= {action["verb"] for action in ended["actions"]}
 
@@ -222,7 +239,9 @@ def test_explain_tells_a_decision_in_words_and_in_json(
     told = liqguard(state_dir, *EXPLAIN, "--row", str(row))
     assert told.returncode == 0
     assert f"row {row} at 2020-03-12" in told.stdout
-    assert f"did: added {added['amount']} USDT margin, because of" in told.stdout
+    assert f"did: added {added['amount']} USDT margin to BTC/USDT:USDT, because" in told.stdout
+    assert "liquidation_distance" in told.stdout
+    assert "fires below 4.00%" in told.stdout
     assert "step liquidation-ladder/top-up (line" in told.stdout
     assert "stop: rests" in told.stdout
     assert "shrunk: asked" in told.stdout
@@ -250,14 +269,118 @@ def test_check_says_every_file_and_fails_if_one_does(tmp_path: Path) -> None:
     good = "config/policies/demo.yaml"
     spoken = liqguard(tmp_path, "check", str(bad), good)
     assert spoken.returncode == 3
-    assert spoken.stdout == f"{good}: fine, 1 rules with 4 steps\n"
-    assert all(line.startswith(f"{bad}:") for line in spoken.stderr.splitlines())
+    assert spoken.stdout == f"{good}: fine, 1 rule with 4 steps\n"
+    assert spoken.stderr.startswith(
+        f"{bad}:1:1: account: expected a mapping of name, venue, margin_mode, position_mode, "
+        "credentials, was missing\n    schema: liqguard/v2\n    ^\n"
+    )
     found = liqguard(tmp_path, "check", str(bad), good, "--json")
     first, second = map(json.loads, found.stdout.splitlines())
     assert (found.returncode, found.stderr) == (3, "")
     assert first["file"] == str(bad)
-    assert first["problems"]
+    assert first["problems"][-1] == {
+        "file": str(bad),
+        "line": 1,
+        "column": 9,
+        "path": "schema",
+        "expected": "liqguard/v1",
+        "was": "'liqguard/v2'",
+        "source": "schema: liqguard/v2",
+    }
     assert (second["account"], len(second["digest"])) == ("demo", 64)
+    assert (second["problems"], second["lints"]) == ([], [])
+
+
+def test_check_fails_on_a_danger_and_not_on_a_warning(tmp_path: Path) -> None:
+    text = (ROOT / "config" / "policies" / "demo.yaml").read_text(encoding="utf-8")
+    danger, warning, invalid = (tmp_path / name for name in ("d.yaml", "w.yaml", "i.yaml"))
+    danger.write_text(text.replace("slippage_max: 50 bps", "slippage_max: 2%"), encoding="utf-8")
+    warning.write_text(text.replace("for: 30s, do: alert", "for: 1h, do: alert"), encoding="utf-8")
+    invalid.write_text("schema: liqguard/v2\n", encoding="utf-8")
+    found = liqguard(tmp_path, "check", str(danger))
+    assert (found.returncode, found.stdout) == (4, f"{danger}: 1 danger, 1 rule with 4 steps\n")
+    assert found.stderr.startswith(f"{danger}:12:17: protect.stop.room: danger: a stop that")
+    assert found.stderr.splitlines()[2] == f"    {' ' * 16}^"
+    found = liqguard(tmp_path, "check", str(warning), "--json")
+    (lint,) = json.loads(found.stdout)["lints"]
+    assert (found.returncode, found.stderr) == (0, "")
+    assert (lint["level"], lint["name"], lint["line"]) == ("warning", "too-slow", 34)
+    assert liqguard(tmp_path, "check", str(danger), str(invalid)).returncode == 3
+
+
+def test_check_judges_a_policy_by_what_is_held(tmp_path: Path) -> None:
+    held = tmp_path / "held.yaml"
+    position = (
+        "{ symbol: X, side: long, quantity: 1 X, entry_price: 9000 USDT, margin_mode: isolated, "
+        "margin: 100 USDT }"
+    )
+    text = f"wallet: 1000 USDT\npositions:\n  - {position}\n"
+    held.write_text(text, encoding="utf-8")
+    check = ["check", "config/policies/demo.yaml", "--positions", str(held)]
+    assert_refused(
+        liqguard(tmp_path, *check), 3, "X: expected a contract that binanceusdm is known"
+    )
+    known = text.replace("symbol: X", "symbol: BTC/USDT:USDT").replace("1 X", "1 BTC")
+    held.write_text(known, encoding="utf-8")
+    found = liqguard(tmp_path, *check)
+    assert found.returncode == 4
+    assert "BTC/USDT:USDT isolated long is 0.71% from liquidation" in found.stderr
+    assert_refused(liqguard(tmp_path, *check[:2], "--positions", "none.yaml"), 3, "none.yaml:1:1:")
+
+
+def test_init_makes_a_file_that_check_finds_nothing_against(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    make = [
+        "init",
+        str(file),
+        "--account",
+        "mine",
+        "--preset",
+        "patient",
+        "--margin-mode",
+        "cross",
+    ]
+    made = liqguard(tmp_path, *make)
+    assert (made.returncode, made.stderr) == (0, "")
+    assert made.stdout.startswith(f"{file}: made from patient; set its amounts")
+    assert liqguard(tmp_path, "check", str(file)).stdout.startswith(f"{file}: fine, 2 rules with")
+    text = file.read_bytes()
+    assert_refused(liqguard(tmp_path, *make), 2, "expected to make a file, was 'File exists'")
+    assert file.read_bytes() == text
+    other = str(tmp_path / "other.yaml")
+    found = liqguard(tmp_path, "init", other, "--account", "mine", "--json")
+    assert json.loads(found.stdout) == {"file": other, "account": "mine", "preset": "balanced"}
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--account", "x", "--preset", "brave"], 2, "expected conservative, balanced, patient"),
+        (["--account", "X"], 3, "account.name: expected 1 to 32 of a-z, 0-9 and -, was 'X'"),
+        ([], 2, "Missing option"),
+    ],
+)
+def test_init_makes_nothing_of_a_mistake(
+    tmp_path: Path, options: list[str], code: int, words: str
+) -> None:
+    file = tmp_path / "mine.yaml"
+    found = liqguard(tmp_path, "init", str(file), *options)
+    assert (found.returncode, found.stdout) == (code, "")
+    assert words in found.stderr
+    assert not file.exists()
+
+
+def test_schema_prints_the_file_that_is_checked_in(tmp_path: Path) -> None:
+    found = liqguard(tmp_path, "schema")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout == (ROOT / "config/policy.schema.json").read_text(encoding="utf-8")
+
+
+def test_the_policies_of_the_demo_are_fine(tmp_path: Path) -> None:
+    presets = sorted(str(file) for file in (ROOT / "bot/policy/presets").glob("demo*.yaml"))
+    assert len(presets) == 3
+    found = liqguard(tmp_path, "check", *presets)
+    assert (found.returncode, found.stderr) == (0, "")
 
 
 def reported(error: Exception) -> tuple[int, str]:

@@ -88,7 +88,10 @@ def test_every_error_of_a_policy_comes_at_once(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(text.replace("4%", "0.04").replace("hysteresis", "hysterisis"))
     found = liqguard(tmp_path, "check", str(file))
-    assert (found.returncode, found.stderr.count("\n")) == (3, 3)
+    assert found.returncode == 3
+    assert [line.startswith(str(file)) for line in found.stderr.splitlines()] == [
+        *(True, False, False),
+    ] * 3
     assert "did you mean 'hysteresis'?" in found.stderr
 
 

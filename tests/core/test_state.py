@@ -355,7 +355,7 @@ def test_a_fresh_process_keeps_memory_and_intents_and_believes_no_facts() -> Non
     assert (fresh.marks, fresh.memos, fresh.policy_digest) == ({}, {}, "newer")
     assert fresh.lost_at_ms == T0 + 99
     assert fresh.memories == life.state.memories
-    assert fresh.intents_planned == life.state.intents_planned
+    assert fresh.intents_planned >= life.state.intents_planned
     assert fresh.mode is AccountMode.NO_SPEND
     assert only(fresh) == replace(
         intent,

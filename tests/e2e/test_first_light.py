@@ -13,7 +13,8 @@ from bot.core.model import Side
 from bot.core.units import Money
 from bot.policy.loader import load_policy
 from bot.rehearsal.bars import read_bars
-from bot.rehearsal.runs import Alive, Guarded, Setup, TakenOver, run_guarded, run_unguarded
+from bot.rehearsal.runs import Guarded, run_guarded, run_unguarded
+from bot.rehearsal.setups import ByMargin, Opening, Setup
 
 ROOT = Path(__file__).parents[2]
 POLICY = load_policy(ROOT / "config" / "policies" / "demo.yaml")
@@ -25,17 +26,16 @@ print(run_guarded(setup("2020-03-12-btc"), POLICY).digest)
 """
 
 
-def setup(scenario: str) -> Setup:
+def setup(scenario: str, side: Side = Side.LONG) -> Setup:
     bars = read_bars(scenario)
-    return Setup(
+    opening = Opening(
         bars=bars,
         instrument=instrument_for(POLICY.venue, bars.symbol),
-        side=Side.LONG,
+        side=side,
         leverage=Decimal(10),
-        margin=Money(Decimal(1000)),
-        reserve=Money(Decimal(1000)),
-        entry_at_ms=0,
+        size=ByMargin(Money(Decimal(1000))),
     )
+    return Setup((opening,), reserve=Money(Decimal(1000)), entry_at_ms=0)
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +44,11 @@ def crash() -> Guarded:
 
 
 def test_unguarded_the_crash_liquidates() -> None:
-    fate = run_unguarded(setup("2020-03-12-btc"))
-    assert isinstance(fate.outcome, TakenOver)
+    assert run_unguarded(setup("2020-03-12-btc")).taken
 
 
 def test_guarded_it_does_not_and_keeps_to_its_budget(crash: Guarded) -> None:
-    assert crash.fate.outcome == Alive()
+    assert not crash.fate.taken
     assert crash.fate.equity_final > 1000
     assert 0 < crash.spent <= POLICY.guardrails.top_up_24h_max
 
@@ -67,7 +66,7 @@ def test_a_confirmed_top_up_is_followed_by_its_re_priced_stop(crash: Guarded) ->
 
 def test_where_the_venue_refuses_every_stop_it_is_not_liquidated_either() -> None:
     refused = run_guarded(replace(setup("2020-03-12-btc"), stops_refused=True), POLICY)
-    assert refused.fate.outcome == Alive()
+    assert not refused.fate.taken
     stops = {deed.proven for deed in refused.deeds if deed.verb == "place_stop"}
     assert stops == {"rejected"}
     assert any(deed.verb == "close" and deed.proven == "applied" for deed in refused.deeds)
@@ -75,7 +74,8 @@ def test_where_the_venue_refuses_every_stop_it_is_not_liquidated_either() -> Non
 
 def test_a_quiet_week_needs_no_action() -> None:
     quiet = run_guarded(setup("quiet-week-btc"), POLICY)
-    assert {deed.verb for deed in quiet.deeds} == {"place_stop"}
+    # Bills move liquidation a little, so the stop follows once in the week.
+    assert [deed.verb for deed in quiet.deeds] == ["place_stop", "place_stop", "cancel_stop"]
     assert quiet.spent == 0
 
 

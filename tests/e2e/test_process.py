@@ -186,6 +186,23 @@ def test_a_human_holds_and_resumes(tmp_path: Path) -> None:
         assert status(tmp_path)["mode"] == "active"
 
 
+def test_a_hangup_reads_the_policy_again_and_a_bad_file_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    text = (ROOT / POLICY).read_text(encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
+    run = [str(file) if each == POLICY else each for each in RUN]
+    with running(tmp_path, [*run, "--speed", "10"]) as process:
+        wait_for_log(process, "guard.started")
+        file.write_text(text.replace("step: warn", "step: call"), encoding="utf-8")
+        process.send_signal(signal.SIGHUP)
+        wait_for_log(process, "policy.loaded")
+        assert "liquidation-ladder/call" in status(tmp_path)["positions"][0]["steps"]
+        file.write_text("schema: liqguard/v1", encoding="utf-8")
+        process.send_signal(signal.SIGHUP)
+        wait_for_log(process, "policy.refused")
+        assert "liquidation-ladder/call" in status(tmp_path)["positions"][0]["steps"]
+
+
 def status(state_dir: Path) -> dict[str, Any]:
     answer = liqguard(state_dir, "status", "--account", "demo", "--json")
     assert answer.returncode == 0, answer.stderr

@@ -28,7 +28,8 @@ rules:
 def refusal(good: str, metric: str, step: str, hysteresis: str = "0.5%") -> str:
     with pytest.raises(PolicyError) as caught:
         load(good, metric, step, hysteresis=hysteresis)
-    return str(caught.value).replace("p.yaml:", "").replace("rules.0.ladder.0", "step")
+    text = "\n".join(map(str, caught.value.problems))
+    return text.replace("p.yaml:", "").replace("rules.0.ladder.0", "step")
 
 
 @pytest.mark.parametrize(

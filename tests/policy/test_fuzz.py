@@ -1,13 +1,20 @@
 """Whatever a file holds, it is a policy or a `PolicyError`, each of whose lines is one line."""
 
+import time
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.core.policy import AnyMarginMode
+from bot.core.units import Ratio
 from bot.policy.loader import load_policy, parse_policy
 from bot.policy.problems import PolicyError
+from tests.policy import fuzz
 
 SNIPPETS = st.sampled_from(
     [
@@ -69,6 +76,71 @@ def test_brackets_without_end_are_refused_without_recursion() -> None:
         parse_or_refuse(text)
 
 
+def test_a_slice_of_the_long_fuzz_finds_nothing() -> None:
+    reads = [fuzz.read(number) for number in range(150)]
+    assert [each for each in reads if each.fault] == []
+    assert list(fuzz.slow_ones(reads)) == []
+    assert 0 < sum(each.is_valid for each in reads) < len(reads)
+
+
+def test_the_long_fuzz_sees_what_it_looks_for(good: str) -> None:
+    policy = parse_policy(good, "p.yaml")
+    assert list(fuzz.faults_of(policy)) == []
+    distance, ratio = policy.rules
+    assert list(fuzz.faults_of(replace(policy, rules=(distance, distance)))) == [
+        "two rules of one name"
+    ]
+    upside_down = replace(ratio, steps=ratio.steps[::-1])
+    assert list(fuzz.faults_of(replace(policy, rules=(upside_down,)))) == ["ratio: order of warn"]
+    cross = replace(distance.match, margin_mode=AnyMarginMode())
+    assert list(fuzz.faults_of(replace(policy, rules=(replace(distance, match=cross),)))) == [
+        "distance: speaks of some cross positions",
+        "distance: top_up of cross positions",
+    ]
+    near = replace(policy.protect, room=Ratio(Decimal("0.07")))
+    assert list(fuzz.faults_of(replace(policy, protect=near))) == ["distance: threshold of add"]
+
+
+def test_the_long_fuzz_measures_a_slow_file_again() -> None:
+    file = fuzz.read(0)
+    slow = file._replace(taken_ns=10**12)
+    others = [file._replace(number=number) for number in range(1, 50)]
+    assert list(fuzz.slow_ones([*others, slow])) == []  # measured again, it is not
+    quick = [each._replace(taken_ns=file.taken_ns // 1_000) for each in others]
+    ((found, times),) = fuzz.slow_ones([*quick, slow])
+    assert (found, times > 20) == (slow, True)
+
+
+SLOW = {
+    "many keys on one line": "{" + ",".join(f"a{i}: b" for i in range(3_000)) + "}",
+    "many unknown keys": "account:\n" + "".join(f"  venu{i}e: 1\n" for i in range(1_000)),
+    "one key again and again": "a: b\n" * 3_000,
+    "one step again and again": "rules:\n  - ladder:\n" + "      - { step: a, do: b }\n" * 700,
+    "keys without values": "? a\n" * 3_000,
+    "deep and long": "[" * 11 + "a," * 8_000,
+    "a long word": "schema: " + "m" * 40_000,
+    "a long text": 'schema: "' + "m \\n" * 10_000 + '"',
+    "a long block": "schema: |\n" + "  x\n" * 10_000,
+    "nothing but lines": "\n" * 40_000,
+    "nothing but comments": "# x\n" * 10_000,
+}
+
+
+@pytest.mark.parametrize("text", SLOW.values(), ids=SLOW.keys())
+def test_no_file_is_made_to_be_slow(good: str, text: str) -> None:
+    assert pace_of(text) < 20 * pace_of(good)
+
+
+def pace_of(text: str) -> float:
+    """Nanoseconds a character, the better of two, with what reading any file costs."""
+    taken_ns = []
+    for _ in range(2):
+        begin_ns = time.thread_time_ns()
+        parse_or_refuse(text)
+        taken_ns.append(time.thread_time_ns() - begin_ns)
+    return min(taken_ns) / (len(text) + fuzz.BASE)
+
+
 def parse_or_refuse(text: str) -> None:
     try:
         parse_policy(text, "fuzz.yaml")
@@ -83,3 +155,4 @@ def look_at(error: PolicyError) -> None:
     for problem in error.problems:
         assert len(str(problem).splitlines()) == 1
         assert problem.was != "unreadable"
+        assert len(problem.shown().splitlines()) == (3 if problem.source.strip() else 1)

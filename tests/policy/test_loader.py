@@ -202,6 +202,13 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
         load_policy(tmp_path)
 
 
+def test_credentials_are_those_of_the_account_unless_another_name_is_given(good: str) -> None:
+    assert parse_policy(good, "own.yaml").credentials == "main"
+    shared = good.replace("venue:", "credentials: desk-7\n  venue:")
+    assert parse_policy(shared, "shared.yaml").credentials == "desk-7"
+    assert parse_policy(shared, "shared.yaml").account == "main"
+
+
 def test_a_cross_account_names_its_shock(good: str) -> None:
     head, _ = good.replace("margin_mode: isolated", "margin_mode: mixed", 1).split("rules:")
     shocked = 'stress: { shock: 25%, betas: { "ETH/USDT:USDT": 1.2x, XRPUSDT: 0x } }\n'

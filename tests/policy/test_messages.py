@@ -8,7 +8,7 @@ import pytest
 
 from bot.core.model import MarginMode
 from bot.policy.loader import parse_policy
-from bot.policy.problems import PolicyError, listed
+from bot.policy.problems import PolicyError, excerpt, listed
 from bot.policy.verbs import find_verbs
 
 RATIO = "expected a ratio like '12%' or '25 bps'"
@@ -63,7 +63,19 @@ CHANGES: dict[str, Change] = {
         "  venue: binanceusdm",
         "  venue: binanceusdm\n  mode: paper",
         "5:3: account.mode: expected a known key "
-        "(one of name, venue, margin_mode or position_mode), was 'mode'",
+        "(one of name, venue, margin_mode, position_mode or credentials), was 'mode'",
+    ),
+    "credentials instead of their name": change(
+        "  position_mode: one_way",
+        "  position_mode: one_way\n  credentials: Not/A+Real+Key",
+        "7:16: account.credentials: expected the name of credentials, "
+        "1 to 32 of a-z, 0-9 and -, never the credentials, was a text that is not shown",
+    ),
+    "a secret where none belongs": change(
+        "  position_mode: one_way",
+        "  position_mode: one_way\n  api_secret: Not/A+Real+Key",
+        "7:3: account.api_secret: expected a known key "
+        "(one of name, venue, margin_mode, position_mode or credentials), was 'api_secret'",
     ),
     "repeated key": change(
         "  floor: 150 bps",
@@ -108,7 +120,7 @@ CHANGES: dict[str, Change] = {
     "any among symbols": change(
         "[BTCUSDT, ETHUSDT]",
         "[BTCUSDT, any]",
-        "22:33: rules.0.match.symbols.1: expected a symbol like 'BTCUSDT', was 'any'",
+        "22:33: rules.0.match.symbols.1: expected a symbol like 'BTC/USDT:USDT', was 'any'",
     ),
     # what YAML would let a file hide
     "anchor": change(
@@ -408,13 +420,13 @@ CHANGES: dict[str, Change] = {
         RULES,
         f"stress: {{ shock: 25%, betas: {{ ETHUSDT: 1.2, any: 1x, BTCUSDT: 101x }} }}\n{RULES}",
         f"20:41: stress.betas.ETHUSDT: {MULTIPLE}, was '1.2'\n"
-        "20:46: stress.betas.any: expected a symbol like 'BTCUSDT', was 'any'\n"
+        "20:46: stress.betas.any: expected a symbol like 'BTC/USDT:USDT', was 'any'\n"
         f"20:64: stress.betas.BTCUSDT: {MULTIPLE} (at most 100x), was '101x'",
     ),
     "betas that are no mapping": change(
         RULES,
         f"stress: {{ shock: 25%, betas: [ETHUSDT] }}\n{RULES}",
-        "20:30: stress.betas: expected a mapping from a symbol like 'BTCUSDT' "
+        "20:30: stress.betas: expected a mapping from a symbol like 'BTC/USDT:USDT' "
         "to a multiple like '1.2x', was a list",
     ),
     "cross without stress": change(
@@ -615,11 +627,86 @@ def test_all_problems_come_at_once_and_in_file_order(good: str) -> None:
     )
 
 
+def test_a_problem_is_shown_in_its_line(good: str) -> None:
+    text = good.replace("below: 9%", "below: 0.09").replace("floor: 150 bps", "flor: 150 bps")
+    with pytest.raises(PolicyError) as caught:
+        parse_policy(text, "p.yaml")
+    assert (
+        str(caught.value)
+        == f"""\
+p.yaml:8:3: protect.floor: {RATIO}, was missing
+      stop: {{ room: 3% }}
+      ^
+p.yaml:9:3: protect.flor: expected a known key (did you mean 'floor'?), was 'flor'
+      flor: 150 bps
+      ^
+p.yaml:27:31: rules.0.ladder.1.below: {RATIO}, was '0.09'
+          - {{ step: tight, below: 0.09, for: 10s, do: place_stop, with: {{ room: 4% }} }}
+                                  ^"""
+    )
+
+
+@pytest.mark.parametrize("key", ["credentials", "api_key", "apiSecret", "passphrase", "TOKEN"])
+def test_a_secret_in_the_wrong_place_is_not_repeated(good: str, key: str) -> None:
+    text = good.replace("one_way", f"one_way\n  {key}: Canary/512+")
+    with pytest.raises(PolicyError) as caught:
+        parse_policy(text, "p.yaml")
+    assert f"7:{16 if key == 'credentials' else 3}: account.{key}: " in str(caught.value)
+    assert "anary" not in str(caught.value) + repr(caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("source", "column", "shown"),
+    [
+        ("", 1, ""),
+        (" \t", 3, ""),
+        ("a: b", 4, "    a: b\n       ^"),
+        ("a: b", 5, "    a: b\n        ^"),
+        ("a:\tb\x1b[31m", 4, "    a: b [31m\n       ^"),
+        ("x" * 120, 120, f"    {'x' * 120}\n    {' ' * 119}^"),
+        ("x" * 121, 1, f"    {'x' * 120}...\n    ^"),
+        ("x" * 121, 121, f"    ...{'x' * 120}\n    {' ' * 122}^"),
+        ("x" * 500, 250, f"    ...{'x' * 120}...\n    {' ' * 63}^"),
+    ],
+)
+def test_an_excerpt_is_one_short_printable_line(source: str, column: int, shown: str) -> None:
+    assert "\n".join(excerpt(source, column)) == shown
+
+
+def test_a_line_without_an_end_is_not_shown(good: str) -> None:
+    for length, is_shown in ((1_000, True), (1_001, False)):
+        text = good.replace("floor: 150 bps", "floor: 150 bps" + " " * (length - 17) + "x")
+        with pytest.raises(PolicyError) as caught:
+            parse_policy(text, "p.yaml")
+        (problem,) = caught.value.problems
+        assert (problem.source != "") == is_shown
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_are_those_that_an_editor_counts(good: str, end: str) -> None:
+    text = "\ufeff" + good.replace("floor: 150 bps", "floor: 3 percent").replace("\n", end)
+    with pytest.raises(PolicyError) as caught:
+        parse_policy(text, "p.yaml")
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.column, problem.source) == (9, 10, "  floor: 3 percent")
+
+
+def test_the_caret_of_every_problem_stands_where_its_line_and_column_say(good: str) -> None:
+    for old, new, _ in CHANGES.values():
+        text = good.replace(old, new, 1)
+        with pytest.raises(PolicyError) as caught:
+            parse_policy(text, "p.yaml")
+        for problem in caught.value.problems:
+            source = text.split("\n")[problem.line - 1]
+            assert problem.source == ("" if "Real+Key" in source else source)
+            if 0 < len(problem.source) <= 120:
+                assert problem.shown().split("\n")[2] == " " * (3 + problem.column) + "^"
+
+
 def problems(text: str) -> str:
     """What the user reads, without the file's name in front of each line."""
     with pytest.raises(PolicyError) as caught:
         parse_policy(text, "p.yaml")
-    lines = str(caught.value).split("\n")
-    assert lines == [str(problem) for problem in caught.value.problems]
+    lines = [str(problem) for problem in caught.value.problems]
     assert all(line.startswith("p.yaml:") for line in lines)
     return "\n".join(line.removeprefix("p.yaml:") for line in lines)

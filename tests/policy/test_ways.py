@@ -41,7 +41,7 @@ TRIM = Verb("trim", Severity.REDUCE, frozenset(MarginMode), (ToDistance, Fractio
 def trim(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one verb that policies know here."""
     kinds = cast("dict[object, Kind[Any]]", KINDS)
-    monkeypatch.setitem(kinds, Verb, Kind("trim", {"trim": TRIM}.__getitem__))
+    monkeypatch.setitem(kinds, Verb, Kind("trim", {"trim": TRIM}.__getitem__, {}))
 
 
 def load(good: str, step: str) -> Policy:
@@ -61,7 +61,8 @@ rules:
 def refusal(good: str, step: str) -> str:
     with pytest.raises(PolicyError) as caught:
         load(good, step)
-    return str(caught.value).replace("p.yaml:", "").replace("rules.0.ladder.0", "step")
+    text = "\n".join(map(str, caught.value.problems))
+    return text.replace("p.yaml:", "").replace("rules.0.ladder.0", "step")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,9 @@ from bot.core.model import Side
 from bot.core.units import Money, Ratio
 from bot.exchange.venues.binanceusdm import instruments
 from bot.rehearsal.bars import Bars, read_bars
-from bot.rehearsal.runs import Alive, Fate, Setup, TakenOver, run_guarded, run_unguarded
+from bot.rehearsal.fates import Fate
+from bot.rehearsal.runs import run_guarded, run_unguarded
+from bot.rehearsal.setups import ByMargin, Opening, Setup
 from tests.real import independent
 
 AROUND_MS = 6 * 3_600_000
@@ -34,17 +36,17 @@ def test_the_guard_saves_what_is_lost_without_it(
     if klines["kind"] == "history":
         pytest.xfail("the full histories begin without a mark price and are refused")
     bars = _around_the_worst(read_bars(klines["path"]), Side(side))
-    setup = Setup(
+    opening = Opening(
         bars=bars,
         instrument=instruments()[bars.symbol],
         side=Side(side),
         leverage=Decimal(LEVERAGE),
-        margin=Money(Decimal(MARGIN)),
-        reserve=Money(Decimal(1000)),
-        entry_at_ms=bars.rows[0].open_at_ms,
-        step=STEP,
+        size=ByMargin(Money(Decimal(MARGIN))),
     )
-    unguarded = run_unguarded(setup)
+    setup = Setup(
+        (opening,), reserve=Money(Decimal(1000)), entry_at_ms=bars.rows[0].open_at_ms, step=STEP
+    )
+    unguarded = run_unguarded(replace(setup, funding=False))
     expected = independent.unguarded(
         klines["path"],
         side,
@@ -53,14 +55,14 @@ def test_the_guard_saves_what_is_lost_without_it(
         entry_at_ms=setup.entry_at_ms,
         tiers=[
             (float(tier.cap), float(tier.rate), float(tier.deduction))
-            for tier in setup.instrument.tiers
+            for tier in opening.instrument.tiers
         ],
     )
     _assert_same_fate(unguarded, expected, bars)
 
-    guarded = run_guarded(setup, demo_policy())
-    assert guarded.fate.outcome == Alive()
-    assert guarded.spent <= demo_policy().guardrails.top_up_24h_max
+    guarded = run_guarded(setup, demo_policy("demo"))
+    assert not guarded.fate.taken
+    assert guarded.spent <= demo_policy("demo").guardrails.top_up_24h_max
 
 
 def _around_the_worst(bars: Bars, side: Side) -> Bars:
@@ -79,10 +81,10 @@ def _assert_same_fate(found: Fate, expected: independent.Fate, bars: Bars) -> No
         return
     last_ms = bars.rows[-1].open_at_ms
     if expected.liquidated_at_ms is None or expected.liquidated_at_ms > last_ms:
-        assert found.outcome == Alive()
+        assert not found.taken
         return
-    assert isinstance(found.outcome, TakenOver)
-    into_bar_ms = found.outcome.at_ms - expected.liquidated_at_ms
+    (taken,) = found.taken
+    into_bar_ms = taken.at_ms - expected.liquidated_at_ms
     assert 0 <= into_bar_ms < bars.interval_ms
 
 

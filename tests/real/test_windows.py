@@ -25,7 +25,7 @@ def test_loads_and_its_path_reaches_the_extremes(klines: dict[str, Any]) -> None
     assert len(bars.rows) == klines["rows"]
     assert bars.mark_is_recorded == ("mark" in klines["columns"])
     for against in Side:
-        prices = [point.last for point in price_path(bars, bars.symbol, against, STEP)]
+        prices = [point.last for point in price_path(bars, against, STEP)]
         assert (min(prices), max(prices)) == (
             Decimal(str(klines["low"])),
             Decimal(str(klines["high"])),

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from bot.core.units import Price, Ratio
-from bot.rehearsal.bars import Bar, DataError, FundingSettled, NoFunding, Ohlc, read_bars
+from bot.rehearsal.bars import (
+    Bar,
+    DataError,
+    FundingSettled,
+    NoFunding,
+    Ohlc,
+    read_bars,
+    scenario_names,
+)
 
 NAME = "binanceusdm_BTCUSDT_20200312_1h.csv"
 HEADER = "ts_ms,open,high,low,close,volume,mark,mark_open,mark_high,mark_low,funding_rate"
@@ -49,7 +57,7 @@ def test_reads_every_column(tmp_path: Path) -> None:
             1583971200000,
             last=ohlc("100", "110", "90", "105"),
             mark=ohlc("100.5", "109.5", "91.5", "104.5"),
-            funding=FundingSettled(Ratio(Decimal("0.0001"))),
+            funding=FundingSettled(Ratio(Decimal("0.0001")), 7_200_000),
         ),
         Bar(
             1583974800000,
@@ -58,7 +66,30 @@ def test_reads_every_column(tmp_path: Path) -> None:
             funding=NoFunding(),
         ),
     )
-    assert bars.rows[2].funding == FundingSettled(Ratio(Decimal("-0.000015")))
+    assert bars.rows[2].funding == FundingSettled(Ratio(Decimal("-0.000015")), 7_200_000)
+
+
+def test_the_distance_of_settlements_comes_from_the_data_and_may_change(tmp_path: Path) -> None:
+    rates = {2: "0.01", 10: "0.02", 14: "0.03", 15: "0.04"}
+    rows = [
+        f"{1583971200000 + hour * 3_600_000},5,5,5,5,1,{rates.get(hour, '')}" for hour in range(17)
+    ]
+    bars = read_bars(write(tmp_path, ["ts_ms,open,high,low,close,volume,funding_rate", *rows]))
+    distances = {
+        hour: row.funding.interval_ms // 3_600_000
+        for hour, row in enumerate(bars.rows)
+        if isinstance(row.funding, FundingSettled)
+    }
+    # Nobody recorded when funding was settled before hour 2: the distance to the next one stands.
+    assert distances == {2: 8, 10: 8, 14: 4, 15: 1}
+
+
+def test_one_settlement_alone_is_refused_as_it_has_no_distance(tmp_path: Path) -> None:
+    lines = [HEADER, ROWS[0].removesuffix("0.0001"), *ROWS[1:]]
+    assert refusal(write(tmp_path, lines)).endswith(
+        f"{NAME}:4: funding_rate: expected none, or two and more, as one does not say how often "
+        "funding is settled"
+    )
 
 
 def test_gzip_crlf_byte_order_mark_and_order_of_columns_change_nothing(tmp_path: Path) -> None:
@@ -189,7 +220,8 @@ def test_bars_shorter_than_a_second_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_names_the_scenarios() -> None:
-    names = "2020-03-12-btc, quiet-week-btc"
+    names = ", ".join(scenario_names())
+    assert "2020-03-12-btc" in names
     expected = f"expected a file or a scenario ({names}), was neither"
     assert refusal("no-such.csv") == f"no-such.csv: {expected}"
     assert refusal("quiet-weak-btc") == (

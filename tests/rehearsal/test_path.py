@@ -1,20 +1,23 @@
 """A path goes through every bar's prices in the order that is worse, in small enough steps."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from itertools import groupby, pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.core.model import Side
 from bot.core.units import Price, Ratio
-from bot.exchange.paper.prices import PricePoint
-from bot.rehearsal.bars import Bar, Bars, NoFunding, Ohlc, read_bars
-from bot.rehearsal.path import price_path
+from bot.exchange.paper.prices import FundingTerm, PathItem, PricePoint
+from bot.rehearsal.bars import Bar, Bars, DataError, FundingSettled, NoFunding, Ohlc, read_bars
+from bot.rehearsal.path import book_path, funding_terms, in_common, price_path
 
 SYMBOL = "BTC/USDT:USDT"
+OTHER = "ETH/USDT:USDT"
 START_MS = 1583971200000
 ROUNDING = Fraction(1, 10**7)
 
@@ -83,7 +86,7 @@ STEPS = st.sampled_from([Ratio(Decimal(step)) for step in ("0.005", "0.01", "0.0
 def test_times_strictly_increase_from_the_first_open_to_the_last_close(
     bars: Bars, against: Side, step: Ratio
 ) -> None:
-    times = [point.at_ms for point in price_path(bars, SYMBOL, against, step)]
+    times = [point.at_ms for point in price_path(bars, against, step)]
     assert all(before < after for before, after in pairwise(times))
     assert times[0] == START_MS
     assert times[-1] == START_MS + len(bars.rows) * bars.interval_ms - 1
@@ -93,7 +96,7 @@ def test_times_strictly_increase_from_the_first_open_to_the_last_close(
 def test_every_recorded_price_is_reached_and_none_beyond(
     bars: Bars, against: Side, step: Ratio
 ) -> None:
-    for bar, points in by_bar(bars, price_path(bars, SYMBOL, against, step)):
+    for bar, points in by_bar(bars, price_path(bars, against, step)):
         for recorded, seen in (
             (bar.last, [point.last for point in points]),
             (bar.mark, [point.mark for point in points]),
@@ -106,7 +109,7 @@ def test_every_recorded_price_is_reached_and_none_beyond(
 def test_no_price_moves_more_than_a_step_between_two_points(
     bars: Bars, against: Side, step: Ratio
 ) -> None:
-    for _, points in by_bar(bars, price_path(bars, SYMBOL, against, step)):
+    for _, points in by_bar(bars, price_path(bars, against, step)):
         for before, after in pairwise(points):
             moves = [
                 abs(Fraction(after.mark) / Fraction(before.mark) - 1),
@@ -120,7 +123,7 @@ def test_no_price_moves_more_than_a_step_between_two_points(
 def test_every_point_and_every_line_between_two_points_is_on_a_leg(
     bars: Bars, against: Side, step: Ratio
 ) -> None:
-    for bar, points in by_bar(bars, price_path(bars, SYMBOL, against, step)):
+    for bar, points in by_bar(bars, price_path(bars, against, step)):
         for before, after in pairwise(points):
             between_ms = (before.at_ms + after.at_ms) // 2
             share = Fraction(between_ms - before.at_ms, after.at_ms - before.at_ms)
@@ -140,11 +143,11 @@ def test_every_point_and_every_line_between_two_points_is_on_a_leg(
 def test_the_adverse_extreme_comes_first_and_a_short_sees_the_mirror(
     bars: Bars, step: Ratio
 ) -> None:
-    for bar, points in by_bar(bars, price_path(bars, SYMBOL, Side.LONG, step)):
+    for bar, points in by_bar(bars, price_path(bars, Side.LONG, step)):
         at = {point.at_ms - bar.open_at_ms: (point.mark, point.last) for point in points}
         assert at[bars.interval_ms // 3] == (bar.mark.low, bar.last.low)
         assert at[2 * bars.interval_ms // 3] == (bar.mark.high, bar.last.high)
-    for bar, points in by_bar(bars, price_path(bars, SYMBOL, Side.SHORT, step)):
+    for bar, points in by_bar(bars, price_path(bars, Side.SHORT, step)):
         at = {point.at_ms - bar.open_at_ms: (point.mark, point.last) for point in points}
         assert at[bars.interval_ms // 3] == (bar.mark.high, bar.last.high)
         assert at[2 * bars.interval_ms // 3] == (bar.mark.low, bar.last.low)
@@ -157,7 +160,7 @@ def test_a_bar_worked_out_by_hand() -> None:
     Then it rises to 100 in 300 s: 1 % of 98 takes 147 s. The mark is flat and comes along.
     """
     bars = bars_of(900_000, (ohlc(100, 100, 98, 99), ohlc(50, 50, 50, 50)))
-    path = list(price_path(bars, SYMBOL, Side.LONG, Ratio(Decimal("0.01"))))
+    path = list(price_path(bars, Side.LONG, Ratio(Decimal("0.01"))))
     offsets = [(point.at_ms - START_MS, str(point.last)) for point in path]
     assert offsets == [
         (0, "100"),
@@ -174,13 +177,13 @@ def test_a_bar_worked_out_by_hand() -> None:
 
 def test_a_flat_bar_has_its_four_corners_only() -> None:
     flat = ohlc(5, 5, 5, 5)
-    path = list(price_path(bars_of(60_000, (flat, flat)), SYMBOL, Side.SHORT, Ratio(Decimal(1))))
+    path = list(price_path(bars_of(60_000, (flat, flat)), Side.SHORT, Ratio(Decimal(1))))
     assert [point.at_ms - START_MS for point in path] == [0, 20_000, 40_000, 59_999]
 
 
 def test_a_tiny_price_keeps_its_digits() -> None:
     tiny = ohlc("0.0000012345678", "0.0000013", "0.0000012", "0.0000012345678")
-    path = price_path(bars_of(60_000, (tiny, tiny)), SYMBOL, Side.LONG, Ratio(Decimal("0.001")))
+    path = price_path(bars_of(60_000, (tiny, tiny)), Side.LONG, Ratio(Decimal("0.001")))
     between = next(point for point in path if point.at_ms > START_MS)
     assert len(between.mark.as_tuple().digits) >= 8
 
@@ -189,7 +192,7 @@ def test_close_and_next_open_are_a_jump_of_one_millisecond() -> None:
     bars = bars_of(
         60_000, (ohlc(5, 5, 5, 5), ohlc(5, 5, 5, 5)), (ohlc(9, 9, 9, 9), ohlc(8, 8, 8, 8))
     )
-    path = list(price_path(bars, SYMBOL, Side.LONG, Ratio(Decimal("0.001"))))
+    path = list(price_path(bars, Side.LONG, Ratio(Decimal("0.001"))))
     close, open_ = path[3:5]
     assert (close.at_ms - START_MS, open_.at_ms - START_MS) == (59_999, 60_000)
     assert [close.last, close.mark, open_.last, open_.mark] == [5, 5, 9, 8]
@@ -197,8 +200,148 @@ def test_close_and_next_open_are_a_jump_of_one_millisecond() -> None:
 
 def test_a_recorded_crash_in_steps_of_ten_basis_points() -> None:
     bars = read_bars("2020-03-12-btc")
-    path = list(price_path(bars, bars.symbol, Side.LONG, Ratio(Decimal("0.001"))))
+    path = list(price_path(bars, Side.LONG, Ratio(Decimal("0.001"))))
     assert min(point.mark for point in path) == Decimal("3801.83058")
     assert min(point.last for point in path) == Decimal("3621.81")
     # The sum of all moves over 10 bp: finer would be waste, coarser would break the promise.
     assert 9_000 < len(path) < 11_500
+
+
+HOUR_MS = 3_600_000
+FLAT = ohlc(5, 5, 5, 5)
+
+
+def hours(
+    count: int, *, symbol: str = SYMBOL, begin_ms: int = START_MS, interval_ms: int = HOUR_MS
+) -> Bars:
+    """Flat bars of `symbol`."""
+    flat = bars_of(interval_ms, *[(FLAT, FLAT)] * count)
+    rows = (replace(row, open_at_ms=row.open_at_ms - START_MS + begin_ms) for row in flat.rows)
+    return replace(flat, symbol=symbol, rows=tuple(rows))
+
+
+def settled(bars: Bars, at_hours: dict[int, tuple[str, int]]) -> Bars:
+    """`bars` with settlements: by hour their rate and the hours since the one before."""
+    rows = list(bars.rows)
+    for hour, (rate, distance) in at_hours.items():
+        funding = FundingSettled(Ratio(Decimal(rate)), distance * HOUR_MS)
+        rows[hour] = replace(rows[hour], funding=funding)
+    return replace(bars, rows=tuple(rows))
+
+
+CHANGING = {0: ("0.9", 8), 4: ("0.01", 8), 12: ("-0.02", 8), 16: ("0.03", 4), 17: ("0.04", 1)}
+
+
+def test_each_settlement_is_announced_from_the_one_before_on() -> None:
+    terms = list(funding_terms(settled(hours(20), CHANGING)))
+    assert [
+        ((term.at_ms - START_MS) // HOUR_MS, (term.next_at_ms - START_MS) // HOUR_MS)
+        for term in terms
+    ] == [(0, 4), (4, 12), (12, 16), (16, 17)]  # that of the first moment is over
+    assert [str(term.rate) for term in terms] == ["0.01", "-0.02", "0.03", "0.04"]
+    assert [term.interval_ms // HOUR_MS for term in terms] == [8, 8, 4, 1]
+    assert {term.symbol for term in terms} == {SYMBOL}
+
+
+def test_without_settlements_nothing_is_announced() -> None:
+    assert not list(funding_terms(hours(20)))
+
+
+def test_a_later_begin_knows_the_interval_still() -> None:
+    bars = settled(hours(20), CHANGING)
+    (late,) = in_common([bars], START_MS + 5 * HOUR_MS)
+    first = next(funding_terms(late))
+    assert (first.at_ms, first.next_at_ms) == (START_MS + 5 * HOUR_MS, START_MS + 12 * HOUR_MS)
+    assert first.interval_ms == 8 * HOUR_MS
+
+
+@given(recordings(), recordings(), SIDES, SIDES, STEPS)
+def test_a_book_is_each_symbols_own_path_merged_in_time(
+    bars: Bars, other: Bars, side: Side, other_side: Side, step: Ratio
+) -> None:
+    other = replace(other, symbol=OTHER)
+    path = list(book_path([(bars, side), (other, other_side)], step, funding=True))
+    assert all(before.at_ms <= after.at_ms for before, after in pairwise(path))
+    assert [item for item in path if item.symbol == SYMBOL] == list(price_path(bars, side, step))
+    assert [item for item in path if item.symbol == OTHER] == list(
+        price_path(other, other_side, step)
+    )
+
+
+def test_at_one_moment_all_prices_come_before_all_bills() -> None:
+    both = [
+        (settled(hours(20), CHANGING), Side.LONG),
+        (settled(hours(20, symbol=OTHER), CHANGING), Side.SHORT),
+    ]
+
+    def kinds(path: Iterator[PathItem]) -> dict[int, str]:
+        moments = groupby(path, lambda item: item.at_ms)
+        return {
+            (at_ms - START_MS) // HOUR_MS: "".join(_kind(item) for item in items)
+            for at_ms, items in moments
+            if (at_ms - START_MS) % HOUR_MS == 0
+        }
+
+    step = Ratio(Decimal(1))
+    expected = dict.fromkeys(range(20), "pP")
+    assert kinds(book_path(both, step, funding=False)) == expected
+    announced = dict.fromkeys((0, 4, 12, 16), "pPfF")
+    assert kinds(book_path(both, step, funding=True)) == expected | announced
+
+
+def _kind(item: PathItem) -> str:
+    letter = {PricePoint: "p", FundingTerm: "f"}[type(item)]
+    return letter if item.symbol == SYMBOL else letter.upper()
+
+
+def span(bars: Bars) -> tuple[int, int]:
+    """First open and last close, in minutes."""
+    begin_ms, end_ms = bars.rows[0].open_at_ms, bars.rows[-1].open_at_ms + bars.interval_ms
+    return (begin_ms - START_MS) // 60_000, (end_ms - START_MS) // 60_000
+
+
+def test_a_book_lives_through_the_time_that_all_its_symbols_have() -> None:
+    quarters = hours(
+        18, symbol=OTHER, begin_ms=START_MS + HOUR_MS // 4, interval_ms=HOUR_MS // 4
+    )  # 00:15 to 04:45
+    both = in_common([hours(9), quarters], 0)
+    assert [span(bars) for bars in both] == [(60, 240), (60, 240)]
+    both = in_common([hours(9), quarters], START_MS + 90 * 60_000)
+    assert [span(bars) for bars in both] == [(120, 240), (120, 240)]
+
+
+def test_one_symbol_lives_from_the_first_bar_at_or_after_its_entry_to_the_end() -> None:
+    (bars,) = in_common([hours(3)], START_MS + 1)
+    assert span(bars) == (60, 180)
+    assert in_common([hours(3)], 0) == (hours(3),)
+
+
+@pytest.mark.parametrize(
+    ("recordings", "from_ms", "words"),
+    [
+        ([hours(3)], START_MS + 3 * HOUR_MS, "expected a time before the data ends, was"),
+        (
+            [hours(3), hours(3, symbol=OTHER, begin_ms=START_MS + 3 * HOUR_MS)],
+            0,
+            f"in common, was 0 with {SYMBOL} from {START_MS} to {START_MS + 2 * HOUR_MS} every",
+        ),
+        ([hours(3), hours(3, symbol=OTHER, begin_ms=START_MS + 1)], 0, "a time in common"),
+        ([hours(3), hours(2, symbol=OTHER)], START_MS + 2 * HOUR_MS, "a time in common"),
+    ],
+)
+def test_a_book_without_a_time_in_common_is_one_line(
+    recordings: list[Bars], from_ms: int, words: str
+) -> None:
+    with pytest.raises(DataError) as raised:
+        in_common(recordings, from_ms)
+    assert words in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_recorded_cross_book_of_march_2020() -> None:
+    legs = [(read_bars(f"2020-03-12-{coin}"), Side.LONG) for coin in ("btc", "eth", "xrp")]
+    path = list(book_path(legs, Ratio(Decimal("0.001")), funding=True))
+    terms = [item for item in path if isinstance(item, FundingTerm)]
+    assert len(terms) == 3 * 11
+    assert {term.interval_ms for term in terms} == {8 * HOUR_MS}
+    assert all(term.next_at_ms - term.at_ms == 8 * HOUR_MS for term in terms)

@@ -11,7 +11,7 @@ from bot.core.model import AccountSnapshot, Side
 from bot.core.units import Money, Price, Quantity, Ratio
 from bot.exchange.paper.faults import no_faults
 from bot.exchange.paper.machine import PaperMachine
-from bot.exchange.paper.prices import PricePoint
+from bot.exchange.paper.prices import PricePoint, Prices
 from bot.exchange.paper.store import MemoryOnly
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
 from bot.exchange.ports import (
@@ -90,7 +90,7 @@ class TracedAccount:
 def long_machine() -> PaperMachine:
     """A 10x long of one bitcoin from 50,000, with 5,000 free; liquidated at 45,226.13."""
     machine = PaperMachine([instrument()], Ratio(D("0.0005")))
-    machine.move(SYMBOL, T0, Price(D(50_000)), Price(D(50_000)))
+    machine.move(T0, {SYMBOL: Prices(Price(D(50_000)), Price(D(50_000)))})
     machine.deposit(ACCOUNT, Money(D(10_000)))
     machine.open_position(
         ACCOUNT, SYMBOL, Side.LONG, quantity=Quantity(D(1)), leverage=D(10), at_ms=T0

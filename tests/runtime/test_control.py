@@ -22,6 +22,7 @@ from bot.runtime.control import (
     status,
 )
 from bot.runtime.guard import Guard
+from tests.runtime.build import policy
 from tests.runtime.paper import World, world
 
 CALM = (0, 50_000)
@@ -71,10 +72,14 @@ def test_status_shows_the_account_and_its_position_with_numbers_as_text(tmp_path
         "account": "main",
         "mode": "active",
         "mode_reason": "",
+        "policy": policy().digest,
+        "wallet_balance": "5000.00000000",
         "free": "5000.00000000",
         "top_up_spent_1h": "0",
         "top_up_spent_24h": "0",
         "intents_open": [],
+        "cross": {},
+        "refunds_due": [],
     }
     assert 0 <= position.pop("mark_age_ms") <= 31_000
     assert rounded(position.pop("liquidation_distance"), "0.0001") == "0.0955"
@@ -85,6 +90,7 @@ def test_status_shows_the_account_and_its_position_with_numbers_as_text(tmp_path
         "side": "long",
         "quantity": "1",
         "entry_price": "50000",
+        "margin_mode": "isolated",
         "isolated_margin": "5000.00000000",
         "steps": dict.fromkeys(("ladder/warn", "ladder/top-up", "ladder/out"), "inactive"),
         "stop": "rests",

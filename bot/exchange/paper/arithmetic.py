@@ -1,8 +1,8 @@
 """
-The paper exchange's own arithmetic of one isolated linear position under risk tiers.
+The paper exchange's own arithmetic of one linear position under risk tiers.
 
-With s = +1 for a long and -1 for a short, q the quantity, E the entry price, B the isolated
-margin and p the mark price, a position is liquidated as soon as
+With s = +1 for a long and -1 for a short, q the quantity, E the entry price, B the margin that
+backs it and p the mark price, a position is liquidated as soon as
 
     B + s q (p - E)  <=  n rate - deduction + q p close_fee
 
@@ -43,24 +43,36 @@ def profit(side: Side, quantity: Quantity, entry_price: Price, price: Price) -> 
     return money_down(side.sign * quantity * (price - entry_price))
 
 
-def fill_price(instrument: Instrument, side: Side, last: Price, slippage: Ratio) -> Price:
+def funding_payment(side: Side, quantity: Quantity, mark: Price, rate: Ratio) -> Money:
     """
-    What a market order closing a `side` position gets: `last` worsened by `slippage`.
+    s q mark rate, rounded up: what a holder pays, negative for what it gets.
 
-    Rounded to the tick against the closer: down for the sale that closes a long, up for the
-    purchase that closes a short.
+    Source: Binance, OKX, Bybit: position value at the mark price times the rate, long to short.
     """
-    worsened = last * (ONE - side.sign * slippage)
+    return money_up(side.sign * quantity * mark * rate)
+
+
+def fill_price(instrument: Instrument, side: Side, price: Decimal) -> Price:
+    """
+    `price` to the tick, rounded against the one who closes a `side` position.
+
+    Down for the sale that closes a long, up for the purchase that closes a short.
+    """
     match side:
         case Side.LONG:
-            return Price(floor_to(worsened, instrument.tick_size))
+            return Price(floor_to(price, instrument.tick_size))
         case Side.SHORT:
-            return Price(ceil_to(worsened, instrument.tick_size))
+            return Price(ceil_to(price, instrument.tick_size))
 
 
 def tier_of(instrument: Instrument, notional: Decimal) -> RiskTier:
     """The tier with `floor` < `notional` <= `cap`."""
     return next(tier for tier in instrument.tiers if notional <= tier.cap)
+
+
+def close_fee(instrument: Instrument) -> Decimal:
+    """The share of its value that closing adds to a position's requirement."""
+    return instrument.taker_fee if instrument.rules.close_fee_in_maintenance else ZERO
 
 
 def liquidation_price(
@@ -71,16 +83,17 @@ def liquidation_price(
 
     Zero or negative for a long whose margin covers its whole entry value: no price reaches it.
     """
+    sign, fee = side.sign, close_fee(instrument)
     entry_notional = quantity * entry_price
-    owned = margin - side.sign * entry_notional
-    tier = _liquidation_tier(instrument, side, owned, entry_notional)
-    close_fee = _close_fee(instrument)
+    owned = margin - sign * entry_notional
     match instrument.rules.maintenance_at:
         case MaintenanceAt.MARK:
-            return (owned + tier.deduction) / (tier.rate + close_fee - side.sign) / quantity
+            tier = _liquidation_tier(instrument, sign, owned, fee)
+            return (owned + tier.deduction) / (tier.rate + fee - sign) / quantity
         case MaintenanceAt.ENTRY:
+            tier = tier_of(instrument, entry_notional)
             maintenance = entry_notional * tier.rate - tier.deduction
-            return (owned - maintenance) / (close_fee - side.sign) / quantity
+            return (owned - maintenance) / (fee - sign) / quantity
 
 
 def reported_price(instrument: Instrument, side: Side, price: Decimal) -> Price:
@@ -104,7 +117,7 @@ def check_listing(instrument: Instrument) -> None:
     The tiers must make the requirement a continuous function of the notional that grows more
     slowly than the position earns; then each position has exactly one liquidation price.
     """
-    tiers, close_fee = instrument.tiers, _close_fee(instrument)
+    tiers, fee = instrument.tiers, close_fee(instrument)
     if instrument.kind is not ContractKind.LINEAR:
         raise ValueError(f"{instrument.symbol}: expected a linear contract, was {instrument.kind}")
     if not tiers or tiers[0].floor != ZERO or tiers[0].deduction != ZERO:
@@ -112,10 +125,10 @@ def check_listing(instrument: Instrument) -> None:
     if tiers[-1].cap != Decimal("Infinity"):
         raise ValueError(f"{instrument.symbol}: expected a last tier without cap")
     for tier in tiers:
-        if not ZERO <= tier.rate + close_fee < ONE:
+        if not ZERO <= tier.rate + fee < ONE:
             raise ValueError(
                 f"{instrument.symbol}: tier from {tier.floor}: "
-                f"expected rate and close fee from 0 to below 1, was {tier.rate + close_fee}"
+                f"expected rate and close fee from 0 to below 1, was {tier.rate + fee}"
             )
     for low, high in pairwise(tiers):
         where = f"{instrument.symbol}: tier from {high.floor}"
@@ -126,26 +139,15 @@ def check_listing(instrument: Instrument) -> None:
             raise ValueError(f"{where}: expected deduction {deduction}, was {high.deduction}")
 
 
-def _liquidation_tier(
-    instrument: Instrument, side: Side, owned: Decimal, entry_notional: Decimal
-) -> RiskTier:
+def _liquidation_tier(instrument: Instrument, sign: int, owned: Decimal, fee: Decimal) -> RiskTier:
     """
-    The tier in which balance and requirement meet.
+    The tier in which balance and requirement at mark meet.
 
     s (balance - requirement) grows with the notional, so it is the first tier at whose cap that
     is not negative. Decided without a division: a root on a border is in exactly one tier.
     """
-    close_fee = _close_fee(instrument)
-    match instrument.rules.maintenance_at:
-        case MaintenanceAt.MARK:
-            for tier in instrument.tiers[:-1]:
-                spare = owned + tier.deduction - tier.cap * (tier.rate + close_fee - side.sign)
-                if side.sign * spare >= ZERO:
-                    return tier
-            return instrument.tiers[-1]
-        case MaintenanceAt.ENTRY:
-            return tier_of(instrument, entry_notional)
-
-
-def _close_fee(instrument: Instrument) -> Decimal:
-    return instrument.taker_fee if instrument.rules.close_fee_in_maintenance else ZERO
+    for tier in instrument.tiers[:-1]:
+        spare = owned + tier.deduction - tier.cap * (tier.rate + fee - sign)
+        if sign * spare >= ZERO:
+            return tier
+    return instrument.tiers[-1]

@@ -1,14 +1,13 @@
 """
 The paper exchange: a synchronous state machine that knows neither clock nor network.
 
-Isolated, one-way, linear positions under risk tiers. Every method that changes something takes
-the venue's time, which never goes back. What the changes mean for accounts is collected as
+One-way, linear positions under risk tiers, isolated or cross. Every method that changes something
+takes the venue's time, which never goes back. What the changes mean for accounts is collected as
 notices, for whoever drives the machine to take and deliver.
 """
 
 import json
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import assert_never
 
@@ -23,11 +22,13 @@ from bot.core.model import (
     Reported,
     Side,
 )
-from bot.core.units import ONE, ZERO, Money, Price, Quantity, Ratio, floor_to
-from bot.exchange.paper import arithmetic, matching, requests
+from bot.core.units import ONE, ZERO, Money, Quantity, Ratio, floor_to
+from bot.exchange.paper import arithmetic, joint, matching, requests
 from bot.exchange.paper.books import (
+    NOTHING,
     AccountBook,
     Books,
+    FundingPaid,
     Holding,
     Ledger,
     OrderState,
@@ -35,6 +36,9 @@ from bot.exchange.paper.books import (
     Realised,
 )
 from bot.exchange.paper.codec import decode, encode
+from bot.exchange.paper.depth import ENDLESS, Depth, OrderBook, Tape
+from bot.exchange.paper.levels import Levels
+from bot.exchange.paper.prices import FundingTerm, Prices
 from bot.exchange.ports import (
     Accepted,
     AccountChanged,
@@ -47,6 +51,10 @@ from bot.exchange.ports import (
 
 NO_FEE = Ratio(ZERO)
 
+_ENDLESS_EVERYWHERE: dict[str, Depth] = {}
+_STANDING: dict[str, Prices] = {}
+"""No price moves: only time passes."""
+
 
 class PaperMachine:
     """
@@ -57,19 +65,33 @@ class PaperMachine:
     """
 
     def __init__(
-        self, instruments: Iterable[Instrument], slippage: Ratio, refuse_stops: bool = False
+        self,
+        instruments: Iterable[Instrument],
+        slippage: Ratio,
+        refuse_stops: bool = False,
+        depths: Mapping[str, Depth] = _ENDLESS_EVERYWHERE,
     ) -> None:
         """
         Start empty. `slippage` is the share by which market orders fill worse than `last`.
 
-        Raises `ValueError` for an instrument whose rules this exchange cannot apply.
+        `depths` are the books that they walk through from there on; a symbol without one has no
+        end of depth. Raises `ValueError` for an instrument whose rules this exchange cannot
+        apply, `KeyError` for depth of one that it does not list.
         """
         listed = {instrument.symbol: instrument for instrument in instruments}
         for instrument in listed.values():
             arithmetic.check_listing(instrument)
         if not ZERO <= slippage < ONE:
             raise ValueError(f"slippage: expected a share from 0 to below 1, was {slippage}")
-        self._books = Books(listed, slippage, refuse_stops)
+        self._books = Books(listed, dict.fromkeys(listed, ENDLESS), slippage, refuse_stops)
+        for symbol, depth in depths.items():
+            self._books.depths[listed[symbol].symbol] = depth
+        self._books.tapes = {
+            symbol: Tape(depth.memory_ms)
+            for symbol, depth in self._books.depths.items()
+            if isinstance(depth, OrderBook)
+        }
+        self._levels = Levels()
         self._notices: list[tuple[str, Notice]] = []
 
     @classmethod
@@ -97,7 +119,7 @@ class PaperMachine:
                 f"deposit: expected a multiple of {arithmetic.MONEY_STEP}, was {amount}"
             )
         book = self._books.accounts.setdefault(account, AccountBook())
-        book.free = Money(book.free + amount)
+        book.wallet = Money(book.wallet + amount)
         self._books.deposited = Money(self._books.deposited + amount)
         self._tell(account, AccountChanged())
 
@@ -116,17 +138,19 @@ class PaperMachine:
         leverage: Decimal,
         at_ms: int,
         entry_fee: Ratio = NO_FEE,
+        margin_mode: MarginMode = MarginMode.ISOLATED,
     ) -> None:
         """
         Open a starting position at the current last price.
 
-        Notional / leverage (rounded up) moves from the free money into the position, and the
-        notional's share `entry_fee` (rounded up) to the exchange. Raises `ValueError` when the
-        rules or the wallet forbid it.
+        Its initial margin is notional / leverage (rounded up), which must be free: an isolated
+        position takes it out of the wallet, a cross one leaves it there. The notional's share
+        `entry_fee` (rounded up) goes to the exchange. Raises `ValueError` when the rules or the
+        wallet forbid it.
         """
-        self._advance_to(at_ms)
-        book, instrument = self._books.accounts[account], self._books.instruments[symbol]
-        quote = self._books.quotes[symbol]
+        self._travel(at_ms, _STANDING)
+        books, book = self._books, self._books.accounts[account]
+        instrument, quote = books.instruments[symbol], books.quotes[symbol]
         where = f"open {symbol} {side} for {account}"
         if symbol in book.holdings:
             raise ValueError(f"{where}: expected no position, was {book.holdings[symbol].side}")
@@ -144,42 +168,59 @@ class PaperMachine:
             )
         margin = arithmetic.money_up(notional / leverage)
         fee = arithmetic.money_up(notional * entry_fee)
-        if margin + fee > book.free:
+        if margin + fee > (free := joint.free(books, book)):
             raise ValueError(
-                f"{where}: expected free money of {margin + fee} for margin and fee, "
-                f"was {book.free}"
+                f"{where}: expected free money of {margin + fee} for margin and fee, was {free}"
             )
-        level = arithmetic.liquidation_price(instrument, side, quantity, quote.last, margin)
+        match margin_mode:
+            case MarginMode.ISOLATED:
+                bound, backing = margin, margin
+            case MarginMode.CROSS:
+                bound, backing = NOTHING, Money(joint.backing(books, book, symbol) - fee)
+        level = arithmetic.liquidation_price(instrument, side, quantity, quote.last, backing)
         if matching.reached(side, quote.mark, level):
             raise ValueError(
                 f"{where}: expected a mark price clear of the liquidation price {level}, "
                 f"was {quote.mark}"
             )
-        book.free = Money(book.free - margin - fee)
-        self._books.fees = Money(self._books.fees + fee)
-        book.holdings[symbol] = Holding(side, quantity, quote.last, margin, leverage)
+        book.wallet = Money(book.wallet - bound - fee)
+        books.fees = Money(books.fees + fee)
+        book.holdings[symbol] = Holding(side, quantity, quote.last, margin_mode, bound, leverage)
         self._tell(account, AccountChanged())
+        self._travel(at_ms, _STANDING)
 
     # -- the world -------------------------------------------------------------------------
 
-    def move(self, symbol: str, at_ms: int, mark: Price, last: Price) -> None:
+    def move(self, at_ms: int, prices: Mapping[str, Prices]) -> None:
         """
-        Let `mark` and `last` travel in a straight line from where they are, until `at_ms`.
+        Let the prices of the named symbols travel in straight lines from now until `at_ms`.
 
-        Stops and liquidations on the way happen in price order, at the prices of their moment.
-        The first prices of a symbol just appear.
+        All travel over the same time. Stops, liquidations and settlements of funding happen in the
+        order in which they are met on the way, at the prices of their moment; the order of
+        `prices` is of no matter.
+        A symbol that is not named stays where it is; the first prices of a symbol just appear.
         """
-        instrument = self._books.instruments[symbol]
-        if not (mark.is_finite() and last.is_finite() and mark > ZERO and last > ZERO):
+        for symbol, to in prices.items():
+            listed = self._books.instruments[symbol].symbol
+            if not (_is_price(to.mark) and _is_price(to.last)):
+                raise ValueError(
+                    f"{listed} at {at_ms}: expected prices above 0, was {to.mark}, {to.last}"
+                )
+        self._travel(at_ms, prices)
+
+    def announce(self, term: FundingTerm) -> None:
+        """
+        From now on the next settlement of a symbol is that of `term`.
+
+        Raises `ValueError` for one that is not ahead.
+        """
+        listed = self._books.instruments[term.symbol].symbol
+        if term.next_at_ms <= term.at_ms:
             raise ValueError(
-                f"{instrument.symbol} at {at_ms}: expected prices above 0, was {mark}, {last}"
+                f"{listed}: expected a settlement after {term.at_ms}, was {term.next_at_ms}"
             )
-        self._advance_to(at_ms)
-        end = Quote(at_ms, mark, last)
-        start = self._books.quotes.get(symbol, end)
-        self._books.quotes[symbol] = end
-        for account in self._books.accounts:
-            self._walk(account, symbol, start, end)
+        self._travel(term.at_ms, _STANDING)
+        self._books.terms[listed] = term
 
     def handle(
         self, account: str, action: Action, client_id: str, at_ms: int
@@ -190,7 +231,7 @@ class PaperMachine:
         `client_id` names orders and must be new for the account; margin additions and cancels
         carry none and ignore it.
         """
-        self._advance_to(at_ms)
+        self._travel(at_ms, _STANDING)
         book = self._books.accounts[account]
         match action:
             case AddMargin():
@@ -205,8 +246,7 @@ class PaperMachine:
                 assert_never(action)
         if isinstance(reply, Accepted):
             self._tell(account, AccountChanged())
-            quote = replace(self._books.quotes[action.symbol], at_ms=at_ms)
-            self._walk(account, action.symbol, quote, quote)
+            self._travel(at_ms, _STANDING)
         return reply
 
     @property
@@ -241,6 +281,11 @@ class PaperMachine:
         return frozenset(self._books.accounts)
 
     @property
+    def terms(self) -> dict[str, FundingTerm]:
+        """The settlement announced last, by symbol."""
+        return dict(self._books.terms)
+
+    @property
     def quotes(self) -> dict[str, Quote]:
         """The present prices by symbol."""
         return dict(self._books.quotes)
@@ -251,9 +296,11 @@ class PaperMachine:
         return AccountSnapshot(
             taken_at_ms=at_ms,
             position_mode=PositionMode.ONE_WAY,
-            wallet_balance=book.free,
-            free=book.free,
-            positions=tuple(self._position(*each) for each in sorted(book.holdings.items())),
+            wallet_balance=book.wallet,
+            free=joint.free(self._books, book),
+            positions=tuple(
+                self._position(account, *each) for each in sorted(book.holdings.items())
+            ),
             stops=tuple(book.stops.values()),
         )
 
@@ -276,11 +323,15 @@ class PaperMachine:
         """Every reduction of the account's positions, oldest first."""
         return tuple(self._books.accounts[account].realised)
 
+    def funding(self, account: str) -> tuple[FundingPaid, ...]:
+        """Every settlement of funding of the account, oldest first."""
+        return tuple(self._books.accounts[account].funding)
+
     def equity(self, account: str) -> Money:
-        """Free money, position margins and unrealised profit at the mark price."""
+        """Wallet, position margins and unrealised profit at the mark price."""
         book = self._books.accounts[account]
         return Money(
-            book.free
+            book.wallet
             + sum(
                 held.margin
                 + arithmetic.profit(
@@ -296,8 +347,8 @@ class PaperMachine:
         margins = (held.margin for book in accounts for held in book.holdings.values())
         return Ledger(
             deposited=books.deposited,
-            free=Money(sum((book.free for book in accounts), ZERO)),
-            margin=Money(sum(margins, ZERO)),
+            wallets=Money(sum((book.wallet for book in accounts), ZERO)),
+            margins=Money(sum(margins, ZERO)),
             insurance_fund=books.insurance_fund,
             fees=books.fees,
             market=books.market,
@@ -305,32 +356,36 @@ class PaperMachine:
 
     # -- inside ----------------------------------------------------------------------------
 
-    def _walk(self, account: str, symbol: str, start: Quote, end: Quote) -> None:
-        book = self._books.accounts[account]
-        for notice in matching.walk(self._books, book, symbol, start, end):
-            self._tell(account, notice)
+    def _travel(self, at_ms: int, prices: Mapping[str, Prices]) -> None:
+        if at_ms < self._books.at_ms:
+            raise ValueError(f"time: expected {self._books.at_ms} or later, was {at_ms}")
+        self._notices += matching.travel(self._books, self._levels, at_ms, prices)
 
     def _tell(self, account: str, notice: Notice) -> None:
         self._notices.append((account, notice))
 
-    def _advance_to(self, at_ms: int) -> None:
-        if at_ms < self._books.at_ms:
-            raise ValueError(f"time: expected {self._books.at_ms} or later, was {at_ms}")
-        self._books.at_ms = at_ms
-
-    def _position(self, symbol: str, held: Holding) -> Position:
-        instrument = self._books.instruments[symbol]
-        level = arithmetic.liquidation_price(
-            instrument, held.side, held.quantity, held.entry_price, held.margin
-        )
+    def _position(self, account: str, symbol: str, held: Holding) -> Position:
+        books, instrument = self._books, self._books.instruments[symbol]
+        match held.margin_mode:
+            case MarginMode.ISOLATED:
+                level = self._levels.of(books, account, symbol, held)
+            case MarginMode.CROSS:
+                backing = joint.backing(books, books.accounts[account], symbol)
+                level = arithmetic.liquidation_price(
+                    instrument, held.side, held.quantity, held.entry_price, backing
+                )
         price = arithmetic.reported_price(instrument, held.side, level)
         return Position(
             symbol=symbol,
             side=held.side,
             quantity=held.quantity,
             entry_price=held.entry_price,
-            margin_mode=MarginMode.ISOLATED,
+            margin_mode=held.margin_mode,
             isolated_margin=held.margin,
             leverage=held.leverage,
             liquidation=Reported(price) if level > ZERO else NotReported(),
         )
+
+
+def _is_price(number: Decimal) -> bool:
+    return number.is_finite() and number > ZERO

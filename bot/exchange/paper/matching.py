@@ -1,38 +1,49 @@
 """
-What prices do to positions: stops trigger, positions are reduced, liquidated and paid out.
-
-Functions over one account's book; money that leaves it is booked on the other side in the same
-breath, so that nothing is created or lost.
+What moving prices meet: settlements of funding, liquidations and resting stops, in their order.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from decimal import ROUND_CEILING, Decimal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from typing import TypeAlias, assert_never
 
-from bot.core.events import Liquidated
-from bot.core.model import NO_FILL, Fill, Filled, Side, StopOrder
-from bot.core.units import ZERO, Money, Price, Quantity
-from bot.exchange.paper import arithmetic
-from bot.exchange.paper.books import (
-    NOTHING,
-    AccountBook,
-    Books,
-    Cause,
-    Holding,
-    OrderRecord,
-    OrderState,
-    Quote,
-    Realised,
+from bot.core.model import NO_FILL, MarginMode, Side, StopOrder
+from bot.core.units import Price
+from bot.exchange.paper import joint
+from bot.exchange.paper.books import AccountBook, Books, Cause, OrderState, Quote
+from bot.exchange.paper.depth import Traded, record
+from bot.exchange.paper.levels import Levels
+from bot.exchange.paper.prices import Prices
+from bot.exchange.paper.settling import (
+    holds,
+    pay_funding,
+    reduce,
+    retire,
+    take_over,
+    take_over_cross,
 )
+from bot.exchange.paper.way import START, Way
 from bot.exchange.ports import AccountChanged, Notice
 
 
 @dataclass(frozen=True, slots=True)
-class _Liquidation:
-    """The mark price reached the position's liquidation price."""
+class _Settlement:
+    """The announced moment at which a position pays or gets funding."""
 
-    holding: Holding
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Liquidation:
+    """The mark price reached an isolated position's liquidation price."""
+
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class _JointLiquidation:
+    """The equity of the cross positions is down to their requirements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,174 +53,122 @@ class _Trigger:
     stop: StopOrder
 
 
-_Hit: TypeAlias = _Liquidation | _Trigger
+_What: TypeAlias = _Settlement | _JointLiquidation | _Liquidation | _Trigger
 
 
-def walk(
-    books: Books, book: AccountBook, symbol: str, start: Quote, end: Quote
-) -> Iterator[Notice]:
+@dataclass(frozen=True, slots=True)
+class _Hit:
+    """Something that the prices meet at a place on their way."""
+
+    fraction: Fraction
+    account: str
+    what: _What
+
+
+def travel(
+    books: Books, levels: Levels, at_ms: int, prices: Mapping[str, Prices]
+) -> list[tuple[str, Notice]]:
     """
-    Let the prices of `symbol` travel in a straight line and meet what lies on the way.
+    Let the named prices travel in straight lines from now to `at_ms`; what is to be told to whom.
 
-    Stops and the liquidation are met in price order, each with the state that the one before
-    left; at the same price the liquidation comes first, then stops in the order of placement.
-    `start` is passed again as `end` to settle a changed position at the present price.
+    Settlements, liquidations and stops are met in the order of the way, each with the state that
+    the one before left. At the same place settlements come first, then account by account, in the
+    order of their opening, liquidations and after them stops, these in the order of placement:
+    never does the order of `prices` matter. A symbol's first prices just appear. Without prices
+    only time passes, and what an account has changed is settled at the present ones.
     """
-    here = start
-    while hits := _hits(books, book, symbol, here.mark, end.mark):
-        here, hit = min(
-            ((_on_the_way(start, end, mark), hit) for mark, hit in hits),
-            key=lambda each: abs(each[0].mark - start.mark),
-        )
-        match hit:
-            case _Liquidation(holding):
-                yield take_over(books, book, symbol, holding, here)
-            case _Trigger(stop):
-                _trigger(books, book, stop, here)
-            case _:
-                assert_never(hit)
-        yield AccountChanged()
+    ends = books.quotes.copy()
+    for symbol in sorted(prices):
+        ends[symbol] = Quote(at_ms, prices[symbol].mark, prices[symbol].last)
+    if len(books.quotes) < len(ends):
+        books.quotes = ends | books.quotes
+    here, way = START, Way(books.at_ms, at_ms, books.quotes, ends)
+    _record(books, prices)
+    told: list[tuple[str, Notice]] = []
+    due = _due(books, way)
+    while hits := [*due, *_hits(books, levels, way, here)]:
+        hit = min(hits, key=lambda each: each.fraction)
+        here, due = hit.fraction, [each for each in due if each is not hit]
+        books.at_ms, books.quotes = way.when_ms(here), way.quotes(here)
+        told += [(hit.account, notice) for notice in _meet(books, hit)]
+    books.at_ms, books.quotes = at_ms, ends
+    _record(books, prices)
+    return told
 
 
-def reduce(
-    books: Books, book: AccountBook, symbol: str, quantity: Quantity, *, quote: Quote, cause: Cause
-) -> Fill:
-    """
-    Close up to `quantity` of the position at market; what was filled.
-
-    It fills at the last price worsened by the slippage, for the taker fee (rounded up). The
-    closed share's margin (rounded down) with its profit goes back to the free money. A loss
-    beyond that share takes from the margin that stays, and beyond that from the insurance fund:
-    an isolated position never costs more than its margin.
-    """
-    instrument, held = books.instruments[symbol], book.holdings[symbol]
-    closed = Quantity(min(quantity, held.quantity))
-    price = arithmetic.fill_price(instrument, held.side, quote.last, books.slippage)
-    profit = arithmetic.profit(held.side, closed, held.entry_price, price)
-    fee = arithmetic.money_up(closed * price * instrument.taker_fee)
-    released = _released(held, closed)
-    payout, staying = released + profit - fee, held.margin - released
-    missing = max(-payout, ZERO)
-    from_staying = min(missing, staying)
-    shortfall = missing - from_staying
-
-    book.free = Money(book.free + max(payout, ZERO))
-    books.market = Money(books.market - profit)
-    books.fees = Money(books.fees + fee)
-    books.insurance_fund = Money(books.insurance_fund - shortfall)
-    if closed == held.quantity:
-        del book.holdings[symbol]
-    else:
-        book.holdings[symbol] = replace(
-            held,
-            quantity=Quantity(held.quantity - closed),
-            margin=Money(staying - from_staying),
-        )
-    book.realised.append(
-        Realised(
-            quote.at_ms, symbol, held.side, closed, price, profit, fee, Money(shortfall), cause
-        )
-    )
-    return Fill(closed, price)
-
-
-def take_over(
-    books: Books, book: AccountBook, symbol: str, held: Holding, quote: Quote
-) -> Liquidated:
-    """
-    Liquidate: the account loses the position and its whole margin, at the bankruptcy price.
-
-    The engine fills the position at the last price worsened by the slippage, free of fees. What
-    that is better than the bankruptcy price the insurance fund gains, what it is worse the fund
-    pays. In this version the fund may go below zero; there is no auto-deleveraging. All stops
-    of the symbol are cancelled. The event's price is the mark price of that moment, to the tick
-    as reported liquidation prices are.
-    """
-    instrument = books.instruments[symbol]
-    price = arithmetic.fill_price(instrument, held.side, quote.last, books.slippage)
-    profit = arithmetic.profit(held.side, held.quantity, held.entry_price, price)
-    books.market = Money(books.market - profit)
-    books.insurance_fund = Money(books.insurance_fund + held.margin + profit)
-    del book.holdings[symbol]
-    for stop in [stop for stop in book.stops.values() if stop.symbol == symbol]:
-        retire(book, stop, OrderState.CANCELLED, NO_FILL)
-    book.realised.append(
-        Realised(
-            quote.at_ms,
-            symbol,
-            held.side,
-            held.quantity,
-            arithmetic.bankruptcy_price(held.side, held.quantity, held.entry_price, held.margin),
-            profit=Money(-held.margin),
-            fee=NOTHING,
-            shortfall=NOTHING,
-            cause=Cause.LIQUIDATION,
-        )
-    )
-    mark = arithmetic.reported_price(instrument, held.side, quote.mark)
-    return Liquidated(symbol, held.side, mark, quote.at_ms)
-
-
-def retire(book: AccountBook, stop: StopOrder, state: OrderState, filled: Filled) -> None:
-    """Take a stop off the book and record what became of it."""
-    del book.stops[stop.client_id]
-    book.orders[stop.client_id] = OrderRecord(stop.symbol, state, filled)
-
-
-def _trigger(books: Books, book: AccountBook, stop: StopOrder, quote: Quote) -> None:
-    if holds(book, stop.symbol, stop.side):
-        filled = reduce(books, book, stop.symbol, stop.quantity, quote=quote, cause=Cause.STOP)
-        retire(book, stop, OrderState.FILLED, filled)
-    else:
-        retire(book, stop, OrderState.EXPIRED, NO_FILL)
-
-
-def holds(book: AccountBook, symbol: str, side: Side) -> bool:
-    """Whether the account has an open position of that side."""
-    return symbol in book.holdings and book.holdings[symbol].side is side
+def _record(books: Books, prices: Mapping[str, Prices]) -> None:
+    """Put the present last prices of the symbols that move on the tapes of their books."""
+    for symbol, tape in books.tapes.items():
+        if symbol in prices:
+            record(tape, Traded(books.at_ms, books.quotes[symbol].last))
 
 
 def reached(side: Side, mark: Price, level: Decimal) -> bool:
     """Whether `mark` went against a `side` position as far as `level`, or further."""
-    return side.sign * (mark - level) <= ZERO
+    match side:
+        case Side.LONG:
+            return mark <= level
+        case Side.SHORT:
+            return mark >= level
 
 
-def _hits(
-    books: Books, book: AccountBook, symbol: str, here: Price, end: Price
-) -> list[tuple[Price, _Hit]]:
-    """What is met between the mark prices `here` and `end`, and at which mark price each."""
-    levels: list[tuple[Side, Decimal, _Hit]] = []
-    if symbol in book.holdings:
-        held = book.holdings[symbol]
-        level = arithmetic.liquidation_price(
-            books.instruments[symbol], held.side, held.quantity, held.entry_price, held.margin
-        )
-        levels.append((held.side, level, _Liquidation(held)))
-    levels.extend(
-        (stop.side, stop.trigger_price, _Trigger(stop))
-        for stop in book.stops.values()
-        if stop.symbol == symbol
-    )
+def _due(books: Books, way: Way) -> list[_Hit]:
+    """The settlements on the way, for every account: who holds nothing then settles nothing."""
     return [
-        (here if reached(side, here, level) else Price(level), hit)
-        for side, level, hit in levels
-        if reached(side, end, level)
+        _Hit(way.at_time(term.next_at_ms), account, _Settlement(symbol))
+        for symbol, term in sorted(books.terms.items())
+        if way.start_ms < term.next_at_ms <= way.end_ms
+        for account in books.accounts
     ]
 
 
-def _on_the_way(start: Quote, end: Quote, mark: Price) -> Quote:
-    """The prices when the mark price is at `mark`. A broken millisecond is rounded up."""
-    if mark == start.mark:
-        return start
-    # Multiplied before divided: a last price that has an exact decimal value gets it.
-    way, whole = mark - start.mark, end.mark - start.mark
-    last = start.last + (end.last - start.last) * way / whole
-    passed_ms = ((end.at_ms - start.at_ms) * way / whole).to_integral_value(ROUND_CEILING)
-    return Quote(start.at_ms + int(passed_ms), mark, Price(last))
+def _hits(books: Books, levels: Levels, way: Way, here: Fraction) -> Iterator[_Hit]:
+    """What is met between `here`, where the books are, and the end; the first to meet first."""
+    for account, book in books.accounts.items():
+        for place in joint.spent_at(books, book, way, here):
+            yield _Hit(place, account, _JointLiquidation())
+        for symbol, side, level, what in _levels(books, levels, account):
+            if reached(side, books.quotes[symbol].mark, level):
+                yield _Hit(here, account, what)
+            elif reached(side, way.ends[symbol].mark, level):
+                # Present marks are rounded: what lies on `here` may seem to lie just before it.
+                yield _Hit(max(here, way.where(symbol, level)), account, what)
 
 
-def _released(held: Holding, closed: Quantity) -> Money:
-    """The closed share's margin."""
-    if closed == held.quantity:
-        return held.margin
-    return arithmetic.money_down(held.margin * closed / held.quantity)
+def _levels(
+    books: Books, levels: Levels, account: str
+) -> Iterator[tuple[str, Side, Decimal, _What]]:
+    """Every mark price at which something happens to the account, and against which side."""
+    book = books.accounts[account]
+    for symbol, held in book.holdings.items():
+        if held.margin_mode is MarginMode.ISOLATED:
+            level = levels.of(books, account, symbol, held)
+            yield symbol, held.side, level, _Liquidation(symbol)
+    for stop in book.stops.values():
+        yield stop.symbol, stop.side, stop.trigger_price, _Trigger(stop)
+
+
+def _meet(books: Books, hit: _Hit) -> Iterator[Notice]:
+    book = books.accounts[hit.account]
+    match hit.what:
+        case _Settlement(symbol) if symbol in book.holdings:
+            pay_funding(books, book, symbol)
+        case _Settlement():
+            return
+        case _JointLiquidation():
+            yield from take_over_cross(books, book)
+        case _Liquidation(symbol):
+            yield take_over(books, book, symbol)
+        case _Trigger(stop):
+            _trigger(books, book, stop)
+        case _:
+            assert_never(hit.what)
+    yield AccountChanged()
+
+
+def _trigger(books: Books, book: AccountBook, stop: StopOrder) -> None:
+    if holds(book, stop.symbol, stop.side):
+        filled = reduce(books, book, stop.symbol, stop.quantity, Cause.STOP)
+        retire(book, stop, OrderState.FILLED, filled)
+    else:
+        retire(book, stop, OrderState.EXPIRED, NO_FILL)

@@ -7,6 +7,14 @@ from bot.core.units import Price, Ratio
 
 
 @dataclass(frozen=True, slots=True)
+class Prices:
+    """Where a symbol is: `mark` liquidates and triggers stops, at `last` it was traded."""
+
+    mark: Price
+    last: Price
+
+
+@dataclass(frozen=True, slots=True)
 class PricePoint:
     """
     Where the prices of one symbol are at one moment.

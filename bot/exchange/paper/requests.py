@@ -6,13 +6,25 @@ A quantity's minimum does not bind reduce-only orders: the way out is never bloc
 """
 
 from dataclasses import replace
+from decimal import Decimal
 
-from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
-from bot.core.model import NO_FILL, StopOrder
-from bot.core.units import ZERO, Money, Quantity
+from bot.core.actions import (
+    Action,
+    AddMargin,
+    AtMarket,
+    CancelStop,
+    ClosePosition,
+    NoWorseThan,
+    PlaceStop,
+)
+from bot.core.model import NO_FILL, MarginMode, StopOrder
+from bot.core.units import ZERO, Money, Price, Quantity
+from bot.exchange.paper import joint
 from bot.exchange.paper.arithmetic import on_step
 from bot.exchange.paper.books import AccountBook, Books, Cause, OrderRecord, OrderState
-from bot.exchange.paper.matching import holds, reached, reduce, retire
+from bot.exchange.paper.matching import reached
+from bot.exchange.paper.settling import holds, reduce, retire
+from bot.exchange.paper.trading import available
 from bot.exchange.ports import Accepted, MarginChange, Refused
 
 STOPS_MAX = 10
@@ -33,10 +45,12 @@ def add_margin(books: Books, book: AccountBook, action: AddMargin) -> Accepted |
         return Refused(
             "-4055", f"Amount must be a positive multiple of {step}, was {action.amount}."
         )
-    if action.amount > book.free:
-        return Refused("-2019", f"Margin is insufficient: {book.free} is free.")
-    held = book.holdings[action.symbol]
-    book.free = Money(book.free - action.amount)
+    held, free = book.holdings[action.symbol], joint.free(books, book)
+    if held.margin_mode is MarginMode.CROSS:
+        return Refused("-4049", "Add margin only support for isolated position.")
+    if action.amount > free:
+        return Refused("-2019", f"Margin is insufficient: {free} is free.")
+    book.wallet = Money(book.wallet - action.amount)
     book.holdings[action.symbol] = replace(held, margin=Money(held.margin + action.amount))
     book.margin_changes.append(MarginChange(action.symbol, action.amount, books.at_ms))
     return Accepted()
@@ -56,10 +70,8 @@ def place_stop(
     trigger = action.trigger_price
     if not _whole(action.quantity, instrument.quantity_step):
         return _off_step(action.quantity, instrument.quantity_step)
-    if trigger <= ZERO or not on_step(trigger, instrument.tick_size):
-        return Refused(
-            "-4014", f"Price must be a positive multiple of {instrument.tick_size}, was {trigger}."
-        )
+    if not _whole(trigger, instrument.tick_size):
+        return _off_tick(trigger, instrument.tick_size)
     if reached(action.side, mark, trigger):
         return Refused("-2021", f"Order would immediately trigger: the mark price is {mark}.")
     resting = sum(stop.symbol == action.symbol for stop in book.stops.values())
@@ -84,28 +96,43 @@ def cancel_stop(book: AccountBook, action: CancelStop) -> Accepted | Refused:
 def close(
     books: Books, book: AccountBook, action: ClosePosition, client_id: str
 ) -> Accepted | Refused:
-    """Reduce a position at market, by no more than there is of it."""
+    """
+    Reduce a position now, by no more than there is of it and no more than its bound allows.
+
+    What cannot be had within the bound is not filled and expires with the order, all of it too.
+    """
     if client_id in book.orders:
         return _DUPLICATE
     if not holds(book, action.symbol, action.side):
         return _no_position(action)
-    step = books.instruments[action.symbol].quantity_step
-    if not _whole(action.quantity, step):
-        return _off_step(action.quantity, step)
-    quote = replace(books.quotes[action.symbol], at_ms=books.at_ms)
-    filled = reduce(books, book, action.symbol, action.quantity, quote=quote, cause=Cause.CLOSE)
-    book.orders[client_id] = OrderRecord(action.symbol, OrderState.FILLED, filled)
+    instrument = books.instruments[action.symbol]
+    if not _whole(action.quantity, instrument.quantity_step):
+        return _off_step(action.quantity, instrument.quantity_step)
+    match action.bound:
+        case NoWorseThan(price) if not _whole(price, instrument.tick_size):
+            return _off_tick(price, instrument.tick_size)
+        case AtMarket() | NoWorseThan():
+            pass
+    wanted = min(action.quantity, book.holdings[action.symbol].quantity)
+    there = min(wanted, available(books, action.symbol, action.side, action.bound))
+    filled = reduce(books, book, action.symbol, there, Cause.CLOSE) if there else NO_FILL
+    state = OrderState.FILLED if there == wanted else OrderState.EXPIRED
+    book.orders[client_id] = OrderRecord(action.symbol, state, filled)
     return Accepted()
 
 
-def _whole(quantity: Quantity, step: Quantity) -> bool:
-    return quantity > ZERO and on_step(quantity, step)
+def _whole(value: Decimal, step: Decimal) -> bool:
+    return value > ZERO and on_step(value, step)
 
 
 def _no_position(action: Action) -> Refused:
     return Refused(
         "-2022", f"ReduceOnly order is rejected: no {action.side} position in {action.symbol}."
     )
+
+
+def _off_tick(price: Price, tick: Price) -> Refused:
+    return Refused("-4014", f"Price must be a positive multiple of {tick}, was {price}.")
 
 
 def _off_step(quantity: Quantity, step: Quantity) -> Refused:

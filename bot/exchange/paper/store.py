@@ -13,7 +13,7 @@ from typing import Protocol
 
 from bot.exchange.paper.machine import PaperMachine
 
-_FORMAT = "liqguard-paper-1"
+_FORMAT = "liqguard-paper-2"
 
 
 class StoreDamaged(Exception):

@@ -12,14 +12,15 @@ from types import TracebackType
 from typing import Self, TypeVar, assert_never
 
 from bot.core.actions import Action, PlaceStop
-from bot.core.events import Liquidated, MarkPrice
+from bot.core.events import FundingReported, Liquidated, MarkPrice
 from bot.core.model import AccountSnapshot, Instrument
+from bot.exchange.paper.course import Course
 from bot.exchange.paper.faults import Delivery, Faults, ReplyLost, RequestLost, Travels
 from bot.exchange.paper.machine import PaperMachine
-from bot.exchange.paper.prices import Clock, PricePoint
+from bot.exchange.paper.prices import Clock, FundingTerm, PathItem, PricePoint
 from bot.exchange.paper.requests import STOPS_REFUSED
 from bot.exchange.paper.store import Store
-from bot.exchange.paper.timeline import PathEnded, Timeline, Upcoming
+from bot.exchange.paper.timeline import PathEnded, Upcoming
 from bot.exchange.paper.wires import Topic
 from bot.exchange.ports import (
     Accepted,
@@ -28,6 +29,7 @@ from bot.exchange.ports import (
     Notice,
     OrderAbsent,
     OrderFound,
+    Quoted,
     Refused,
     Reply,
     Unreachable,
@@ -51,7 +53,7 @@ class PaperVenue:
     def __init__(
         self,
         machine: PaperMachine,
-        path: Iterator[PricePoint],
+        path: Iterator[PathItem],
         clock: Clock,
         *,
         latency_ms: int,
@@ -66,11 +68,10 @@ class PaperVenue:
         self.clock = clock
         self.faults = faults
         self.latency_ms = latency_ms
-        self.points: Topic[Upcoming] = Topic(clock)
+        self.quoted: Topic[Upcoming] = Topic(clock)
         self.ended = False
-        self._machine = machine
         self._store = store
-        self._timeline = Timeline(path, machine.instruments, machine.quotes)
+        self._course = Course(path, machine)
         self._notices: dict[str, Topic[Notice]] = {}
         self._requests = asyncio.TaskGroup()
 
@@ -91,12 +92,12 @@ class PaperVenue:
             raise e.exceptions[0] if len(e.exceptions) == 1 else e from None
 
     async def run(self) -> None:
-        """Live through the path, publishing each of its points; return at its end."""
-        while isinstance(point := self._timeline.upcoming(), PricePoint):
-            await self.clock.sleep_ms(point.at_ms - self.clock.now_ms())
+        """Live through the path, publishing each of its items; return at its end."""
+        while not isinstance(item := self._course.upcoming(), PathEnded):
+            await self.clock.sleep_ms(item.at_ms - self.clock.now_ms())
             self.advance()
         self.ended = True
-        self.points.send(PathEnded(), self.clock.now_ms() + self.latency_ms)
+        self.quoted.send(PathEnded(), self.clock.now_ms() + self.latency_ms)
 
     def advance(self) -> None:
         """Live through the path until now."""
@@ -110,15 +111,13 @@ class PaperVenue:
         between: this is also how a simulation lets a human act by hand.
         """
         now_ms = self.clock.now_ms()
-        for point in self._timeline.passed(now_ms):
-            self._machine.move(point.symbol, point.at_ms, point.mark, point.last)
-            self.points.send(point, point.at_ms + self.latency_ms)
-        for symbol, quote in self._timeline.prices(now_ms):
-            self._machine.move(symbol, now_ms, quote.mark, quote.last)
-        self._timeline.forget(now_ms - self.latency_ms)
-        answer = act(self._machine, now_ms)
-        if notices := self._machine.take_notices():
-            self._store.save(self._machine)
+        machine = self._course.machine
+        for item in self._course.advance(now_ms):
+            self.quoted.send(item, item.at_ms + self.latency_ms)
+        self._course.forget(now_ms - self.latency_ms)
+        answer = act(machine, now_ms)
+        if notices := machine.take_notices():
+            self._store.save(machine)
             for account, notice in notices:
                 self.notices(account).send(notice, now_ms + self.latency_ms)
         return answer
@@ -127,13 +126,13 @@ class PaperVenue:
         """What happens to `account`."""
         return self._notices.setdefault(account, Topic(self.clock))
 
-    def seen(self) -> tuple[MarkPrice, ...]:
-        """The mark prices that have reached the other end of the line by now."""
+    def seen(self) -> tuple[Quoted, ...]:
+        """The mark prices and bills that have reached the other end of the line by now."""
         now_ms = self.clock.now_ms()
-        return tuple(
-            MarkPrice(symbol, quote.mark, now_ms)
-            for symbol, quote in self._timeline.prices(now_ms - self.latency_ms)
-        )
+        then_ms = now_ms - self.latency_ms
+        marks = (MarkPrice(each, at.mark, now_ms) for each, at in self._course.prices(then_ms))
+        bills = (_bill(term, now_ms) for term in self._course.terms(then_ms))
+        return (*marks, *bills)
 
     async def read(self, ask: Callable[[PaperMachine, int], T]) -> T:
         """An answer that travels both ways; raises `Unreachable` when none comes in time."""
@@ -199,19 +198,21 @@ class PaperMarket:
         listed = await self._venue.read(lambda machine, _: machine.instruments)
         return tuple(listed[symbol] for symbol in symbols)
 
-    def latest(self) -> tuple[MarkPrice, ...]:
-        """The mark price of every symbol one latency ago: received now."""
+    def latest(self) -> tuple[Quoted, ...]:
+        """Mark price and next bill of every symbol one latency ago: received now."""
         return self._venue.seen()
 
-    async def stream(self, publish: Callable[[MarkPrice], None]) -> None:
-        """Publish every point of the path one latency after its time, until the path ends."""
-        with self._venue.points.listen() as wire:
+    async def stream(self, publish: Callable[[Quoted], None]) -> None:
+        """Publish every item of the path one latency after its time, until the path ends."""
+        with self._venue.quoted.listen() as wire:
             if self._venue.ended:
                 return
             while True:
                 match await wire.receive():
                     case PricePoint(symbol=symbol, mark=mark):
                         publish(MarkPrice(symbol, mark, self._venue.clock.now_ms()))
+                    case FundingTerm() as term:
+                        publish(_bill(term, self._venue.clock.now_ms()))
                     case PathEnded():
                         return
 
@@ -266,6 +267,10 @@ class PaperAccount:
     async def server_time_ms(self) -> int:
         """The venue's clock."""
         return await self._venue.read(lambda _, at_ms: at_ms)
+
+
+def _bill(term: FundingTerm, at_ms: int) -> FundingReported:
+    return FundingReported(term.symbol, term.rate, term.next_at_ms, term.interval_ms, at_ms)
 
 
 def _received(notice: Notice, at_ms: int) -> Notice:

@@ -1,12 +1,14 @@
 """Contracts, machines and shorthand for the tests of the paper exchange."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from bot.core.model import (
     ContractKind,
     Instrument,
     MaintenanceAt,
+    MarginMode,
     MarginOnReduce,
     NotReported,
     Position,
@@ -16,7 +18,9 @@ from bot.core.model import (
     VenueRules,
 )
 from bot.core.units import Money, Price, Quantity, Ratio
+from bot.exchange.paper.depth import Depth
 from bot.exchange.paper.machine import PaperMachine
+from bot.exchange.paper.prices import Prices
 
 D = Decimal
 BTC, ETH = "BTCUSDT", "ETHUSDT"
@@ -25,6 +29,7 @@ T0 = 1_584_000_000_000
 
 MARK = VenueRules(MaintenanceAt.MARK, False, D("0.01"), MarginOnReduce.PRO_RATA)
 ENTRY = VenueRules(MaintenanceAt.ENTRY, False, D("0.01"), MarginOnReduce.PRO_RATA)
+RETAINED = replace(MARK, margin_on_reduce=MarginOnReduce.RETAINED)
 MARK_WITH_FEE = VenueRules(MaintenanceAt.MARK, True, D("0.01"), MarginOnReduce.PRO_RATA)
 
 
@@ -66,15 +71,24 @@ def contract(
 
 
 def machine_with(
-    *instruments: Instrument, price: str = "50000", slippage: str = "0", deposit: str = "10000"
+    *instruments: Instrument,
+    price: str = "50000",
+    slippage: str = "0",
+    deposit: str = "10000",
+    depths: Mapping[str, Depth] | None = None,
 ) -> PaperMachine:
     """A machine with an account `alice` and all prices at `price`."""
-    machine = PaperMachine(instruments, Ratio(D(slippage)))
+    machine = PaperMachine(instruments, Ratio(D(slippage)), depths=depths or {})
     machine.deposit(ALICE, Money(D(deposit)))
     for instrument in instruments:
         move(machine, price, symbol=instrument.symbol, at_ms=T0)
     machine.take_notices()
     return machine
+
+
+def prices(mark: str | Decimal, last: str | Decimal | None = None) -> Prices:
+    """`mark`, and `last` at the same price unless told otherwise."""
+    return Prices(Price(D(mark)), Price(D(mark if last is None else last)))
 
 
 def move(
@@ -86,7 +100,7 @@ def move(
     at_ms: int = T0 + 1_000,
 ) -> None:
     """Move `mark`, and `last` to the same price unless told otherwise."""
-    machine.move(symbol, at_ms, Price(D(mark)), Price(D(mark if last is None else last)))
+    machine.move(at_ms, {symbol: prices(mark, last)})
 
 
 def enter(
@@ -97,6 +111,7 @@ def enter(
     *,
     account: str = ALICE,
     symbol: str = BTC,
+    margin_mode: MarginMode = MarginMode.ISOLATED,
 ) -> None:
     """Open a position now."""
     machine.open_position(
@@ -106,6 +121,7 @@ def enter(
         quantity=Quantity(D(quantity)),
         leverage=D(leverage),
         at_ms=machine.at_ms,
+        margin_mode=margin_mode,
     )
 
 
@@ -127,4 +143,4 @@ def reported(machine: PaperMachine, account: str = ALICE) -> Decimal:
 def total(machine: PaperMachine) -> Decimal:
     """All money in the books but `deposited`."""
     books = machine.ledger()
-    return books.free + books.margin + books.insurance_fund + books.fees + books.market
+    return books.wallets + books.margins + books.insurance_fund + books.fees + books.market

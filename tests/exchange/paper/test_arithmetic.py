@@ -140,16 +140,12 @@ def test_liquidation_on_a_border_between_tiers(side: Side, border: Decimal) -> N
     assert abs(found - border / quantity) < D("1e-20")
 
 
-def test_fills_are_worse_for_the_closer() -> None:
-    """A sale fills lower and a purchase higher, also by rounding to the tick."""
-    instrument, slippage = contract(tick_size="0.5"), Ratio(D("0.001"))
-    assert arithmetic.fill_price(instrument, Side.LONG, Price(D(10_001)), slippage) == D("9990.5")
-    assert arithmetic.fill_price(instrument, Side.SHORT, Price(D(10_001)), slippage) == D(
-        "10011.5"
-    )
-    none = Ratio(D(0))
-    assert arithmetic.fill_price(instrument, Side.LONG, Price(D("0.75")), none) == D("0.5")
-    assert arithmetic.fill_price(instrument, Side.SHORT, Price(D("0.75")), none) == 1
+def test_fills_are_rounded_against_the_closer() -> None:
+    """A sale fills lower and a purchase higher."""
+    instrument = contract(tick_size="0.5")
+    assert arithmetic.fill_price(instrument, Side.LONG, D("0.75")) == D("0.5")
+    assert arithmetic.fill_price(instrument, Side.SHORT, D("0.75")) == 1
+    assert arithmetic.fill_price(instrument, Side.SHORT, D("1.5")) == D("1.5")
 
 
 FIRST, SECOND, THIRD = THREE_TIERS

@@ -23,7 +23,11 @@ def test_equal_machines_give_equal_text() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        (("accounts", "alice", "free"), 5, "exchange.accounts.alice.free: expected str, was 5"),
+        (
+            ("accounts", "alice", "wallet"),
+            5,
+            "exchange.accounts.alice.wallet: expected str, was 5",
+        ),
         (("fees",), "much", "exchange.fees: expected a number, was 'much'"),
         (("fees",), "NaN", "exchange.fees: expected a number, was 'NaN'"),
         (("at_ms",), "1", "exchange.at_ms: expected int, was '1'"),

@@ -8,7 +8,7 @@ from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, Place
 from bot.core.events import Liquidated
 from bot.core.model import NO_FILL, Fill, NotReported, Side
 from bot.core.units import Money, Price, Quantity, Ratio
-from bot.exchange.paper.books import NOTHING, Cause
+from bot.exchange.paper.books import NOTHING, Cause, Quote
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.ports import Accepted, AccountChanged, MarginChange, OrderAbsent, OrderFound
 from tests.exchange.paper.build import (
@@ -16,6 +16,7 @@ from tests.exchange.paper.build import (
     BTC,
     ENTRY,
     ETH,
+    RETAINED,
     T0,
     THREE_TIERS,
     D,
@@ -24,6 +25,7 @@ from tests.exchange.paper.build import (
     machine_with,
     move,
     position_of,
+    prices,
     reported,
     total,
 )
@@ -63,7 +65,7 @@ def test_a_position_opens_at_the_last_price_with_its_initial_margin() -> None:
     position = position_of(machine)
     assert position.entry_price == 50_000
     assert position.isolated_margin == 7_500
-    assert machine.ledger().free == D("10000") - 7_500 - D("37.5")
+    assert machine.ledger().wallets == D("10000") - 7_500 - D("37.5")
     assert machine.ledger().fees == D("37.5")
     assert machine.equity(ALICE) == D("10000") - D("37.5") + 15
 
@@ -91,7 +93,7 @@ def test_what_cannot_be_opened_says_why(quantity: str, leverage: str, words: str
     with pytest.raises(ValueError, match=f"open BTCUSDT long for alice: {words}"):
         enter(machine, quantity=quantity, leverage=leverage)
     assert machine.snapshot(ALICE, T0).positions == ()
-    assert machine.ledger().free == 10_000
+    assert machine.ledger().wallets == 10_000
 
 
 def test_an_initial_margin_is_rounded_up_so_that_leverage_is_never_exceeded() -> None:
@@ -162,7 +164,7 @@ def test_a_long_is_liquidated_at_its_liquidation_price_and_loses_its_margin_whol
     do(machine, add("10"))
     do(machine, close("0.2"), "close")
     price, margin = reported(machine), position_of(machine).isolated_margin
-    free = machine.ledger().free
+    free = machine.ledger().wallets
     machine.take_notices()
     move(machine, price + D("0.01"))
     assert machine.take_notices() == ()
@@ -171,7 +173,7 @@ def test_a_long_is_liquidated_at_its_liquidation_price_and_loses_its_margin_whol
     assert liquidated[1] == Liquidated(BTC, Side.LONG, Price(price), T0 + 1_001)
     assert changed == (ALICE, AccountChanged())
     assert machine.snapshot(ALICE, T0).positions == ()
-    assert machine.ledger().free == free == machine.equity(ALICE)
+    assert machine.ledger().wallets == free == machine.equity(ALICE)
     last = machine.realised(ALICE)[-1]
     assert last.cause is Cause.LIQUIDATION
     assert (last.profit, last.fee, last.shortfall) == (Money(-margin), NOTHING, NOTHING)
@@ -198,7 +200,7 @@ def test_the_insurance_fund_gets_the_difference_to_the_bankruptcy_price(
     move(machine, crash, last_then)
     assert machine.snapshot(ALICE, T0).positions == ()
     assert machine.ledger().insurance_fund == D(fund)
-    assert machine.ledger().free == 5_000
+    assert machine.ledger().wallets == 5_000
 
 
 def test_slippage_of_the_liquidation_engine_is_paid_by_the_fund() -> None:
@@ -251,7 +253,7 @@ def test_a_stop_fills_at_the_last_price_of_its_moment_worsened_by_slippage() -> 
     assert realised.price == D("48500") * D("0.99") == D("48015")
     assert realised.profit == D("-1985")
     assert realised.fee == D("48.015")
-    assert machine.ledger().free == 10_000 - 1_985 - D("48.015")
+    assert machine.ledger().wallets == 10_000 - 1_985 - D("48.015")
     assert machine.take_notices() == ((ALICE, AccountChanged()),)
     assert machine.order(ALICE, BTC, "a") == OrderFound(
         "a", resting=False, filled=Fill(Quantity(D(1)), Price(D("48015")))
@@ -282,7 +284,7 @@ def test_a_stop_above_liquidation_saves_the_rest_in_one_big_move() -> None:
     do(machine, stop("45300"))
     move(machine, "30000")
     assert [each.cause for each in machine.realised(ALICE)] == [Cause.STOP]
-    assert machine.ledger().free == 10_000 - 4_700
+    assert machine.ledger().wallets == 10_000 - 4_700
 
 
 def test_a_stop_beyond_liquidation_is_too_late() -> None:
@@ -291,7 +293,7 @@ def test_a_stop_beyond_liquidation_is_too_late() -> None:
     do(machine, stop("45200"))
     move(machine, "30000")
     assert [each.cause for each in machine.realised(ALICE)] == [Cause.LIQUIDATION]
-    assert machine.ledger().free == 5_000
+    assert machine.ledger().wallets == 5_000
 
 
 def test_at_the_same_price_the_liquidation_is_first() -> None:
@@ -315,6 +317,28 @@ def test_stops_are_met_in_price_order_then_the_rest_is_liquidated() -> None:
     ]
     assert [each.quantity for each in machine.realised(ALICE)] == [D("0.5"), D("0.3"), D("0.2")]
     assert [each.price for each in machine.realised(ALICE)][:2] == [48_000, 46_000]
+
+
+def test_symbols_that_move_together_meet_their_stops_in_the_order_of_the_way() -> None:
+    """BTC meets 48,000 half way of its 4,000, ETH 45,000 a quarter of its 20,000 before that."""
+    machine = machine_with(contract(), contract(ETH), deposit="20000")
+    enter(machine, leverage="5")
+    enter(machine, leverage="5", symbol=ETH)
+    do(machine, stop("48000"), "btc")
+    do(machine, PlaceStop(ETH, Side.LONG, Quantity(D(1)), Price(D(45_000))), "eth")
+    machine.move(T0 + 4_000, {BTC: prices("46000"), ETH: prices("30000")})
+    assert [(each.symbol, each.at_ms) for each in machine.realised(ALICE)] == [
+        (ETH, T0 + 1_000),
+        (BTC, T0 + 2_000),
+    ]
+
+
+def test_a_symbol_that_is_not_named_stands_still() -> None:
+    machine = machine_with(contract(), contract(ETH))
+    move(machine, "40000", symbol=ETH, at_ms=T0 + 5_000)
+    assert machine.quotes[BTC] == Quote(T0, Price(D(50_000)), Price(D(50_000)))
+    with pytest.raises(KeyError, match="XRP"):
+        move(machine, "1", symbol="XRP", at_ms=T0 + 6_000)
 
 
 def test_a_stop_larger_than_the_position_fills_what_is_there_and_the_next_expires() -> None:
@@ -368,7 +392,7 @@ def test_a_partial_close_releases_margin_pro_rata_and_keeps_the_liquidation_pric
     assert position.quantity == D("0.75")
     assert position.isolated_margin == 3_750
     assert reported(machine) == price
-    assert machine.ledger().free == 5_000 + 1_250 - 250 - D("12.25")
+    assert machine.ledger().wallets == 5_000 + 1_250 - 250 - D("12.25")
     assert machine.ledger().fees == D("12.25")
     assert machine.ledger().market == 250
 
@@ -379,7 +403,49 @@ def test_a_released_margin_is_rounded_down() -> None:
     enter(machine, quantity="0.9", leverage="9")
     do(machine, close("0.7"))
     assert position_of(machine).isolated_margin == D("1111.11111112")
-    assert machine.ledger().free == D("8888.88888888")
+    assert machine.ledger().wallets == D("8888.88888888")
+
+
+def test_where_margin_is_retained_a_partial_close_moves_the_liquidation_price_away() -> None:
+    """A loss of 250 and a fee of 12.25 are the wallet's; 5,000 now back three quarters."""
+    machine = machine_with(contract(rules=RETAINED, taker_fee="0.001"))
+    enter(machine)
+    move(machine, "49000")
+    do(machine, close("0.25"))
+    assert position_of(machine).isolated_margin == 5_000
+    assert machine.ledger().wallets == 5_000 - 250 - D("12.25")
+    assert reported(machine) == D("43551.09")  # (50,000 - 5,000 / 0.75) / 0.995, upwards
+    do(machine, close("0.75"), "rest")
+    assert machine.ledger().margins == 0
+    assert machine.ledger().wallets == 10_000 - 1_000 - 49
+
+
+def test_where_margin_is_retained_a_stop_fill_retains_it_too() -> None:
+    machine = machine_with(contract(rules=RETAINED))
+    enter(machine)
+    do(machine, stop("48000", "0.5"))
+    move(machine, "48000")
+    assert position_of(machine).isolated_margin == 5_000
+    assert machine.ledger().wallets == 4_000
+
+
+def test_what_an_empty_wallet_cannot_pay_the_retained_margin_does_and_then_the_fund() -> None:
+    """Half closed 10,000 lower: 100 in the wallet, 4,900 of the margin. The rest is liquidated."""
+    machine = machine_with(contract(rules=RETAINED), deposit="5100")
+    enter(machine)
+    move(machine, "49000", "40000")
+    do(machine, close("0.5"))
+    first, second = machine.realised(ALICE)
+    assert (first.cause, second.cause) == (Cause.CLOSE, Cause.LIQUIDATION)
+    assert first.shortfall == 0
+    assert second.profit == -100
+    assert machine.ledger().wallets == 0
+    machine = machine_with(contract(rules=RETAINED), deposit="5100")
+    enter(machine)
+    move(machine, "49000", "30000")
+    do(machine, close("0.5"))
+    assert machine.realised(ALICE)[0].shortfall == 4_900
+    assert total(machine) == machine.ledger().deposited
 
 
 def test_a_close_is_cut_to_the_position_and_never_flips_it() -> None:
@@ -398,7 +464,7 @@ def test_a_close_below_bankruptcy_is_covered_by_the_fund() -> None:
     enter(machine)
     move(machine, "46000", "40000")
     do(machine, close("1"))
-    assert machine.ledger().free == 5_000
+    assert machine.ledger().wallets == 5_000
     assert machine.ledger().insurance_fund == -5_000
     assert machine.realised(ALICE)[0].shortfall == 5_000
 
@@ -411,7 +477,7 @@ def test_a_partial_close_far_below_takes_from_the_staying_margin_and_may_liquida
     do(machine, close("0.5"))
     assert [each.cause for each in machine.realised(ALICE)] == [Cause.CLOSE, Cause.LIQUIDATION]
     assert machine.realised(ALICE)[0].shortfall == 0
-    assert machine.ledger().free == 5_000
+    assert machine.ledger().wallets == 5_000
     assert machine.ledger().insurance_fund == -5_000
     assert total(machine) == machine.ledger().deposited
 
@@ -430,6 +496,14 @@ def test_a_price_is_a_number_above_zero(mark: str) -> None:
     machine = machine_with(contract())
     with pytest.raises(ValueError, match=f"expected prices above 0, was {mark}"):
         move(machine, mark)
+
+
+def test_first_prices_appear_in_no_order() -> None:
+    both = {BTC: prices("50000"), ETH: prices("3000")}
+    machines = [PaperMachine([contract(), contract(ETH)], Ratio(D(0))) for _ in range(2)]
+    machines[0].move(T0, both)
+    machines[1].move(T0, dict(reversed(both.items())))
+    assert machines[0].to_json() == machines[1].to_json()
 
 
 def test_one_accounts_fate_is_not_anothers() -> None:

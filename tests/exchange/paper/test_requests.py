@@ -1,10 +1,18 @@
 """Each refusal has its code, changes nothing, and comes before the ones after it."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
-from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
+from bot.core.actions import (
+    Action,
+    AddMargin,
+    CancelStop,
+    ClosePosition,
+    NoWorseThan,
+    PlaceStop,
+)
 from bot.core.model import Side
 from bot.core.units import Money, Price, Quantity
 from bot.exchange.paper.machine import PaperMachine
@@ -27,6 +35,10 @@ def stop(
 
 def close(quantity: str = "1", side: Side = LONG, symbol: str = BTC) -> ClosePosition:
     return ClosePosition(symbol, side, Quantity(D(quantity)))
+
+
+def within(price: str) -> ClosePosition:
+    return replace(close(), bound=NoWorseThan(Price(D(price))))
 
 
 def code(machine: PaperMachine, action: Action, client_id: str = "new") -> str:
@@ -78,6 +90,11 @@ def opened(side: Side = LONG) -> PaperMachine:
         (close("0.001"), "accepted"),
         (close("2"), "accepted"),
         (close("0.0005"), "-4003"),
+        (within("49000.01"), "accepted"),
+        (within("50000.01"), "accepted"),
+        (within("49000.001"), "-4014"),
+        (within("0"), "-4014"),
+        (within("-1"), "-4014"),
         (close("0"), "-4003"),
         (close(side=SHORT), "-2022"),
         (close(symbol=ETH), "-2022"),
@@ -125,7 +142,7 @@ def test_a_client_id_stays_taken_when_its_order_is_done() -> None:
 def test_margin_additions_have_no_client_id() -> None:
     machine = opened()
     assert [code(machine, add("10"), "same") for _ in range(2)] == ["accepted"] * 2
-    assert machine.ledger().margin == 5_020
+    assert machine.ledger().margins == 5_020
 
 
 def test_a_refused_client_id_is_free_again() -> None:

@@ -9,12 +9,12 @@ import pytest
 
 from bot.clock import Clock
 from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
-from bot.core.events import Liquidated, MarkPrice
+from bot.core.events import FundingReported, Liquidated, MarkPrice
 from bot.core.model import NO_FILL, Side
-from bot.core.units import Money, Price, Quantity
+from bot.core.units import Money, Price, Quantity, Ratio
 from bot.exchange.paper.faults import FaultPlan, Faults
 from bot.exchange.paper.machine import PaperMachine
-from bot.exchange.paper.prices import PricePoint
+from bot.exchange.paper.prices import FundingTerm, PathItem, PricePoint
 from bot.exchange.paper.store import FileStore, MemoryOnly, Store
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
 from bot.exchange.ports import (
@@ -25,12 +25,13 @@ from bot.exchange.ports import (
     MarketData,
     Notice,
     OrderFound,
+    Quoted,
     Refused,
     Unreachable,
     Unsure,
 )
 from bot.rehearsal.loop import run_virtual
-from tests.exchange.paper.build import ALICE, BTC, ETH, T0, D, contract, enter, machine_with
+from tests.exchange.paper.build import ALICE, BTC, ETH, T0, D, contract, enter, machine_with, move
 
 LATENCY_MS = 50
 LINE = ((0, "50000"), (10_000, "49000"), (20_000, "40000"))
@@ -55,6 +56,7 @@ def play(
     scene: Scene,
     *,
     machine: PaperMachine | None = None,
+    path: Iterable[PathItem] | None = None,
     plan: FaultPlan | None = None,
     seed: int = 0,
     store: Store | None = None,
@@ -65,7 +67,7 @@ def play(
         clock = Clock(T0)
         venue = PaperVenue(
             machine or long_machine(),
-            iter(points(LINE)),
+            iter(points(LINE) if path is None else path),
             clock,
             latency_ms=LATENCY_MS,
             store=store or MemoryOnly(),
@@ -82,7 +84,7 @@ def passed_ms(venue: PaperVenue) -> int:
 
 
 def free(venue: PaperVenue) -> Money:
-    return venue.at_now(lambda machine, _: machine.ledger().free)
+    return venue.at_now(lambda machine, _: machine.ledger().wallets)
 
 
 # -- latency and time -------------------------------------------------------------------------
@@ -152,7 +154,7 @@ def test_a_stop_is_met_although_nobody_runs_or_asks() -> None:
 def test_a_machine_moves_on_from_where_it_was() -> None:
     """After a restart at 5 s the path starts over and its past changes nothing."""
     machine = long_machine()
-    machine.move(BTC, T0 + 5_000, Price(D(49_500)), Price(D(49_500)))
+    move(machine, "49500", at_ms=T0 + 5_000)
 
     async def scene(venue: PaperVenue) -> None:
         await venue.clock.sleep_ms(7_500)
@@ -180,7 +182,7 @@ def test_the_latest_price_is_one_latency_old_and_received_now() -> None:
 
 def test_the_stream_has_every_point_one_latency_late_and_ends_with_the_path() -> None:
     async def scene(venue: PaperVenue) -> None:
-        seen: list[MarkPrice] = []
+        seen: list[Quoted] = []
         market = PaperMarket(venue)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(venue.run())
@@ -200,19 +202,47 @@ def test_the_latest_price_just_after_a_point_is_from_before_it() -> None:
         await venue.clock.sleep_ms(10_020)
         venue.advance()
         (latest,) = PaperMarket(venue).latest()
-        assert latest.price == 49_003
+        assert latest == MarkPrice(BTC, Price(D(49_003)), T0 + 10_020)
 
     play(scene)
+
+
+def test_the_next_bill_is_known_one_latency_after_it_was_announced_until_it_is_due() -> None:
+    rate = Ratio(D("0.0005"))
+    term = FundingTerm(T0 + 2_000, BTC, rate, T0 + 8_000, 3_600_000)
+    first, *rest = points(LINE)
+
+    async def scene(venue: PaperVenue) -> None:
+        seen: list[Quoted] = []
+        market = PaperMarket(venue)
+
+        def bills() -> list[Quoted]:
+            return [each for each in market.latest() if isinstance(each, FundingReported)]
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(venue.run())
+            tasks.create_task(market.stream(seen.append))
+            await venue.clock.sleep_ms(2_000 + LATENCY_MS - 1)
+            assert bills() == []
+            await venue.clock.sleep_ms(2)
+            assert bills() == [
+                FundingReported(BTC, rate, T0 + 8_000, 3_600_000, venue.clock.now_ms())
+            ]
+            await venue.clock.sleep_ms(6_000)
+            assert bills() == []
+        assert seen[0] == FundingReported(BTC, rate, T0 + 8_000, 3_600_000, T0 + 2_050)
+
+    play(scene, path=[first, term, *rest])
 
 
 def test_a_stream_that_is_left_hears_no_more() -> None:
     async def scene(venue: PaperVenue) -> None:
         stream = asyncio.ensure_future(PaperMarket(venue).stream(lambda _: None))
         await venue.clock.sleep_ms(1)
-        assert len(venue.points._wires) == 1
+        assert len(venue.quoted._wires) == 1
         stream.cancel()
         await venue.clock.sleep_ms(1)
-        assert venue.points._wires == []
+        assert venue.quoted._wires == []
 
     play(scene)
 
@@ -361,7 +391,7 @@ def test_leaving_the_venue_waits_for_what_is_under_way() -> None:
         assert not request.done()
 
     play(scene, machine=machine)
-    assert machine.ledger().free == 4_900
+    assert machine.ledger().wallets == 4_900
 
 
 def test_a_lost_read_is_unreachable() -> None:

@@ -1,0 +1,61 @@
+"""
+What a decision costs: of a position that nothing has changed, and of one that is judged anew.
+
+The ratio is the figure to keep; the times are this machine's: `make bench ONLY=decide`.
+"""
+
+import sys
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from timeit import repeat
+
+from bot.core.engine import decide
+from bot.core.events import MarkPrice
+from bot.core.state import AccountState, apply
+from bot.core.units import Price
+from bot.policy.loader import load_policy
+from bot.testing import builders as build
+
+SYMBOL = "BTC/USDT:USDT"
+NOW_MS = 1_000
+RUNS, TIMES = 7, 2_000
+POLICY = load_policy(Path(__file__).parents[1] / "config" / "policies" / "demo.yaml")
+
+
+def calm() -> AccountState:
+    """A 10x long with its stop in place, judged and found calm."""
+    position = build.position(SYMBOL)
+    read = build.snapshot([position], [build.our_stop(position, 49_100)])
+    state = build.account_state(
+        read, {SYMBOL: 50_000}, now_ms=NOW_MS, instruments=[build.instrument(SYMBOL)]
+    )
+    state, decision = decide(state, POLICY, NOW_MS)
+    if decision.approved or not state.memos:
+        raise SystemExit("bench: expected a calm position, was one that is acted on")
+    return state
+
+
+def main() -> None:
+    """Print the best of several runs for each, and their ratio."""
+    state = calm()
+    afresh = replace(state, memos={})
+    mark = MarkPrice(SYMBOL, Price(Decimal(50_000)), NOW_MS + 1)
+
+    def unchanged() -> None:
+        decide(apply(state, mark), POLICY, NOW_MS + 1)
+
+    def anew() -> None:
+        decide(apply(afresh, mark), POLICY, NOW_MS + 1)
+
+    best = {
+        turn.__name__: min(repeat(turn, number=TIMES, repeat=RUNS)) / TIMES * 1e6
+        for turn in (unchanged, anew)
+    }
+    for name, microseconds in best.items():
+        sys.stdout.write(f"decide {name}: {microseconds:.1f} us\n")
+    sys.stdout.write(f"unchanged / anew: {best['unchanged'] / best['anew']:.3f}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""
+Why the guard did what it did: one decision with all that it saw, and why not for the rest.
+"""
+
+import json
+from collections.abc import Iterator
+
+import typer
+
+from bot.cli.show import percent, utc
+from bot.core.actions import (
+    Action,
+    AddMargin,
+    AtMarket,
+    Bound,
+    CancelStop,
+    ClosePosition,
+    NoWorseThan,
+    PlaceStop,
+)
+from bot.core.decision import Audited, BookVerdict, NotAudited, PositionVerdict, StopVerdict
+from bot.core.funding import FundingCost, FundingUnknown
+from bot.core.guardrails import Denied
+from bot.core.ladder import IDLE, StepPhase, StepVerdict, metric_value
+from bot.core.margin import LiquidatesAt, LiquidatesTogether, NoLiquidation
+from bot.core.metrics import BookKnown, Known, Unknown
+from bot.core.policy import Above, Below, Policy, Rule, Step, Threshold
+from bot.core.protection import StopNotNeeded, StopWanted
+from bot.core.state import AccountRead, NotRead, PositionMemory, Refund
+from bot.core.units import Ratio
+from bot.journal.codec import to_json
+from bot.journal.port import Row
+from bot.runtime.record import Recorded
+
+
+def show_explanation(row: Row, recorded: Recorded, policy: Policy, as_json: bool) -> None:
+    """One decision: what the guard saw, what every step said, what was done and refused."""
+    if as_json:
+        body = json.loads(to_json(recorded, Recorded))
+        typer.echo(json.dumps({"row": row.sequence, **body}))
+        return
+    typer.echo(f"row {row.sequence} at {utc(recorded.now_ms)} UTC, mode {recorded.decision.mode}")
+    for line in explanation(recorded, policy):
+        typer.echo(line)
+
+
+def explanation(recorded: Recorded, policy: Policy) -> Iterator[str]:
+    """The decision in lines; whatever stands below something is indented under it."""
+    decision, state = recorded.decision, recorded.state
+    yield f"policy {policy.digest[:12]}, account {policy.account}"
+    match state.account:
+        case AccountRead(received_at_ms=at_ms):
+            yield (
+                f"account read {_age(recorded, at_ms)} old: wallet {state.wallet_balance:f}, "
+                f"free {state.free:f} USDT"
+            )
+        case NotRead():
+            yield "the account has not been read"
+    for verdict in decision.positions:
+        yield from _of_position(verdict, recorded, policy)
+    if isinstance(decision.book, BookVerdict):
+        yield from _of_book(decision.book, recorded, policy)
+    for approved in decision.approved:
+        intent = approved.intent
+        what = action_sentence(intent.action)
+        if isinstance(intent.purpose, Refund):
+            what += ", which a trim had freed"
+        yield f"  did: {what}, because of {intent.reason}, {intent.id}"
+        yield from (f"    shrunk: {shrink}" for shrink in approved.shrinks)
+    for alert in decision.alerts:
+        yield f"  said: [{alert.severity.name.lower()}] {alert.text}"
+    if not decision.approved and not decision.alerts:
+        yield "  did nothing"
+
+
+def action_sentence(action: Action) -> str:
+    """What an action does, with its numbers."""
+    match action:
+        case AddMargin(symbol=symbol, amount=amount):
+            return f"added {amount:f} USDT margin to {symbol}"
+        case PlaceStop(symbol=symbol, quantity=quantity, trigger_price=trigger):
+            return f"placed a stop for {quantity:f} {symbol} at {trigger:f}"
+        case CancelStop(symbol=symbol, target_client_id=target):
+            return f"cancelled our stop {target} on {symbol}"
+        case ClosePosition(symbol=symbol, quantity=quantity, bound=bound):
+            return f"closed {quantity:f} {symbol} {_within(bound)}"
+
+
+def _within(bound: Bound) -> str:
+    match bound:
+        case AtMarket():
+            return "at market"
+        case NoWorseThan(price):
+            return f"at {price:f} or better"
+
+
+def _of_position(verdict: PositionVerdict, recorded: Recorded, policy: Policy) -> Iterator[str]:
+    position, measured = verdict.position, verdict.measured
+    yield (
+        f"{position.symbol} {position.side} {position.quantity:f} {position.margin_mode}, entry "
+        f"{position.entry_price:f}, margin {position.isolated_margin:f} USDT"
+    )
+    match measured:
+        case Known():
+            yield from _measured(position.symbol, measured, recorded)
+        case Unknown(reason, since_ms):
+            yield f"  cannot be measured for {_age(recorded, since_ms)}: {reason}"
+    memory = recorded.state.memory_of(position.key)
+    yield from _steps(verdict.steps, measured, memory, recorded, policy)
+    covering = {step.reason for step in verdict.steps}
+    for rule in policy.rules:
+        if rule.steps and f"{rule.name}/{rule.steps[0].name}" not in covering:
+            yield f"  rule {rule.name}: does not speak of this position by itself"
+    yield f"  stop: {_stop(verdict.stop)}"
+    yield from _denials(verdict.denied)
+
+
+def _measured(symbol: str, known: Known, recorded: Recorded) -> Iterator[str]:
+    mark = recorded.state.marks[symbol]
+    yield f"  mark {known.mark_price:f}, {_age(recorded, mark.received_at_ms)} old"
+    match known.liquidation:
+        case LiquidatesAt(price):
+            where = f"liquidation at {price:.8g}"
+        case LiquidatesTogether(price):
+            where = f"liquidation at {price:.8g}, when all cross positions move together"
+        case NoLiquidation(proof):
+            where = f"no liquidation: {proof}"
+    yield f"  {where}"
+    yield (
+        f"  distance {percent(known.liquidation_distance)}, margin ratio "
+        f"{percent(known.margin_ratio)}, margin balance {known.margin_balance:.2f} USDT"
+    )
+    match known.funding:
+        case FundingCost(payment, next_at_ms, interval, day, episode):
+            yield (
+                f"  funding: next bill {payment:.4f} USDT at {utc(next_at_ms)} UTC = "
+                f"{percent(interval)} of margin, {percent(day)} in 24 h, "
+                f"{percent(episode)} paid in this episode"
+            )
+        case FundingUnknown(reason):
+            yield f"  funding: {reason}"
+
+
+def _of_book(book: BookVerdict, recorded: Recorded, policy: Policy) -> Iterator[str]:
+    yield "all cross positions together"
+    match book.measured:
+        case BookKnown() as known:
+            yield (
+                f"  distance {percent(known.liquidation_distance)}, margin ratio "
+                f"{percent(known.margin_ratio)}, margin balance {known.margin_balance:.2f} USDT, "
+                f"maintenance {known.maintenance_margin:.2f} USDT"
+            )
+        case Unknown(reason, since_ms):
+            yield f"  cannot be measured for {_age(recorded, since_ms)}: {reason}"
+    yield from _steps(book.steps, book.measured, recorded.state.book, recorded, policy)
+    yield from _denials(book.denied)
+
+
+def _steps(
+    verdicts: tuple[StepVerdict, ...],
+    measured: Known | BookKnown | Unknown,
+    memory: PositionMemory,
+    recorded: Recorded,
+    policy: Policy,
+) -> Iterator[str]:
+    known = {
+        f"{rule.name}/{step.name}": (rule, step) for rule in policy.rules for step in rule.steps
+    }
+    for verdict in verdicts:
+        rule, step = known[verdict.reason]
+        why = _why(verdict, rule, step, measured)
+        since_ms = memory.steps.get(verdict.reason, IDLE).since_ms
+        if verdict.phase is StepPhase.PENDING:
+            waited = _age(recorded, max(since_ms, 0)) if since_ms > 0 else "0 s"
+            why += f", for {waited} of {step.hold_ms / 1000:g} s"
+        yield f"  step {verdict.reason} (line {step.line}): {verdict.phase}: {why}"
+
+
+def _why(
+    verdict: StepVerdict, rule: Rule, step: Step, measured: Known | BookKnown | Unknown
+) -> str:
+    """The metric beside its threshold."""
+    if isinstance(measured, Unknown):
+        return "nothing is known"
+    value = metric_value(rule.metric, measured)
+    if isinstance(value, FundingUnknown):
+        return value.reason
+    clears = ""
+    if verdict.phase is StepPhase.FIRING:
+        clears = f", clears at {percent(_clearing(step.threshold, rule))}"
+    return f"{rule.metric} {percent(value)}, fires {_words(step.threshold)}{clears}"
+
+
+def _words(threshold: Threshold) -> str:
+    match threshold:
+        case Below(value):
+            return f"below {percent(value)}"
+        case Above(value):
+            return f"above {percent(value)}"
+
+
+def _clearing(threshold: Threshold, rule: Rule) -> Ratio:
+    match threshold:
+        case Below(value):
+            return Ratio(value + rule.hysteresis)
+        case Above(value):
+            return Ratio(value - rule.hysteresis)
+
+
+def _stop(verdict: StopVerdict) -> str:
+    match verdict:
+        case NotAudited(reason):
+            return f"not looked at: {reason}"
+        case Audited(status=status, target=target):
+            pass
+    match target:
+        case StopWanted(trigger_price=trigger):
+            return f"{status}, wanted at {trigger:f}"
+        case StopNotNeeded(proof):
+            return f"{status}: {proof}"
+
+
+def _denials(denied: tuple[Denied, ...]) -> Iterator[str]:
+    for each in denied:
+        yield f"  denied ({each.kind}, {each.limit}): {each.text}"
+
+
+def _age(recorded: Recorded, at_ms: int) -> str:
+    return f"{(recorded.now_ms - at_ms) / 1000:g} s"

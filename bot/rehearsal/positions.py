@@ -1,0 +1,112 @@
+"""
+A file of positions to rehearse with, read as strictly as a policy.
+
+`positions` is a list of mappings: `data` (a scenario or a price file), `side`, `leverage` (`10x`),
+`margin` (`1000 USDT`) or `quantity` (`0.5 BTC`), and `margin_mode`. Nothing has a default.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bot.core.model import Instrument, MarginMode, Side
+from bot.core.units import ZERO, Money
+from bot.policy.bind import bind_section
+from bot.policy.casefile import CASE_KINDS, Coins, Leverage
+from bot.policy.document import Absent, Cell, Unread, items_of
+from bot.policy.loader import read_source
+from bot.policy.problems import Place, Report
+from bot.policy.tree import describe, read_tree
+from bot.policy.values import Kind, Unfit
+from bot.rehearsal.bars import Bars, DataError, read_bars
+from bot.rehearsal.setups import ByMargin, ByQuantity, Opening, Size
+
+
+@dataclass(frozen=True, slots=True)
+class OpeningSection:
+    """A position to open."""
+
+    at: Place
+    data: Cell[Bars]
+    side: Cell[Side]
+    leverage: Cell[Leverage]
+    margin: Cell[Money] | Absent
+    quantity: Cell[Coins] | Absent
+    margin_mode: Cell[MarginMode]
+
+
+@dataclass(frozen=True, slots=True)
+class PositionsSection:
+    """A whole file."""
+
+    at: Place
+    positions: Cell[tuple[OpeningSection, ...]]
+
+
+def read_positions(path: Path, contracts: Mapping[str, Instrument]) -> tuple[Opening, ...]:
+    """
+    The positions in the file, of `contracts` by their symbol.
+
+    Raises `PolicyError` with all that is wrong with the file.
+    """
+    source = read_source(path)
+    report = Report(source)
+    file = bind_section(PositionsSection, read_tree(source.text, report), report, _KINDS)
+    openings = []
+    with suppress(Unread):
+        if not file.positions.value:
+            report.add(file.positions.node.at, "at least one position", "none")
+    for section in items_of(file.positions):
+        with suppress(Unread):
+            openings.append(_opening(section, contracts, report))
+    report.raise_if_any()
+    return tuple(openings)
+
+
+def _opening(
+    section: OpeningSection, contracts: Mapping[str, Instrument], report: Report
+) -> Opening:
+    bars = section.data.value
+    if bars.symbol not in contracts:
+        known = f"prices of a known contract ({', '.join(sorted(contracts))})"
+        report.add(section.data.node.at, known, bars.symbol)
+        raise Unread
+    return Opening(
+        bars=bars,
+        instrument=contracts[bars.symbol],
+        side=section.side.value,
+        leverage=section.leverage.value,
+        size=_size(section, bars.symbol.split("/")[0], report),
+        margin_mode=section.margin_mode.value,
+    )
+
+
+def _size(section: OpeningSection, base: str, report: Report) -> Size:
+    match section.margin, section.quantity:
+        case Cell() as margin, Absent():
+            if margin.value == ZERO:
+                report.add(margin.node.at, "more than 0", describe(margin.node))
+            return ByMargin(margin.value)
+        case Absent(), Cell() as coins:
+            if coins.value.coin != base or coins.value.quantity == ZERO:
+                report.add(coins.node.at, f"a quantity of {base} above 0", describe(coins.node))
+            return ByQuantity(coins.value.quantity)
+        case _:
+            given = "neither" if isinstance(section.margin, Absent) else "both"
+            report.add(section.at, "either margin or quantity", given)
+            raise Unread
+
+
+def _prices(text: str) -> Bars:
+    try:
+        return read_bars(text)
+    except DataError as e:
+        raise Unfit(str(e)) from e
+
+
+_KINDS: Mapping[object, Kind[Any]] = {
+    **CASE_KINDS,
+    Bars: Kind("a scenario or a price file", _prices, {"type": "string"}),
+}

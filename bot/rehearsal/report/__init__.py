@@ -1,0 +1,1 @@
+"""One rehearsal as a page that anybody can open: `page.write_report`."""

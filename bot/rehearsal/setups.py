@@ -1,0 +1,150 @@
+"""What a rehearsal starts from: an account, the positions it opens, and the venue it meets."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TypeAlias
+
+from bot.core.model import Instrument, MarginMode, Side
+from bot.core.units import ZERO, Money, Price, Quantity, Ratio
+from bot.exchange.paper.arithmetic import money_up
+from bot.exchange.paper.depth import ENDLESS, Depth
+from bot.exchange.paper.machine import PaperMachine
+from bot.exchange.paper.prices import PathItem, Prices
+from bot.rehearsal.bars import Bars
+from bot.rehearsal.path import book_path, in_common
+
+SLIPPAGE = Ratio(Decimal("0.0005"))
+STEP = Ratio(Decimal("0.001"))
+
+
+class SetupError(ValueError):
+    """The positions asked for cannot be opened on these prices. One line for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByMargin:
+    """The largest quantity whose initial margin is within `margin`."""
+
+    margin: Money
+
+
+@dataclass(frozen=True, slots=True)
+class ByQuantity:
+    """Just this quantity."""
+
+    quantity: Quantity
+
+
+Size: TypeAlias = ByMargin | ByQuantity
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """
+    A position to open at the open of a bar of `bars`, at the last price.
+
+    `depth` is what the venue's order book of the contract holds.
+    """
+
+    bars: Bars
+    instrument: Instrument
+    side: Side
+    leverage: Decimal
+    size: Size
+    margin_mode: MarginMode = MarginMode.ISOLATED
+    depth: Depth = ENDLESS
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """
+    An account to rehearse with: positions that share one wallet, and how the venue treats it.
+
+    All positions are opened at the same moment, the first at or after `entry_at_ms` at which a
+    bar of each of them opens. The wallet is given the margins of all and `reserve` beside.
+    `latency_ms` is one way, `slippage` the share by which market orders fill worse than last,
+    `step` how far a price moves between two points of the path, `funding` whether recorded bills
+    are paid.
+    """
+
+    openings: tuple[Opening, ...]
+    reserve: Money
+    entry_at_ms: int
+    latency_ms: int = 250
+    slippage: Ratio = SLIPPAGE
+    step: Ratio = STEP
+    stops_refused: bool = False
+    funding: bool = True
+
+    def __post_init__(self) -> None:
+        """Raise `SetupError` for no position, or for two of one symbol."""
+        symbols = [instrument.symbol for instrument in self.instruments]
+        if not symbols:
+            raise SetupError("positions: expected one or more, was none")
+        for symbol in symbols:
+            if symbols.count(symbol) > 1:
+                raise SetupError(
+                    f"positions: expected {symbol} once, was {symbols.count(symbol)}x"
+                )
+
+    @property
+    def instruments(self) -> tuple[Instrument, ...]:
+        """The contracts, in the order of the openings."""
+        return tuple(opening.instrument for opening in self.openings)
+
+    @property
+    def depths(self) -> dict[str, Depth]:
+        """The order books by symbol."""
+        return {opening.instrument.symbol: opening.depth for opening in self.openings}
+
+
+def open_account(setup: Setup, machine: PaperMachine, account: str) -> Iterator[PathItem]:
+    """
+    Open the positions of `setup` on an empty `machine`, and the path from there on.
+
+    Raises `DataError` where the bars have no time in common, `SetupError` for what the exchange
+    refuses to open.
+    """
+    recordings = in_common([opening.bars for opening in setup.openings], setup.entry_at_ms)
+    begins_ms = recordings[0].rows[0].open_at_ms
+    first = {bars.symbol: bars.rows[0] for bars in recordings}
+    machine.move(
+        begins_ms, {symbol: Prices(row.mark.open, row.last.open) for symbol, row in first.items()}
+    )
+    margins = (
+        _margin(opening, first[opening.instrument.symbol].last.open) for opening in setup.openings
+    )
+    try:
+        machine.deposit(account, Money(sum(margins, ZERO) + setup.reserve))
+        for opening in setup.openings:
+            machine.open_position(
+                account,
+                opening.instrument.symbol,
+                opening.side,
+                quantity=_quantity(opening, machine),
+                leverage=opening.leverage,
+                margin_mode=opening.margin_mode,
+                at_ms=begins_ms,
+            )
+    except ValueError as e:
+        raise SetupError(str(e)) from e
+    sides = [opening.side for opening in setup.openings]
+    legs = zip(recordings, sides, strict=True)
+    return book_path(legs, setup.step, funding=setup.funding)
+
+
+def _margin(opening: Opening, price: Price) -> Money:
+    match opening.size:
+        case ByMargin(margin):
+            return margin
+        case ByQuantity(quantity):
+            return money_up(quantity * price / opening.leverage)
+
+
+def _quantity(opening: Opening, machine: PaperMachine) -> Quantity:
+    match opening.size:
+        case ByMargin(margin):
+            return machine.quantity_for(opening.instrument.symbol, margin, opening.leverage)
+        case ByQuantity(quantity):
+            return quantity

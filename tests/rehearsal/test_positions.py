@@ -1,0 +1,104 @@
+"""A file of positions is read whole, or refused with every mistake in its place."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from bot.core.model import MarginMode, Side
+from bot.exchange.venues.binanceusdm import instruments
+from bot.policy.problems import PolicyError
+from bot.rehearsal.bars import read_bars
+from bot.rehearsal.positions import read_positions
+from bot.rehearsal.setups import ByMargin, ByQuantity, Opening
+
+D = Decimal
+GOOD = """positions:
+  - { data: 2020-03-12-btc, side: long, leverage: 10x, margin: 1000 USDT, margin_mode: cross }
+  - { data: 2020-03-12-eth, side: short, leverage: 2.5x, quantity: 0.5 ETH, margin_mode: isolated }
+"""
+
+
+def read(folder: Path, text: str) -> tuple[Opening, ...]:
+    file = folder / "book.yaml"
+    file.write_text(text, encoding="utf-8")
+    return read_positions(file, instruments())
+
+
+def test_every_value_is_read(tmp_path: Path) -> None:
+    first, second = read(tmp_path, GOOD)
+    contracts = instruments()
+    assert first == Opening(
+        bars=read_bars("2020-03-12-btc"),
+        instrument=contracts["BTC/USDT:USDT"],
+        side=Side.LONG,
+        leverage=D(10),
+        size=ByMargin(D(1000)),  # type: ignore[arg-type]
+        margin_mode=MarginMode.CROSS,
+    )
+    assert second.instrument == contracts["ETH/USDT:USDT"]
+    assert (second.side, second.leverage) == (Side.SHORT, D("2.5"))
+    assert second.size == ByQuantity(D("0.5"))  # type: ignore[arg-type]
+    assert second.margin_mode is MarginMode.ISOLATED
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("2020-03-12-btc", "2020-03-12-bct", "2:13: positions.0.data: expected a scenario or a"),
+        ("2020-03-12-btc", "2020-03-12-bct", "did you mean 2020-03-12-btc?"),
+        ("long", "lang", "2:35: positions.0.side: expected one of long, short (did you mean"),
+        ("10x", "10", "2:51: positions.0.leverage: expected a leverage like '10x', was '10'"),
+        ("10x", "0x", "positions.0.leverage: expected a leverage like '10x', was '0x'"),
+        ("1000 USDT", "1000", "positions.0.margin: expected an amount like '250 USDT'"),
+        ("1000 USDT", "0 USDT", "positions.0.margin: expected more than 0, was '0 USDT'"),
+        ("0.5 ETH", "0.5 BTC", "3:68: positions.1.quantity: expected a quantity of ETH above 0"),
+        ("0.5 ETH", "0 ETH", "positions.1.quantity: expected a quantity of ETH above 0, was"),
+        ("0.5 ETH", "0.5 ETH, margin: 1 USDT", "3:5: positions.1: expected either margin or qua"),
+        (
+            "quantity: 0.5 ETH, ",
+            "",
+            "positions.1: expected either margin or quantity, was neither",
+        ),
+        (", margin_mode: cross", "", "positions.0.margin_mode: expected one of isolated, cross"),
+        ("side: long", "side: long, size: 3", "positions.0.size: expected a known key (did you"),
+        ("side: long", "side: long, side: long", "positions.0.side: expected each key once"),
+    ],
+)
+def test_a_mistake_is_named_in_its_place(
+    tmp_path: Path, old: str, new: str, expected: str
+) -> None:
+    assert old in GOOD
+    with pytest.raises(PolicyError) as raised:
+        read(tmp_path, GOOD.replace(old, new, 1))
+    assert len(raised.value.problems) == 1
+    assert f"{tmp_path}/book.yaml:" in str(raised.value)
+    assert expected in str(raised.value)
+
+
+def test_all_mistakes_come_at_once(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError) as raised:
+        read(tmp_path, GOOD.replace("long", "lang").replace("0.5 ETH", "half"))
+    assert [problem.path for problem in raised.value.problems] == [
+        "positions.0.side",
+        "positions.1.quantity",
+    ]
+
+
+def test_prices_of_an_unknown_contract_are_refused(tmp_path: Path) -> None:
+    prices = tmp_path / "binanceusdm_NOPEUSDT_1h.csv"
+    prices.write_text("ts_ms,open,high,low,close,volume\n1700000000000,1,1,1,1,1\n")
+    prices.write_text(prices.read_text() + "1700003600000,1,1,1,1,1\n")
+    with pytest.raises(PolicyError, match=r"expected prices of a known contract .*BTC/USDT:USDT"):
+        read(tmp_path, GOOD.replace("2020-03-12-btc", str(prices)))
+
+
+@pytest.mark.parametrize("text", ["", "positions: []\n", "- 1\n", "positions: 3\n"])
+def test_a_file_without_positions_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(PolicyError):
+        read(tmp_path, text)
+
+
+def test_a_missing_file_is_one_problem(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="expected a readable file"):
+        read_positions(tmp_path / "none.yaml", instruments())
