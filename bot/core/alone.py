@@ -8,6 +8,7 @@ from typing import assert_never
 from bot.core.act import act, view_of
 from bot.core.decision import AlertSeverity, NotAudited, PositionVerdict, StopVerdict
 from bot.core.desk import REPEAT_MS, Desk, Draft, subject_of
+from bot.core.funding import bill_ahead
 from bot.core.ladder import Evaluation, evaluate, steps_for
 from bot.core.metrics import (
     POSITION_AGE_MAX_MS,
@@ -32,7 +33,7 @@ from bot.core.state import (
     PositionMemory,
 )
 from bot.core.strategy import TightenStop
-from bot.core.units import Price
+from bot.core.units import ZERO, Price
 from bot.core.upkeep import keep_stop, survey
 from bot.core.vigil import (
     advance_episode,
@@ -91,7 +92,7 @@ def judge_alone(
     state = desk.state
     if desk.memory is not before:
         state = replace(state, memories={**state.memories, key: desk.memory})
-    if not endangered and _is_calm(desk):
+    if not endangered and _is_calm(desk, verdict):
         mark_price = state.marks[position.symbol].price
         memo = Memo(
             verdict,
@@ -118,10 +119,13 @@ def _still_holds(memo: Memo, state: AccountState, position: Position) -> bool:
     )
 
 
-def _is_calm(desk: Desk) -> bool:
-    """Whether nothing is going on that an outcome or the passing of time could soon change."""
+def _is_calm(desk: Desk, verdict: PositionVerdict) -> bool:
+    """Whether nothing is going on that an outcome, a read or time could soon change."""
+    position, mark = verdict.position, desk.state.marks[verdict.position.symbol].price
     return (
         not (desk.approved or desk.denied or desk.alerts or desk.needs_read)
+        # A read that shows a bill takes it out of the verdict, though nothing else in it changes.
+        and bill_ahead(desk.state, position, mark, desk.now_ms) == ZERO
         and all(step.phase is Phase.INACTIVE for step in desk.memory.steps.values())
         and desk.memory.past_stop_since_ms == NEVER_MS
     )

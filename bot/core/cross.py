@@ -135,7 +135,8 @@ def _bends(leg: Leg) -> Iterable[Decimal]:
     sign, mark, quantity = leg.position.side.sign, leg.mark_price, leg.position.quantity
     if ZERO in (leg.beta, quantity):
         return
-    yield sign / leg.beta  # the mark price reaches zero
+    gone = ONE / leg.beta
+    yield sign * (gone if gone * leg.beta >= ONE else gone.next_plus())  # no price is left
     match leg.instrument.rules.maintenance_at:
         case MaintenanceAt.MARK:
             for tier in leg.instrument.tiers:

@@ -217,6 +217,15 @@ def test_a_fully_covered_book_has_no_liquidation_and_says_why() -> None:
     assert isinstance(leg_liquidation(measured, measured.book.legs[0]), NoLiquidation)
 
 
+@pytest.mark.parametrize("beta", ["0.62", "0.7", "1.3", "2.9", "3"])
+def test_a_covered_book_is_covered_whatever_the_beta(beta: str) -> None:
+    """Where one over the beta has no last digit, the mark price must still be gone there."""
+    small = cross("A", quantity="0.001", entry_price="0.5")
+    covered = book("0.00075", leg(small, "0.5", beta=beta))
+    assert isinstance(joint_liquidation(covered), NoLiquidation)
+    assert measured_book(covered).liquidation_distance == 1
+
+
 def test_no_wallet_covers_a_short() -> None:
     assert distance(book(10**9, leg(cross("A", SHORT), 100))) > 1_000
 

@@ -542,3 +542,16 @@ def test_the_ratio_of_a_day_follows_the_interval() -> None:
         life = alive(FIFTY, metric=Metric.FUNDING_COST_24H)
         life.bill("0.0005", AT_MS, interval_ms=hours * HOUR_MS)
         assert cost(life).day == Ratio(Decimal(expected))
+
+
+def test_no_memo_outlives_the_bill_that_it_counts() -> None:
+    """By the venue's clock the settlement is over, and a read shows it, while ours still waits."""
+    life = alive(FIFTY)
+    life.bill("0.0001", T0 + MINUTE_MS)
+    keep(life, FIFTY)
+    life.decide()
+    assert known(life).margin_balance == 995
+    read = build.snapshot([FIFTY], life.state.stops, taken_at_ms=T0 + MINUTE_MS)
+    life.happen(AccountReported(read, life.now_ms, life.now_ms))
+    life.decide()
+    assert known(life).margin_balance == 1_000

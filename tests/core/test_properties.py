@@ -7,20 +7,23 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
-from bot.core.decision import Audited, Decision
+from bot.core.actions import AT_MARKET, Action, AddMargin, CancelStop, ClosePosition, PlaceStop
+from bot.core.decision import Audited, BookVerdict, Decision
 from bot.core.engine import decide
 from bot.core.events import (
     TERMINAL,
     AccountMode,
     IntentState,
 )
+from bot.core.margin import NoLiquidation
 from bot.core.metrics import Known
+from bot.core.model import MarginMode
 from bot.core.policy import Policy
 from bot.core.promises import broken
 from bot.core.protection import StopStatus, StopWanted
-from bot.core.state import DAY_MS, HOUR_MS, AccountState
-from tests.core.story import OURS, POLICIES, STORIES, SYMBOLS, Story
+from bot.core.state import DAY_MS, HOUR_MS, AccountState, Plain, Refund, Trim
+from bot.journal.codec import from_json, to_json
+from tests.core.story import OURS, POLICIES, STORIES, SYMBOLS, Story, read_back
 
 
 def actions(decision: Decision) -> list[Action]:
@@ -50,6 +53,25 @@ def test_deciding_is_pure_and_memos_change_nothing(
         assert before.memos == copied.memos
 
 
+@settings(max_examples=40)
+@given(POLICIES, STORIES)
+def test_a_state_read_back_from_the_journal_decides_the_same(
+    policy: Policy, drawn: list[tuple[int, tuple[object, ...]]]
+) -> None:
+    """Byte for byte: what a restart or a replay begins with is nothing but what was written."""
+    story = Story(policy)
+    for wait_ms, event in drawn:
+        story.step(wait_ms, event)
+        read = read_back(story.state)
+        assert read == story.state
+        again_state, again = decide(read, policy, story.now_ms)
+        decision = story.decide()
+        assert again == decision
+        assert to_json(again, Decision) == to_json(decision, Decision)
+        assert from_json(to_json(decision, Decision), Decision) == decision
+        assert to_json(again_state, AccountState) == to_json(story.state, AccountState)
+
+
 @LIVES
 @given(POLICIES, STORIES)
 def test_no_action_exceeds_its_position_or_has_the_wrong_side(
@@ -63,12 +85,17 @@ def test_no_action_exceeds_its_position_or_has_the_wrong_side(
         for approved in story.decide().approved:
             key = approved.intent.key
             match approved.intent.action:
-                case ClosePosition(symbol, side, quantity) | PlaceStop(symbol, side, quantity):
+                case PlaceStop(symbol, side, quantity):
                     assert (symbol, side) == (key.symbol, key.side)
                     assert quantity == held[key].quantity
+                case ClosePosition(symbol, side, quantity):
+                    assert (symbol, side) == (key.symbol, key.side)
+                    assert 0 < quantity <= held[key].quantity
+                    in_part = approved.intent.reason.endswith(("/trim", "/less", "/share"))
+                    assert in_part or quantity == held[key].quantity
                 case AddMargin(symbol, side, amount):
                     assert (symbol, side) == (key.symbol, key.side)
-                    assert key in held
+                    assert held[key].margin_mode is MarginMode.ISOLATED
                     assert amount > 0
                 case CancelStop(symbol, side, target):
                     assert target.startswith(OURS)
@@ -98,7 +125,8 @@ def test_one_ladder_action_a_position_and_budgets_hold(
         for intent in deeds:
             if isinstance(intent.action, AddMargin):
                 assert mode is AccountMode.ACTIVE
-                spent[intent.id] = (story.now_ms, intent.action.amount)
+                if not isinstance(intent.purpose, Refund):
+                    spent[intent.id] = (story.now_ms, intent.action.amount)
         rails = policy.guardrails
         for window_ms, most in ((HOUR_MS, rails.top_up_1h_max), (DAY_MS, rails.top_up_24h_max)):
             recent = [
@@ -111,14 +139,39 @@ def test_one_ladder_action_a_position_and_budgets_hold(
 
 @LIVES
 @given(POLICIES, STORIES)
+def test_no_more_goes_back_than_a_trim_has_freed(
+    policy: Policy, drawn: list[tuple[int, tuple[object, ...]]]
+) -> None:
+    """By the fills of the story, over every refund that has not been proven absent."""
+    story = Story(policy)
+    returned: dict[str, tuple[str, Decimal]] = {}
+    for wait_ms, event in drawn:
+        story.step(wait_ms, event)
+        for intent in story.state.intents.values():
+            if intent.state in (IntentState.REJECTED, IntentState.NOT_APPLIED):
+                returned.pop(intent.id, None)
+        for approved in story.decide().approved:
+            intent = approved.intent
+            if isinstance(intent.purpose, Refund):
+                assert isinstance(intent.action, AddMargin)
+                returned[intent.id] = (intent.purpose.trim_id, intent.action.amount)
+        for trim_id in {each for each, _ in returned.values()}:
+            total = sum(amount for each, amount in returned.values() if each == trim_id)
+            assert total <= story.freed[trim_id]
+
+
+@LIVES
+@given(POLICIES, STORIES)
 def test_below_the_floor_the_way_out_is_taken_and_nothing_is_added(
     policy: Policy, drawn: list[tuple[int, tuple[object, ...]]]
 ) -> None:
+    """Of an isolated position by itself, and of all cross ones together."""
     story = Story(policy)
     for wait_ms, event in drawn:
         story.step(wait_ms, event)
         decision = story.decide()
         held_back = story.state.mode is AccountMode.HOLD and not policy.protect.floor_in_hold
+        in_book = decision.book.denied if isinstance(decision.book, BookVerdict) else ()
         for verdict in decision.positions:
             measured = verdict.measured
             if not isinstance(measured, Known):
@@ -131,7 +184,8 @@ def test_below_the_floor_the_way_out_is_taken_and_nothing_is_added(
                 if approved.intent.key == verdict.position.key
                 and isinstance(approved.intent.action, AddMargin | ClosePosition)
             ]
-            refused = {denied.limit for denied in verdict.denied}
+            isolated = verdict.position.margin_mode is MarginMode.ISOLATED
+            refused = {denied.limit for denied in (verdict.denied if isolated else in_book)}
             if held_back:
                 # Only standing in for a stop that did not do its duty is left to the guard.
                 reasons = {each.intent.reason for each in decision.approved}
@@ -142,6 +196,45 @@ def test_below_the_floor_the_way_out_is_taken_and_nothing_is_added(
             else:
                 (close,) = deeds
                 assert isinstance(close, ClosePosition)
+                assert close.quantity == verdict.position.quantity
+                assert close.bound == AT_MARKET
+
+
+@LIVES
+@given(POLICIES, STORIES)
+def test_every_position_that_can_be_measured_has_a_stop_or_a_reason(
+    policy: Policy, drawn: list[tuple[int, tuple[object, ...]]]
+) -> None:
+    """
+    Where it belongs lies before liquidation. A safe one rests, is placed or under way, or the mark
+    has passed its level, or the venue has just refused it.
+    """
+    story = Story(policy)
+    for wait_ms, event in drawn:
+        story.step(wait_ms, event)
+        decision = story.decide()
+        for verdict in decision.positions:
+            measured, stop = verdict.measured, verdict.stop
+            if not isinstance(measured, Known):
+                continue
+            assert isinstance(stop, Audited)
+            if not isinstance(stop.target, StopWanted):
+                assert isinstance(measured.liquidation, NoLiquidation)
+                continue
+            position, sign = verdict.position, verdict.position.side.sign
+            trigger, mark = stop.target.trigger_price, measured.mark_price
+            if not isinstance(measured.liquidation, NoLiquidation):
+                assert sign * (trigger - measured.liquidation.price) > 0
+            if stop.status is not StopStatus.MISSING or sign * (mark - trigger) <= 0:
+                continue
+            memory = story.state.memory_of(position.key)
+            placed = any(
+                isinstance(intent.action, PlaceStop)
+                and intent.key == position.key
+                and story.now_ms - intent.planned_at_ms < 5_000
+                for intent in story.state.intents.values()
+            )
+            assert placed or memory.stop_refusals
 
 
 @LIVES
@@ -228,12 +321,15 @@ def test_the_stories_reach_what_they_are_about() -> None:
     acted: set[type] = set()
     refused: set[str] = set()
     said: set[str] = set()
-    recalled = 0
+    reasons: set[str] = set()
+    purposes: set[type] = set()
+    modes: set[MarginMode] = set()
+    recalled = parts = 0
 
-    @settings(max_examples=200, database=None, derandomize=True)
+    @settings(max_examples=400, database=None, derandomize=True)
     @given(POLICIES, STORIES)
     def live(policy: Policy, drawn: list[tuple[int, tuple[object, ...]]]) -> None:
-        nonlocal recalled
+        nonlocal recalled, parts
         story = Story(policy)
         for wait_ms, event in drawn:
             story.step(wait_ms, event)
@@ -243,9 +339,36 @@ def test_the_stories_reach_what_they_are_about() -> None:
             said.update(alert.kind for alert in decision.alerts)
             acted.update(type(action) for action in actions(decision))
             refused.update(d.limit for v in decision.positions for d in v.denied)
+            if isinstance(decision.book, BookVerdict):
+                refused.update(denied.limit for denied in decision.book.denied)
+            for approved in decision.approved:
+                reasons.add(approved.intent.reason.split("/")[1])
+                purposes.add(type(approved.intent.purpose))
+            modes.update(
+                verdict.position.margin_mode
+                for verdict in decision.positions
+                if isinstance(verdict.measured, Known)
+            )
+            parts += any(
+                step.left
+                for memory in (story.state.book, *story.state.memories.values())
+                for step in memory.steps.values()
+            )
 
     live()
     assert acted == {AddMargin, CancelStop, ClosePosition, PlaceStop}
-    assert refused >= {"in_flight", "mode", "age", "cooldown"}
+    assert refused >= {
+        "in_flight",
+        "mode",
+        "age",
+        "cooldown",
+        "settlement",
+        "cross_positions",
+        "hold",
+    }
     assert said >= {"unknown", "naked", "liquidated", "step:ladder/warn"}
+    assert reasons >= {"trim", "less", "share", "add", "out", "floor", "watchdog", "stop"}
+    assert purposes == {Plain, Trim, Refund}
+    assert modes == set(MarginMode)
+    assert parts > 5
     assert recalled > 50
