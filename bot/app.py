@@ -26,7 +26,7 @@ from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
 from bot.exchange.venues import binanceusdm
 from bot.journal.port import JournalUnavailable, Kind, Row
 from bot.journal.sqlite import SqliteJournal
-from bot.policy.casefile import load_cases
+from bot.policy.casefile import NoData, load_cases
 from bot.policy.loader import load_policy
 from bot.policy.problems import PolicyError, did_you_mean
 from bot.rehearsal.casebook import Trial, try_policy
@@ -119,6 +119,14 @@ def _try_policy(file: Path, wanted: re.Pattern[str]) -> Trial:
                     )
     symbols = {symbol for case in cases.cases for symbol in case.prices}
     instruments = {symbol: instrument_for(policy.venue, symbol) for symbol in sorted(symbols)}
+    for case in cases.cases:
+        for symbol, series in case.prices.items():
+            tick_size = instruments[symbol].tick_size
+            if any(not isinstance(sample, NoData) and sample < tick_size for sample in series):
+                raise RunError(
+                    f"{cases.file}:{case.line}: prices: expected prices of {symbol} from its "
+                    f"tick of {tick_size} on, was less"
+                )
     return try_policy(cases, policy, instruments, wanted)
 
 
@@ -159,13 +167,14 @@ async def _run_paper(policy_file: Path, setup: Setup, state_dir: Path, speed: fl
     async with venue:
         account = PaperAccount(venue, policy.account)
         guard = await assemble(policy, PaperMarket(venue), account, clock, journal)
-        log.info("guard.started", account=policy.account, mode="paper", speed=speed)
         async with listening(socket, guard, clock.now_ms), asyncio.TaskGroup() as tasks:
             guarding = tasks.create_task(guard.run())
             prices = tasks.create_task(venue.run())
             prices.add_done_callback(lambda _: guard.stop())
             _stop_on_signals(guard)
             _reload_on_hangup(guard, policy_file, tasks)
+            # Whoever reads this may ask, stop or reload at once: all of that works from here on.
+            log.info("guard.started", account=policy.account, mode="paper", speed=speed)
             await guarding
             prices.cancel()
     log.info("guard.stopped", account=policy.account)

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from bot.core.model import MarginMode, MarginOnReduce
 from bot.core.sizing import (
+    AlreadyThere,
     CannotReach,
     LegClose,
     close_to_reach,
@@ -26,6 +27,7 @@ from bot.core.strategy import (
     Reduce,
     Severity,
     View,
+    unmoved,
 )
 from bot.core.units import Ratio
 
@@ -57,7 +59,7 @@ def propose(view: View, params: Params) -> Proposal:
     match view, params:
         case BookView(), ToDistance(to):
             found = closes_to_reach(view.book, view.ranked, view.close_prices, to)
-            return Nothing(found.reason) if isinstance(found, CannotReach) else Reduce(found)
+            return Reduce(found) if isinstance(found, tuple) else unmoved(found)
         case BookView(ranked=(first, *_)), Fraction(fraction):
             quantity = share_to_close(first.instrument, first.position, fraction)
             return Reduce((LegClose(first.position.key, quantity),))
@@ -79,6 +81,6 @@ def _to_distance(view: PositionView, to: Ratio) -> Proposal:
             "leaves liquidation where it is (trim_and_refund puts it back)"
         )
     found = close_to_reach(view.instrument, view.position, view.mark_price, view.close_price, to)
-    if isinstance(found, CannotReach):
-        return Nothing(found.reason)
+    if isinstance(found, AlreadyThere | CannotReach):
+        return unmoved(found)
     return Reduce((LegClose(view.position.key, found),))

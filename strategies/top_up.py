@@ -9,8 +9,8 @@ so give the ladder a deeper step that works with an empty wallet.
 from dataclasses import dataclass
 
 from bot.core.model import MarginMode
-from bot.core.sizing import CannotReach, margin_to_reach
-from bot.core.strategy import BookView, Nothing, Proposal, Severity, TopUp, View
+from bot.core.sizing import AlreadyThere, CannotReach, margin_to_reach
+from bot.core.strategy import BookView, Nothing, Proposal, Severity, TopUp, View, unmoved
 from bot.core.units import Ratio
 
 SEVERITY = Severity.SPEND
@@ -30,7 +30,7 @@ def propose(view: View, params: Params) -> Proposal:
     if isinstance(view, BookView):
         return Nothing("cross positions share the wallet: there is no margin to add to")
     match margin_to_reach(view.instrument, view.position, view.mark_price, params.to):
-        case CannotReach(reason):
-            return Nothing(reason)
+        case (AlreadyThere() | CannotReach()) as found:
+            return unmoved(found)
         case amount:
             return TopUp(amount)

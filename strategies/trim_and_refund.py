@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from bot.core.model import MarginMode
-from bot.core.sizing import CannotReach, close_to_reach, share_to_close
+from bot.core.sizing import AlreadyThere, CannotReach, close_to_reach, share_to_close
 from bot.core.strategy import (
     BookView,
     Nothing,
@@ -19,6 +19,7 @@ from bot.core.strategy import (
     Severity,
     TrimAndRefund,
     View,
+    unmoved,
 )
 from bot.core.units import Ratio
 
@@ -54,9 +55,9 @@ def propose(view: View, params: Params) -> Proposal:
             found = close_to_reach(
                 view.instrument, view.position, view.mark_price, view.close_price, to
             )
-            return (
-                Nothing(found.reason) if isinstance(found, CannotReach) else TrimAndRefund(found)
-            )
+            if isinstance(found, AlreadyThere | CannotReach):
+                return unmoved(found)
+            return TrimAndRefund(found)
         case Fraction(fraction):
             share = share_to_close(view.instrument, view.position, fraction)
             return TrimAndRefund(share)

@@ -37,6 +37,7 @@ from bot.core.sizing import LegClose
 from bot.core.state import Plain, RefundDue, Trim
 from bot.core.strategy import (
     Close,
+    Enough,
     Nothing,
     Notify,
     PositionView,
@@ -104,7 +105,10 @@ def act(
     """The one ladder action: the floor, the watchdog, a refund, or the deepest firing step."""
     position = ground.position
     if is_below_floor(desk, known):
-        close_at_floor(desk, (position,))
+        if floor_closes(desk):
+            close_at_floor(desk, (position,))
+        else:
+            acts_for_stop(desk, position, known, stop)
     elif not acts_for_stop(desk, position, known, stop) and not _gives_back(
         desk, position, evaluation
     ):
@@ -122,16 +126,20 @@ def is_below_floor(desk: Desk, known: Known | BookKnown) -> bool:
     return known.breached or known.liquidation_distance < desk.policy.protect.floor
 
 
+def floor_closes(desk: Desk) -> bool:
+    """Whether the floor may close; said loudly where a HOLD reaches down here and it may not."""
+    if desk.state.mode is not AccountMode.HOLD or desk.policy.protect.floor_in_hold:
+        return True
+    text = "below the floor, and HOLD keeps the guard from closing"
+    desk.say("floor_held", AlertSeverity.CRITICAL, text, REPEAT_MS)
+    return False
+
+
 def close_at_floor(desk: Desk, positions: tuple[Position, ...]) -> None:
-    """Close them whole at market, unless a HOLD that the policy lets reach down here forbids."""
-    on_hold = desk.state.mode is AccountMode.HOLD
-    holds = on_hold and not desk.policy.protect.floor_in_hold
+    """Close them whole at market, whatever the ladder says."""
     for position in positions:
         request = desk.request(position.key, "protect/floor")
-        settle(desk, review_close(request, position, holds, AT_MARKET))
-    if holds:
-        text = "below the floor, and HOLD keeps the guard from closing"
-        desk.say("floor_held", AlertSeverity.CRITICAL, text, REPEAT_MS)
+        settle(desk, review_close(request, position, holds=False, bound=AT_MARKET))
 
 
 def acts_for_stop(desk: Desk, position: Position, known: Known, stop: StopVerdict) -> bool:
@@ -168,6 +176,11 @@ def notify(asked: Asked, text: str) -> Said:
 def nothing_helps(text: str) -> Denied:
     """The answer of a step that has nothing to do, or cannot reach its target."""
     return Denied(Denial.EXHAUSTED, "nothing_helps", text, NO_WAKE_MS, needs_read=False)
+
+
+def enough(text: str) -> Denied:
+    """The answer of a step whose target is reached: it holds, and hands over to nobody."""
+    return Denied(Denial.WAIT, "target", text, NO_WAKE_MS, needs_read=False)
 
 
 def settle(desk: Desk, review: Review) -> None:
@@ -228,6 +241,8 @@ def _answer(asked: Asked, known: Known, ground: Ground, view: PositionView) -> A
             return (review,) if isinstance(review, Approved) else review
         case Nothing(text):
             return nothing_helps(text)
+        case Enough(text):
+            return enough(text)
         case TightenStop() | TightenStops():
             return SAID
 
@@ -238,7 +253,7 @@ def _reduce(
     """Whether part of the position may be closed now, or what a slice has left to close."""
     desk, step, position = asked.desk, asked.step, view.position
     left = desk.memory.steps[asked.reason].left
-    quantity = left.get(position.key, cut.quantity)
+    quantity = min(left.get(position.key, cut.quantity), cut.quantity)
     purpose = Trim(position) if isinstance(cut, TrimAndRefund) else PLAIN
     bound = close_bound(desk.policy, view.instrument, position, known)
     return review_reduce(

@@ -12,7 +12,7 @@ from bot.core.metrics import Known
 from bot.core.model import Instrument, MarginMode, Position
 from bot.core.policy import Policy
 from bot.core.sizing import round_early
-from bot.core.units import ONE, ZERO, Price, Ratio
+from bot.core.units import ONE, ZERO, Price, Ratio, ceil_to, floor_to
 
 
 def close_bound(policy: Policy, instrument: Instrument, position: Position, known: Known) -> Bound:
@@ -31,10 +31,13 @@ def close_price(policy: Policy, instrument: Instrument, position: Position, know
     starts_at = 2 * protect.room
     urgency = (starts_at - known.liquidation_distance) / (starts_at - protect.floor)
     slippage = slippage_max + (widest - slippage_max) * max(urgency, ZERO)
-    bound = mark * (ONE - sign * slippage)
+    # On the tick beyond: one on this side of it may be better than the mark, and fill nothing.
+    to_tick = floor_to if sign > 0 else ceil_to
+    bound = to_tick(mark * (ONE - sign * slippage), instrument.tick_size)
     # Below the floor, and where bankruptcy is nearer than the slippage allowed, it is the bound.
-    bound = max(bound, worst) if sign > 0 else min(bound, worst)
-    return round_early(instrument, position.side, bound)
+    if sign * (bound - worst) < ZERO:
+        return round_early(instrument, position.side, worst)
+    return Price(bound)
 
 
 def _worst_price(position: Position, known: Known, slippage_max: Ratio) -> Price:

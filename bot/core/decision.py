@@ -101,7 +101,7 @@ class Decision:
             self.mode,
             tuple(
                 (
-                    verdict.position,
+                    _held(verdict.position),
                     isinstance(verdict.measured, Known),
                     tuple(step.phase for step in verdict.steps),
                     verdict.stop.status if isinstance(verdict.stop, Audited) else "",
@@ -116,6 +116,18 @@ class Decision:
     def is_noteworthy(self) -> bool:
         """Whether it does or says something, whatever the verdicts were before."""
         return bool(self.approved or self.alerts)
+
+
+def _held(position: Position) -> tuple[object, ...]:
+    """What the account holds; where the venue shows liquidation follows the prices of others."""
+    return (
+        position.key,
+        position.quantity,
+        position.entry_price,
+        position.margin_mode,
+        position.isolated_margin,
+        position.leverage,
+    )
 
 
 def _book_signature(book: BookVerdict | NoBook) -> tuple[object, ...]:

@@ -81,7 +81,7 @@ def _cancel_orphans(
         if key in open_keys or not stop.client_id.startswith(prefix):
             continue
         memory = state.memory_of(key)
-        sure = memory.flat_read_at_ms - memory.flat_since_ms >= ORPHAN_MS
+        sure = _is_surely_flat(state, key)
         draft.needs_read = True
         draft.wake_at_ms = min(draft.wake_at_ms, now_ms + ORPHAN_MS)
         asked = any(
@@ -124,16 +124,21 @@ def _is_forgotten(memory: PositionMemory, now_ms: int) -> bool:
     return memory.flat_since_ms != NEVER_MS and now_ms - memory.flat_since_ms >= EPISODE_QUIET_MS
 
 
+def _is_surely_flat(state: AccountState, key: PositionKey) -> bool:
+    """Whether two reads far enough apart did not find the position."""
+    memory = state.memory_of(key)
+    return memory.flat_read_at_ms - memory.flat_since_ms >= ORPHAN_MS
+
+
 def _refunds_left(state: AccountState, now_ms: int, draft: Draft) -> dict[str, RefundDue]:
-    """The refunds that still may go back: of an open position, in time; a lapsed one is said."""
-    open_keys = {position.key for position in state.positions}
+    """The refunds that may still go back: in time, to what is not surely gone."""
     left: dict[str, RefundDue] = {}
     for trim_id, due in state.refunds.items():
         moving = refund_under_way(state, trim_id)
-        if due.key in open_keys and (moving or now_ms < due.expires_at_ms):
+        if moving or (now_ms < due.expires_at_ms and not _is_surely_flat(state, due.key)):
             left[trim_id] = due
             draft.wake_at_ms = min(draft.wake_at_ms, due.expires_at_ms)
-        elif due.key in open_keys:
+        elif not _is_surely_flat(state, due.key):
             subject = f"{due.key.symbol} {due.key.side}"
             text = f"{subject}: {due.amount:f} margin freed by a trim did not go back"
             draft.alerts.append(Alert(subject, "refund_lapsed", AlertSeverity.CRITICAL, text))

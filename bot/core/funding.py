@@ -31,7 +31,7 @@ class FundingCost:
     What funding costs a position: the next bill (paid > 0), and shares of its margin.
 
     `interval` is the next bill, `day` a day of bills like it, `episode` what has been paid since
-    the episode began.
+    the last episode ended, or since the guard first saw the position.
     """
 
     next_payment: Money
@@ -59,18 +59,21 @@ def funding_cost(
     if report is None or report.next_at_ms <= now_ms:
         return FundingUnknown("the venue has not said what the next settlement charges")
     margin = _margin(position, mark)
-    if margin <= ZERO:
-        return FundingUnknown("the position has no margin to compare with")
     next_payment = funding_payment(position, mark, report.rate)
-    interval = next_payment / margin
-    paid = memory.funding_paid if memory.in_episode else Money(ZERO)
     return FundingCost(
         next_payment,
         report.next_at_ms,
-        Ratio(interval),
-        Ratio(interval * DAY_MS / report.interval_ms),
-        Ratio(paid / margin),
+        _share(next_payment, margin),
+        _share(Money(next_payment * DAY_MS / report.interval_ms), margin),
+        _share(memory.funding_paid, margin),
     )
+
+
+def _share(paid: Money, margin: Decimal) -> Ratio:
+    """What was paid as a share of the margin: of none at all, more than any threshold."""
+    if margin > ZERO:
+        return Ratio(paid / margin)
+    return Ratio(Decimal("Infinity")) if paid > ZERO else Ratio(ZERO)
 
 
 def bill_ahead(state: AccountState, position: Position, mark: Price, now_ms: int) -> Money:

@@ -5,7 +5,7 @@ Guardrails: may we? They refuse or shrink, never enlarge, and every shrink is re
 EXHAUSTED (this verb cannot help now).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -167,7 +167,8 @@ def review_refund(request: Request, position: Position, trim_id: str, due: Refun
     """
     Whether the margin that a trim freed may go back now: limited by that, not by budgets.
 
-    What a refund of the same trim may be moving is not moved again.
+    What a refund of the same trim may be moving is not moved again, and no more goes back than
+    lets the cross positions on the wallet pass all their thresholds.
     """
     for denied in _reasons_to_hold(request, cooldown_ms=0):
         return denied
@@ -322,6 +323,8 @@ def _reasons_not_to_reduce(
         touched |= {position.key for position in cross_positions(state)}
     if state.mode is AccountMode.HOLD:
         yield _exhausted("hold", "the account is on HOLD")
+    if any(isinstance(close.purpose, Trim) for close in closes):
+        yield from _reasons_not_to_trim(state, touched)
     for text in _reasons_to_read(request):
         yield Denied(Denial.WAIT, "age", text, FAR_MS, needs_read=True)
     for intent in _in_order(state):
@@ -332,6 +335,16 @@ def _reasons_not_to_reduce(
         text = "less margin would go with the part than it loses: more would be at risk"
         yield _exhausted("stressed_loss", text)
     yield from _reasons_to_wait(request, cooldown_ms)
+
+
+def _reasons_not_to_trim(state: AccountState, touched: Set[PositionKey]) -> Iterator[Denied]:
+    """A trim whose margin cannot go back makes a position smaller and no safer."""
+    if state.mode is not AccountMode.ACTIVE:
+        yield _exhausted("mode", f"in mode {state.mode} no margin could go back after it")
+    for due in state.refunds.values():
+        if due.key in touched:
+            text = "what the last trim freed has not gone back yet"
+            yield _wait("refund_due", text, due.expires_at_ms)
 
 
 def _raises_stressed_loss(request: Request, close: PartClose) -> bool:

@@ -31,7 +31,7 @@ class Metric(StrEnum):
     FUNDING_COST_24H = "funding_cost_24h"
     """A day of bills at the present rate and interval, as a share of the margin."""
     FUNDING_COST_EPISODE = "funding_cost_episode"
-    """What has been paid since the episode began, as a share of the margin."""
+    """What was paid since the last episode, or since first seen, as a share of the margin."""
 
     @property
     def is_shared(self) -> bool:

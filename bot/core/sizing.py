@@ -22,6 +22,13 @@ class CannotReach:
 
 
 @dataclass(frozen=True, slots=True)
+class AlreadyThere:
+    """Nothing is missing to the target."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class LegClose:
     """How much of one cross position to close."""
 
@@ -64,7 +71,7 @@ def round_early(instrument: Instrument, side: Side, price: Decimal) -> Price:
 
 def margin_to_reach(
     instrument: Instrument, position: Position, mark: Price, distance: Ratio
-) -> Money | CannotReach:
+) -> Money | AlreadyThere | CannotReach:
     """
     Isolated margin to add so that at `mark` the liquidation distance is at least `distance`.
 
@@ -76,13 +83,13 @@ def margin_to_reach(
         return CannotReach(f"a long cannot be more than 100% from liquidation, asked {distance:%}")
     missing = margin_at(instrument, position, target) - position.isolated_margin
     if missing <= ZERO:
-        return CannotReach(f"the distance is already {distance:%} or more")
+        return AlreadyThere(f"the distance is already {distance:%} or more")
     return Money(ceil_to(missing, instrument.rules.position_margin_step))
 
 
 def close_to_reach(
     instrument: Instrument, position: Position, mark: Price, fill: Price, distance: Ratio
-) -> Quantity | CannotReach:
+) -> Quantity | AlreadyThere | CannotReach:
     """
     How much of an isolated position to close at `fill`, its freed margin put back afterwards.
 
@@ -116,7 +123,7 @@ def close_to_reach(
 
 def closes_to_reach(
     book: Book, ranked: tuple[Leg, ...], fills: Mapping[PositionKey, Price], distance: Ratio
-) -> tuple[LegClose, ...] | CannotReach:
+) -> tuple[LegClose, ...] | AlreadyThere | CannotReach:
     """
     What to close of the cross positions so that the joint distance is `distance` or more.
 
@@ -124,7 +131,7 @@ def closes_to_reach(
     `fills`.
     """
     if spare(book, distance) >= ZERO:
-        return CannotReach(f"the distance is already {distance:%} or more")
+        return AlreadyThere(f"the distance is already {distance:%} or more")
     closes: list[LegClose] = []
     for leg in ranked:
         key, position = leg.position.key, leg.position
@@ -154,7 +161,7 @@ def _least_close_of_leg(book: Book, leg: Leg, fill: Price, distance: Ratio) -> Q
     at_mark = instrument.rules.maintenance_at is MaintenanceAt.MARK
     valued = leg.price_after(distance) if at_mark else position.entry_price
     found = _least_close(instrument, position, to_spare, valued)
-    return position.quantity if isinstance(found, CannotReach) else found
+    return position.quantity if isinstance(found, AlreadyThere | CannotReach) else found
 
 
 def _least_close(
@@ -162,10 +169,10 @@ def _least_close(
     position: Position,
     to_spare: Callable[[Decimal], Decimal],
     valued: Price,
-) -> Quantity | CannotReach:
+) -> Quantity | AlreadyThere | CannotReach:
     """The least quantity where `to_spare`, which bends at tiers of the rest, is not below 0."""
     if to_spare(ZERO) >= ZERO:
-        return CannotReach("the target is reached already")
+        return AlreadyThere("the target is reached already")
     bends = {
         position.quantity - tier.cap / valued
         for tier in instrument.tiers
@@ -184,6 +191,7 @@ def _least_close(
 
 
 def _leaving_enough(instrument: Instrument, position: Position, closed: Decimal) -> Quantity:
-    """`closed`, or everything where less than the venue's minimum would remain."""
+    """`closed`, at least the venue's minimum; everything where less than that would remain."""
+    closed = max(closed, instrument.quantity_min)
     left = position.quantity - closed
     return position.quantity if left < instrument.quantity_min else Quantity(closed)

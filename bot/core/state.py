@@ -39,7 +39,7 @@ from bot.core.model import (
     PositionKey,
     StopOrder,
 )
-from bot.core.units import ZERO, Money, Quantity, floor_to
+from bot.core.units import ZERO, Money, Quantity, ceil_to, floor_to
 
 NOTHING = Money(ZERO)
 
@@ -90,7 +90,7 @@ class PositionMemory:
 
     `steps` is keyed "rule/step", `alerted` by the kind of alert, with the time it last went out.
     `episode` is when the newest episode began, so that no two of them share it; `funding_paid`
-    is what settlements have charged since then, by the announced rate and the mark price.
+    is what settlements have charged since the one before ended, by rate and mark price.
     """
 
     steps: Mapping[str, StepMemory] = field(default_factory=dict)
@@ -537,17 +537,22 @@ def _put_back(
 
 
 def _freed_margin(state: AccountState, position: Position, fill: Fill) -> Money:
-    """What a close gave back to the wallet, rounded down: margin and profit, less the fee."""
+    """
+    What a close gave back to the wallet: margin and profit, less the fee.
+
+    Each is rounded against us, as a venue rounds them one by one.
+    """
     instrument = state.instruments.by_symbol[position.symbol]
     match instrument.rules.margin_on_reduce:
         case MarginOnReduce.RETAINED:
             return NOTHING
         case MarginOnReduce.PRO_RATA:
             pass
+    step = instrument.rules.position_margin_step
     share = position.isolated_margin * fill.quantity / position.quantity
     gain = position.side.sign * fill.quantity * (fill.price - position.entry_price)
     fee = fill.quantity * fill.price * instrument.taker_fee
-    return Money(floor_to(share + gain - fee, instrument.rules.position_margin_step))
+    return Money(floor_to(share, step) + floor_to(gain, step) - ceil_to(fee, step))
 
 
 def _remember_stop(memory: PositionMemory, intent: Intent) -> PositionMemory:
@@ -577,7 +582,7 @@ def _remember_step(memory: PositionMemory, intent: Intent, filled: Filled) -> Po
             step = replace(step, left=_without(step.left, intent.key))
         case ClosePosition(quantity=ordered), (
             IntentState.PARTIAL | IntentState.EXPIRED | IntentState.NOT_APPLIED
-        ):
+        ) if step.phase is Phase.FIRING:
             done = filled.quantity if isinstance(filled, Fill) else ZERO
             step = replace(step, left={**step.left, intent.key: Quantity(ordered - done)})
         case _:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from bot.core.cross import Book, Leg
 from bot.core.model import Instrument, Position, PositionKey
-from bot.core.sizing import LegClose
+from bot.core.sizing import AlreadyThere, CannotReach, LegClose
 from bot.core.units import Money, Price, Quantity, Ratio
 
 
@@ -114,11 +114,27 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """There is nothing to do, or the target cannot be reached, and why."""
+    """The verb cannot help here, and why: a step may hand over to a deeper one."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Enough:
+    """Nothing is missing to what the verb aims at: no step hands over for that."""
 
     reason: str
 
 
 Proposal: TypeAlias = (
-    Notify | TightenStop | TightenStops | TopUp | Reduce | TrimAndRefund | Close | Nothing
+    Notify | TightenStop | TightenStops | TopUp | Reduce | TrimAndRefund | Close | Nothing | Enough
 )
+
+
+def unmoved(found: AlreadyThere | CannotReach) -> Enough | Nothing:
+    """What a verb answers where solving for its target has found no amount."""
+    match found:
+        case AlreadyThere(reason):
+            return Enough(reason)
+        case CannotReach(reason):
+            return Nothing(reason)

@@ -18,27 +18,32 @@ from bot.core.act import (
     climb,
     climb_alone,
     close_at_floor,
+    enough,
+    floor_closes,
     is_below_floor,
     ladder_close,
     nothing_helps,
     notify,
+    settle,
 )
-from bot.core.actions import Bound
+from bot.core.actions import AT_MARKET, Bound
 from bot.core.cost import close_bound, close_price
-from bot.core.cross import Book, Leg
-from bot.core.decision import BookVerdict, NotAudited, PositionVerdict, StopVerdict
+from bot.core.cross import NEVER, Book, Leg
+from bot.core.decision import Audited, BookVerdict, NotAudited, PositionVerdict, StopVerdict
 from bot.core.desk import Desk, Draft, subject_of
-from bot.core.guardrails import Approved, Denied, PartClose, review_reduce
+from bot.core.guardrails import Approved, Denied, PartClose, review_close, review_reduce
 from bot.core.ladder import Evaluation, evaluate, steps_for, steps_for_book
 from bot.core.margin import LiquidatesTogether
 from bot.core.metrics import (
     POSITION_AGE_MAX_MS,
     BookKnown,
+    Facts,
     Known,
     Supported,
     Unknown,
     book_of,
     cross_positions,
+    facts_of,
     leg_known,
     leg_liquidation,
     measure_book,
@@ -47,12 +52,13 @@ from bot.core.metrics import (
 )
 from bot.core.model import MarginMode, Position, PositionKey, PositionMode
 from bot.core.policy import Policy
-from bot.core.protection import safe_stops
+from bot.core.protection import StopStatus, StopWanted, safe_stops
 from bot.core.sizing import LegClose, price_with_room
 from bot.core.state import EPISODE_QUIET_MS, AccountRead, AccountState
 from bot.core.strategy import (
     BookView,
     Close,
+    Enough,
     Nothing,
     Notify,
     Reduce,
@@ -62,7 +68,7 @@ from bot.core.strategy import (
     TrimAndRefund,
 )
 from bot.core.stress import by_relief
-from bot.core.units import Price, Ratio
+from bot.core.units import ZERO, Price, Quantity, Ratio
 from bot.core.upkeep import Ground, keep_stop, survey
 from bot.core.vigil import (
     advance_episode,
@@ -123,7 +129,11 @@ def _judge_knowingly(desk: Desk, known: BookKnown, evaluation: Evaluation, draft
     )
     legs = [_protect_leg(desk, known, leg.position.key, rooms) for leg in known.book.legs]
     if is_below_floor(desk, known):
-        close_at_floor(desk, tuple(leg.position for leg in legs))
+        if floor_closes(desk):
+            close_at_floor(desk, tuple(leg.position for leg in legs))
+        else:
+            for leg in legs:
+                _stand_in(desk, leg)
     else:
         alone = [_act_alone(desk, leg) for leg in legs]
         if not any(alone):
@@ -167,12 +177,20 @@ def _ahead_of(position: Position, mark: Price, bounds: tuple[Price, ...]) -> tup
 def _act_alone(desk: Desk, leg: _Leg) -> bool:
     """Stand in for the leg's stop, or let its own steps act; whether something was approved."""
     own = leg.desk
-    own.state = desk.state
     before = len(own.approved)
-    if not acts_for_stop(own, leg.position, leg.known, leg.stop):
+    if not _stand_in(desk, leg):
         climb_alone(own, leg.known, leg.evaluation, leg.ground)
-    desk.state = own.state
+        desk.state = own.state
     return len(own.approved) > before
+
+
+def _stand_in(desk: Desk, leg: _Leg) -> bool:
+    """Whether the guard stands in for the leg's stop."""
+    own = leg.desk
+    own.state = desk.state
+    stands = acts_for_stop(own, leg.position, leg.known, leg.stop)
+    desk.state = own.state
+    return stands
 
 
 def _finish(desk: Desk, own: Desk, key: PositionKey, draft: Draft) -> None:
@@ -190,11 +208,29 @@ def _judge_blindly(desk: Desk, unknown: Unknown, draft: Draft) -> None:
         evaluation = evaluate(steps_for(policy, position), own.memory, unknown, now_ms)
         own.memory = evaluation.memory
         stop = _keep_stop_blindly(own, position, unknown)
+        if _has_passed(own, position, stop):
+            request = own.request(position.key, "protect/watchdog")
+            settle(own, review_close(request, position, holds=False, bound=AT_MARKET))
         desk.state = own.state
         _finish(desk, own, position.key, draft)
         draft.verdicts.append(
             PositionVerdict(position, unknown, evaluation.verdicts, stop, tuple(own.denied))
         )
+
+
+def _has_passed(desk: Desk, position: Position, stop: StopVerdict) -> bool:
+    """
+    Whether a leg's own fresh mark price is past its stop, though another leg's is not known.
+
+    The level is that of the newest marks. Where a stop rests there the venue closes by itself.
+    """
+    facts = facts_of(desk.state, position, desk.now_ms, desk.policy.guardrails.data_age_max_ms)
+    match facts, stop:
+        case Facts(mark_price=mark), Audited(status=status, target=StopWanted() as target):
+            passed = position.side.sign * (mark - target.trigger_price) <= ZERO
+            return passed and status is not StopStatus.RESTS
+        case _:
+            return False
 
 
 def _keep_stop_blindly(desk: Desk, position: Position, unknown: Unknown) -> StopVerdict:
@@ -246,6 +282,8 @@ def _answer(asked: Asked, known: BookKnown, view: BookView) -> Answer:
             return _close_all(asked.desk, known, asked.reason)
         case Nothing(text):
             return nothing_helps(text)
+        case Enough(text):
+            return enough(text)
         case TightenStops() | TightenStop():
             return SAID
         case TopUp() | TrimAndRefund():
@@ -258,16 +296,24 @@ def _reduce(
     """Whether these parts may be closed now, or what slices have left to close."""
     desk = asked.desk
     left = desk.memory.steps[asked.reason].left
-    wanted = left or {close.key: close.quantity for close in closes}
+    plan = {close.key: close.quantity for close in closes}
+    # Slices go on with what is left of the legs that are open, and close no more of one than the
+    # step would ask for now.
+    slices = {
+        leg.position.key: min(left[leg.position.key], plan.get(leg.position.key, NEVER))
+        for leg in known.book.legs
+        if leg.position.key in left
+    }
+    wanted = slices or plan
     parts = tuple(
-        PartClose(leg.position, wanted[leg.position.key], _bound(desk, known, leg), PLAIN)
+        PartClose(
+            leg.position, Quantity(wanted[leg.position.key]), _bound(desk, known, leg), PLAIN
+        )
         for leg in known.book.legs
         if leg.position.key in wanted
     )
-    if not parts:
-        return nothing_helps("what was left to close is closed")
     request = desk.request(parts[0].position.key, asked.reason)
-    return review_reduce(request, parts, asked.step.cooldown_ms, is_slice=bool(left))
+    return review_reduce(request, parts, asked.step.cooldown_ms, is_slice=bool(slices))
 
 
 def _close_all(desk: Desk, known: BookKnown, reason: str) -> tuple[Approved, ...] | Denied:

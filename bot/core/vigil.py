@@ -29,14 +29,13 @@ def advance_episode(evaluation: Evaluation, now_ms: int) -> PositionMemory:
             episode=now_ms,
             in_episode=True,
             active_at_ms=now_ms,
-            funding_paid=Money(ZERO),
         )
     if not memory.in_episode:
         return memory
     if any(step.phase is not Phase.INACTIVE for step in memory.steps.values()):
         return replace(memory, active_at_ms=now_ms)
     if now_ms - memory.active_at_ms >= EPISODE_QUIET_MS:
-        return replace(memory, in_episode=False)
+        return replace(memory, in_episode=False, funding_paid=Money(ZERO))
     return memory
 
 

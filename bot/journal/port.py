@@ -8,6 +8,7 @@ its intents are durable in one append before a byte is sent.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import sha256
 from typing import Protocol, TypeAlias
 
 from bot.core.events import IntentState
@@ -84,6 +85,11 @@ class NothingRecorded:
 Found: TypeAlias = Row | NothingRecorded
 
 
+def digest_of(text: str) -> str:
+    """What names a kept text: its SHA-256."""
+    return sha256(text.encode()).hexdigest()
+
+
 class Journal(Protocol):
     """One account's journal. Every method raises `JournalUnavailable` when the store fails."""
 
@@ -91,7 +97,7 @@ class Journal(Protocol):
         """Write all rows or none; durable on return."""
 
     async def keep(self, text: str) -> str:
-        """Store `text` under its SHA-256 and return that digest. Durable on return."""
+        """Store `text` under its `digest_of` and return that. Durable on return."""
 
     async def kept(self, digest: str) -> str:
         """The text kept under `digest`; raises `JournalDamaged` if absent or altered."""

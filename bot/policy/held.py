@@ -15,7 +15,7 @@ from typing import NamedTuple
 from bot.core.margin import LiquidatesAt, NoLiquidation, liquidation, liquidation_distance
 from bot.core.model import Instrument, MarginMode, NotReported, Position
 from bot.core.policy import Match, Metric, Policy
-from bot.core.sizing import CannotReach, margin_to_reach, price_at_distance
+from bot.core.sizing import AlreadyThere, CannotReach, margin_to_reach, price_at_distance
 from bot.core.strategy import Nothing, PositionView, Severity
 from bot.core.units import ONE, ZERO, Money, Price, Ratio
 from bot.policy.bind import bind_section
@@ -240,7 +240,9 @@ def _spends_too_little(
         most = margin_to_reach(
             judged.instrument, judged.position, mark, section.with_.value.params.to
         )
-        if isinstance(least, CannotReach) or isinstance(most, CannotReach):
+        if isinstance(least, AlreadyThere | CannotReach) or isinstance(
+            most, AlreadyThere | CannotReach
+        ):
             continue
         needs = f"{judged.name} needs {least:f} USDT for the step {step.name} to clear"
         if min(limits.top_up_per_episode_max, limits.top_up_1h_max) < least:

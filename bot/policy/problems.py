@@ -7,6 +7,9 @@ from difflib import get_close_matches
 EXCERPT_MAX = 120
 """Characters of a source line that are shown."""
 
+SOURCE_MAX = 1_000
+"""Characters of a line above which nobody wants to see it again with every problem in it."""
+
 _MAY_BE_SECRET = re.compile("key|secret|pass|token|credential", re.IGNORECASE)
 
 
@@ -65,9 +68,13 @@ class Source:
         self._lines = lines_of(text)
 
     def line(self, at: Place) -> str:
-        """The line at a place; empty where it may hold a secret that does not belong there."""
+        """
+        The line at a place; empty where it is no line to show.
+
+        That is one that may hold a secret that does not belong there, or one without an end.
+        """
         line = self._lines[at.line - 1]
-        return "" if _MAY_BE_SECRET.search(line) else line
+        return "" if len(line) > SOURCE_MAX or _MAY_BE_SECRET.search(line) else line
 
 
 class Report:

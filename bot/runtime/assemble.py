@@ -34,7 +34,7 @@ async def assemble(
     Raises `StartRefused`, `Unreachable` when the first read fails, `JournalUnavailable`.
     """
     inbox = Inbox(clock)
-    feed = Feed(market, account, clock, journal, inbox.put)
+    feed = Feed(market, account, clock, inbox.put)
     reconciler = Reconciler(account, clock, inbox.put)
     executor = Executor(account, reconciler, clock, inbox.put)
     await journal.keep(policy.text)

@@ -15,7 +15,7 @@ from bot.core.events import AccountReported, Event, InstrumentsReported, Liquida
 from bot.core.model import AccountSnapshot, Instrument
 from bot.exchange.ports import Account, AccountChanged, MarketData, Notice, Unreachable
 from bot.journal.codec import to_json
-from bot.journal.port import Journal
+from bot.journal.port import digest_of
 
 POLL_CALM_MS = 30_000
 POLL_ENDANGERED_MS = 2_000
@@ -34,13 +34,11 @@ class Feed:
         market: MarketData,
         account: Account,
         clock: Clock,
-        journal: Journal,
         publish: Callable[[Event], None],
     ) -> None:
         self._market = market
         self._account = account
         self._clock = clock
-        self._journal = journal
         self._publish = publish
         self.listed: dict[str, Instrument] = {}
         self._wanted = asyncio.Event()
@@ -81,7 +79,7 @@ class Feed:
         if len(self.listed) == known:
             return
         listed = tuple(self.listed[symbol] for symbol in sorted(self.listed))
-        digest = await self._journal.keep(to_json(listed, tuple[Instrument, ...]))
+        digest = digest_of(to_json(listed, tuple[Instrument, ...]))
         self._publish(InstrumentsReported(digest, listed))
 
     async def _poll(self) -> None:

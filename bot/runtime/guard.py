@@ -16,16 +16,19 @@ from bot.core.events import (
     AccountMode,
     Command,
     Event,
+    InstrumentsReported,
     IntentState,
     OutcomeReported,
     PolicyLoaded,
     Tick,
 )
 from bot.core.guardrails import Approved
+from bot.core.model import Instrument
 from bot.core.policy import Policy
 from bot.core.promises import broken
 from bot.core.state import AccountState, apply
 from bot.exchange.ports import MarketData
+from bot.journal.codec import to_json
 from bot.journal.port import Entry, Journal, JournalUnavailable, Kind, NoIntent
 from bot.runtime.executor import Executor
 from bot.runtime.feed import Feed
@@ -77,6 +80,7 @@ class Guard:
         self._journal = journal
         self._clock = clock
         self._policies = {policy.digest: policy}
+        self._unkept: list[str] = []
         self._unwritten: list[Entry] = []
         self._signature: tuple[object, ...] = ()
         self._stopping = False
@@ -165,6 +169,8 @@ class Guard:
         match event:
             case OutcomeReported():
                 self._unwritten.append(outcome_entry(event))
+            case InstrumentsReported(instruments=instruments):
+                self._unkept.append(to_json(instruments, tuple[Instrument, ...]))
             case PolicyLoaded(digest=digest):
                 self.policy = self._policies[digest]
                 self._unwritten.append(policy_entry(event))
@@ -181,8 +187,15 @@ class Guard:
     async def _make_durable(self, before: AccountState, decision: Decision, now_ms: int) -> None:
         entries = [*self._unwritten, *self._rows(before, decision, now_ms)]
         if entries:
-            await self._journal.append(entries)
+            await self._append(entries)
             self._unwritten.clear()
+
+    async def _append(self, entries: list[Entry]) -> None:
+        """Write rows, and before them the rules that they name by digest."""
+        for text in self._unkept:
+            await self._journal.keep(text)
+        self._unkept.clear()
+        await self._journal.append(entries)
 
     def _rows(self, before: AccountState, decision: Decision, now_ms: int) -> list[Entry]:
         if decision.signature == self._signature and not decision.is_noteworthy:
@@ -221,5 +234,5 @@ class Guard:
         for event in self._inbox.drain():
             self._take(event)
         stopped = Entry(Kind.STOPPED, now_ms, "{}", NoIntent())
-        await self._journal.append([*self._unwritten, stopped])
+        await self._append([*self._unwritten, stopped])
         self._unwritten.clear()

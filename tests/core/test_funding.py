@@ -144,10 +144,16 @@ def test_what_is_not_known() -> None:
         assert isinstance(found, FundingUnknown), at_ms
         assert "next settlement" in found.reason
     life.bill("0.0005", T0 + 1)
-    bare = build.position(margin=0)
-    found = funding_cost(life.state, bare, mark, memory, T0)
-    assert isinstance(found, FundingUnknown)
-    assert "no margin" in found.reason
+
+
+def test_of_no_margin_a_bill_is_more_than_any_share() -> None:
+    life = Life(CALM, FIFTY)
+    memory, mark = life.state.memory_of(FIFTY.key), Price(Decimal(50_000))
+    for rate, share in (("0.0005", "Infinity"), ("-0.0005", "0")):
+        life.bill(rate, T0 + HOUR_MS)
+        found = funding_cost(life.state, build.position(margin=0), mark, memory, T0)
+        assert isinstance(found, FundingCost)
+        assert found.interval == found.day == Decimal(share)
 
 
 def settle(life: Life, rate: str, at_ms: int, hours: int = 8) -> None:
@@ -174,14 +180,8 @@ def test_an_episode_adds_up_what_was_paid_and_received() -> None:
     assert cost(life).episode == Decimal("0.05")
 
 
-def test_outside_an_episode_nothing_has_been_paid_in_it() -> None:
-    life = Life(CALM, FIFTY)
-    life.bill("0.0005", T0 + HOUR_MS)
-    settle(life, "0.001", T0 + 9 * HOUR_MS)
-    assert cost(life).episode == 0
-
-
-def test_an_episode_begins_with_nothing_paid() -> None:
+def test_what_was_paid_before_an_episode_counts_to_it() -> None:
+    """Else a rule on that cost alone would never begin one."""
     out = build.step("out", below("0.02"), Severity.CLOSE, lambda view: Close())
     life = Life(replace(CALM, rules=(build.rule(out),)), FIFTY)
     life.bill("0.0005", T0 + HOUR_MS)
@@ -189,7 +189,7 @@ def test_an_episode_begins_with_nothing_paid() -> None:
     keep(life, FIFTY)
     life.decide()
     assert life.state.memory_of(FIFTY.key).in_episode
-    assert cost(life).episode == 0
+    assert cost(life).episode == Decimal("0.025")
 
 
 # What the venue says of its settlements

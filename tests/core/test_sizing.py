@@ -9,7 +9,13 @@ from hypothesis import given, settings
 
 from bot.core.margin import LiquidatesAt, NoLiquidation, liquidation
 from bot.core.model import Instrument, Position, Side
-from bot.core.sizing import CannotReach, margin_to_reach, price_at_distance, round_early
+from bot.core.sizing import (
+    AlreadyThere,
+    CannotReach,
+    margin_to_reach,
+    price_at_distance,
+    round_early,
+)
 from bot.core.units import Money, Price, Ratio, ceil_to, floor_to
 from bot.testing import builders as build
 from tests.core.draws import decimals, instruments, positions
@@ -43,8 +49,9 @@ def test_the_amount_reaches_the_target_and_one_step_less_does_not(
 ) -> None:
     mark = Price(position.entry_price * (1 + moved))
     match margin_to_reach(instrument, position, mark, Ratio(target)):
-        case CannotReach(reason):
-            assert "already" in reason
+        case CannotReach():
+            raise AssertionError("these targets can be reached")
+        case AlreadyThere():
             found = distance_with(instrument, position, mark, Decimal(0))
             assert found >= Fraction(target) - ROUNDING
         case amount:
@@ -71,7 +78,7 @@ def test_the_amount_of_a_known_case() -> None:
 
 @pytest.mark.parametrize(
     ("target", "reason"),
-    [("1", "more than 100%"), ("1.2", "more than 100%"), ("0.05", "already 5% or more")],
+    [("1", "more than 100%"), ("1.2", "more than 100%")],
 )
 def test_what_cannot_be_reached_says_why(target: str, reason: str) -> None:
     found = margin_to_reach(
@@ -79,6 +86,13 @@ def test_what_cannot_be_reached_says_why(target: str, reason: str) -> None:
     )
     assert isinstance(found, CannotReach)
     assert reason in found.reason.replace(".00", "")
+
+
+def test_a_target_that_is_reached_is_no_failure() -> None:
+    found = margin_to_reach(
+        build.instrument(), build.position(), Price(Decimal(50_000)), Ratio(Decimal("0.05"))
+    )
+    assert isinstance(found, AlreadyThere)
 
 
 def test_a_short_can_be_more_than_its_value_away() -> None:

@@ -509,13 +509,12 @@ def test_what_filled_in_part_goes_on_with_what_is_left_and_without_a_cooldown() 
     assert (Denial.WAIT, "cooldown") in refusals(life)
 
 
-def test_a_step_that_has_nothing_to_do_says_so() -> None:
+def test_a_step_whose_target_is_reached_holds_and_says_nothing() -> None:
     life = shared(ladder(less("0.09")))
     look(life)
     assert deeds(life) == []
-    assert refusals(life) == [(Denial.EXHAUSTED, "nothing_helps")]
-    (said,) = life.decision.alerts
-    assert "the distance is already 9% or more" in said.text
+    assert refusals(life) == [(Denial.WAIT, "target")]
+    assert life.decision.alerts == ()
 
 
 def test_a_part_waits_while_any_leg_is_moving() -> None:

@@ -1,10 +1,12 @@
 """Whatever a file holds, it is a policy or a `PolicyError`, each of whose lines is one line."""
 
+import time
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,7 +77,7 @@ def test_brackets_without_end_are_refused_without_recursion() -> None:
 
 
 def test_a_slice_of_the_long_fuzz_finds_nothing() -> None:
-    reads = [fuzz.read(number) for number in range(400)]
+    reads = [fuzz.read(number) for number in range(150)]
     assert [each for each in reads if each.fault] == []
     assert list(fuzz.slow_ones(reads)) == []
     assert 0 < sum(each.is_valid for each in reads) < len(reads)
@@ -107,6 +109,36 @@ def test_the_long_fuzz_measures_a_slow_file_again() -> None:
     quick = [each._replace(taken_ns=file.taken_ns // 1_000) for each in others]
     ((found, times),) = fuzz.slow_ones([*quick, slow])
     assert (found, times > 20) == (slow, True)
+
+
+SLOW = {
+    "many keys on one line": "{" + ",".join(f"a{i}: b" for i in range(3_000)) + "}",
+    "many unknown keys": "account:\n" + "".join(f"  venu{i}e: 1\n" for i in range(1_000)),
+    "one key again and again": "a: b\n" * 3_000,
+    "one step again and again": "rules:\n  - ladder:\n" + "      - { step: a, do: b }\n" * 700,
+    "keys without values": "? a\n" * 3_000,
+    "deep and long": "[" * 11 + "a," * 8_000,
+    "a long word": "schema: " + "m" * 40_000,
+    "a long text": 'schema: "' + "m \\n" * 10_000 + '"',
+    "a long block": "schema: |\n" + "  x\n" * 10_000,
+    "nothing but lines": "\n" * 40_000,
+    "nothing but comments": "# x\n" * 10_000,
+}
+
+
+@pytest.mark.parametrize("text", SLOW.values(), ids=SLOW.keys())
+def test_no_file_is_made_to_be_slow(good: str, text: str) -> None:
+    assert pace_of(text) < 20 * pace_of(good)
+
+
+def pace_of(text: str) -> float:
+    """Nanoseconds a character, the better of two, with what reading any file costs."""
+    taken_ns = []
+    for _ in range(2):
+        begin_ns = time.thread_time_ns()
+        parse_or_refuse(text)
+        taken_ns.append(time.thread_time_ns() - begin_ns)
+    return min(taken_ns) / (len(text) + fuzz.BASE)
 
 
 def parse_or_refuse(text: str) -> None:

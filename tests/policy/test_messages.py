@@ -673,6 +673,15 @@ def test_an_excerpt_is_one_short_printable_line(source: str, column: int, shown:
     assert "\n".join(excerpt(source, column)) == shown
 
 
+def test_a_line_without_an_end_is_not_shown(good: str) -> None:
+    for length, is_shown in ((1_000, True), (1_001, False)):
+        text = good.replace("floor: 150 bps", "floor: 150 bps" + " " * (length - 17) + "x")
+        with pytest.raises(PolicyError) as caught:
+            parse_policy(text, "p.yaml")
+        (problem,) = caught.value.problems
+        assert (problem.source != "") == is_shown
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_lines_are_those_that_an_editor_counts(good: str, end: str) -> None:
     text = "\ufeff" + good.replace("floor: 150 bps", "floor: 3 percent").replace("\n", end)

@@ -10,7 +10,8 @@ from bot.core.events import AccountReported, InstrumentsReported, Liquidated, St
 from bot.core.model import AccountSnapshot, Instrument, Side
 from bot.core.units import Price
 from bot.exchange.ports import AccountChanged, Unreachable
-from bot.journal.codec import from_json
+from bot.journal.codec import to_json
+from bot.journal.port import digest_of
 from bot.rehearsal.loop import run_virtual
 from bot.runtime.feed import (
     POLL_CALM_MS,
@@ -21,7 +22,7 @@ from bot.runtime.feed import (
 )
 from bot.testing.builders import SYMBOL, instrument, position, snapshot
 from bot.testing.scripted import ScriptedMarket
-from tests.runtime.build import D, FragileJournal, Scene, long_read
+from tests.runtime.build import D, Scene, long_read
 
 Act = Callable[[Scene, Feed], Awaitable[None]]
 
@@ -37,7 +38,7 @@ def play(
     async def main() -> Scene:
         scene = Scene(read)
         market = ScriptedMarket(listed)
-        feed = Feed(market, scene.account, scene.clock, FragileJournal(), scene.publish)
+        feed = Feed(market, scene.account, scene.clock, scene.publish)
         async with asyncio.TaskGroup() as tasks:
             feeding = tasks.create_task(feed.run())
             await act(scene, feed)
@@ -167,11 +168,11 @@ def test_a_read_says_when_it_was_asked_for() -> None:
     assert (event.asked_at_ms, event.received_at_ms) == (scene.clock.now_ms(),) * 2
 
 
-def test_the_rules_of_a_new_symbol_are_learned_once_and_kept_in_the_journal() -> None:
+def test_the_rules_of_a_new_symbol_are_learned_once_and_named_by_their_digest() -> None:
     async def main() -> None:
-        scene, journal = Scene(), FragileJournal()
+        scene = Scene()
         market = ScriptedMarket([instrument(), instrument("ETHUSDT")])
-        feed = Feed(market, scene.account, scene.clock, journal, scene.publish)
+        feed = Feed(market, scene.account, scene.clock, scene.publish)
         await feed.read()
         await feed.read()
         scene.account.reads.write(snapshot([position(), position("ETHUSDT")]))
@@ -179,8 +180,7 @@ def test_the_rules_of_a_new_symbol_are_learned_once_and_kept_in_the_journal() ->
         first, second = [e for _, e in scene.published if isinstance(e, InstrumentsReported)]
         assert [each.symbol for each in first.instruments] == [SYMBOL]
         assert [each.symbol for each in second.instruments] == [SYMBOL, "ETHUSDT"]
-        kept = from_json(await journal.kept(second.digest), tuple[Instrument, ...])
-        assert kept == second.instruments
+        assert second.digest == digest_of(to_json(second.instruments, tuple[Instrument, ...]))
 
     run_virtual(main())
 
@@ -189,7 +189,7 @@ def test_a_symbol_that_the_venue_does_not_list_costs_the_others_nothing() -> Non
     async def main() -> None:
         scene = Scene(snapshot([position(), position("GONEUSDT")]))
         market = ScriptedMarket([instrument()])
-        feed = Feed(market, scene.account, scene.clock, FragileJournal(), scene.publish)
+        feed = Feed(market, scene.account, scene.clock, scene.publish)
         await feed.read()
         (event,) = [e for _, e in scene.published if isinstance(e, InstrumentsReported)]
         assert [each.symbol for each in event.instruments] == [SYMBOL]
@@ -207,7 +207,7 @@ def test_a_defect_in_the_stream_ends_the_feed() -> None:
     async def main() -> None:
         scene = Scene()
         market = Broken([instrument()])
-        await Feed(market, scene.account, scene.clock, FragileJournal(), scene.publish).run()
+        await Feed(market, scene.account, scene.clock, scene.publish).run()
 
     with pytest.raises(ExceptionGroup) as raised:
         run_virtual(main())

@@ -1,9 +1,14 @@
 """What the journal must say when everything is over."""
 
+from bot.core.actions import ClosePosition
 from bot.core.events import TERMINAL, IntentState
+from bot.core.model import Fill
+from bot.exchange.ports import OrderFound
 from bot.journal.port import IntentMoved, Journal, JournalDamaged, NoIntent
 from bot.runtime.verify import verify
+from tests.sim.case import ACCOUNT
 from tests.sim.observer import Observer
+from tests.sim.requests import Request
 
 TERMINAL_MS = 60_000
 
@@ -47,8 +52,26 @@ def _judge_requests(
         if request.client_id not in prepared and not lost:
             observer.broke("5", f"{request.client_id} was sent and is on no row")
         state, _ = concluded.get(request.client_id, (IntentState.UNKNOWN, 0))
+        _judge_fill(observer, request, state)
         denied = (IntentState.NOT_APPLIED, IntentState.REJECTED)
         if request.accepted and state in denied:
             observer.broke("9", f"{request.client_id} is called {state}, and it was accepted")
         if state is IntentState.APPLIED and not request.accepted and request.was_an_order:
             observer.broke("9", f"{request.client_id} is called applied, and it was not")
+
+
+def _judge_fill(observer: Observer, request: Request, state: IntentState) -> None:
+    """A close that filled in part is not called done, nor one that did not fill at all."""
+    action = request.action
+    if not isinstance(action, ClosePosition) or not request.accepted:
+        return
+    order = observer.machine.order(ACCOUNT, action.symbol, request.client_id)
+    assert isinstance(order, OrderFound)
+    filled = order.filled.quantity if isinstance(order.filled, Fill) else 0
+    truths = {
+        IntentState.APPLIED: filled == action.quantity,
+        IntentState.PARTIAL: 0 < filled < action.quantity,
+        IntentState.EXPIRED: filled == 0,
+    }
+    if not truths.get(state, True):
+        observer.broke("9", f"{request.client_id} is called {state}, and {filled} was filled")

@@ -6,14 +6,15 @@ from random import Random
 
 from bot.clock import Clock
 from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
-from bot.core.model import Side
+from bot.core.model import MarginMode, Side
 from bot.core.units import Money, Price, Quantity, ceil_to, floor_to
 from bot.exchange.paper.arithmetic import MONEY_STEP
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.venue import PaperVenue
 from bot.exchange.ports import Accepted
+from tests.sim.accounts import Kind
 from tests.sim.case import ACCOUNT, Case
-from tests.sim.observer import NEVER_MS, Observer
+from tests.sim.observer import Observer
 from tests.sim.truth import Truth
 
 FLAT_MS = 15_000
@@ -43,22 +44,21 @@ class Human:
         return lambda machine, _: self._act(kind, machine, chance)
 
     def _act(self, kind: str, machine: PaperMachine, chance: Random) -> None:
-        truths = self._observer.truth()
+        truths = self._observer.eyes.truths()
         if kind == "user_reenters":
-            if not truths:
-                self._reenter(machine, chance)
+            self._reenter(machine, chance, truths)
             return
         if kind == "user_cancels":
             ours, _ = self._observer.stops()
             for stop in ours[:1]:
                 self._order(kind, machine, CancelStop(stop.symbol, stop.side, stop.client_id))
             return
-        for truth in truths:
-            self._change(kind, machine, chance, truth)
+        if truths:
+            self._change(kind, machine, chance, truths[chance.choice(sorted(truths))])
 
     def _change(self, kind: str, machine: PaperMachine, chance: Random, truth: Truth) -> None:
-        instrument, side = self._case.instrument, truth.side
-        symbol, share = instrument.symbol, _share(chance, 0.05, 0.95)
+        symbol, side = truth.symbol, truth.side
+        instrument, share = self._case.listed[symbol], _share(chance, 0.05, 0.95)
         match kind:
             case "user_closes":
                 self._order(kind, machine, ClosePosition(symbol, side, truth.quantity))
@@ -66,52 +66,76 @@ class Human:
                 part = Quantity(floor_to(truth.quantity * share, instrument.quantity_step))
                 self._order(kind, machine, ClosePosition(symbol, side, part))
             case "user_places":
-                trigger = truth.level + (truth.mark - truth.level) * share
+                view = self._observer.scene().real[truth.group]
+                level = Decimal(view.levels[symbol])
+                trigger = level + (truth.mark - level) * share
                 at = Price(ceil_to(trigger, instrument.tick_size))
                 part = Quantity(
                     ceil_to(truth.quantity * chance.choice((1, share)), instrument.quantity_step)
                 )
                 self._order(kind, machine, PlaceStop(symbol, side, part, at))
             case "user_adds":
-                free = machine.snapshot(ACCOUNT, machine.at_ms).free
-                step = instrument.rules.position_margin_step
-                amount = Money(floor_to(free * share, step))
-                if chance.random() < 0.5:
-                    self._order(kind, machine, AddMargin(symbol, side, amount))
-                    self._observer.user_spent_at_ms = self._clock.now_ms()
-                else:
-                    machine.deposit(ACCOUNT, Money(floor_to(truth.margin * share, MONEY_STEP)))
-                    self._observer.note(f"user deposits {truth.margin * share:f}")
-                    self._observer.disturbed(kind)
+                self._add(kind, machine, chance, truth)
             case _:
                 raise ValueError(f"no user does {kind}")
 
-    def _reenter(self, machine: PaperMachine, chance: Random) -> None:
+    def _add(self, kind: str, machine: PaperMachine, chance: Random, truth: Truth) -> None:
+        """Margin to an isolated position, or money to the wallet."""
+        share = _share(chance, 0.05, 0.95)
+        if chance.random() < 0.5 and truth.mode is MarginMode.ISOLATED:
+            free = machine.snapshot(ACCOUNT, machine.at_ms).free
+            step = self._case.listed[truth.symbol].rules.position_margin_step
+            # With cross positions, so much that they stay as far away as a sane user wants.
+            amount = Money(
+                floor_to(free * share / (1 if self._case.kind is Kind.ALONE else 5), step)
+            )
+            self._order(kind, machine, AddMargin(truth.symbol, truth.side, amount))
+            self._observer.user_spent_at_ms = self._clock.now_ms()
+            return
+        bound = sum(each.initial_margin for each in self._case.openings)
+        amount = Money(floor_to(bound * share, MONEY_STEP))
+        machine.deposit(ACCOUNT, amount)
+        self._observer.note(f"user deposits {amount:f}")
+        self._observer.disturbed(kind)
+
+    def _reenter(self, machine: PaperMachine, chance: Random, truths: dict[str, Truth]) -> None:
         """Open another position, as large as the money allows, once the book is tidy."""
         now_ms, observer = self._clock.now_ms(), self._observer
-        if observer.flat_since_ms == NEVER_MS or now_ms - observer.flat_since_ms < FLAT_MS:
+        flat = [each for each in self._case.openings if each.symbol not in truths]
+        if not flat:
             return
-        left, theirs = observer.stops()
-        troubled_ms = max(observer.flat_since_ms, observer.disturbed_at_ms, observer.up_since_ms)
+        opening = chance.choice(flat)
+        symbol, flat_since_ms = opening.symbol, observer.flat_since_ms[opening.symbol]
+        if now_ms - flat_since_ms < FLAT_MS:
+            return
+        left, theirs = (
+            [stop for stop in stops if stop.symbol == symbol] for stops in observer.stops()
+        )
+        troubled_ms = max(flat_since_ms, observer.disturbed_at_ms, observer.up_since_ms)
         if left and observer.life and now_ms - troubled_ms > TIDY_MS:
             observer.broke("6", f"stops of a closed position still rest: {left}")
         for stop in (*left, *theirs):
             self._order(
                 "user_reenters", machine, CancelStop(stop.symbol, stop.side, stop.client_id)
             )
-        symbol, leverage = self._case.instrument.symbol, self._case.leverage
         free = machine.snapshot(ACCOUNT, machine.at_ms).free
         margin = Money(free * _share(chance, 0.3, 0.7))
-        quantity = min(machine.quantity_for(symbol, margin, leverage), self._case.quantity)
-        side = chance.choice(list(Side))
+        most = machine.quantity_for(symbol, margin, opening.leverage)
+        quantity, side = min(most, opening.quantity), chance.choice(list(Side))
         try:
             machine.open_position(
-                ACCOUNT, symbol, side, quantity=quantity, leverage=leverage, at_ms=machine.at_ms
+                ACCOUNT,
+                symbol,
+                side,
+                quantity=quantity,
+                leverage=opening.leverage,
+                at_ms=machine.at_ms,
+                margin_mode=opening.margin_mode,
             )
         except ValueError as e:
             observer.note(f"user cannot open: {e}")
             return
-        observer.note(f"user opens {side} {quantity}")
+        observer.note(f"user opens {side} {quantity} {symbol}")
         observer.disturbed("user_reenters")
         observer.look()
 

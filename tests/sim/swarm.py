@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from bot.clock import Clock
-from bot.core.events import IntentState
+from bot.core.events import IntentState, MarkPrice
 from bot.core.model import Instrument
 from bot.exchange.paper.faults import Delivery, Faults, ReplyLost, RequestLost, Travels, Trip
 from bot.exchange.paper.venue import PaperMarket
@@ -19,7 +19,7 @@ from bot.journal.port import (
     Kind,
     Row,
 )
-from tests.sim.case import Swarm, Windows
+from tests.sim.mishaps import Swarm, Windows
 from tests.sim.observer import Observer
 
 
@@ -29,12 +29,15 @@ class SwarmFaults(Faults):
     def __init__(self, swarm: Swarm, random: Random, clock: Clock, observer: Observer) -> None:
         super().__init__(swarm.plan, random)
         self._swarm, self._clock, self._observer = swarm, clock, observer
+        self._chance = random
+        self.moves_margin = False
+        """Whether the next request moves margin: such have a worse fate in some seeds."""
 
     def request(self) -> Trip:
         """The fate of one write."""
         if self._is_dark():
             return RequestLost()
-        trip = super().request() if self._is_on() else Travels(0, 0)
+        trip = self._trip() if self._is_on() else Travels(0, 0)
         match trip:
             case RequestLost():
                 self._observer.disturbed("request_lost")
@@ -44,6 +47,16 @@ class SwarmFaults(Faults):
                 self._observer.disturbed("request_late" if there_ms else "reply_late")
             case Travels():
                 pass
+        return trip
+
+    def _trip(self) -> Trip:
+        trip = super().request()
+        if self.moves_margin:
+            drawn = self._chance.random()
+            if drawn < self._swarm.margin_lost:
+                return RequestLost()
+            if drawn < self._swarm.margin_lost + self._swarm.margin_reply_lost:
+                return ReplyLost()
         return trip
 
     def read(self) -> Trip:
@@ -91,41 +104,43 @@ class SwarmFaults(Faults):
 
 
 class StallingMarket:
-    """A `MarketData` whose prices stop coming for a while, unnoticed."""
+    """A `MarketData` whose prices stop coming for a while, unnoticed: all, or those of `weak`."""
 
     def __init__(
-        self, market: PaperMarket, clock: Clock, swarm: Swarm, observer: Observer
+        self, market: PaperMarket, clock: Clock, swarm: Swarm, weak: str, observer: Observer
     ) -> None:
         self._market, self._clock, self._observer = market, clock, observer
         self._stalls = (swarm.outages["market_stalled"], swarm.outages["blackout"])
+        self._symbol_stalls, self._weak = swarm.outages["symbol_stalled"], weak
 
     async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
         """Rules of the named symbols."""
         return await self._market.instruments(symbols)
 
     def latest(self) -> tuple[Quoted, ...]:
-        """The newest prices; none while they do not come."""
-        if self._is_stalled():
-            return ()
-        self._observer.marks_delivered()
-        return self._market.latest()
+        """The newest prices and bills; none of those that do not come."""
+        return tuple(each for each in self._market.latest() if self._delivers(each))
 
     async def stream(self, publish: Callable[[Quoted], None]) -> None:
         """Publish what comes."""
 
         def pass_on(quoted: Quoted) -> None:
-            if not self._is_stalled():
-                self._observer.marks_delivered()
+            if self._delivers(quoted):
                 publish(quoted)
 
         await self._market.stream(pass_on)
 
-    def _is_stalled(self) -> bool:
+    def _delivers(self, quoted: Quoted) -> bool:
         now_ms = self._clock.now_ms()
-        stalled = any(windows.cover(now_ms) for windows in self._stalls)
-        if stalled:
+        if any(windows.cover(now_ms) for windows in self._stalls):
             self._observer.disturbed("market_stalled")
-        return stalled
+            return False
+        if quoted.symbol == self._weak and self._symbol_stalls.cover(now_ms):
+            self._observer.disturbed("symbol_stalled")
+            return False
+        if isinstance(quoted, MarkPrice):
+            self._observer.mark_delivered(quoted.symbol, quoted.price)
+        return True
 
 
 class FailingJournal:

@@ -1,178 +1,285 @@
 """
-What is true on the exchange, and what the user's policy makes of it, in prices.
+What is true on the exchange, and what the guard may believe of it.
 
-Liquidation prices are the exchange's own; everything else is derived here once more, apart from
-the guard.
+Everything is derived from the exchange's books and from the reads that the guard was given, by
+the observer's own arithmetic.
 """
 
 from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from fractions import Fraction
 
-from bot.core.model import Instrument, Side
-from bot.core.policy import Above, Below, Policy, Rule, Step
-from bot.core.strategy import Severity
-from bot.core.units import Money, Price, Quantity, Ratio
-from bot.exchange.paper.arithmetic import liquidation_price
+from bot.core.model import AccountSnapshot, MarginMode, Position, Side
+from bot.core.units import Money, Price, Quantity
 from bot.exchange.paper.books import Holding
-from bot.policy.verbs import BoundVerb
-from strategies import place_stop
-from tests.exchange.paper.independent import Spare
+from bot.exchange.paper.machine import PaperMachine
+from tests.sim.case import ACCOUNT, Case
+from tests.sim.pool import Listing, Pool, stake
 
 MEMORY_MS = 75_000
 """The guard may stop and close on reads up to a minute old."""
 
+BILL_MS = 300_000
+"""So long before a settlement the guard may count its bill, and"""
+SURELY_BILLED_MS = 240_000
+"""so long before it must."""
+
+BILL_SEEN_MS = 65_000
+"""So long after a settlement the guard may not have seen yet what it took."""
+
+ALONE = Decimal(1)
+CROSS = "cross positions"
+"""The group of all positions that share the wallet; an isolated one is a group by itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """The position at one moment. `level` is its liquidation price."""
+    """A position at one moment."""
 
     at_ms: int
-    mark: Price
+    symbol: str
     side: Side
+    mode: MarginMode
+    mark: Price
     quantity: Quantity
     entry: Price
     margin: Money
-    level: Decimal
+    leverage: Decimal
 
     @property
-    def distance(self) -> Decimal:
-        """Signed share of the mark that is left until liquidation."""
-        return self.distance_to(self.level)
+    def group(self) -> str:
+        """What it is liquidated with."""
+        return CROSS if self.mode is MarginMode.CROSS else self.symbol
 
-    def distance_to(self, level: Decimal) -> Decimal:
-        """The same for another liquidation price, that the guard may still believe in."""
-        return self.side.sign * (self.mark - level) / self.mark
+    def is_past(self, price: float) -> bool:
+        """Whether the mark has gone against the position as far as `price`."""
+        return self.side.sign * (float(self.mark) - price) <= 0
 
 
-def truth_of(instrument: Instrument, symbol_mark: Price, held: Holding, at_ms: int) -> Truth:
-    """The truth about a holding of the exchange."""
-    level = liquidation_price(instrument, held.side, held.quantity, held.entry_price, held.margin)
-    return Truth(
-        at_ms, symbol_mark, held.side, held.quantity, held.entry_price, held.margin, level
-    )
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a group looks: its distance, its ratio, and where each mark is when it is liquidated."""
+
+    distance: float
+    ratio: float
+    levels: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """
+    One moment of the whole account.
+
+    `real` is how each group is, `billed` how it will be once the bills ahead are paid. `views`
+    are all that the guard may believe of it, the real one first. `costs` are the next bill and a
+    day of bills as shares of each position's margin, with the time of the settlement.
+    """
+
+    at_ms: int
+    truths: Mapping[str, Truth]
+    real: Mapping[str, View]
+    billed: Mapping[str, View]
+    views: Mapping[str, tuple[View, ...]]
+    costs: Mapping[str, tuple[tuple[float, float, int], ...]]
+
+    def levels(self, symbol: str) -> Iterator[float]:
+        """Every liquidation price of the position that the guard may believe in."""
+        for view in self.views[self.truths[symbol].group]:
+            yield view.levels[symbol]
+
+
+class Eyes:
+    """Looks at the exchange's books, and at them through the guard's newest read."""
+
+    def __init__(self, case: Case, machine: PaperMachine) -> None:
+        self._case, self._machine = case, machine
+        self._listings = {each.symbol: Listing(each.instrument) for each in case.openings}
+        self._betas = {each.symbol: each.beta for each in case.openings}
+        self._rates: dict[str, float] = {}
+        self._settled: dict[str, tuple[int, float]] = {}
+
+    def settled(self, symbol: str, at_ms: int) -> None:
+        """A settlement has just charged the position."""
+        self._settled[symbol] = (at_ms, float(self._machine.terms[symbol].rate))
+
+    def truths(self) -> dict[str, Truth]:
+        """The open positions by symbol."""
+        books = self._machine._books
+        holdings = books.accounts[ACCOUNT].holdings
+        return {
+            symbol: _truth(self._machine.at_ms, symbol, held, books.quotes[symbol].mark)
+            for symbol, held in holdings.items()
+        }
+
+    def scene(self, reads: Iterable[AccountSnapshot]) -> Scene:
+        """Everything as it is now, and by the guard's newest reads."""
+        at_ms, truths = self._machine.at_ms, self.truths()
+        wallet = float(self._machine._books.accounts[ACCOUNT].wallet)
+        pools = self._pools(truths.values(), wallet)
+        bills = {symbol: self._bill(truth, at_ms) for symbol, truth in truths.items()}
+        real = {group: view_of(pool) for group, pool in pools.items()}
+        billed, views = dict(real), {group: [view] for group, view in real.items()}
+        for group, pool in pools.items():
+            if (bill := sum(bills[symbol][0] for symbol in pool.stakes)) > 0:
+                views[group].append(view_of(pool.less(bill)))
+            if (bill := sum(bills[symbol][1] for symbol in pool.stakes)) > 0:
+                billed[group] = view_of(pool.less(bill))
+        for read in reads:
+            marks = {symbol: truth.mark for symbol, truth in truths.items()}
+            for group, pool in self.believed(read, marks).items():
+                if (
+                    group in pools
+                    and pool != pools[group]
+                    and pool.stakes.keys() >= (pools[group].stakes.keys())
+                ):
+                    views[group].append(view_of(pool))
+                    owed = sum(sum(bills[each][0::2]) for each in pool.stakes if each in bills)
+                    if owed > 0:
+                        views[group].append(view_of(pool.less(owed)))
+        return Scene(
+            at_ms,
+            truths,
+            real,
+            billed,
+            {group: tuple(seen) for group, seen in views.items()},
+            {symbol: tuple(self._costs(truth)) for symbol, truth in truths.items()},
+        )
+
+    def believed(self, read: AccountSnapshot, marks: Mapping[str, Price]) -> dict[str, Pool]:
+        """The groups as a guard with that read and those marks must see them."""
+        return self._pools(self._seen(read, marks), float(read.wallet_balance))
+
+    def belief(self, read: AccountSnapshot, marks: Mapping[str, Price], now_ms: int) -> Scene:
+        """The whole account as such a guard must see it now."""
+        truths = {truth.symbol: truth for truth in self._seen(read, marks)}
+        real: dict[str, View] = {}
+        views: dict[str, tuple[View, ...]] = {}
+        for group, pool in self.believed(read, marks).items():
+            bills = [self._bill(truths[symbol], now_ms) for symbol in pool.stakes]
+            owed = sum(ahead + unseen for ahead, _, unseen in bills)
+            real[group] = view_of(pool)
+            views[group] = (real[group], view_of(pool.less(owed)))
+        costs = {symbol: tuple(self._costs(truth)) for symbol, truth in truths.items()}
+        return Scene(now_ms, truths, real, real, views, costs)
+
+    def bill_of(self, truth: Truth) -> float:
+        """What the next settlement takes from the position at its mark; negative if it gives."""
+        term = self._machine.terms.get(truth.symbol)
+        if term is None or term.next_at_ms <= self._machine.at_ms:
+            return 0.0
+        return truth.side.sign * float(truth.quantity * truth.mark * term.rate)
+
+    def _seen(self, read: AccountSnapshot, marks: Mapping[str, Price]) -> list[Truth]:
+        return [
+            _known(self._machine.at_ms, each, marks[each.symbol])
+            for each in read.positions
+            if each.symbol in marks
+        ]
+
+    def _pools(self, truths: Iterable[Truth], wallet: float) -> dict[str, Pool]:
+        pools: dict[str, Pool] = {}
+        together = {}
+        for truth in truths:
+            shares = truth.mode is MarginMode.CROSS
+            one = stake(
+                self._listings[truth.symbol],
+                truth.side,
+                truth.quantity,
+                truth.entry,
+                truth.mark,
+                self._betas[truth.symbol] if shares else ALONE,
+            )
+            if shares:
+                together[truth.symbol] = one
+            else:
+                pools[truth.symbol] = Pool(float(truth.margin), {truth.symbol: one})
+        if together:
+            pools[CROSS] = Pool(wallet, together)
+        return pools
+
+    def _bill(self, truth: Truth, at_ms: int) -> tuple[float, float, float]:
+        """The bill that may be counted, that must be, and that may not have been seen yet."""
+        term = self._machine.terms.get(truth.symbol)
+        ahead_ms = 0 if term is None else term.next_at_ms - at_ms
+        bill = max(self.bill_of(truth), 0.0)
+        settled_ms, rate = self._settled.get(truth.symbol, (0, 0.0))
+        paid = truth.side.sign * float(truth.quantity * truth.mark) * rate
+        unseen = max(paid, 0.0) if at_ms - settled_ms < BILL_SEEN_MS else 0.0
+        return (
+            bill if ahead_ms <= BILL_MS else 0.0,
+            bill if ahead_ms <= SURELY_BILLED_MS else 0.0,
+            unseen,
+        )
+
+    def _costs(self, truth: Truth) -> Iterator[tuple[float, float, int]]:
+        term = self._machine.terms.get(truth.symbol)
+        if term is None or term.next_at_ms <= self._machine.at_ms:
+            return
+        margin = float(truth.margin)
+        if truth.mode is MarginMode.CROSS:
+            margin = float(truth.quantity * truth.mark / truth.leverage)
+        if margin > 0:
+            share = self.bill_of(truth) / margin
+            yield share, share * 86_400_000 / term.interval_ms, term.next_at_ms
 
 
 class Past:
-    """The last minute of truths, each with the nearest level that the guard may have known."""
+    """The last minute of scenes."""
 
     def __init__(self) -> None:
-        self._seen: deque[tuple[Truth, Decimal]] = deque()
-        self.distance_least = Decimal(1)
-        """Since the position was opened."""
+        self._scenes: deque[Scene] = deque()
+        self.least: dict[str, float] = {}
+        """The least distance of each group that the guard may have seen since it was opened."""
 
-    def begin(self) -> None:
-        """A new position."""
-        self._seen.clear()
-        self.distance_least = Decimal(1)
-
-    def add(self, truth: Truth, known_level: Decimal) -> None:
+    def add(self, scene: Scene) -> None:
         """One more moment."""
-        nearest = _nearer(truth.side, truth.level, known_level)
-        self._seen.append((truth, nearest))
-        self.distance_least = min(self.distance_least, truth.distance_to(nearest))
-        while self._seen[0][0].at_ms < truth.at_ms - MEMORY_MS:
-            self._seen.popleft()
+        self._scenes.append(scene)
+        for group, views in scene.views.items():
+            least = min(view.distance for view in views)
+            self.least[group] = min(self.least.get(group, least), least)
+        while self._scenes[0].at_ms < scene.at_ms - MEMORY_MS:
+            self._scenes.popleft()
 
-    def worst(self, since_ms: int) -> tuple[Decimal, Truth]:
-        """The least distance that the guard may have seen, and the most adverse truth."""
-        recent = [each for each in self._seen if each[0].at_ms >= since_ms] or [self._seen[-1]]
-        distance = min(truth.distance_to(level) for truth, level in recent)
-        return distance, min((truth for truth, _ in recent), key=lambda t: t.side.sign * t.mark)
-
-    def levels(self) -> list[Decimal]:
-        """Every liquidation price that the guard may have decided on."""
-        return [level for truth, nearest in self._seen for level in (truth.level, nearest)]
+    def since(self, at_ms: int, symbol: str) -> list[Scene]:
+        """The scenes with an open position in `symbol` from a moment on; at least the last one."""
+        with_it = [scene for scene in self._scenes if symbol in scene.truths]
+        return [scene for scene in with_it if scene.at_ms >= at_ms] or with_it[-1:]
 
 
-def _nearer(side: Side, first: Decimal, second: Decimal) -> Decimal:
-    return max(first, second) if side is Side.LONG else min(first, second)
+def _truth(at_ms: int, symbol: str, held: Holding, mark: Price) -> Truth:
+    return Truth(
+        at_ms,
+        symbol,
+        held.side,
+        held.margin_mode,
+        mark,
+        held.quantity,
+        held.entry_price,
+        held.margin,
+        held.leverage,
+    )
 
 
-class Rules:
-    """The user's policy for one instrument, in prices and distances."""
-
-    def __init__(self, policy: Policy, instrument: Instrument) -> None:
-        self.policy, self.instrument = policy, instrument
-        self._rooms = [
-            (_below(step), step.propose.params.room)
-            for rule in policy.rules
-            for step in rule.steps
-            if isinstance(step.propose, BoundVerb)
-            and isinstance(step.propose.params, place_stop.Params)
-        ]
-
-    def stops_wanted(
-        self, truth: Truth, level: Decimal, quantity: Decimal, users: tuple[Decimal, ...]
-    ) -> list[Decimal]:
-        """Where the standing stop may belong: loosest first, then as steps tighten it."""
-        side = truth.side
-        loss_cap = truth.entry - side.sign * self.policy.guardrails.loss_max / quantity
-        base = _price_at(side, level, self.policy.protect.room)
-        for bound in (loss_cap, *users):
-            base = _nearer(side, base, bound)
-        return [base, *(_nearer(side, base, _price_at(side, level, r)) for _, r in self._rooms)]
-
-    def breaks_loss_cap(self, entry: Decimal, side: Side, quantity: Decimal, at: Decimal) -> bool:
-        """Whether a stop at `at` would lose more than the user allows."""
-        return side.sign * (entry - at) * quantity > self.policy.guardrails.loss_max
-
-    def excuses_close(self, past: Past, since_ms: int, users: tuple[Decimal, ...]) -> bool:
-        """Whether anything in the policy asks for a close of what was seen since then."""
-        distance, worst = past.worst(since_ms)
-        ticks = 2 * self.instrument.tick_size / worst.mark
-        if distance < self._deepest(past.distance_least) * Decimal("1.01") + ticks:
-            return True
-        stops = self.stops_wanted(worst, worst.level, worst.quantity, users)
-        if any(worst.side.sign * (worst.mark - stop) <= 0 for stop in stops[:1]):
-            return True
-        return self._ratio_asks(worst)
-
-    def _deepest(self, distance_least: Decimal) -> Decimal:
-        """Below this distance a close may be asked for."""
-        limits = [self.policy.protect.room]
-        limits += [room for threshold, room in self._rooms if distance_least < threshold]
-        for rule in self.policy.rules:
-            for step in rule.steps:
-                match step.threshold:
-                    case Below(value) if distance_least < value and _may_close(rule, step):
-                        limits.append(Ratio(value + rule.hysteresis))
-                    case Below() | Above():
-                        pass
-        return max(limits)
-
-    def _ratio_asks(self, truth: Truth) -> bool:
-        spare = Spare(self.instrument, truth.side, truth.quantity, truth.entry, truth.margin)
-        gain = truth.side.sign * truth.quantity * (truth.mark - truth.entry)
-        balance = Fraction(truth.margin) + Fraction(gain)
-        if balance <= 0:
-            return True
-        ratio = 1 - spare.at(Fraction(truth.mark)) / balance
-        return any(
-            ratio > Fraction(step.threshold.value - rule.hysteresis)
-            for rule in self.policy.rules
-            for step in rule.steps
-            if isinstance(step.threshold, Above) and _may_close(rule, step)
-        )
+def _known(at_ms: int, position: Position, mark: Price) -> Truth:
+    return Truth(
+        at_ms,
+        position.symbol,
+        position.side,
+        position.margin_mode,
+        mark,
+        position.quantity,
+        position.entry_price,
+        position.isolated_margin,
+        position.leverage,
+    )
 
 
-def _price_at(side: Side, level: Decimal, distance: Decimal) -> Decimal:
-    """The mark that is `distance` away from `level`: s (p - L) / p = d solved for p."""
-    return level / (1 - side.sign * distance)
-
-
-def _below(step: Step) -> Decimal:
-    match step.threshold:
-        case Below(value):
-            return value
-        case Above():
-            return Decimal("Infinity")  # of a rule on another metric: it may fire at any distance
-
-
-def _may_close(rule: Rule, step: Step) -> bool:
-    """Whether the step closes, or hands over to one that does."""
-    if step.severity is Severity.CLOSE:
-        return True
-    deeper = rule.steps[rule.steps.index(step) + 1 :]
-    return step.then_next and any(each.severity is Severity.CLOSE for each in deeper)
+def view_of(pool: Pool) -> View:
+    """How a group looks."""
+    distance = pool.distance()
+    return View(
+        distance,
+        pool.ratio(),
+        {symbol: pool.level(symbol, distance) for symbol in pool.stakes},
+    )

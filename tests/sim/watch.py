@@ -1,28 +1,33 @@
 """
-What must hold while time passes: the stop rests, the floor is acted on, nobody is liquidated.
+What must hold while time passes: stops rest, the floor and bills are acted on, nobody is lost.
 
 Two clocks: within `REACT_MS` of *knowing*, the guard must have tried, whatever goes wrong; and
 within `QUIET_MS` of the last thing that went wrong, everything must be as it should be.
 """
 
-from decimal import Decimal
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from bot.core.actions import ClosePosition, PlaceStop
-from bot.core.model import AccountSnapshot, Position
-from bot.core.units import Price
-from bot.exchange.paper.arithmetic import liquidation_price
-from tests.sim.truth import Truth
+from bot.core.model import AccountSnapshot
+from bot.core.policy import Metric
+from bot.exchange.paper.books import FundingPaid, Realised
+from tests.sim.requests import NEVER_MS
+from tests.sim.truth import CROSS, SURELY_BILLED_MS, Scene, Truth
 
 if TYPE_CHECKING:
     from tests.sim.observer import Observer
 
-NEVER_MS = -(10**15)
 QUIET_MS = 30_000
 """After everything works again, protection is as it should be within this time."""
 
 REACT_MS = 6_000
 """A stop that may be on its way is waited for 5 s; then another one is sent."""
+
+FOLLOW_MS = 8_000
+STOPS_MAX = 8
+"""A venue takes ten on one symbol, some of them the user's."""
 
 FLOOR_MS = 5_000
 TIMEOUT_MS = 3_000
@@ -32,139 +37,235 @@ BACKOFF_MS = 61_000
 READ_AGE_MAX_MS = 55_000
 """On older reads the guard need not act (the limit is a minute)."""
 
-DRIFT = Decimal("0.1")
+MARKS_LATE_MS = 6_000
+EFFECTIVE_MS = 60_000
+"""What is done about a bill is done so long before the settlement."""
+
+BILL_WORK_MS = 600_000
+DRIFT = 0.1
 
 
 class Watch:
-    """Conditions with the moment since which they hold."""
-
-    MARKS_PAUSE_MS = 1_000
+    """Conditions with the moment since which they hold, each of one position or group."""
 
     def __init__(self, observer: "Observer") -> None:
         self._observer = observer
-        self._since: dict[str, int] = {}
-        self.marks_since_ms = NEVER_MS
-        self.refused_at_ms = NEVER_MS
-        self._tried_at_ms = NEVER_MS
-        self._closed_at_ms = NEVER_MS
-        self._saw_naked_at_ms = NEVER_MS
-        self._knows_since_ms = NEVER_MS
+        self._since: dict[tuple[str, str], int] = {}
+        self._refused_at_ms: defaultdict[str, int] = defaultdict(lambda: NEVER_MS)
+        self._tried_at_ms: defaultdict[str, int] = defaultdict(lambda: NEVER_MS)
+        self._closed_at_ms: defaultdict[str, int] = defaultdict(lambda: NEVER_MS)
+        self._saw_naked_at_ms: defaultdict[str, int] = defaultdict(lambda: NEVER_MS)
+        self._knows_since_ms: dict[str, int] = {}
+        self._badly_filled_at_ms = NEVER_MS
+        self._open: Mapping[str, Truth] = {}
+        """The positions of the last scene."""
+
+    # -- what is told ------------------------------------------------------------------------
 
     def tried(self, action: PlaceStop | ClosePosition) -> None:
         """The guard sent something that protects."""
-        self._tried_at_ms = self._observer.clock.now_ms()
+        now_ms = self._observer.clock.now_ms()
+        self._tried_at_ms[action.symbol] = now_ms
         if isinstance(action, ClosePosition):
-            self._closed_at_ms = self._tried_at_ms
+            self._closed_at_ms[action.symbol] = now_ms
+
+    def refused(self, symbol: str) -> None:
+        """The guard was told that the venue takes no stop."""
+        self._refused_at_ms[symbol] = self._observer.clock.now_ms()
 
     def read_delivered(self, snapshot: AccountSnapshot) -> None:
         """The guard was shown this."""
         now_ms = self._observer.clock.now_ms()
-        if not snapshot.positions:
-            self._knows_since_ms = NEVER_MS
-        elif self._knows_since_ms == NEVER_MS:
-            self._knows_since_ms = now_ms
-        naked_since_ms = self._since.get("naked", -NEVER_MS)
-        shows = snapshot.positions and snapshot.taken_at_ms >= naked_since_ms
-        if shows and self._saw_naked_at_ms < max(naked_since_ms, self._observer.up_since_ms):
-            self._saw_naked_at_ms = now_ms
+        shown = {each.symbol for each in snapshot.positions}
+        for symbol in shown:
+            self._knows_since_ms.setdefault(symbol, now_ms)
+            naked_since_ms = self._since.get((symbol, "naked"), -NEVER_MS)
+            known_ms = max(naked_since_ms, self._observer.up_since_ms)
+            if snapshot.taken_at_ms >= naked_since_ms and self._saw_naked_at_ms[symbol] < known_ms:
+                self._saw_naked_at_ms[symbol] = now_ms
+        for symbol in self._knows_since_ms.keys() - shown:
+            del self._knows_since_ms[symbol]
 
-    def flat(self) -> None:
-        """There is no position."""
-        self._since.clear()
+    def flat(self, symbol: str) -> None:
+        """There is no position in `symbol` any more."""
+        for key in [key for key in self._since if key[0] == symbol]:
+            del self._since[key]
 
-    def level_of(self, position: Position) -> Decimal:
-        """The liquidation price of a position as it was reported, by the exchange's rules."""
-        return liquidation_price(
-            self._observer.case.instrument,
-            position.side,
-            position.quantity,
-            position.entry_price,
-            position.isolated_margin,
-        )
+    def filled(self, fill: Realised) -> None:
+        """Something was closed: a price far from the mark is nobody's fault."""
+        mark = self._observer.machine._books.quotes[fill.symbol].mark
+        slip = fill.side.sign * float((mark - fill.price) / mark)
+        if slip > float(self._observer.case.policy.protect.room) / 4:
+            self._badly_filled_at_ms = self._observer.machine.at_ms
 
-    def position(self, truth: Truth, users: tuple[Decimal, ...]) -> None:
-        """The position at one moment."""
-        policy, sign = self._observer.case.policy, truth.side.sign
-        proper = self._observer.proper_stops(truth)
-        naked_ms = self._lasts("naked", not proper, truth.at_ms)
-        past_ms = self._lasts("below floor", truth.distance < policy.protect.floor, truth.at_ms)
-        self._lasts("below room", truth.distance < policy.protect.room, truth.at_ms)
-        wanted = self._observer.rules.stops_wanted(truth, truth.level, truth.quantity, users)
-        ticks = 2 * self._observer.case.instrument.tick_size
+    def billed(self, paid: FundingPaid) -> None:
+        """A settlement has charged a position: was what the policy asks for done in time?"""
+        observer, symbol = self._observer, paid.symbol
+        since_ms = self._since.get((symbol, "dear"), paid.at_ms)
+        due_ms = paid.at_ms - EFFECTIVE_MS
+        was_able = observer.life and max(observer.disturbed_at_ms, observer.up_since_ms) < since_ms
+        acted = paid.at_ms - self._closed_at_ms[symbol] < BILL_WORK_MS
+        if was_able and since_ms < due_ms - EFFECTIVE_MS and not acted:
+            observer.broke("bill", f"{symbol} paid {paid.amount}, and nothing was done about it")
 
-        def near(trigger: Price, target: Decimal) -> bool:
-            return abs(trigger - target) <= abs(target - truth.level) * DRIFT + ticks
+    # -- the exchange as it is ---------------------------------------------------------------
 
-        placed = any(near(stop.trigger_price, to) for stop in proper for to in wanted)
+    def look(self, scene: Scene) -> None:
+        """One moment of the account."""
+        self._open = scene.truths
+        for group, view in scene.billed.items():
+            protect = self._observer.case.policy.protect
+            self._lasts(group, "below floor", view.distance < float(protect.floor), scene.at_ms)
+            self._lasts(group, "below room", view.distance < float(protect.room), scene.at_ms)
+        for key in [key for key in self._since if key[0] == CROSS and CROSS not in scene.real]:
+            del self._since[key]
+        for truth in scene.truths.values():
+            self._position(scene, truth)
+            self._bills(scene, truth)
+
+    def _position(self, scene: Scene, truth: Truth) -> None:
+        observer, sign, symbol = self._observer, truth.side.sign, truth.symbol
+        levels = {view[truth.group].levels[symbol] for view in (scene.real, scene.billed)}
+        level = scene.real[truth.group].levels[symbol]
+        users = observer.user_stops_now(truth, level)
+        proper = observer.proper_stops(truth, level)
+        naked_ms = self._lasts(symbol, "naked", not proper, truth.at_ms)
+        wanted = [
+            price
+            for each in (*levels, *scene.levels(symbol))
+            for price in observer.rules.stops_wanted(truth, each, users)
+        ]
+        ticks = 2 * observer.rules.tick(symbol)
+
+        def near(trigger: float, target: float) -> bool:
+            gap = max(abs(target - each) for each in levels)
+            return abs(trigger - target) <= gap * DRIFT + ticks
+
+        triggers = [float(stop.trigger_price) for stop in proper]
+        placed = any(near(trigger, to) for trigger in triggers for to in wanted)
         tightest = max(wanted, key=lambda price: sign * price)
         stray = any(
-            sign * (stop.trigger_price - tightest) > 0 and not near(stop.trigger_price, tightest)
-            for stop in proper
+            sign * (trigger - tightest) > 0 and not near(trigger, tightest) for trigger in triggers
         )
-        drifted_ms = self._lasts("drifted", bool(proper) and (stray or not placed), truth.at_ms)
-        if not self._observer.life or wanted[0] <= 0:
+        is_adrift = bool(proper) and (stray or not placed)
+        drifted_ms = self._lasts(symbol, "drifted", is_adrift, truth.at_ms)
+        if not observer.life or max(wanted) <= 0:
             return
-        self._check_quiet(truth.at_ms, naked_ms, drifted_ms)
+        self._check_quiet(truth, naked_ms, drifted_ms)
+        ours, _ = observer.stops()
+        if sum(stop.symbol == symbol for stop in ours) > STOPS_MAX:
+            self._broke(symbol, "drifted", truth.at_ms, "6", f"stops of {symbol} pile up")
         self._check_reaction(truth, naked_ms)
-        self._check_floor(truth.at_ms, past_ms)
+        self._check_floor(truth)
 
-    def _check_quiet(self, at_ms: int, naked_ms: int, drifted_ms: int) -> None:
-        observer = self._observer
+    def _check_quiet(self, truth: Truth, naked_ms: int, drifted_ms: int) -> None:
+        observer, symbol, at_ms = self._observer, truth.symbol, truth.at_ms
         quiet_ms = at_ms - max(observer.disturbed_at_ms, observer.up_since_ms)
-        if min(quiet_ms, naked_ms) > QUIET_MS:
-            self._broke("naked", at_ms, "6", "no proper stop rests although everything works")
-        if min(quiet_ms, drifted_ms) > QUIET_MS:
-            self._broke("drifted", at_ms, "6", "a stop rests where it does not belong")
+        refused_ms = at_ms - self._refused_at_ms[symbol]
+        if min(quiet_ms, naked_ms) > QUIET_MS and refused_ms > BACKOFF_MS:
+            text = f"no proper stop of {symbol} rests although everything works"
+            self._broke(symbol, "naked", at_ms, "6", text)
+        # Where a cross stop belongs moves with every mark, and it may follow once in 5 s.
+        follows = truth.group == CROSS and at_ms - self._tried_at_ms[symbol] < FOLLOW_MS
+        follows = follows or refused_ms <= BACKOFF_MS
+        if min(quiet_ms, drifted_ms) > QUIET_MS and not follows:
+            text = f"a stop of {symbol} rests where it does not belong"
+            self._broke(symbol, "drifted", at_ms, "6", text)
 
     def _check_reaction(self, truth: Truth, naked_ms: int) -> None:
-        observer, at_ms = self._observer, truth.at_ms
-        if not naked_ms or not observer.read:
+        observer, symbol, at_ms = self._observer, truth.symbol, truth.at_ms
+        # Without a price of one leg nobody can say where the stops of the others belong.
+        is_blind = truth.group == CROSS and not self._marks_flow(CROSS, at_ms)
+        if not naked_ms or not observer.reads or is_blind:
             return
-        knows_since_ms = max(self._saw_naked_at_ms, observer.up_since_ms, self._since["naked"])
-        recently_refused = at_ms - self.refused_at_ms <= BACKOFF_MS
-        read_age_ms = at_ms - observer.read[0][1]
-        knows = self._saw_naked_at_ms >= self._since["naked"] and read_age_ms < READ_AGE_MAX_MS
-        idle_ms = at_ms - max(knows_since_ms, self._tried_at_ms)
+        since_ms, saw_ms = self._since[symbol, "naked"], self._saw_naked_at_ms[symbol]
+        knows_since_ms = max(saw_ms, observer.up_since_ms, since_ms)
+        if truth.group == CROSS:
+            knows_since_ms = max(knows_since_ms, self._marks_since_ms(CROSS))
+        recently_refused = at_ms - self._refused_at_ms[symbol] <= BACKOFF_MS
+        read_age_ms = at_ms - observer.reads[-1][1]
+        knows = saw_ms >= since_ms and read_age_ms < READ_AGE_MAX_MS
+        idle_ms = at_ms - max(knows_since_ms, self._tried_at_ms[symbol])
         if knows and not recently_refused and idle_ms > REACT_MS:
-            self._broke("naked", at_ms, "6", f"knows of no stop and does nothing for {idle_ms} ms")
+            text = f"knows of no stop of {symbol} and does nothing for {idle_ms} ms"
+            self._broke(symbol, "naked", at_ms, "6", text)
 
-    def _check_floor(self, at_ms: int, below_ms: int) -> None:
-        observer = self._observer
-        marks_flow = at_ms - observer.marks_at_ms <= self.MARKS_PAUSE_MS + 5_000
-        if not below_ms or not observer.read or not marks_flow:
+    def _check_floor(self, truth: Truth) -> None:
+        observer, symbol, at_ms = self._observer, truth.symbol, truth.at_ms
+        below_ms = at_ms - self._since.get((truth.group, "below floor"), at_ms)
+        if not below_ms or not observer.reads or not self._marks_flow(truth.group, at_ms):
             return
-        known = self._knows_since_ms != NEVER_MS
-        if not known or at_ms - observer.read[0][1] > READ_AGE_MAX_MS:
+        knows_since_ms = self._knows_since_ms.get(symbol)
+        if knows_since_ms is None or at_ms - observer.reads[-1][1] > READ_AGE_MAX_MS:
             return
-        able_ms = at_ms - max(observer.up_since_ms, self.marks_since_ms, self._knows_since_ms)
-        unanswered_ms = at_ms - self._closed_at_ms
-        if min(below_ms, able_ms) > FLOOR_MS and unanswered_ms > FLOOR_MS + TIMEOUT_MS:
-            self._broke("below floor", at_ms, "4", f"below the floor for {below_ms} ms, no close")
+        since_ms = max(observer.up_since_ms, self._marks_since_ms(truth.group), knows_since_ms)
+        unanswered_ms = at_ms - self._closed_at_ms[symbol]
+        if min(below_ms, at_ms - since_ms) > FLOOR_MS and unanswered_ms > FLOOR_MS + TIMEOUT_MS:
+            text = f"{symbol} is below the floor for {below_ms} ms, and no close"
+            self._broke(truth.group, "below floor", at_ms, "4", text)
 
-    def liquidated(self) -> None:
+    def _bills(self, scene: Scene, truth: Truth) -> None:
+        """Whether a step on the next bill fires that must have acted a minute before it."""
+        metrics = (Metric.FUNDING_COST_INTERVAL, Metric.FUNDING_COST_24H)
+        fires = any(
+            cost[metrics.index(cut.rule.metric)] > cut.crosses_at * 1.01
+            and cost[2] - scene.at_ms <= SURELY_BILLED_MS
+            for cut in self._observer.rules.bill_steps(truth.mode)
+            for cost in scene.costs[truth.symbol]
+        )
+        self._lasts(truth.symbol, "dear", fires, scene.at_ms)
+
+    def liquidated(self, symbol: str) -> None:
         """
-        The exchange has taken the position over: was there a reason?
+        The exchange has taken a position over: was there a reason?
 
         A dead guard, a network that failed it, a user who changed things, or prices faster than
-        its reaction are; stops that the venue refuses are none, the guard stands in for them.
+        its reaction are; so is a book so thin that its stop filled far away. Stops that the venue
+        refuses are none, the guard stands in for them.
         """
         observer, at_ms = self._observer, self._observer.machine.at_ms
-        if observer.case.swarm.enabled <= {"gap"}:
-            observer.broke("0", "liquidated although nothing went wrong")
+        group = self._open[symbol].group
+        fills_well = at_ms - self._badly_filled_at_ms > FLOOR_MS + TIMEOUT_MS
+        if observer.case.swarm.enabled <= {"gap"} and fills_well:
+            observer.broke("0", f"{symbol} liquidated although nothing went wrong")
         since_ms = max(
-            self._since.get("below room", at_ms), observer.up_since_ms, self.marks_since_ms
+            self._since.get((group, "below room"), at_ms),
+            observer.up_since_ms,
+            self._marks_since_ms(group),
         )
         was_able = observer.life and observer.hampered_at_ms < since_ms - FLOOR_MS
-        if was_able and at_ms - since_ms > FLOOR_MS + TIMEOUT_MS:
-            observer.broke("0", f"liquidated, {at_ms - since_ms} ms after its stop's level")
+        if was_able and fills_well and at_ms - since_ms > FLOOR_MS + TIMEOUT_MS:
+            text = f"{symbol} liquidated, {at_ms - since_ms} ms after its stop's level"
+            observer.broke("0", text)
 
-    def _lasts(self, name: str, holds: bool, at_ms: int) -> int:
+    # -- what is known -----------------------------------------------------------------------
+
+    def _marks_flow(self, group: str, at_ms: int) -> bool:
+        marks_at_ms = self._observer.marks_at_ms
+        return all(
+            at_ms - marks_at_ms.get(each, NEVER_MS) <= MARKS_LATE_MS
+            for each in self._symbols(group)
+        )
+
+    def _marks_since_ms(self, group: str) -> int:
+        """Since when the guard has been shown every price that it needs for the group."""
+        since_ms = self._observer.marks_since_ms
+        return max(
+            (since_ms.get(each, NEVER_MS) for each in self._symbols(group)), default=NEVER_MS
+        )
+
+    def _symbols(self, group: str) -> list[str]:
+        if group != CROSS:
+            return [group]
+        return [each.symbol for each in self._open.values() if each.group == CROSS]
+
+    def _lasts(self, subject: str, name: str, holds: bool, at_ms: int) -> int:
         """How long a condition has held without a break."""
         if not holds:
-            self._since.pop(name, None)
+            self._since.pop((subject, name), None)
             return 0
-        return at_ms - self._since.setdefault(name, at_ms)
+        return at_ms - self._since.setdefault((subject, name), at_ms)
 
-    def _broke(self, name: str, at_ms: int, promise: str, text: str) -> None:
-        self._since[name] = at_ms  # said once, not at every price from now on
+    def _broke(self, subject: str, name: str, at_ms: int, promise: str, text: str) -> None:
+        self._since[subject, name] = at_ms  # said once, not at every price from now on
         self._observer.broke(promise, text)

@@ -11,10 +11,10 @@ from typing import Any
 import structlog
 
 from bot.clock import Clock
-from bot.core.actions import Action
+from bot.core.actions import Action, AddMargin
 from bot.core.model import AccountSnapshot
 from bot.exchange.paper.machine import PaperMachine
-from bot.exchange.paper.prices import PricePoint, Prices
+from bot.exchange.paper.prices import PathItem, Prices
 from bot.exchange.paper.store import MemoryOnly
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
 from bot.exchange.ports import Accepted, Refused, Reply, Unreachable
@@ -61,10 +61,10 @@ class ObservedMachine(PaperMachine):
         self, account: str, action: Action, client_id: str, at_ms: int
     ) -> Accepted | Refused:
         """Handle a request, then look."""
-        before = self.observer.truth()
+        before, wallet = self.observer.eyes.truths(), self.observer.wallet
         reply = super().handle(account, action, client_id, at_ms)
         if client_id in self.observer.requests:
-            self.observer.handled(client_id, before, reply)
+            self.observer.handled(client_id, before, wallet, reply)
         self.observer.look()
         return reply
 
@@ -72,9 +72,9 @@ class ObservedMachine(PaperMachine):
 class ObservedAccount(PaperAccount):
     """The guard's side of the account: the observer sees what it asks and is told."""
 
-    def __init__(self, venue: PaperVenue, observer: Observer) -> None:
+    def __init__(self, venue: PaperVenue, faults: SwarmFaults, observer: Observer) -> None:
         super().__init__(venue, ACCOUNT)
-        self._observer = observer
+        self._faults, self._observer = faults, observer
 
     async def snapshot(self) -> AccountSnapshot:
         """Read, seen."""
@@ -86,6 +86,7 @@ class ObservedAccount(PaperAccount):
         """Send, seen."""
         self._observer.sends(action, client_id)
         LIFE.get().sends()
+        self._faults.moves_margin = isinstance(action, AddMargin)
         reply = await super().send(action, client_id)
         self._observer.replied(client_id, reply)
         return reply
@@ -106,8 +107,8 @@ class _World:
         case = self._case
         loop = asyncio.get_running_loop()
         loop.set_task_factory(make_task)  # type: ignore[arg-type]
-        clock = Clock(case.start.at_ms)
-        machine = ObservedMachine([case.instrument], case.slippage)
+        clock = Clock(case.starts_at_ms)
+        machine = ObservedMachine(case.listed.values(), case.slippage, depths=case.depths)
         observer = machine.observer = Observer(case, clock, machine, self._tell)
         _open(case, machine)
         faults = SwarmFaults(case.swarm, case.stream("faults"), clock, observer)
@@ -125,7 +126,7 @@ class _World:
         with _logged(observer):
             async with venue, asyncio.TaskGroup() as tasks:
                 human = tasks.create_task(Human(case, venue, clock, observer).live())
-                keeper = _Keeper(case, venue, clock, journal, observer)
+                keeper = _Keeper(case, venue, faults, clock, journal, observer)
                 keeping = tasks.create_task(keeper.keep())
                 reaping = tasks.create_task(keeper.reap())
                 await venue.run()
@@ -152,11 +153,11 @@ class _World:
             sha256(f"{head}\n{requests}".encode()).hexdigest(),
         )
 
-    def _path(self, observer: Observer) -> Iterator[PricePoint]:
-        for point in self._case.path():
+    def _path(self, observer: Observer) -> Iterator[PathItem]:
+        for item in self._case.path():
             if observer.violations:
                 return
-            yield point
+            yield item
 
 
 class _Keeper:
@@ -166,11 +167,12 @@ class _Keeper:
         self,
         case: Case,
         venue: PaperVenue,
+        faults: SwarmFaults,
         clock: Clock,
         journal: FailingJournal,
         observer: Observer,
     ) -> None:
-        self._case, self._venue, self._clock = case, venue, clock
+        self._case, self._venue, self._faults, self._clock = case, venue, faults, clock
         self._journal, self._observer = journal, observer
         self._life = Life()
         self._guards: list[Guard] = []
@@ -204,9 +206,10 @@ class _Keeper:
             guard.stop()
 
     async def _one_life(self) -> None:
-        account = ObservedAccount(self._venue, self._observer)
+        account = ObservedAccount(self._venue, self._faults, self._observer)
+        weak = self._case.openings[-1].symbol
         market = StallingMarket(
-            PaperMarket(self._venue), self._clock, self._case.swarm, self._observer
+            PaperMarket(self._venue), self._clock, self._case.swarm, weak, self._observer
         )
         guard = await assemble(self._case.policy, market, account, self._clock, self._journal)
         self._guards.append(guard)
@@ -237,17 +240,19 @@ def _causes(error: BaseException) -> list[str]:
 
 
 def _open(case: Case, machine: PaperMachine) -> None:
-    symbol = case.instrument.symbol
-    machine.move(case.start.at_ms, {symbol: Prices(case.start.mark, case.start.last)})
+    at_ms = case.starts_at_ms
+    machine.move(at_ms, {each.symbol: Prices(each.price, each.price) for each in case.openings})
     machine.deposit(ACCOUNT, case.deposit)
-    machine.open_position(
-        ACCOUNT,
-        symbol,
-        case.side,
-        quantity=case.quantity,
-        leverage=case.leverage,
-        at_ms=case.start.at_ms,
-    )
+    for each in case.openings:
+        machine.open_position(
+            ACCOUNT,
+            each.symbol,
+            each.side,
+            quantity=each.quantity,
+            leverage=each.leverage,
+            at_ms=at_ms,
+            margin_mode=each.margin_mode,
+        )
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from bot.core.model import (
 from bot.core.strategy import (
     BookView,
     Close,
+    Enough,
     Nothing,
     Notify,
     PositionView,
@@ -161,7 +162,7 @@ def check_on_book(view: BookView, proposal: Proposal) -> None:
                 assert close.quantity % instrument.quantity_step == 0 or close.quantity == held
         case Close():
             assert not fields(proposal)
-        case Nothing(reason):
+        case Nothing(reason) | Enough(reason):
             assert reason
         case TopUp() | TrimAndRefund() | TightenStop():
             raise AssertionError("a cross position has no margin, and its stop moves with all")
@@ -199,7 +200,7 @@ def check(view: PositionView, params: Any, proposal: Proposal) -> None:
             raise AssertionError("only cross positions have stops to tighten together")
         case Close():
             assert not fields(proposal)
-        case Nothing(reason):
+        case Nothing(reason) | Enough(reason):
             assert reason
         case _:
             assert_never(proposal)

@@ -22,6 +22,7 @@ from bot.core.sizing import LegClose
 from bot.core.strategy import (
     BookView,
     Close,
+    Enough,
     Nothing,
     Notify,
     PositionView,
@@ -141,7 +142,7 @@ def test_place_stop_leaves_a_position_without_liquidation_alone() -> None:
         (SHORT, "0.1", margin("554.40")),
         # At 8,639.99999 the step of 0.01 is not enough: rounded up.
         (LONG, "0.100001", margin("446.41")),
-        (LONG, "0.05", Nothing("the distance is already 5% or more")),
+        (LONG, "0.05", Enough("the distance is already 5% or more")),
     ],
 )
 def test_top_up_adds_what_is_missing_or_says_why_not(
@@ -180,7 +181,7 @@ def test_partial_close_to_a_distance_needs_a_venue_that_retains_margin() -> None
     assert "trim_and_refund puts it back" in released.reason
     assert partial_close.propose(replace(LONG, instrument=KEEPS), to) == part("0.309")
     near = partial_close.ToDistance(ratio("0.05"))
-    assert partial_close.propose(replace(LONG, instrument=KEEPS), near) == Nothing(
+    assert partial_close.propose(replace(LONG, instrument=KEEPS), near) == Enough(
         "the target is reached already"
     )
 
@@ -202,7 +203,7 @@ def test_trim_and_refund_to_a_distance() -> None:
     to = trim_and_refund.ToDistance(ratio("0.1"))
     assert trim_and_refund.propose(LONG, to) == TrimAndRefund(Quantity(Decimal("0.450")))
     near = trim_and_refund.ToDistance(ratio("0.05"))
-    assert trim_and_refund.propose(LONG, near) == Nothing("the target is reached already")
+    assert trim_and_refund.propose(LONG, near) == Enough("the target is reached already")
 
 
 def test_trim_and_refund_of_a_share() -> None:

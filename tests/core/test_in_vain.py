@@ -25,7 +25,6 @@ def closed(life: Life) -> list[Decimal]:
     return [each.quantity for each in life.decide() if isinstance(each, ClosePosition)]
 
 
-@pytest.mark.xfail(strict=True, reason="finding 2: 7.7 % away, ratio 6 %: closed, not at 50 %")
 def test_a_top_up_whose_distance_is_there_already_does_not_hand_over_to_the_close() -> None:
     rule = build.rule(
         build.step("up", above("0.06"), Severity.SPEND, TO_7, cooldown_ms=60_000, then_next=True),
@@ -36,7 +35,6 @@ def test_a_top_up_whose_distance_is_there_already_does_not_hand_over_to_the_clos
     assert closed(Life(build.policy(rule), mark=49_000)) == []
 
 
-@pytest.mark.xfail(strict=True, reason="finding 3: trimmed to nothing, for no distance at all")
 def test_a_trim_whose_margin_may_not_go_back_is_not_repeated() -> None:
     step = build.step("trim", below("0.2"), Severity.REDUCE, HALF, cooldown_ms=60_000)
     life = Life(build.policy(build.rule(step)), stops=[STOP], mode=AccountMode.NO_SPEND)
@@ -49,7 +47,6 @@ def test_a_trim_whose_margin_may_not_go_back_is_not_repeated() -> None:
     assert closed(life) == []
 
 
-@pytest.mark.xfail(strict=True, reason="finding 4: no episode begins, so the metric stays at 0")
 def test_a_rule_on_what_an_episode_has_cost_fires_without_another_rule() -> None:
     step = build.step("out", above("0.03"), Severity.CLOSE, CLOSE)
     rule = build.rule(step, metric=Metric.FUNDING_COST_EPISODE)
@@ -66,7 +63,6 @@ def test_a_rule_on_what_an_episode_has_cost_fires_without_another_rule() -> None
     pytest.fail("500 of 5,000 USDT of margin went in bills, and the rule never fired")
 
 
-@pytest.mark.xfail(strict=True, reason="finding 6: nothing is done and nothing is said")
 @pytest.mark.parametrize("margin", [0, -10])
 def test_a_bill_of_a_position_without_margin_is_acted_on_or_alarmed(margin: int) -> None:
     step = build.step("out", above("0.03"), Severity.CLOSE, CLOSE)
@@ -76,7 +72,6 @@ def test_a_bill_of_a_position_without_margin_is_acted_on_or_alarmed(margin: int)
     assert closed(life) or life.alerts
 
 
-@pytest.mark.xfail(strict=True, reason="finding 10: dropped without a word, as if flat")
 def test_a_refund_that_is_due_outlives_a_decision_before_the_first_read() -> None:
     life = trimmed()
     life.state = resumed(life.state, "policy", life.now_ms)

@@ -1,0 +1,197 @@
+"""The account of a seed: an isolated position, a book of cross ones, or both on one wallet."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from random import Random
+
+from bot.core.model import (
+    ContractKind,
+    Instrument,
+    MaintenanceAt,
+    MarginMode,
+    MarginOnReduce,
+    RiskTier,
+    Side,
+    VenueRules,
+)
+from bot.core.units import Money, Price, Quantity, Ratio, floor_to
+from bot.exchange.paper.arithmetic import money_up, tier_of
+from bot.exchange.paper.depth import Depth, OrderBook
+from bot.exchange.venues.binanceusdm import instruments
+from tests.sim.pool import Listing, Pool, stake
+
+D = Decimal
+
+LEVERAGES = (3, 5, 8, 10, 15, 20, 25, 35, 50)
+LISTED = {
+    "BTC/USDT:USDT": (20_000, 90_000),
+    "ETH/USDT:USDT": (1_000, 4_000),
+    "SOL/USDT:USDT": (20, 250),
+    "XRP/USDT:USDT": (1, 3),
+}
+"""Real contracts, between which prices they begin."""
+
+
+class Kind(StrEnum):
+    """What sort of account a seed is about."""
+
+    ALONE = "alone"
+    BOOK = "book"
+    MIXED = "mixed"
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A position as it is opened; `beta` is what the policy says of its symbol."""
+
+    instrument: Instrument
+    side: Side
+    margin_mode: MarginMode
+    leverage: Decimal
+    quantity: Quantity
+    price: Price
+    beta: Ratio
+
+    @property
+    def symbol(self) -> str:
+        """Which contract it is in."""
+        return self.instrument.symbol
+
+    @property
+    def notional(self) -> Decimal:
+        """Its value when it is opened."""
+        return self.quantity * self.price
+
+    @property
+    def initial_margin(self) -> Money:
+        """What must be free to open it."""
+        return money_up(self.notional / self.leverage)
+
+
+def draw_kind(seed: int) -> Kind:
+    """Half of the seeds are about one isolated position."""
+    return (Kind.ALONE, Kind.BOOK, Kind.ALONE, Kind.MIXED)[seed % 4]
+
+
+def draw_openings(random: Random, kind: Kind) -> tuple[Opening, ...]:
+    """The positions, the isolated one first."""
+    leverage = D(random.choice(LEVERAGES if kind is Kind.ALONE else LEVERAGES[2:]))
+    modes: list[MarginMode] = []
+    if kind is not Kind.BOOK:
+        modes += [MarginMode.ISOLATED]
+    if kind is not Kind.ALONE:
+        modes += [MarginMode.CROSS] * random.randint(2, 5 if kind is Kind.BOOK else 3)
+    left = [*LISTED]
+    openings = []
+    for number, mode in enumerate(modes):
+        instrument, price = _instrument(random, left, number)
+        notional = D(round(10 ** random.uniform(3, 5.3)))
+        quantity = _quantity(instrument, notional, price)
+        most = tier_of(instrument, quantity * price).leverage_max
+        openings.append(
+            Opening(
+                instrument=instrument,
+                side=random.choice(list(Side)),
+                margin_mode=mode,
+                leverage=min(leverage, most),
+                quantity=quantity,
+                price=price,
+                beta=Ratio(D(random.randint(5, 16)) / 10),
+            )
+        )
+    return tuple(openings)
+
+
+def pools_of(openings: tuple[Opening, ...], wallet: Decimal) -> dict[str, Pool]:
+    """What each position stands on when all have just been opened, by symbol."""
+    together = {
+        each.symbol: stake(
+            Listing(each.instrument),
+            each.side,
+            each.quantity,
+            each.price,
+            each.price,
+            each.beta,
+        )
+        for each in openings
+        if each.margin_mode is MarginMode.CROSS
+    }
+    book = Pool(float(wallet), together)
+    return {
+        each.symbol: book
+        if each.margin_mode is MarginMode.CROSS
+        else Pool(
+            float(each.initial_margin),
+            {
+                each.symbol: stake(
+                    Listing(each.instrument),
+                    each.side,
+                    each.quantity,
+                    each.price,
+                    each.price,
+                    D(1),
+                )
+            },
+        )
+        for each in openings
+    }
+
+
+def draw_depth(random: Random, opening: Opening, distance: float) -> Depth:
+    """A book that is thin for the size of the position, and thinner in a crash."""
+    return OrderBook(
+        notional_calm=Money(D(round(float(opening.notional) * 10 ** random.uniform(0, 1.7)))),
+        halving_move=Ratio(D(f"{distance * random.uniform(0.1, 0.6):.5f}")),
+        memory_ms=random.choice((60_000, 300_000)),
+        refill_ms=random.choice((2_000, 10_000, 40_000)),
+        reach=Ratio(D(f"{max(min(distance * random.uniform(0.3, 1.0), 0.2), 0.005):.5f}")),
+    )
+
+
+def _instrument(random: Random, left: list[str], number: int) -> tuple[Instrument, Price]:
+    if left and random.random() < 0.4:
+        symbol = left.pop(0 if number == 0 else random.randrange(len(left)))
+        low, high = LISTED[symbol]
+        instrument = instruments()[symbol]
+        tick = instrument.tick_size
+        return instrument, Price(floor_to(D(random.uniform(low, high)), tick))
+    fine = D(10) ** -random.randint(1, 6)
+    price = Price(fine * random.randint(20_000, 900_000))
+    rules = VenueRules(
+        maintenance_at=random.choice(list(MaintenanceAt)),
+        close_fee_in_maintenance=random.random() < 0.5,
+        position_margin_step=random.choice((D("0.01"), D("0.00000001"))),
+        margin_on_reduce=random.choice((*MarginOnReduce, MarginOnReduce.PRO_RATA)),
+    )
+    unit = D(10) ** -(price.adjusted() - 1)
+    drawn = Instrument(
+        symbol=f"S{number}/USDT:USDT",
+        kind=ContractKind.LINEAR,
+        settle="USDT",
+        tick_size=Price(fine),
+        quantity_step=Quantity(unit / 10),
+        quantity_min=Quantity(unit / 10),
+        taker_fee=Ratio(D(random.choice(("0", "0.0004", "0.0006")))),
+        tiers=_tiers(random),
+        rules=rules,
+    )
+    return drawn, price
+
+
+def _tiers(random: Random) -> tuple[RiskTier, ...]:
+    """One to four brackets with continuous deductions; the first takes the leverage drawn."""
+    caps = sorted(D(random.randint(1, 400)) * 1_000 for _ in range(random.randint(0, 3)))
+    table: list[RiskTier] = []
+    floor, deduction, rate = D(0), D(0), D(random.randint(20, 60)) / 10_000
+    for cap in (*dict.fromkeys(caps), D("Infinity")):
+        table.append(RiskTier(floor, cap, Ratio(rate), Money(deduction), D(125)))
+        higher = rate + D(random.randint(5, 60)) / 10_000
+        deduction += cap * (higher - rate) if cap.is_finite() else D(0)
+        floor, rate = cap, higher
+    return tuple(table)
+
+
+def _quantity(instrument: Instrument, notional: Decimal, price: Price) -> Quantity:
+    step = instrument.quantity_step
+    return Quantity(max(floor_to(notional / price, step), 10 * step))

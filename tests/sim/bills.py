@@ -1,0 +1,58 @@
+"""Funding terms that nobody recorded: every cadence, from tiny rates to brutal ones."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from random import Random
+
+from bot.core.units import Ratio
+from bot.exchange.paper.prices import FundingTerm
+from tests.sim.prices import Trend
+
+MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+CADENCES_MS = (8 * HOUR_MS, 4 * HOUR_MS, HOUR_MS, 10 * MINUTE_MS)
+RATE_MAX = 0.04
+"""No venue charges more at once."""
+
+
+def generated_terms(
+    random: Random, trend: Trend, start_ms: int, duration_ms: int
+) -> Iterator[FundingTerm]:
+    """
+    The terms of one symbol from the start on, in the order of their announcement.
+
+    The first settlement falls into the run whatever the cadence; the rate may be corrected until
+    shortly before, and the cadence may change after it.
+    """
+    end_ms = start_ms + duration_ms
+    interval_ms = random.choice(CADENCES_MS)
+    at_ms, next_ms = start_ms, random.randint(start_ms + 2 * MINUTE_MS, end_ms - MINUTE_MS)
+    symbol = trend.instrument.symbol
+    while at_ms < end_ms:
+        rate = _rate(random, trend)
+        yield FundingTerm(at_ms, symbol, _ratio(rate), next_ms, interval_ms)
+        corrected = sorted(random.randint(at_ms + 1, next_ms) for _ in range(random.randint(0, 2)))
+        for moment_ms in corrected:
+            rate *= random.uniform(0.6, 1.4)
+            if moment_ms < min(next_ms - 2_000, end_ms):
+                yield FundingTerm(moment_ms, symbol, _ratio(rate), next_ms, interval_ms)
+        if random.random() < 0.3:
+            interval_ms = random.choice(CADENCES_MS)
+        at_ms, next_ms = next_ms, next_ms + interval_ms
+
+
+def _rate(random: Random, trend: Trend) -> float:
+    """Against the position more often than not; at worst more than what is left of it."""
+    size = random.choice(
+        (
+            10 ** random.uniform(-5, -4),
+            10 ** random.uniform(-4, -3),
+            trend.scale * random.uniform(0.03, 0.3),
+            trend.scale * random.uniform(0.3, 1.4),
+        )
+    )
+    sign = trend.against.sign if random.random() < 0.65 else -trend.against.sign
+    return sign * size
+
+
+def _ratio(rate: float) -> Ratio:
+    return Ratio(Decimal(f"{max(-RATE_MAX, min(rate, RATE_MAX)):.8f}"))

@@ -1,0 +1,478 @@
+"""What every single request must keep: when it leaves the guard, and when it arrives."""
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING, assert_never
+
+from bot.core.actions import (
+    Action,
+    AddMargin,
+    AtMarket,
+    CancelStop,
+    ClosePosition,
+    NoWorseThan,
+    PlaceStop,
+)
+from bot.core.model import AccountSnapshot, MarginMode, Position
+from bot.core.policy import Metric
+from bot.core.units import Money
+from bot.exchange.ports import Accepted, Reply
+from tests.exchange.paper.independent import Spare
+from tests.sim.case import ACCOUNT
+from tests.sim.requests import NEVER_MS, Request
+from tests.sim.truth import CROSS, Scene, Truth
+
+if TYPE_CHECKING:
+    from tests.sim.observer import Observer
+
+MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+EPISODE_MS = 10 * MINUTE_MS
+"""Two top-ups less than this apart can only be of one episode."""
+
+SPEND_FENCE_MS = 30_000
+"""A top-up that nobody can prove absent keeps the next one waiting for so long,"""
+ORDER_FENCE_MS = 6_000
+"""and a close of a part the next one."""
+
+READ_AGE_MAX_MS = 60_000
+REFUND_MS = 300_000
+USER_SPENT_MS = 25_000
+"""What the user spends in between, the guard cannot keep free."""
+
+SAME = 1e-9
+"""Floats this near to each other are the same."""
+
+
+class Judge:
+    """Holds requests against the promises."""
+
+    def __init__(self, observer: "Observer") -> None:
+        self._observer = observer
+
+    def sent(self, request: Request) -> None:
+        """The guard hands a request to the network."""
+        action = request.action
+        self._check_durable(request)
+        self._check_age(action)
+        match action:
+            case AddMargin():
+                self._check_alone(request)
+                self._check_spares_the_book(request)
+            case PlaceStop():
+                self._check_size(action)
+                request.levels = tuple(self._believed_levels(action.symbol))
+            case ClosePosition():
+                self._check_size(action)
+                self._check_close(request, action)
+            case CancelStop(target_client_id=target):
+                if target not in self._observer.requests:
+                    self._broke("8", f"cancels a foreign order: {action}")
+            case _:
+                assert_never(action)
+
+    def arrived(
+        self, request: Request, before: Mapping[str, Truth], wallet: Money, reply: Reply
+    ) -> None:
+        """The exchange has dealt with a request."""
+        if request.arrived_at_ms != NEVER_MS:
+            self._broke("4", f"{request.client_id} reached the exchange twice")
+        request.arrived_at_ms = self._now_ms
+        request.accepted = isinstance(reply, Accepted)
+        if not request.accepted:
+            return
+        self._observer.deeds[_deed(request)] += 1
+        self._check_reduces(before)
+        match request.action:
+            case AddMargin():
+                self._check_spent(request)
+            case PlaceStop():
+                self._check_placed(request, request.action)
+            case CancelStop(symbol=symbol):
+                self._check_still_protected(symbol, before)
+            case ClosePosition():
+                request.freed = self._observer.wallet - wallet
+            case _:
+                assert_never(request.action)
+
+    # -- when it leaves ----------------------------------------------------------------------
+
+    def _check_durable(self, request: Request) -> None:
+        observer = self._observer
+        if request.client_id in observer.durable:
+            return
+        if isinstance(request.action, AddMargin) or observer.failing_since_ms == NEVER_MS:
+            self._broke("5", f"{request.client_id} was sent before its row was durable")
+        elif observer.loud_at_ms < observer.failing_since_ms:
+            self._broke("5", f"{request.client_id} was sent from the spool, and nobody was told")
+        observer.spooled[request.client_id] = request.life
+
+    def _check_age(self, action: Action) -> None:
+        observer = self._observer
+        read_age_ms = self._now_ms - (observer.reads[-1][1] if observer.reads else NEVER_MS)
+        age_max_ms = observer.case.policy.guardrails.data_age_max_ms
+        spends = isinstance(action, AddMargin)
+        if read_age_ms > (age_max_ms if spends else READ_AGE_MAX_MS):
+            self._broke("2", f"acts on a read from {read_age_ms} ms ago: {action}")
+        # A stop may rest on no mark at all: the venue itself says if it would trigger.
+        if not isinstance(action, AddMargin | ClosePosition):
+            return
+        for symbol in sorted(self._symbols_weighed(action)):
+            mark_age_ms = self._now_ms - observer.marks_at_ms.get(symbol, NEVER_MS)
+            if mark_age_ms > age_max_ms:
+                self._broke("2", f"acts on a {symbol} mark from {mark_age_ms} ms ago: {action}")
+
+    def _symbols_weighed(self, action: AddMargin | ClosePosition) -> set[str]:
+        """Whose marks an action rests on: with cross positions, those of all of them."""
+        shared = {each.symbol for each in self._known() if each.margin_mode is MarginMode.CROSS}
+        if isinstance(action, AddMargin) or action.symbol in shared:
+            return shared | {action.symbol}
+        return {action.symbol}
+
+    def _check_size(self, action: PlaceStop | ClosePosition) -> None:
+        known = [
+            each
+            for read in self._observer.recent_reads()
+            for each in read.positions
+            if each.symbol == action.symbol
+        ]
+        fits = any(each.side is action.side and action.quantity <= each.quantity for each in known)
+        if not fits:
+            self._broke("1", f"wrong side, or more than there is: {action}, known {known}")
+
+    def _check_alone(self, request: Request) -> None:
+        for earlier in self._moves_of_margin():
+            if not self._is_settled(earlier, request, SPEND_FENCE_MS):
+                self._broke("4", f"a top-up while {earlier.client_id} is under way")
+
+    def _is_settled(self, earlier: Request, request: Request, fence_ms: int) -> bool:
+        """Whether the guard can know what became of an earlier request."""
+        if earlier.told_refused:
+            return True
+        if earlier.accepted:
+            reads = self._observer.reads
+            return bool(reads) and reads[-1][0].taken_at_ms >= earlier.arrived_at_ms
+        return request.sent_at_ms - earlier.sent_at_ms >= fence_ms
+
+    def _check_close(self, request: Request, action: ClosePosition) -> None:
+        observer = self._observer
+        if request.reason in observer.rules.reductions:
+            self._check_reduction(request, action)
+        if action.symbol in observer.flat_since_ms:
+            return  # too late, and harmless
+        scenes = self._scenes(action.symbol)
+        truth = scenes[-1].truths[action.symbol]
+        step = observer.case.listed[action.symbol].quantity_step
+        quantities = [scene.truths[action.symbol].quantity for scene in scenes]
+        quantities += [each.quantity for each in self._known() if each.symbol == action.symbol]
+        share = float((action.quantity - step) / max(quantities))
+        users = observer.user_stops(action.symbol)
+        seen = [view.distance for scene in scenes for view in scene.views[truth.group]]
+        least = min(observer.past.least[truth.group], *seen)
+        if not observer.rules.asks_for_close(action.symbol, share, scenes, least, users):
+            self._broke(
+                "wrongful close",
+                f"closes {action.quantity} of {max(quantities)} for {request.reason} at a "
+                f"distance of {min(seen):.3%}",
+            )
+        self._check_bound(action, truth, scenes, users)
+
+    def _check_reduction(self, request: Request, action: ClosePosition) -> None:
+        """A part may be closed once what went before it on that position is settled."""
+        observer = self._observer
+        for earlier in observer.requests.values():
+            same = earlier.action.symbol == action.symbol
+            if not same or not isinstance(earlier.action, AddMargin | ClosePosition):
+                continue
+            adds = isinstance(earlier.action, AddMargin)
+            if not self._is_settled(earlier, request, SPEND_FENCE_MS if adds else ORDER_FENCE_MS):
+                self._broke("4", f"closes a part while {earlier.client_id} is under way")
+            if self._is_owed(earlier, request):
+                self._broke("4", f"trims again while what {earlier.client_id} freed is owed")
+
+    def _is_owed(self, trim: Request, request: Request) -> bool:
+        """Whether an earlier trim of the position still waits for a refund that could go."""
+        observer, trims = self._observer, self._observer.rules.trims
+        if not trim.accepted or trim.reason not in trims or request.reason not in trims:
+            return False
+        read, read_at_ms = observer.reads[-1]
+        knows = read.taken_at_ms >= trim.arrived_at_ms and read_at_ms < self._now_ms - 1_000
+        owed = trim.freed - sum(each.amount for each in self._refunds(trim) if each.accepted)
+        can = observer.no_spend_at_ms == NEVER_MS and read.free >= owed
+        shared = any(each.margin_mode is MarginMode.CROSS for each in read.positions)
+        step = observer.case.listed[trim.action.symbol].rules.position_margin_step
+        in_time = self._now_ms - trim.arrived_at_ms < REFUND_MS
+        return knows and can and not shared and in_time and owed > 2 * step
+
+    def _check_bound(
+        self,
+        action: ClosePosition,
+        truth: Truth,
+        scenes: list[Scene],
+        users: tuple[float, ...],
+    ) -> None:
+        observer, symbol, sign = self._observer, action.symbol, truth.side.sign
+        tick = observer.rules.tick(symbol)
+        match action.bound:
+            case AtMarket():
+                if not observer.rules.lets_at_market(symbol, scenes, users):
+                    self._broke("bound", f"at market above the floor: {action}")
+            case NoWorseThan(price):
+                at = float(price)
+                worst = min(sign * each for each in self._bankruptcies(truth, scenes))
+                if sign * at < worst - 2 * tick:
+                    self._broke("bound", f"past bankruptcy at {sign * worst}: {action}")
+                room = 2 * float(observer.case.policy.protect.room)
+                views = [view for scene in scenes for view in scene.views[truth.group]]
+                if all(view.distance > room * 1.01 for view in views):
+                    slip = 1 - sign * float(observer.case.policy.guardrails.slippage_max)
+                    marks = [float(scene.truths[symbol].mark) for scene in scenes]
+                    if sign * at < min(sign * mark * slip for mark in marks) - 2 * tick:
+                        self._broke("bound", f"beyond slippage_max while there is time: {action}")
+
+    def _bankruptcies(self, truth: Truth, scenes: list[Scene]) -> Iterator[float]:
+        """Where nothing is left of what backs the position, by all that may be believed."""
+        observer = self._observer
+        seen = [scene.truths[truth.symbol] for scene in scenes]
+        for read in observer.recent_reads():
+            pools = observer.eyes.believed(read, observer.marks)
+            if truth.group in pools and truth.symbol in pools[truth.group].stakes:
+                yield pools[truth.group].bankruptcy(truth.symbol)
+        if truth.mode is MarginMode.ISOLATED:
+            for each in seen:
+                backing = float(each.margin / each.quantity)
+                yield float(each.entry) - each.side.sign * backing
+
+    def _check_spares_the_book(self, request: Request) -> None:
+        """Margin leaves the wallet only if every cross threshold is clear of it afterwards."""
+        observer = self._observer
+        if not any(each.margin_mode is MarginMode.CROSS for each in self._known()):
+            return
+        if not any(self._spares(read, request) for read in observer.recent_reads()):
+            self._broke("10", f"{request.amount} would bring the cross positions too near")
+
+    def _spares(self, read: AccountSnapshot, request: Request) -> bool:
+        """In exact fractions, by what the guard was shown."""
+        observer = self._observer
+        legs = [each for each in read.positions if each.margin_mode is MarginMode.CROSS]
+        wallet = Fraction(read.wallet_balance) - Fraction(request.amount)
+        betas = {each.symbol: Fraction(each.beta) for each in observer.case.openings}
+        marks = {each.symbol: Fraction(observer.marks[each.symbol]) for each in legs}
+        spares = {
+            each.symbol: Spare(
+                observer.case.listed[each.symbol],
+                each.side,
+                each.quantity,
+                each.entry_price,
+                Decimal(0),
+            )
+            for each in legs
+        }
+
+        def left(shock: Fraction) -> Fraction:
+            each_left = (
+                spares[each.symbol].at(
+                    marks[each.symbol] * (1 - each.side.sign * betas[each.symbol] * shock)
+                )
+                for each in legs
+            )
+            return wallet + sum(each_left, Fraction(0))
+
+        balance = wallet + sum(
+            each.side.sign
+            * Fraction(each.quantity)
+            * (marks[each.symbol] - Fraction(each.entry_price))
+            for each in legs
+        )
+        for metric, limit in observer.rules.cross_limits():
+            if metric is Metric.LIQUIDATION_DISTANCE and left(Fraction(limit)) < -SAME * wallet:
+                return False
+            if metric is Metric.MARGIN_RATIO and balance - left(Fraction(0)) > balance * Fraction(
+                limit + SAME
+            ):
+                return False
+        return True
+
+    # -- when it arrives ---------------------------------------------------------------------
+
+    def _check_reduces(self, before: Mapping[str, Truth]) -> None:
+        for symbol, now in self._observer.eyes.truths().items():
+            was = before.get(symbol)
+            if was is None or was.side is not now.side or now.quantity > was.quantity:
+                self._broke("1", f"the position grew from {was} to {now}")
+
+    def _check_spent(self, request: Request) -> None:
+        if request.is_refund:
+            self._check_refunded(request)
+        else:
+            self._check_budgets(request)
+        for later in self._moves_of_margin():
+            if later.sent_at_ms > request.sent_at_ms:
+                self._broke("4", f"{request.client_id} applied after {later.client_id} was sent")
+
+    def _check_refunded(self, request: Request) -> None:
+        """What goes back is at most what the trim has freed, by the exchange's books."""
+        suffix = request.reason.removeprefix("refund/")
+        trims = [
+            each
+            for each in self._observer.requests.values()
+            if each.client_id.endswith(suffix)
+            and each.reason in self._observer.rules.trims
+            and each.action.symbol == request.action.symbol
+        ]
+        if len(trims) != 1:
+            self._broke("3", f"a refund of no trim: {request.reason}")
+            return
+        moved = sum(each.amount for each in self._refunds(trims[0]) if each.accepted)
+        if moved > trims[0].freed:
+            self._broke("3", f"{moved} went back of {trims[0].freed} that a trim has freed")
+
+    def _refunds(self, trim: Request) -> list[Request]:
+        return [
+            each
+            for each in self._observer.requests.values()
+            if each.is_refund and trim.client_id.endswith(each.reason.removeprefix("refund/"))
+        ]
+
+    def _check_budgets(self, request: Request) -> None:
+        observer = self._observer
+        rails = observer.case.policy.guardrails
+        spends = sorted(
+            (each for each in self._moves_of_margin() if each.accepted and not each.is_refund),
+            key=lambda each: each.sent_at_ms,
+        )
+        amounts = [(each.sent_at_ms, each.amount) for each in spends]
+        last_ms = amounts[-1][0]
+        hour = sum((amount for at_ms, amount in amounts if at_ms > last_ms - HOUR_MS), Decimal(0))
+        everything = sum((amount for _, amount in amounts), Decimal(0))
+        episode = self._episode(
+            [each for each in spends if _position_of(each) == _position_of(request)]
+        )
+        in_episode = sum((each.amount for each in episode), Decimal(0))
+        claims = (
+            ("per_action", request.amount <= rails.top_up_per_action_max),
+            ("per_1h", hour <= rails.top_up_1h_max),
+            ("per_24h", everything <= rails.top_up_24h_max),
+            ("per_episode", in_episode <= rails.top_up_per_episode_max),
+            ("top_ups_per_episode", len(episode) <= rails.top_ups_per_episode_max),
+            ("keep_free", self._keeps_free(request)),
+        )
+        for limit, holds in claims:
+            if not holds:
+                self._broke("3", f"{limit} is exceeded: {amounts}")
+
+    def _keeps_free(self, request: Request) -> bool:
+        """
+        Whether enough is left free, now or by what the guard was shown.
+
+        With cross positions what is free changes with every price.
+        """
+        observer = self._observer
+        keep = observer.case.policy.guardrails.keep_free
+        if self._now_ms - observer.user_spent_at_ms < USER_SPENT_MS:
+            return True
+        if observer.machine.snapshot(ACCOUNT, self._now_ms).free >= keep:
+            return True
+        shared = any(each.margin_mode is MarginMode.CROSS for each in self._known())
+        shown = [
+            read.free - request.amount
+            for read, _ in observer.reads
+            if read.taken_at_ms <= request.sent_at_ms
+        ]
+        return shared and any(left >= keep for left in shown)
+
+    def _episode(self, spends: list[Request]) -> list[Request]:
+        """The newest ones that can only be of one episode."""
+        newest = spends[-1:]
+        for earlier in reversed(spends[:-1]):
+            if newest[0].sent_at_ms - earlier.sent_at_ms >= EPISODE_MS:
+                break
+            newest.insert(0, earlier)
+        return newest
+
+    def _check_placed(self, request: Request, stop: PlaceStop) -> None:
+        observer = self._observer
+        scene = observer.scene()
+        truth = scene.truths.get(stop.symbol)
+        if truth is None:
+            return
+        sign, at = truth.side.sign, float(stop.trigger_price)
+        scenes = [*self._scenes(stop.symbol), scene]
+        real = [scene.real[truth.group].levels[stop.symbol]]
+        if truth.group == CROSS:
+            # The other marks may have moved while it was under way.
+            real += request.levels
+            real += [each.real[CROSS].levels[stop.symbol] for each in scenes]
+        if all(sign * (at - level) <= 0 for level in real) or truth.is_past(at):
+            self._broke("6", f"the stop at {at} is not between {truth.mark}, {real[0]}")
+        if observer.rules.breaks_loss_cap(truth, float(stop.quantity), at):
+            self._broke("6", f"the stop at {at} is looser than loss_max allows")
+        users = observer.user_stops(stop.symbol)
+        wanted = [
+            price
+            for each in scenes
+            for level in (*each.levels(stop.symbol), *request.levels)
+            for price in observer.rules.stops_wanted(each.truths[stop.symbol], level, users)
+        ]
+        tightest = max(sign * price for price in wanted)
+        if sign * at - tightest > 2 * observer.rules.tick(stop.symbol):
+            self._broke("wrongful close", f"the stop at {at} is tighter than {sign * tightest}")
+
+    def _check_still_protected(self, symbol: str, before: Mapping[str, Truth]) -> None:
+        observer = self._observer
+        scene = observer.scene()
+        truth = scene.truths.get(symbol)
+        if truth is None or symbol not in before:
+            return
+        user_was_here = self._now_ms - observer.last_ms["user_cancels"] < SPEND_FENCE_MS
+        levels = [scene.real[truth.group].levels[symbol]]
+        if truth.group == CROSS:
+            levels += [each.real[CROSS].levels[symbol] for each in self._scenes(symbol)]
+        if not any(observer.proper_stops(truth, level) for level in levels) and not user_was_here:
+            self._broke("6", "the guard cancelled the last proper stop")
+
+    # -- what is known -----------------------------------------------------------------------
+
+    @property
+    def _now_ms(self) -> int:
+        return self._observer.clock.now_ms()
+
+    def _broke(self, promise: str, text: str) -> None:
+        self._observer.broke(promise, text)
+
+    def _known(self) -> tuple[Position, ...]:
+        reads = self._observer.reads
+        return reads[-1][0].positions if reads else ()
+
+    def _scenes(self, symbol: str) -> list[Scene]:
+        """What the guard may have decided on."""
+        observer = self._observer
+        window_ms = max(10_000, observer.case.policy.guardrails.data_age_max_ms) + 2_000
+        beliefs = [
+            observer.eyes.belief(read, observer.marks, self._now_ms)
+            for read in observer.recent_reads()
+        ]
+        return [
+            *(belief for belief in beliefs if symbol in belief.truths),
+            *observer.past.since(self._now_ms - window_ms, symbol),
+        ]
+
+    def _believed_levels(self, symbol: str) -> Iterator[float]:
+        observer = self._observer
+        for read in observer.recent_reads():
+            belief = observer.eyes.belief(read, observer.marks, self._now_ms)
+            if symbol in belief.truths:
+                yield from belief.levels(symbol)
+
+    def _moves_of_margin(self) -> list[Request]:
+        return [
+            each for each in self._observer.requests.values() if isinstance(each.action, AddMargin)
+        ]
+
+
+def _deed(request: Request) -> str:
+    return "Refund" if request.is_refund else type(request.action).__name__
+
+
+def _position_of(request: Request) -> tuple[str, str]:
+    return request.action.symbol, request.action.side

@@ -1,0 +1,126 @@
+"""Everything that goes wrong in a seed, drawn in advance."""
+
+from dataclasses import dataclass
+from random import Random
+
+from bot.exchange.paper.faults import FaultPlan
+
+MINUTE_MS = 60_000
+
+NETWORK = (
+    "request_lost", "request_late", "reply_lost", "reply_late", "read_lost", "notice_lost",
+    "stream_broken", "stops_refused",
+)  # fmt: skip
+OUTAGES = ("blackout", "market_stalled", "symbol_stalled", "journal_down", "stops_down")
+HUMAN = ("user_cancels", "user_closes_part", "user_closes", "user_places", "user_adds")
+KILLS = ("kill_at_time", "kill_at_await", "kill_after_send")
+OTHER = ("margin_lost", "stops_down_for_good", "user_reenters", "gap", "thin")
+KINDS = (*NETWORK, *OUTAGES, *HUMAN, *KILLS, *OTHER)
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Stretches of time."""
+
+    spans: tuple[tuple[int, int], ...] = ()
+
+    def cover(self, at_ms: int) -> bool:
+        """Whether `at_ms` lies in one of them."""
+        return any(first <= at_ms < last for first, last in self.spans)
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """
+    The guard's process dies at `at_ms`, or after so many more resumptions of its tasks.
+
+    With `after_send` these are counted from the next request that it sends.
+    """
+
+    at_ms: int
+    resumptions: int
+    after_send: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Swarm:
+    """
+    The faults of one seed. Nothing new goes wrong from `until_ms` on.
+
+    `margin_lost` and `margin_reply_lost` are chances of a request that moves margin, besides
+    those that every request runs.
+    """
+
+    enabled: frozenset[str]
+    until_ms: int
+    plan: FaultPlan
+    margin_lost: float
+    margin_reply_lost: float
+    outages: dict[str, Windows]
+    kills: tuple[Kill, ...]
+    human: tuple[tuple[int, str], ...]
+
+
+def draw_swarm(random: Random, start_ms: int, duration_ms: int, quiet_ms: int) -> Swarm:
+    """What goes wrong, from the start until so long before the end."""
+    calm = random.random() < 0.12
+    share = random.choice((0.12, 0.25, 0.5))
+    enabled = frozenset(kind for kind in KINDS if random.random() < share and not calm)
+    first_ms, until_ms = start_ms + 5_000, start_ms + duration_ms - quiet_ms
+
+    def moment() -> int:
+        return random.randint(first_ms, until_ms - 1)
+
+    def windows(kind: str, longest_ms: int) -> Windows:
+        if kind not in enabled:
+            return Windows()
+        begins = sorted(moment() for _ in range(random.randint(1, 6)))
+        return Windows(
+            tuple((at, min(at + random.randint(500, longest_ms), until_ms)) for at in begins)
+        )
+
+    outages = {
+        "blackout": windows("blackout", 90_000),
+        "market_stalled": windows("market_stalled", 120_000),
+        "symbol_stalled": windows("symbol_stalled", 240_000),
+        "journal_down": windows("journal_down", 180_000),
+        "stops_down": windows("stops_down", 600_000),
+    }
+    if "stops_down_for_good" in enabled:
+        outages["stops_down"] = Windows(((moment(), start_ms + duration_ms + 10**9),))
+    kills = [
+        Kill(moment(), 0 if kind == "kill_at_time" else random.randint(0, 40), "send" in kind)
+        for kind in KILLS
+        if kind in enabled
+        for _ in range(random.randint(1, 5))
+    ]
+    human = [
+        (moment(), kind)
+        for kind in (*HUMAN, "user_reenters")
+        if kind in enabled
+        for _ in range(random.randint(1, 5))
+    ]
+    lost, reply_lost = random.choice(((0.5, 0.0), (0.0, 0.5), (0.3, 0.4)))
+    hits_margin = "margin_lost" in enabled
+    return Swarm(
+        enabled=enabled,
+        until_ms=until_ms,
+        plan=_plan(random, enabled),
+        margin_lost=lost if hits_margin else 0.0,
+        margin_reply_lost=reply_lost if hits_margin else 0.0,
+        outages=outages,
+        kills=tuple(sorted(kills, key=lambda kill: kill.at_ms)),
+        human=tuple(sorted(human)),
+    )
+
+
+def _plan(random: Random, enabled: frozenset[str]) -> FaultPlan:
+    chances = {
+        kind: random.choice((0.03, 0.1, 0.24)) if kind in enabled else 0.0 for kind in NETWORK
+    }
+    return FaultPlan(
+        **chances,
+        stops_refused_ms=random.choice((5_000, 30_000, 120_000)),
+        delay_ms_max=random.choice((2_000, 8_000)),
+        timeout_ms=random.choice((1_000, 3_000, 5_000)),
+    )

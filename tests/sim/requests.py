@@ -1,0 +1,41 @@
+"""A request of the guard, and what became of it as the exchange knows."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from bot.core.actions import Action, AddMargin, CancelStop
+
+NEVER_MS = -(10**15)
+
+
+@dataclass(slots=True)
+class Request:
+    """`reason` is why the guard says it wants it; `freed` is what a close gave to the wallet."""
+
+    client_id: str
+    action: Action
+    sent_at_ms: int
+    life: int
+    reason: str
+    arrived_at_ms: int = NEVER_MS
+    accepted: bool = False
+    told_refused: bool = False
+    freed: Decimal = Decimal(0)
+    levels: tuple[float, ...] = ()
+    """Where the guard may have believed liquidation to be when it sent a stop."""
+
+    @property
+    def was_an_order(self) -> bool:
+        """Not a cancel, whose effect may come about without it."""
+        return not isinstance(self.action, CancelStop)
+
+    @property
+    def is_refund(self) -> bool:
+        """Whether it says that it puts back what a trim has freed."""
+        return isinstance(self.action, AddMargin) and self.reason.startswith("refund/")
+
+    @property
+    def amount(self) -> Decimal:
+        """The margin that it moves."""
+        assert isinstance(self.action, AddMargin)
+        return self.action.amount

@@ -1,0 +1,58 @@
+"""The observer's quick arithmetic against exact fractions, on the accounts that seeds draw."""
+
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+
+from bot.core.model import MarginMode
+from tests.exchange.paper.independent import Spare, first_spent
+from tests.sim.accounts import Opening, pools_of
+from tests.sim.case import Case, draw
+
+
+def exact_distance(case: Case, legs: list[Opening], balance: Decimal) -> Fraction:
+    """The common adverse shock that uses up what is spare, by bisection up to a shock of 4."""
+    shares = all(each.margin_mode is MarginMode.CROSS for each in legs)
+
+    def left(part: Fraction) -> Fraction:
+        spent = Fraction(balance)
+        for each in legs:
+            spare = Spare(each.instrument, each.side, each.quantity, each.price, Decimal(0))
+            beta = Fraction(each.beta) if shares else Fraction(1)
+            moved = max(1 - each.side.sign * beta * 4 * part, Fraction(0))
+            spent += spare.at(Fraction(each.price) * moved)
+        return spent
+
+    found = first_spent(left)
+    assert found is not None
+    return found * 4
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_the_distance_of_every_pool_is_the_exact_one(seed: int) -> None:
+    case = draw(seed)
+    own = [each for each in case.openings if each.margin_mode is MarginMode.ISOLATED]
+    shared = [each for each in case.openings if each.margin_mode is MarginMode.CROSS]
+    wallet = case.deposit - sum((each.initial_margin for each in own), Decimal(0))
+    pools = pools_of(case.openings, wallet)
+    groups = [([each], each.initial_margin) for each in own]
+    groups += [(shared, wallet)] if shared else []  # type: ignore[list-item]
+    for legs, balance in groups:
+        exact = exact_distance(case, legs, balance)
+        pool = pools[legs[0].symbol]
+        assert pool.distance() == pytest.approx(float(exact), rel=1e-9)
+        assert pool.spare(float(exact)) == pytest.approx(0.0, abs=float(balance) * 1e-9)
+
+
+def test_a_pool_that_is_used_up_has_no_distance_left() -> None:
+    case = draw(1)
+    wallet = case.deposit
+    pool = pools_of(case.openings, wallet)[case.openings[0].symbol]
+    assert pool.less(float(wallet) * 3).distance() == 0.0
+
+
+def test_the_ratio_is_one_where_the_distance_is_used_up() -> None:
+    pool = pools_of(draw(1).openings, draw(1).deposit)[draw(1).openings[0].symbol]
+    gone = pool.less(pool.spare(0.0))
+    assert gone.ratio() == pytest.approx(1.0)
