@@ -18,8 +18,10 @@ from bot.cli.exits import Exit
 
 if TYPE_CHECKING:
     from bot.core.model import Instrument
+    from bot.rehearsal.setups import Opening
     from bot.settings import Settings
 
+BPS = Decimal(10_000)
 NUMBER_MAX = Decimal(10**12)
 """More than any market, and little enough to calculate with exactly."""
 
@@ -56,6 +58,13 @@ def _decimal(text: str) -> Decimal:
 
 def _amount(text: str) -> Decimal:
     return Decimal(0) if _parsed(text) == 0 else _decimal(text)
+
+
+def _bps(text: str) -> Decimal:
+    value = _amount(text)
+    if value >= BPS:
+        raise typer.BadParameter(f"expected less than {BPS:f} bps, was {text!r}")
+    return value
 
 
 def _pattern(text: str) -> re.Pattern[str]:
@@ -186,40 +195,97 @@ def run(
     """Guard an account until the data ends or SIGTERM."""
     from bot import app as process
     from bot.cli.show import show_ended
-    from bot.core.model import Side
     from bot.core.units import Money
     from bot.policy.loader import load_policy
-    from bot.rehearsal.bars import read_bars
-    from bot.rehearsal.setups import ByMargin, Opening, Setup
+    from bot.rehearsal.setups import Setup
 
     if mode == "live" and not untested:
         with _without_logs():  # a refusal is one line
             process.require_tested(policy_file)
     if mode != "paper":
         raise typer.BadParameter(f"expected paper (live and observe come later), was {mode!r}")
-    if side not in list(Side):
-        raise typer.BadParameter(f"expected long or short, was {side!r}", param_hint="--side")
     settings = _configure_logs()
     policy = load_policy(policy_file)
-    match data, positions:
-        case str(), None:
-            bars = read_bars(data)
-            opening = Opening(
-                bars=bars,
-                instrument=process.instrument_for(policy.venue, bars.symbol),
-                side=Side(side),
-                leverage=leverage,
-                size=ByMargin(Money(margin)),
-            )
-            openings: tuple[Opening, ...] = (opening,)
-        case None, Path():
-            _refuse_options(context, "side", "leverage", "margin")
-            openings = process.positions_in(positions, policy.venue)
-        case _:
-            raise typer.BadParameter("expected either --data or --positions")
+    openings = _openings(context, policy.venue, data, positions)
     setup = Setup(openings, Money(reserve), entry_at_ms)
     ended = process.run_paper(policy_file, setup, settings.state_dir, speed)
     show_ended(ended, as_json)
+
+
+@app.command()
+def replay(
+    context: typer.Context,
+    policy: Annotated[str, typer.Option(help="A policy file, or a preset by its name.")],
+    data: Annotated[
+        str | None, typer.Option(help="A price file, or the name of a scenario.")
+    ] = None,
+    positions: Annotated[
+        Path | None, typer.Option(help="A file of several positions, instead of --data.")
+    ] = None,
+    cases: Annotated[
+        Path | None, typer.Option(help="Many: a file with a case of JSON a line.")
+    ] = None,
+    side: Annotated[str, typer.Option(help="long or short.")] = "long",
+    leverage: Number = Decimal(10),
+    margin: Number = Decimal(1000),
+    margin_mode: Annotated[str, typer.Option(help="isolated or cross.")] = "isolated",
+    reserve: Amount = Decimal(1000),
+    entry_at_ms: Annotated[int, typer.Option(help="Enter at the first bar from here on.")] = 0,
+    latency_ms: Annotated[int, typer.Option(min=0, help="One way, of everything.")] = 250,
+    slippage_bps: Annotated[
+        Decimal, typer.Option(parser=_bps, metavar="BPS", help="Worse than the last price.")
+    ] = Decimal(5),
+    depth: Annotated[
+        Decimal | None,
+        typer.Option(parser=_decimal, metavar="USDT", help="Resting within 1% of the price."),
+    ] = None,
+    taker_fee_bps: Annotated[
+        Decimal | None, typer.Option(parser=_bps, metavar="BPS", help="Not the venue's.")
+    ] = None,
+    funding: Annotated[bool, typer.Option(help="Charge recorded funding.")] = True,
+    report: Annotated[Path | None, typer.Option(help="Write a page to this file.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes for --cases.")] = os.cpu_count() or 1,
+    as_json: AsJson = False,
+) -> None:
+    """What a policy would have done on recorded prices, beside an account without a guard."""
+    from bot.cli.replay import (
+        Terms,
+        on_terms,
+        policy_text,
+        read_lines,
+        replay_cases,
+        replay_one,
+    )
+    from bot.core.model import MarginMode
+    from bot.core.units import Money, Ratio
+    from bot.policy.loader import parse_policy
+    from bot.rehearsal.setups import Setup
+
+    if margin_mode not in list(MarginMode):
+        expected = f"expected isolated or cross, was {margin_mode!r}"
+        raise typer.BadParameter(expected, param_hint="--margin-mode")
+    named = policy_text(policy)
+    if cases is not None:
+        said = {parameter.name for parameter in context.command.params}
+        _refuse_options(context, "--cases", *(said - {"cases", "policy", "jobs", "as_json"}))
+        if not replay_cases(read_lines(cases), named, jobs, as_json):
+            raise typer.Exit(Exit.INVALID)
+        return
+    compiled = parse_policy(named.text, named.name)
+    if positions is not None:
+        _refuse_options(context, "--positions", "margin_mode")
+    kept = None if positions is not None else MarginMode(margin_mode)
+    terms = Terms(kept, depth, taker_fee_bps)
+    openings = on_terms(_openings(context, compiled.venue, data, positions), terms)
+    setup = Setup(
+        openings=openings,
+        reserve=Money(reserve),
+        entry_at_ms=entry_at_ms,
+        latency_ms=latency_ms,
+        slippage=Ratio(slippage_bps / BPS),
+        funding=funding,
+    )
+    replay_one(setup, compiled, report, as_json)
 
 
 @app.command()
@@ -296,12 +362,44 @@ def _instrument_for(venue: str, symbol: str) -> "Instrument":
     return process.instrument_for(venue, symbol)
 
 
-def _refuse_options(context: typer.Context, *names: str) -> None:
-    """Options that say what the file of positions says: given beside it, which would count?"""
+def _openings(
+    context: typer.Context, venue: str, data: str | None, positions: Path | None
+) -> "tuple[Opening, ...]":
+    """What --data with its options, or the file of --positions, says is opened."""
+    from bot import app as process
+    from bot.core.model import Side
+    from bot.core.units import Money
+    from bot.rehearsal.bars import read_bars
+    from bot.rehearsal.setups import ByMargin, Opening
+
+    side, leverage, margin = (context.params[name] for name in ("side", "leverage", "margin"))
+    if side not in list(Side):
+        raise typer.BadParameter(f"expected long or short, was {side!r}", param_hint="--side")
+    match data, positions:
+        case str(), None:
+            bars = read_bars(data)
+            opening = Opening(
+                bars=bars,
+                instrument=process.instrument_for(venue, bars.symbol),
+                side=Side(side),
+                leverage=leverage,
+                size=ByMargin(Money(margin)),
+            )
+            return (opening,)
+        case None, Path():
+            _refuse_options(context, "--positions", "side", "leverage", "margin")
+            return process.positions_in(positions, venue)
+        case _:
+            raise typer.BadParameter("expected either --data or --positions")
+
+
+def _refuse_options(context: typer.Context, file: str, *names: str) -> None:
+    """Options that say what the file says: given beside it, which would count?"""
     for name in names:
         source = context.get_parameter_source(name)
         if source is not None and source.name != "DEFAULT":
-            raise typer.BadParameter("expected in the file of --positions", param_hint=f"--{name}")
+            option = f"--{name.replace('_', '-')}"
+            raise typer.BadParameter(f"expected in the file of {file}", param_hint=option)
 
 
 def _change_mode(account: str, mode: str, reason: str, as_json: bool) -> None:

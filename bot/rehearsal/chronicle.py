@@ -17,7 +17,8 @@ from bot.core.units import ZERO, Money
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.prices import PricePoint
 from bot.rehearsal.fates import ACCOUNT, Fate
-from bot.rehearsal.runs import Guarded, run_guarded, run_unguarded
+from bot.rehearsal.replay import Replay, replay
+from bot.rehearsal.runs import Guarded
 from bot.rehearsal.setups import Setup, open_account
 
 AFTERMATH = 8
@@ -63,43 +64,52 @@ class Chronicle:
     Everything that is told of one setup under one policy, from `begins_ms` to `ends_ms`.
 
     From `flat_ms` on nothing was open in either run, if that came before the end. `deposit` is
-    the money that the account began with, `opened` are its first positions in the setup's order.
+    the money that the account began with.
     """
 
     setup: Setup
     policy: Policy
-    opened: tuple[Position, ...]
+    replayed: Replay
     begins_ms: int
     flat_ms: int
     ends_ms: int
     deposit: Money
     prices: Mapping[str, PriceLines]
-    unguarded: Fate
     alone: AccountLines
-    guarded: Guarded
     watched: AccountLines
+
+    @property
+    def opened(self) -> tuple[Position, ...]:
+        """The positions as they were at the beginning."""
+        return self.replayed.opened
+
+    @property
+    def unguarded(self) -> Fate:
+        """How the account ended without a guard."""
+        return self.replayed.unguarded
+
+    @property
+    def guarded(self) -> Guarded:
+        """How it ended with one."""
+        return self.replayed.guarded
 
 
 def live_through(setup: Setup, policy: Policy, progress: Callable[[int], None]) -> Chronicle:
     """Run `setup` without and with a guard; `progress` hears the time the guarded run reached."""
     alone, watched = _Track(policy), _Track(policy)
-    unguarded = run_unguarded(setup, alone.look)
-    guarded = run_guarded(setup, policy, progress, watched.look)
+    replayed = replay(setup, policy, progress, alone.look, watched.look)
     begins_ms, over_ms = alone.began_ms, max(alone.newest_ms, watched.newest_ms)
-    ends_ms = over_ms + (over_ms - begins_ms) // AFTERMATH
-    prices = _prices(setup, ends_ms)
+    prices = _prices(setup, over_ms + (over_ms - begins_ms) // AFTERMATH)
     return Chronicle(
         setup=setup,
         policy=policy,
-        opened=tuple(alone.opened[symbol] for symbol in prices),
+        replayed=replayed,
         begins_ms=begins_ms,
         flat_ms=max(alone.open_ms, watched.open_ms),
         ends_ms=max(lines.mark[-1][-1][0] for lines in prices.values()),
         deposit=alone.deposit,
         prices=prices,
-        unguarded=unguarded,
         alone=alone.lines(),
-        guarded=guarded,
         watched=watched.lines(),
     )
 
@@ -164,7 +174,6 @@ class _Track:
         self._policy = policy
         self._equity, self._together = _Pen(), _Pen()
         self._liquidation, self._stop, self._distances = _Pens(), _Pens(), _Pens()
-        self.opened: dict[str, Position] = {}
         self._held: tuple[Position, ...] = ()
         self.began_ms = 0
         self.open_ms = 0
@@ -174,8 +183,7 @@ class _Track:
     def look(self, machine: PaperMachine, snapshot: AccountSnapshot) -> None:
         """The witness of a run."""
         at_ms = snapshot.taken_at_ms
-        if not self.opened:
-            self.opened = {position.symbol: position for position in snapshot.positions}
+        if not self.began_ms:
             self.began_ms = at_ms
             margins = sum((each.isolated_margin for each in snapshot.positions), ZERO)
             self.deposit = Money(snapshot.wallet_balance + margins)

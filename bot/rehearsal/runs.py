@@ -6,13 +6,14 @@ Guarded runs use the very parts of a live account; time is virtual and the excha
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from random import Random
 
 from bot.clock import Clock
 from bot.core.policy import Policy
 from bot.core.units import ZERO, Money
 from bot.exchange.paper.course import Course
-from bot.exchange.paper.faults import no_faults
+from bot.exchange.paper.faults import FaultPlan, Faults
 from bot.exchange.paper.prices import PathItem
 from bot.exchange.paper.store import MemoryOnly
 from bot.exchange.paper.timeline import PathEnded
@@ -27,6 +28,9 @@ from bot.runtime.assemble import assemble
 
 FLAT_FOR_MS = 1_800_000
 """A rehearsal ends when the account has been flat for half an hour: nothing is left to happen."""
+
+REPLY_SLACK_MS = 1_000
+"""How long after its two ways a reply is still waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ async def _guarded(
         clock,
         latency_ms=setup.latency_ms,
         store=MemoryOnly(),
-        faults=no_faults(),
+        faults=_patient(setup),
     )
     async with venue:
         guard = await assemble(
@@ -104,6 +108,13 @@ async def _guarded(
     rows = await journal.rows(0)
     await journal.close()
     return Guarded(machine.fate(), deeds, Money(spent), tuple(rows))
+
+
+def _patient(setup: Setup) -> Faults:
+    """No faults, and no reply that the latency alone makes late."""
+    plan = FaultPlan()
+    waits_ms = max(plan.timeout_ms, 2 * setup.latency_ms + REPLY_SLACK_MS)
+    return Faults(replace(plan, timeout_ms=waits_ms), Random(0))  # noqa: S311 - never drawn from
 
 
 def _until_flat(

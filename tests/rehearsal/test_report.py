@@ -248,14 +248,17 @@ def hostile(told: Chronicle) -> Chronicle:
         told,
         setup=replace(told.setup, openings=openings),
         policy=replace(told.policy, text=HOSTILE, account=HOSTILE, rules=rules),
-        guarded=replace(
-            told.guarded,
-            deeds=tuple(
-                replace(deed, reason=HOSTILE, proven=HOSTILE) for deed in told.guarded.deeds
-            ),
-            rows=tuple(
-                replace(row, entry=replace(row.entry, body=_spoilt(row.entry.body)))
-                for row in told.guarded.rows
+        replayed=replace(
+            told.replayed,
+            guarded=replace(
+                told.guarded,
+                deeds=tuple(
+                    replace(deed, reason=HOSTILE, proven=HOSTILE) for deed in told.guarded.deeds
+                ),
+                rows=tuple(
+                    replace(row, entry=replace(row.entry, body=_spoilt(row.entry.body)))
+                    for row in told.guarded.rows
+                ),
             ),
         ),
     )

@@ -166,9 +166,9 @@ def _charts(charts: Sequence[Panel]) -> Iterator[str]:
         )
         yield "</figure>"
     yield (
-        '<p class="note">Times are UTC. Drag over a chart to zoom into all of them, double-click '
-        "to come back. Numbers on the charts are those of the decisions below. A price chart is "
-        "as high as the prices were while anything was open.</p>"
+        '<p class="note">Times are UTC. <span class="mouse">Drag over a chart to zoom into all of '
+        "them, double-click to come back.</span> Numbers on the charts are those of the decisions "
+        "below. A price chart is as high as the prices were while anything was open.</p>"
     )
     yield "</section>"
 

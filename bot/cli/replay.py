@@ -1,0 +1,244 @@
+"""
+Replays from the command line: one, with a page if asked, or many cases over several processes.
+"""
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bot.app import RunError, instrument_for
+from bot.cli.show import console, deed_json, deeds_table
+from bot.core.model import MarginMode
+from bot.core.policy import Policy
+from bot.core.units import Money, Ratio
+from bot.exchange.paper.depth import BTC_2025
+from bot.exchange.ports import Unreachable
+from bot.logs import configure
+from bot.policy.loader import load_policy, parse_policy
+from bot.policy.preset import PRESETS, account_file
+from bot.rehearsal.bars import Bars, DataError, read_bars
+from bot.rehearsal.cases import BPS, CaseError, read_case, setup_of
+from bot.rehearsal.chronicle import Chronicle, live_through
+from bot.rehearsal.fates import Fate, nobody
+from bot.rehearsal.replay import Liquidation, NotLiquidated, Replay, replay
+from bot.rehearsal.report.cards import deal
+from bot.rehearsal.report.page import write_report
+from bot.rehearsal.report.sentences import headline
+from bot.rehearsal.setups import Opening, Setup, SetupError
+from bot.runtime.assemble import StartRefused
+
+_VENUE = "binanceusdm"
+"""Of an account made of a preset."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyText:
+    """A policy as it is handed to a process."""
+
+    text: str
+    name: str
+
+
+def policy_text(named: str) -> PolicyText:
+    """The policy file of that name, or the preset. Raises `PolicyError`."""
+    if named in PRESETS and not Path(named).exists():
+        return PolicyText(account_file(named, named, "replay", _VENUE, "mixed"), named)
+    return PolicyText(load_policy(Path(named)).text, named)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How positions are held and traded; None leaves what they have."""
+
+    margin_mode: MarginMode | None
+    depth: Decimal | None
+    taker_fee_bps: Decimal | None
+
+
+def on_terms(openings: tuple[Opening, ...], terms: Terms) -> tuple[Opening, ...]:
+    """
+    The same positions on those terms.
+
+    An order book of `depth` is one that thins as that of 10 October 2025 did.
+    """
+    return tuple(_on_terms(opening, terms) for opening in openings)
+
+
+def _on_terms(opening: Opening, terms: Terms) -> Opening:
+    if terms.margin_mode is not None:
+        opening = replace(opening, margin_mode=terms.margin_mode)
+    if terms.depth is not None:
+        opening = replace(opening, depth=replace(BTC_2025, notional_calm=Money(terms.depth)))
+    if terms.taker_fee_bps is not None:
+        fee = Ratio(terms.taker_fee_bps / BPS)
+        opening = replace(opening, instrument=replace(opening.instrument, taker_fee=fee))
+    return opening
+
+
+def read_lines(cases: Path) -> list[str]:
+    """The lines of a file of cases."""
+    try:
+        return cases.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as e:
+        expected = f"{cases}: expected a readable file of UTF-8 text, was '{e}'"
+        raise typer.BadParameter(expected, param_hint="--cases") from e
+
+
+def replay_one(setup: Setup, policy: Policy, report: Path | None, as_json: bool) -> None:
+    """Replay `setup`, print what became of it, and write the page if asked."""
+    begins_ms = max(opening.bars.rows[0].open_at_ms for opening in setup.openings)
+    ends_ms = min(opening.bars.rows[-1].open_at_ms for opening in setup.openings)
+    with _quiet(), _bar("replay", ends_ms - begins_ms) as advance:
+        told = live_through(setup, policy, lambda at_ms: advance(at_ms - begins_ms))
+    if report is not None:
+        _write(report, told)
+    if as_json:
+        typer.echo(json.dumps(result_json(told.replayed)))
+        return
+    out = console()
+    out.print(headline(told, deal(told.guarded, policy)))
+    out.print()
+    out.print(deeds_table(told.guarded.deeds))
+    if report is not None:
+        out.print(f"report: {report}")
+
+
+def replay_cases(lines: Sequence[str], policy: PolicyText, jobs: int, as_json: bool) -> bool:
+    """Replay a case a line, print a result each in the same order; whether any succeeded."""
+    succeeded = False
+    with _bar("cases", len(lines)) as advance:
+        for done, result in enumerate(_results(lines, policy, jobs), start=1):
+            advance(done)
+            succeeded = succeeded or "error" not in result
+            typer.echo(json.dumps(result) if as_json else _sentence(done, result))
+    return succeeded
+
+
+def result_json(replayed: Replay) -> dict[str, Any]:
+    """A replay as other programs read it. Amounts keep their exact text."""
+    guarded = replayed.guarded
+    return {
+        "unguarded": _fate_json(replayed.unguarded, replayed.first_unguarded),
+        "guarded": _fate_json(guarded.fate, replayed.first_guarded),
+        "actions": [deed_json(deed) for deed in guarded.deeds],
+        "spent": f"{guarded.spent:f}",
+        "closed_fraction": f"{replayed.closed_fraction:f}",
+        "digest": guarded.digest,
+    }
+
+
+def _fate_json(fate: Fate, first: Liquidation | NotLiquidated) -> dict[str, Any]:
+    match first:
+        case Liquidation(at_ms, price):
+            taken: dict[str, Any] = {
+                "liquidated": True,
+                "liquidated_at_ms": at_ms,
+                "liquidation_price": f"{price:f}",
+            }
+        case NotLiquidated():
+            taken = {"liquidated": False, "liquidated_at_ms": None, "liquidation_price": None}
+    return taken | {
+        "final_equity": f"{fate.equity_final:f}",
+        "min_distance": f"{fate.distance_min:f}",
+    }
+
+
+def _sentence(number: int, result: dict[str, Any]) -> str:
+    if "error" in result:
+        return f"{number}: {result['error']}"
+    ends = (
+        f"{whom} {'liquidated' if result[whom]['liquidated'] else 'not liquidated'}, "
+        f"{float(result[whom]['final_equity']):.2f} USDT"
+        for whom in ("unguarded", "guarded")
+    )
+    return f"{number}: {'; '.join(ends)}; spent {result['spent']}"
+
+
+# -- many of them --------------------------------------------------------------------------
+
+
+def _results(lines: Sequence[str], policy: PolicyText, jobs: int) -> Iterator[dict[str, Any]]:
+    if jobs == 1:
+        with _quiet():
+            yield from (run_case(line, policy) for line in lines)
+        return
+    # A fork of a process with threads, such as that of the progress bar, may hang.
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=fresh, initializer=_hush) as pool:
+        yield from pool.map(run_case, lines, [policy] * len(lines))
+
+
+def run_case(line: str, policy: PolicyText) -> dict[str, Any]:
+    """The result of one case, or why there is none."""
+    compiled = _compiled(policy)
+    try:
+        case = read_case(line)
+        setup = setup_of(case, _bars(case.data), compiled.venue, instrument_for)
+        return result_json(replay(setup, compiled, _unheard, nobody, nobody))
+    except (CaseError, DataError, RunError, SetupError, StartRefused, Unreachable) as e:
+        return {"error": "; ".join(str(e).splitlines())}
+
+
+@lru_cache(maxsize=1)
+def _compiled(policy: PolicyText) -> Policy:
+    return parse_policy(policy.text, policy.name)
+
+
+@lru_cache(maxsize=2)
+def _bars(data: str) -> Bars:
+    # Cases of one file mostly come one after the other.
+    return read_bars(data)
+
+
+def _unheard(at_ms: int) -> None:
+    """Progress within a case, which nobody watches."""
+
+
+def _hush() -> None:
+    """Let a worker say nothing: its results tell the story."""
+    configure("json", "error", Path(os.devnull).open("w", encoding="utf-8"), is_terminal=False)  # noqa: SIM115 - for the life of the process
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The same for this process, while it replays."""
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        configure("json", "error", nowhere, is_terminal=False)
+        yield
+
+
+@contextmanager
+def _bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on a terminal's standard error, gone when it is full."""
+    err = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    ) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
+def _write(report: Path, told: Chronicle) -> None:
+    try:
+        write_report(report, told)
+    except OSError as e:
+        expected = f"{report}: expected to write the report, was '{e.strerror}'"
+        raise typer.BadParameter(expected, param_hint="--report") from e

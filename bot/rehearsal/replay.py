@@ -1,0 +1,112 @@
+"""
+A replay: what recorded prices would have done to an account, without and with a guard.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from bot.core.model import AccountSnapshot, NotReported, Position, PositionKey, Reported
+from bot.core.policy import Policy
+from bot.core.units import ZERO, Price, Ratio
+from bot.exchange.paper.machine import PaperMachine
+from bot.rehearsal.fates import Fate, TakenOver, Witness
+from bot.rehearsal.runs import Guarded, run_guarded, run_unguarded
+from bot.rehearsal.setups import Setup
+
+
+@dataclass(frozen=True, slots=True)
+class Liquidation:
+    """The first takeover of a run: when, and the liquidation price that the position had."""
+
+    at_ms: int
+    price: Price
+
+
+@dataclass(frozen=True, slots=True)
+class NotLiquidated:
+    """The exchange took nothing over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """
+    What became of one setup. `opened` are its positions at the beginning, in its order.
+
+    `first_unguarded` and `first_guarded` are the liquidations that came first.
+    """
+
+    opened: tuple[Position, ...]
+    unguarded: Fate
+    first_unguarded: Liquidation | NotLiquidated
+    guarded: Guarded
+    first_guarded: Liquidation | NotLiquidated
+
+    @property
+    def closed_fraction(self) -> Ratio:
+        """The share of all positions, by entry value, that stops and closes of the guard took."""
+        entries = {position.symbol: position.entry_price for position in self.opened}
+        closed = sum(
+            (
+                deed.amount * entries[deed.symbol]
+                for deed in self.guarded.deeds
+                if deed.verb in ("close", "stop_filled") and deed.price is not None
+            ),
+            ZERO,
+        )
+        whole = sum((each.quantity * each.entry_price for each in self.opened), ZERO)
+        return Ratio(closed / whole)
+
+
+def replay(
+    setup: Setup,
+    policy: Policy,
+    progress: Callable[[int], None],
+    alone: Witness,
+    watched: Witness,
+) -> Replay:
+    """
+    Run `setup` without a guard, seen by `alone`, and with one, seen by `watched`.
+
+    `progress` hears the time that the guarded run has reached. Raises `DataError`, `SetupError`,
+    `StartRefused`.
+    """
+    left, kept = _Newest(alone), _Newest(watched)
+    unguarded = run_unguarded(setup, left.look)
+    guarded = run_guarded(setup, policy, progress, kept.look)
+    return Replay(
+        opened=tuple(left.opened[instrument.symbol] for instrument in setup.instruments),
+        unguarded=unguarded,
+        first_unguarded=_first(unguarded, left.positions),
+        guarded=guarded,
+        first_guarded=_first(guarded.fate, kept.positions),
+    )
+
+
+class _Newest:
+    """Remembers every position as it was when it was last open, and passes on what it sees."""
+
+    def __init__(self, witness: Witness) -> None:
+        self._witness = witness
+        self.opened: dict[str, Position] = {}
+        self.positions: dict[PositionKey, Position] = {}
+
+    def look(self, machine: PaperMachine, snapshot: AccountSnapshot) -> None:
+        """The witness of a run."""
+        for position in snapshot.positions:
+            self.opened.setdefault(position.symbol, position)
+            self.positions[position.key] = position
+        self._witness(machine, snapshot)
+
+
+def _first(fate: Fate, positions: Mapping[PositionKey, Position]) -> Liquidation | NotLiquidated:
+    taken: list[tuple[int, Price]] = []
+    for ending in fate.endings:
+        if isinstance(ending.outcome, TakenOver):
+            match positions[ending.key].liquidation:
+                case Reported(price):
+                    taken.append((ending.outcome.at_ms, price))
+                case NotReported():  # of a cross position that no price of its own liquidates
+                    taken.append((ending.outcome.at_ms, ending.outcome.price))
+    if not taken:
+        return NotLiquidated()
+    return Liquidation(*min(taken, key=lambda each: each[0]))
