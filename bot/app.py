@@ -167,13 +167,14 @@ async def _run_paper(policy_file: Path, setup: Setup, state_dir: Path, speed: fl
     async with venue:
         account = PaperAccount(venue, policy.account)
         guard = await assemble(policy, PaperMarket(venue), account, clock, journal)
-        log.info("guard.started", account=policy.account, mode="paper", speed=speed)
         async with listening(socket, guard, clock.now_ms), asyncio.TaskGroup() as tasks:
             guarding = tasks.create_task(guard.run())
             prices = tasks.create_task(venue.run())
             prices.add_done_callback(lambda _: guard.stop())
             _stop_on_signals(guard)
             _reload_on_hangup(guard, policy_file, tasks)
+            # Whoever reads this may ask, stop or reload at once: all of that works from here on.
+            log.info("guard.started", account=policy.account, mode="paper", speed=speed)
             await guarding
             prices.cancel()
     log.info("guard.stopped", account=policy.account)

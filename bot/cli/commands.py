@@ -6,6 +6,8 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -142,10 +144,8 @@ def try_out(
     """Try policies on made-up prices: what a user expects, on an exchange that liquidates."""
     from bot import app as process
     from bot.cli.tests import show_trials
-    from bot.logs import configure
 
-    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:  # the verdicts tell the story
-        configure("json", "error", nowhere, is_terminal=False)
+    with _without_logs():  # the verdicts tell the story
         trials = process.try_policies(files, _pattern(run))
     failed = show_trials(trials, as_json=as_json, diff=diff, coverage=coverage, junit=junit)
     if failed:
@@ -156,10 +156,8 @@ def try_out(
 def demo(as_json: AsJson = False) -> None:
     """Replay recorded crashes and a quiet week, unguarded and guarded, side by side."""
     from bot.cli.demo import show_demo
-    from bot.logs import configure
 
-    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:  # the table tells the story
-        configure("json", "error", nowhere, is_terminal=False)
+    with _without_logs():  # the table tells the story
         show_demo(as_json)
 
 
@@ -195,7 +193,8 @@ def run(
     from bot.rehearsal.setups import ByMargin, Opening, Setup
 
     if mode == "live" and not untested:
-        process.require_tested(policy_file)
+        with _without_logs():  # a refusal is one line
+            process.require_tested(policy_file)
     if mode != "paper":
         raise typer.BadParameter(f"expected paper (live and observe come later), was {mode!r}")
     if side not in list(Side):
@@ -311,6 +310,16 @@ def _change_mode(account: str, mode: str, reason: str, as_json: bool) -> None:
     question = {"ask": "mode", "mode": mode, "reason": reason}
     answer = process.ask_guard(_configure_logs().state_dir, account, question)
     typer.echo(json.dumps(answer) if as_json else f"{account}: {answer['mode']}")
+
+
+@contextmanager
+def _without_logs() -> Iterator[None]:
+    """Guards that run inside a command say nothing: its result is the message."""
+    from bot.logs import configure
+
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        configure("json", "error", nowhere, is_terminal=False)
+        yield
 
 
 def _configure_logs() -> "Settings":

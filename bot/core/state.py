@@ -39,7 +39,7 @@ from bot.core.model import (
     PositionKey,
     StopOrder,
 )
-from bot.core.units import ZERO, Money, Quantity, floor_to
+from bot.core.units import ZERO, Money, Quantity, ceil_to, floor_to
 
 NOTHING = Money(ZERO)
 
@@ -537,17 +537,22 @@ def _put_back(
 
 
 def _freed_margin(state: AccountState, position: Position, fill: Fill) -> Money:
-    """What a close gave back to the wallet, rounded down: margin and profit, less the fee."""
+    """
+    What a close gave back to the wallet: margin and profit, less the fee.
+
+    Each is rounded against us, as a venue rounds them one by one.
+    """
     instrument = state.instruments.by_symbol[position.symbol]
     match instrument.rules.margin_on_reduce:
         case MarginOnReduce.RETAINED:
             return NOTHING
         case MarginOnReduce.PRO_RATA:
             pass
+    step = instrument.rules.position_margin_step
     share = position.isolated_margin * fill.quantity / position.quantity
     gain = position.side.sign * fill.quantity * (fill.price - position.entry_price)
     fee = fill.quantity * fill.price * instrument.taker_fee
-    return Money(floor_to(share + gain - fee, instrument.rules.position_margin_step))
+    return Money(floor_to(share, step) + floor_to(gain, step) - ceil_to(fee, step))
 
 
 def _remember_stop(memory: PositionMemory, intent: Intent) -> PositionMemory:

@@ -74,7 +74,8 @@ def test_where_the_venue_refuses_every_stop_it_is_not_liquidated_either() -> Non
 
 def test_a_quiet_week_needs_no_action() -> None:
     quiet = run_guarded(setup("quiet-week-btc"), POLICY)
-    assert {deed.verb for deed in quiet.deeds} == {"place_stop"}
+    # Bills move liquidation a little, so the stop follows once in the week.
+    assert [deed.verb for deed in quiet.deeds] == ["place_stop", "place_stop", "cancel_stop"]
     assert quiet.spent == 0
 
 
