@@ -12,7 +12,7 @@ from enum import StrEnum
 from itertools import combinations, pairwise
 from typing import NamedTuple, TypeAlias, get_args
 
-from bot.core.model import Side
+from bot.core.model import MarginMode, Side
 from bot.core.policy import (
     AnyMarginMode,
     AnySide,
@@ -27,9 +27,14 @@ from bot.core.policy import (
 from bot.core.strategy import Severity
 from bot.core.units import ONE, ZERO, Ratio
 from bot.policy.checks import bound_of, threshold_of
-from bot.policy.document import PolicySection, RuleSection, StepSection
+from bot.policy.document import (
+    Absent,
+    PolicySection,
+    RuleSection,
+    StepSection,
+)
 from bot.policy.problems import Place, Source, excerpt, listed
-from bot.policy.tree import describe
+from bot.policy.tree import MapNode, describe
 from strategies import partial_close
 
 FALLS = (
@@ -167,6 +172,7 @@ def remarks_on(policy: Policy, sections: PolicySection, positions: tuple[Match, 
     ladders = ladders_of(policy, sections)
     yield from _stop_beyond_liquidation(sections)
     yield from _no_budget(policy, sections)
+    yield from _does_not_move(policy, sections)
     yield from _uncovered(ladders, sections, positions)
     yield from _overlaps(ladders, positions)
     yield from _empty_wallet(ladders, positions)
@@ -202,6 +208,22 @@ def _no_budget(policy: Policy, sections: PolicySection) -> Remarks:
         if spending and cell.value == 0:
             text = f"no margin can be added, so the step {spending[0]} does nothing"
             yield Remark(cell.node.at, Level.DANGER, "no-budget", text)
+
+
+def _does_not_move(policy: Policy, sections: PolicySection) -> Remarks:
+    """The distance of cross positions is a common move, in which a beta of 0 has no part."""
+    stress = sections.stress
+    if MarginMode.CROSS not in policy.margin_modes or isinstance(stress, Absent):
+        return
+    if isinstance(stress.betas, Absent) or not isinstance(stress.betas.node, MapNode):
+        return
+    for symbol, entry in stress.betas.node.entries.items():
+        if policy.stress.betas[symbol] == ZERO:
+            text = (
+                f"{symbol} has no part in the shock, so a cross position in it counts as one "
+                "that nothing can liquidate, and a stop for it is not placed"
+            )
+            yield Remark(entry.node.at, Level.DANGER, "does-not-move", text)
 
 
 def _uncovered(

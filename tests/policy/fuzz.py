@@ -248,7 +248,7 @@ def faults_of(policy: Policy) -> Iterator[str]:
     if limits.loss_max <= 0 or limits.keep_free < 0 or not 0 < limits.slippage_max < 1:
         yield "loss, reserve or slippage"
     if not 0 < policy.stress.shock <= 1 or any(
-        not 0 < b <= 100 for b in policy.stress.betas.values()
+        not 0 <= b <= 100 for b in policy.stress.betas.values()
     ):
         yield "stress"
     if len({rule.name for rule in policy.rules}) < len(policy.rules):

@@ -214,6 +214,23 @@ def test_a_lint_trips_and_just_does_not(
     assert inspected(file, SOUND.replace(old, trips)).is_dangerous == (": danger: " in says)
 
 
+def test_a_beta_of_nothing_leaves_a_cross_position_without_a_stop(file: Path) -> None:
+    cross = SOUND.replace("margin_mode: isolated", "margin_mode: mixed", 1).replace(
+        "stress: { shock: 25% }", "stress: { shock: 25%, betas: { A: 0.01x, B: 0x } }"
+    )
+    text = cross + SECOND.replace("isolated", "any")
+    assert lints(file, text) == [
+        (
+            "20:45: stress.betas.B: danger: B has no part in the shock, so a cross position in it "
+            "counts as one that nothing can liquidate, and a stop for it is not placed "
+            "(does-not-move)"
+        )
+    ]
+    assert lints(file, text.replace("B: 0x", "B: 0.01x")) == []
+    isolated = SOUND.replace("{ shock: 25% }", "{ shock: 25%, betas: { B: 0x } }")
+    assert lints(file, isolated) == []
+
+
 def test_a_short_may_be_so_far_that_its_step_clears(file: Path) -> None:
     short = SOUND.replace("side: any", "side: short").replace(
         "warn, below: 8%", "warn, below: 150%"

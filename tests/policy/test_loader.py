@@ -211,15 +211,15 @@ def test_credentials_are_those_of_the_account_unless_another_name_is_given(good:
 
 def test_a_cross_account_names_its_shock(good: str) -> None:
     head, _ = good.replace("margin_mode: isolated", "margin_mode: mixed", 1).split("rules:")
-    shocked = 'stress: { shock: 25%, betas: { "ETH/USDT:USDT": 1.2x, XRPUSDT: 0.5x } }\n'
+    shocked = 'stress: { shock: 25%, betas: { "ETH/USDT:USDT": 1.2x, XRPUSDT: 0x } }\n'
     rule = good[good.index("  - rule: ratio") :].replace(
         "margin_mode: isolated", "margin_mode: any"
     )
     policy = parse_policy(f"{head}{shocked}rules:\n{rule}", "cross.yaml")
     assert policy.margin_modes == {MarginMode.ISOLATED, MarginMode.CROSS}
     assert policy.stress.shock == Decimal("0.25")
-    assert policy.stress.betas == {"ETH/USDT:USDT": Decimal("1.2"), "XRPUSDT": Decimal("0.5")}
-    assert policy.stress.beta_of("XRPUSDT") == Decimal("0.5")
+    assert policy.stress.betas == {"ETH/USDT:USDT": Decimal("1.2"), "XRPUSDT": Decimal(0)}
+    assert policy.stress.beta_of("XRPUSDT") == 0
     assert policy.stress.beta_of("BTCUSDT") == 1
     assert policy.rules[0].match == Match(AnySymbol(), AnySide(), AnyMarginMode())
     only_cross = parse_policy(f"{head.replace('mixed', 'cross')}{shocked}rules: []\n", "c.yaml")

@@ -24,7 +24,6 @@ MEANING = {
     # Well-formed files that only the loader understands well enough to refuse.
     "ratio out of range",
     "part of a millisecond",
-    "beta of nothing",
     "floor above the stop",
     "stop beyond the whole",
     "never measured",
