@@ -98,8 +98,8 @@ def _ratio(text: str) -> Ratio:
 
 def _beta(text: str) -> Beta:
     value = _measured(text, _MULTIPLE_UNITS)
-    if not ZERO < value <= _BETA_MAX:
-        raise Unfit("more than 0x and at most 100x")
+    if value > _BETA_MAX:
+        raise Unfit("at most 100x")
     return Beta(Ratio(value))
 
 

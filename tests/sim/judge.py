@@ -202,7 +202,8 @@ class Judge:
         shared = any(each.margin_mode is MarginMode.CROSS for each in read.positions)
         step = observer.case.listed[trim.action.symbol].rules.position_margin_step
         in_time = self._now_ms - trim.arrived_at_ms < REFUND_MS
-        return knows and can and not shared and in_time and owed > 2 * step
+        # The guard rounds margin, profit and fee one by one, each by up to a step.
+        return knows and can and not shared and in_time and owed > 3 * step
 
     def _check_bound(
         self,

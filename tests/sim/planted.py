@@ -94,11 +94,11 @@ def spend_on_old_data(patch: pytest.MonkeyPatch) -> None:
 
 
 def place_stops_beyond_liquidation(patch: pytest.MonkeyPatch) -> None:
-    at_distance = sizing.price_at_distance
+    with_room = sizing.price_with_room
     patch.setattr(
         protection,
-        "price_at_distance",
-        lambda instrument, side, level, room: at_distance(instrument, side, level, Ratio(-room)),
+        "price_with_room",
+        lambda instrument, side, settled, room: with_room(instrument, side, settled, Ratio(-room)),
     )
 
 
