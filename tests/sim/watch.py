@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from bot.core.actions import ClosePosition, PlaceStop
-from bot.core.model import AccountSnapshot
+from bot.core.model import AccountSnapshot, MarginOnReduce
 from bot.core.policy import Metric
 from bot.exchange.paper.books import FundingPaid, Realised
 from tests.sim.requests import NEVER_MS
@@ -205,9 +205,16 @@ class Watch:
             self._broke(truth.group, "below floor", at_ms, "4", text)
 
     def _bills(self, scene: Scene, truth: Truth) -> None:
-        """Whether a step on the next bill fires that must have acted a minute before it."""
+        """
+        Whether a step on the next bill fires that must have acted a minute before it.
+
+        Not of a position under water whose margin stays with what is left of it: the wallet would
+        pay the closed part's loss, and as much margin would be at risk as before.
+        """
         metrics = (Metric.FUNDING_COST_INTERVAL, Metric.FUNDING_COST_24H)
-        fires = any(
+        rules = self._observer.case.listed[truth.symbol].rules
+        stays = rules.margin_on_reduce is MarginOnReduce.RETAINED
+        fires = not (stays and truth.is_past(float(truth.entry))) and any(
             cost[metrics.index(cut.rule.metric)] > cut.crosses_at * 1.01
             and cost[2] - scene.at_ms <= SURELY_BILLED_MS
             for cut in self._observer.rules.bill_steps(truth.mode)
