@@ -361,6 +361,15 @@ def plan(
 
 
 @app.command()
+def margin(as_json: AsJson = False) -> None:
+    """Where positions are liquidated: a case, or a list of them, as JSON on standard input."""
+    from bot.cli.margin import show_answers
+
+    if not show_answers(sys.stdin.read(), as_json):
+        raise typer.Exit(Exit.INVALID)
+
+
+@app.command()
 def status(account: Account, as_json: AsJson = False) -> None:
     """How the running guard of an account sees it now."""
     from bot import app as process
