@@ -165,9 +165,11 @@ def try_out(
 def demo(as_json: AsJson = False) -> None:
     """Replay recorded crashes and a quiet week, unguarded and guarded, side by side."""
     from bot.cli.demo import show_demo
+    from bot.settings import load_settings
 
+    state_dir = load_settings(os.environ).state_dir
     with _without_logs():  # the table tells the story
-        show_demo(as_json)
+        show_demo(state_dir, as_json)
 
 
 @app.command()
