@@ -19,7 +19,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import TypeAlias
 
-from bot.core.model import Instrument, MaintenanceAt, Position, RiskTier
+from bot.core.model import CloseFee, Instrument, MaintenanceAt, Position, RiskTier
 from bot.core.units import ZERO, Money, Price, Ratio
 
 
@@ -140,4 +140,4 @@ def funding_payment(position: Position, mark: Price, rate: Ratio) -> Money:
 
 
 def _close_fee(instrument: Instrument) -> Decimal:
-    return instrument.taker_fee if instrument.rules.close_fee_in_maintenance else ZERO
+    return instrument.taker_fee if instrument.rules.close_fee is CloseFee.MARK else ZERO

@@ -6,7 +6,7 @@ from decimal import Decimal
 from hypothesis import strategies as st
 
 from bot.core.cross import Book, Leg
-from bot.core.model import Instrument, MaintenanceAt, MarginMode, Position, Side
+from bot.core.model import CloseFee, Instrument, MaintenanceAt, MarginMode, Position, Side
 from bot.core.units import Money, Price, Ratio
 from bot.testing import builders as build
 
@@ -28,7 +28,7 @@ def instruments(draw: st.DrawFn) -> Instrument:
         margin_step=draw(st.sampled_from(["0.000001", "0.01", "1"])),
         taker_fee=draw(decimals("0", "0.001", 5)),
         maintenance_at=draw(st.sampled_from(MaintenanceAt)),
-        close_fee_in_maintenance=draw(st.booleans()),
+        close_fee=draw(st.sampled_from((CloseFee.NONE, CloseFee.MARK))),
         risk_tiers=build.tiers(*zip(floors, rates, strict=True)),
     )
 

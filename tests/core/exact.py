@@ -9,7 +9,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from bot.core.cross import Book
-from bot.core.model import Instrument, MaintenanceAt, Position, Side
+from bot.core.model import CloseFee, Instrument, MaintenanceAt, Position, Side
 
 BISECTIONS = 110
 
@@ -29,7 +29,7 @@ def required(instrument: Instrument, position: Position, price: Fraction) -> Fra
     for tier in instrument.tiers:
         top = notional if tier.cap == Decimal("Infinity") else min(notional, Fraction(tier.cap))
         total += max(top - Fraction(tier.floor), Fraction(0)) * Fraction(tier.rate)
-    if instrument.rules.close_fee_in_maintenance:
+    if instrument.rules.close_fee is CloseFee.MARK:
         total += Fraction(position.quantity) * price * Fraction(instrument.taker_fee)
     return total
 

@@ -24,7 +24,7 @@ from bot.core.margin import (
     tier_of,
     tiers_are_continuous,
 )
-from bot.core.model import Instrument, MaintenanceAt, Position, RiskTier, Side
+from bot.core.model import CloseFee, Instrument, MaintenanceAt, Position, RiskTier, Side
 from bot.core.units import Money, Price, Ratio
 from bot.testing import builders as build
 from tests.core.draws import decimals, instruments, positions
@@ -119,7 +119,7 @@ def test_published_liquidation_prices(case: Published) -> None:
     instrument = build.instrument(
         taker_fee=case.fee,
         maintenance_at=case.valued,
-        close_fee_in_maintenance=True,
+        close_fee=CloseFee.MARK,
         risk_tiers=one_tier(case.rate, case.deduction),
     )
     position = build.position(
@@ -141,7 +141,7 @@ def one_tier(rate: str, deduction: str) -> tuple[RiskTier, ...]:
 def test_published_maintenance_margin() -> None:
     """KuCoin's payload: posMaint = mark value * (rate + taker fee)."""
     instrument = build.instrument(
-        taker_fee="0.0006", close_fee_in_maintenance=True, risk_tiers=one_tier("0.004", "0")
+        taker_fee="0.0006", close_fee=CloseFee.MARK, risk_tiers=one_tier("0.004", "0")
     )
     position = build.position(quantity="0.001", entry_price="120016.4", margin="20.0027333373")
     assert requirement(instrument, position, Price(Decimal("120009.57"))) == Decimal("0.552044022")

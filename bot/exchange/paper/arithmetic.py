@@ -16,7 +16,15 @@ Amounts of money are multiples of `MONEY_STEP`, so that sums and differences are
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from itertools import pairwise
 
-from bot.core.model import ContractKind, Instrument, MaintenanceAt, RiskTier, Side
+from bot.core.model import (
+    CloseFee,
+    ContractKind,
+    Instrument,
+    MaintenanceAt,
+    RiskTier,
+    Side,
+    TierMeasure,
+)
 from bot.core.units import ONE, ZERO, Money, Price, Quantity, Ratio, ceil_to, floor_to
 
 MONEY_STEP = Decimal("0.00000001")
@@ -72,7 +80,7 @@ def tier_of(instrument: Instrument, notional: Decimal) -> RiskTier:
 
 def close_fee(instrument: Instrument) -> Decimal:
     """The share of its value that closing adds to a position's requirement."""
-    return instrument.taker_fee if instrument.rules.close_fee_in_maintenance else ZERO
+    return instrument.taker_fee if instrument.rules.close_fee is CloseFee.MARK else ZERO
 
 
 def liquidation_price(
@@ -120,6 +128,7 @@ def check_listing(instrument: Instrument) -> None:
     tiers, fee = instrument.tiers, close_fee(instrument)
     if instrument.kind is not ContractKind.LINEAR:
         raise ValueError(f"{instrument.symbol}: expected a linear contract, was {instrument.kind}")
+    _check_rules(instrument)
     if not tiers or tiers[0].floor != ZERO or tiers[0].deduction != ZERO:
         raise ValueError(f"{instrument.symbol}: expected a first tier from 0 without deduction")
     if tiers[-1].cap != Decimal("Infinity"):
@@ -137,6 +146,13 @@ def check_listing(instrument: Instrument) -> None:
         deduction = low.deduction + low.cap * (high.rate - low.rate)
         if high.deduction != deduction:
             raise ValueError(f"{where}: expected deduction {deduction}, was {high.deduction}")
+
+
+def _check_rules(instrument: Instrument) -> None:
+    if instrument.rules.close_fee is CloseFee.BANKRUPTCY:
+        raise ValueError(f"{instrument.symbol}: expected no close fee or one at mark")
+    if instrument.rules.tier_measure is not TierMeasure.VALUE:
+        raise ValueError(f"{instrument.symbol}: expected tiers by value")
 
 
 def _liquidation_tier(instrument: Instrument, sign: int, owned: Decimal, fee: Decimal) -> RiskTier:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from bot.core.model import (
+    CloseFee,
     ContractKind,
     Instrument,
     MaintenanceAt,
@@ -27,10 +28,10 @@ BTC, ETH = "BTCUSDT", "ETHUSDT"
 ALICE, BOB = "alice", "bob"
 T0 = 1_584_000_000_000
 
-MARK = VenueRules(MaintenanceAt.MARK, False, D("0.01"), MarginOnReduce.PRO_RATA)
-ENTRY = VenueRules(MaintenanceAt.ENTRY, False, D("0.01"), MarginOnReduce.PRO_RATA)
+MARK = VenueRules(MaintenanceAt.MARK, CloseFee.NONE, D("0.01"), MarginOnReduce.PRO_RATA)
+ENTRY = VenueRules(MaintenanceAt.ENTRY, CloseFee.NONE, D("0.01"), MarginOnReduce.PRO_RATA)
 RETAINED = replace(MARK, margin_on_reduce=MarginOnReduce.RETAINED)
-MARK_WITH_FEE = VenueRules(MaintenanceAt.MARK, True, D("0.01"), MarginOnReduce.PRO_RATA)
+MARK_WITH_FEE = VenueRules(MaintenanceAt.MARK, CloseFee.MARK, D("0.01"), MarginOnReduce.PRO_RATA)
 
 
 def tiers(*brackets: tuple[str, str, str], last: tuple[str, str]) -> tuple[RiskTier, ...]:

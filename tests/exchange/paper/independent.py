@@ -4,7 +4,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 
-from bot.core.model import Instrument, MaintenanceAt, Side
+from bot.core.model import CloseFee, Instrument, MaintenanceAt, Side
 
 
 class Spare:
@@ -27,7 +27,7 @@ class Spare:
         rules = self._instrument.rules
         by_mark = rules.maintenance_at is MaintenanceAt.MARK
         needed = self._maintenance(self._quantity * (mark if by_mark else self._entry))
-        if rules.close_fee_in_maintenance:
+        if rules.close_fee is CloseFee.MARK:
             needed += self._quantity * mark * Fraction(self._instrument.taker_fee)
         return self._margin + self._sign * self._quantity * (mark - self._entry) - needed
 

@@ -9,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bot.core.model import (
+    CloseFee,
     ContractKind,
     Instrument,
     MaintenanceAt,
@@ -75,8 +76,9 @@ def tables(draw: st.DrawFn) -> tuple[RiskTier, ...]:
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[Instrument, Side, Decimal, Decimal, Decimal]:
-    at, with_fee = draw(st.sampled_from(MaintenanceAt)), draw(st.booleans())
-    rules = VenueRules(at, with_fee, D("0.01"), MarginOnReduce.PRO_RATA)
+    at = draw(st.sampled_from(MaintenanceAt))
+    fee = draw(st.sampled_from((CloseFee.NONE, CloseFee.MARK)))
+    rules = VenueRules(at, fee, D("0.01"), MarginOnReduce.PRO_RATA)
     instrument = contract(rules=rules, table=draw(tables()), taker_fee="0.0006")
     quantity = D(draw(st.integers(1, 1_000_000))) / 1000
     entry = D(draw(st.integers(1, 10_000_000))) / 100

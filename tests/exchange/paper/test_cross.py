@@ -12,6 +12,7 @@ from bot.core.actions import Action, AddMargin, ClosePosition, PlaceStop
 from bot.core.events import Liquidated
 from bot.core.model import (
     NO_FILL,
+    CloseFee,
     Instrument,
     MarginMode,
     NotReported,
@@ -354,7 +355,7 @@ def test_one_accounts_cross_book_is_not_anothers() -> None:
 # -- against a bisection ----------------------------------------------------------------------
 
 Leg = tuple[Instrument, Side, Decimal, Decimal, Decimal]
-ENTRY_WITH_FEE = replace(ENTRY, close_fee_in_maintenance=True)
+ENTRY_WITH_FEE = replace(ENTRY, close_fee=CloseFee.MARK)
 rules = st.sampled_from([MARK, MARK_WITH_FEE, MARK, MARK_WITH_FEE, ENTRY, ENTRY_WITH_FEE])
 
 
