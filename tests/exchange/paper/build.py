@@ -20,6 +20,7 @@ from bot.core.model import (
 )
 from bot.core.units import Money, Price, Quantity, Ratio
 from bot.exchange.paper.depth import Depth
+from bot.exchange.paper.ladders import GATE, Ladder
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.prices import Prices
 
@@ -77,9 +78,12 @@ def machine_with(
     slippage: str = "0",
     deposit: str = "10000",
     depths: Mapping[str, Depth] | None = None,
+    ladder: Ladder = GATE,
+    fund: str = "0",
 ) -> PaperMachine:
-    """A machine with an account `alice` and all prices at `price`."""
-    machine = PaperMachine(instruments, Ratio(D(slippage)), depths=depths or {})
+    """A machine with an account `alice`, `fund` to insure it, and all prices at `price`."""
+    machine = PaperMachine(instruments, Ratio(D(slippage)), depths=depths or {}, ladder=ladder)
+    machine.endow(Money(D(fund)))
     machine.deposit(ALICE, Money(D(deposit)))
     for instrument in instruments:
         move(machine, price, symbol=instrument.symbol, at_ms=T0)

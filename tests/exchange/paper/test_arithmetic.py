@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from bot.core.model import (
     CloseFee,
-    ContractKind,
     Instrument,
     MaintenanceAt,
     MarginOnReduce,
@@ -127,7 +126,9 @@ def test_bankruptcy_lies_beyond_liquidation(
     instrument, side, quantity, entry, margin = case
     liquidation = level(instrument, side, quantity, entry, margin)
     assume(liquidation > 0)
-    bankruptcy = arithmetic.bankruptcy_price(side, Quantity(quantity), Price(entry), Money(margin))
+    bankruptcy = arithmetic.bankruptcy_price(
+        instrument, side, Quantity(quantity), Price(entry), Money(margin)
+    )
     assert side.sign * (liquidation - bankruptcy) > 0
 
 
@@ -156,10 +157,6 @@ FIRST, SECOND, THIRD = THREE_TIERS
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        (
-            replace(contract(), kind=ContractKind.INVERSE),
-            "expected a linear contract, was inverse",
-        ),
         (contract(table=()), "expected a first tier from 0"),
         (contract(table=(SECOND, THIRD)), "expected a first tier from 0"),
         (contract(table=(FIRST, SECOND)), "expected a last tier without cap"),
