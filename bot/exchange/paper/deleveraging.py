@@ -34,8 +34,8 @@ def deleverage(
     """
     Let `quantity` of the liquidated position be filled at `price` by those on the other side.
 
-    Each closes without fee, and its orders of the contract are cancelled. What none of the
-    accounts here holds, everybody else does.
+    Each closes without fee, at the tick against it, and its orders of the contract are cancelled.
+    What none of the accounts here holds, everybody else does.
     """
     left = quantity
     for account, slot in _ranked(books, liquidated, held):
@@ -45,12 +45,13 @@ def deleverage(
         victim = book.holdings[slot]
         closed = Quantity(min(victim.quantity, left))
         left = Quantity(left - closed)
-        close_at(books, book, slot, Fill(closed, price), fee=NOTHING, cause=Cause.DELEVERAGING)
+        at = arithmetic.fill_price(books.instruments[victim.symbol], victim.side, price)
+        close_at(books, book, slot, Fill(closed, at), fee=NOTHING, cause=Cause.DELEVERAGING)
         for stop in [stop for stop in book.stops.values() if stop.symbol == victim.symbol]:
             retire(book, stop, OrderState.CANCELLED, NO_FILL)
         yield (
             account,
-            AutoDeleveraged(victim.symbol, victim.side, closed, price, books.at_ms),
+            AutoDeleveraged(victim.symbol, victim.side, closed, at, books.at_ms),
         )
 
 
