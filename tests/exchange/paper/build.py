@@ -57,12 +57,13 @@ def contract(
     table: Sequence[RiskTier] = ONE_TIER,
     taker_fee: str = "0",
     tick_size: str = "0.01",
+    kind: ContractKind = ContractKind.LINEAR,
 ) -> Instrument:
-    """A linear contract."""
+    """A contract; one unit of an inverse one is worth one dollar, and settled in bitcoin."""
     return Instrument(
         symbol=symbol,
-        kind=ContractKind.LINEAR,
-        settle="USDT",
+        kind=kind,
+        settle="USDT" if kind is ContractKind.LINEAR else "BTC",
         tick_size=Price(D(tick_size)),
         quantity_step=Quantity(D("0.001")),
         quantity_min=Quantity(D("0.001")),
