@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import pairwise
 
-from bot.core.margin import NoLiquidation, requirement
+from bot.core.margin import NoLiquidation, profit, requirement, value
 from bot.core.model import Instrument, MaintenanceAt, Position, PositionKey
 from bot.core.units import ONE, ZERO, Money, Price, Quantity, Ratio
 
@@ -59,8 +59,8 @@ class Book:
         """The book once `quantity` of a leg was closed at `price`, the taker fee paid."""
         leg = self.leg_of(key)
         position = leg.position
-        gain = position.side.sign * quantity * (price - position.entry_price)
-        fee = quantity * price * leg.instrument.taker_fee
+        gain = profit(leg.instrument, position.side, quantity, position.entry_price, price)
+        fee = value(leg.instrument, quantity, price) * leg.instrument.taker_fee
         left = replace(position, quantity=Quantity(position.quantity - quantity))
         legs = (replace(each, position=left) if each is leg else each for each in self.legs)
         return Book(Money(self.wallet_balance + gain - fee), tuple(legs))

@@ -27,6 +27,7 @@ from bot.core.state import (
     RefundDue,
 )
 from bot.core.together import judge_together
+from bot.core.upkeep import cancel_ready_ms
 
 ORPHAN_MS = 2_000
 """A stop of ours is cancelled when its position was gone in two reads this far apart."""
@@ -99,12 +100,10 @@ def _cancel_orphans(
         sure = _is_surely_flat(state, key)
         draft.needs_read = True
         draft.wake_at_ms = min(draft.wake_at_ms, now_ms + ORPHAN_MS)
-        asked = any(
-            isinstance(intent.action, CancelStop)
-            and intent.action.target_client_id == stop.client_id
-            for intent in state.intents.values()
-        )
-        if sure and not asked:
+        ready_at_ms = cancel_ready_ms(state, stop)
+        if now_ms < ready_at_ms:
+            draft.wake_at_ms = min(draft.wake_at_ms, ready_at_ms)
+        elif sure:
             request = Request(state, policy, key, memory, "protect/cancel", now_ms)
             cancel = CancelStop(stop.symbol, stop.side, stop.client_id)
             approved = approve_stop(request, cancel)

@@ -296,7 +296,7 @@ def _known(state: AccountState, position: Position, facts: Facts, now_ms: int) -
             distance = liquidation_distance(position, mark, price)
         case NoLiquidation():
             distance = Ratio(ONE)  # a long survives a fall by all of its value
-    balance = Money(margin_balance(position, mark) - bill)
+    balance = Money(margin_balance(instrument, position, mark) - bill)
     needed = requirement(instrument, position, mark)
     return Known(
         mark_price=mark,

@@ -9,7 +9,14 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from bot.core.cross import NEVER, Book, Leg, first_root, spare
-from bot.core.margin import LiquidatesAt, LiquidatesTogether, margin_at, requirement
+from bot.core.margin import (
+    LiquidatesAt,
+    LiquidatesTogether,
+    margin_at,
+    profit,
+    requirement,
+    value,
+)
 from bot.core.model import Instrument, MaintenanceAt, MarginOnReduce, Position, PositionKey, Side
 from bot.core.units import ONE, ZERO, Money, Price, Quantity, Ratio, ceil_to, floor_to
 
@@ -109,12 +116,13 @@ def close_to_reach(
     def margin_to_spare(closed: Decimal) -> Decimal:
         match rules.margin_on_reduce:
             case MarginOnReduce.PRO_RATA:
-                settled = sign * closed * (fill - position.entry_price)
-                margin = position.isolated_margin + settled - closed * fill * instrument.taker_fee
+                settled = profit(instrument, position.side, closed, position.entry_price, fill)
+                fee = value(instrument, closed, fill) * instrument.taker_fee
+                margin = position.isolated_margin + settled - fee
             case MarginOnReduce.RETAINED:
                 margin = position.isolated_margin
         left = replace(position, quantity=Quantity(position.quantity - closed))
-        gain = sign * left.quantity * (target - position.entry_price)
+        gain = profit(instrument, position.side, left.quantity, position.entry_price, target)
         return margin + gain - requirement(instrument, left, target)
 
     valued = target if rules.maintenance_at is MaintenanceAt.MARK else position.entry_price

@@ -28,7 +28,7 @@ from bot.core.events import (
     StreamLost,
     Tick,
 )
-from bot.core.margin import funding_payment
+from bot.core.margin import funding_payment, profit, value
 from bot.core.model import (
     AccountSnapshot,
     Fill,
@@ -416,9 +416,12 @@ def _charged(state: AccountState, settled: FundingReported) -> AccountState:
     for position in state.positions:
         if position.symbol != settled.symbol or position.symbol not in state.marks:
             continue
+        instrument = state.instruments.by_symbol.get(position.symbol)
+        if instrument is None:
+            continue  # nobody can say yet what its quantity is worth
         memory = state.memory_of(position.key)
         mark = state.marks[position.symbol].price
-        paid = memory.funding_paid + funding_payment(position, mark, settled.rate)
+        paid = memory.funding_paid + funding_payment(instrument, position, mark, settled.rate)
         memories[position.key] = replace(memory, funding_paid=Money(paid))
     return replace(state, memories=memories)
 
@@ -551,8 +554,8 @@ def _freed_margin(state: AccountState, position: Position, fill: Fill) -> Money:
             pass
     step = instrument.rules.position_margin_step
     share = position.isolated_margin * fill.quantity / position.quantity
-    gain = position.side.sign * fill.quantity * (fill.price - position.entry_price)
-    fee = fill.quantity * fill.price * instrument.taker_fee
+    gain = profit(instrument, position.side, fill.quantity, position.entry_price, fill.price)
+    fee = value(instrument, fill.quantity, fill.price) * instrument.taker_fee
     return Money(floor_to(share, step) + floor_to(gain, step) - ceil_to(fee, step))
 
 
