@@ -61,6 +61,17 @@ class OrderRecord:
     filled: Filled
 
 
+class Resting(StrEnum):
+    """What resting stops mean for another order that would reduce their position."""
+
+    COEXIST = "coexist"
+    """Nothing: all of them may together be larger than the position."""
+    RESERVE = "reserve"
+    """A close of what they are for is refused (Binance, -4118)."""
+    DISPLACE = "displace"
+    """It cancels the older ones as far as it needs their part of the position (Bitget)."""
+
+
 class Cause(StrEnum):
     """Why a position got smaller."""
 
@@ -210,6 +221,7 @@ class Books:
     slippage: Ratio
     refuse_stops: bool
     ladder: Ladder
+    resting: Resting = Resting.COEXIST
     at_ms: int = 0
     quotes: dict[str, Quote] = field(default_factory=dict)
     terms: dict[str, FundingTerm] = field(default_factory=dict)

@@ -35,6 +35,7 @@ from bot.exchange.paper.books import (
     OrderState,
     Quote,
     Realised,
+    Resting,
 )
 from bot.exchange.paper.codec import decode, encode
 from bot.exchange.paper.depth import ENDLESS, Depth, OrderBook, Tape
@@ -265,6 +266,15 @@ class PaperMachine:
     @refuse_stops.setter
     def refuse_stops(self, refuse: bool) -> None:
         self._books.refuse_stops = refuse
+
+    @property
+    def resting(self) -> Resting:
+        """What resting stops mean for other orders that would reduce their position."""
+        return self._books.resting
+
+    @resting.setter
+    def resting(self, rule: Resting) -> None:
+        self._books.resting = rule
 
     def take_notices(self) -> tuple[tuple[str, Notice], ...]:
         """What happened to which account since this was last called."""

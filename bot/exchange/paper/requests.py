@@ -21,7 +21,15 @@ from bot.core.model import NO_FILL, MarginMode, PositionMode, Side, StopOrder
 from bot.core.units import ONE, ZERO, Money, Price, Quantity
 from bot.exchange.paper import arithmetic, joint
 from bot.exchange.paper.arithmetic import on_step
-from bot.exchange.paper.books import AccountBook, Books, Cause, OrderRecord, OrderState, slot_of
+from bot.exchange.paper.books import (
+    AccountBook,
+    Books,
+    Cause,
+    OrderRecord,
+    OrderState,
+    Resting,
+    slot_of,
+)
 from bot.exchange.paper.matching import reached
 from bot.exchange.paper.settling import holds, reduce, retire
 from bot.exchange.paper.trading import available
@@ -78,6 +86,8 @@ def place_stop(
     resting = sum(stop.symbol == action.symbol for stop in book.stops.values())
     if resting >= STOPS_MAX:
         return Refused("-4045", f"Reach max stop order limit: {resting} rest.")
+    if books.resting is Resting.DISPLACE:
+        _displace(book, action.symbol, action.side, action.quantity)
     book.stops[client_id] = StopOrder(
         action.symbol, action.side, client_id, action.quantity, trigger, reduce_only=True
     )
@@ -116,6 +126,15 @@ def close(
             pass
     slot = slot_of(book, action.symbol, action.side)
     wanted = min(action.quantity, book.holdings[slot].quantity)
+    match books.resting:
+        case Resting.RESERVE if _reserved(book, action) + wanted > book.holdings[slot].quantity:
+            return Refused(
+                "-4118", "ReduceOnly order failed: check your existing position and open orders."
+            )
+        case Resting.DISPLACE:
+            _displace(book, action.symbol, action.side, wanted)
+        case Resting.RESERVE | Resting.COEXIST:
+            pass
     there = min(wanted, available(books, action.symbol, action.side, action.bound))
     filled = reduce(books, book, slot, there, Cause.CLOSE) if there else NO_FILL
     state = OrderState.FILLED if there == wanted else OrderState.EXPIRED
@@ -175,6 +194,24 @@ def withdraw(books: Books, book: AccountBook, amount: Money) -> Accepted | Refus
     book.wallet = Money(book.wallet - amount)
     books.deposited = Money(books.deposited - amount)
     return Accepted()
+
+
+def _stops_of(book: AccountBook, symbol: str, side: Side) -> list[StopOrder]:
+    return [each for each in book.stops.values() if (each.symbol, each.side) == (symbol, side)]
+
+
+def _reserved(book: AccountBook, action: ClosePosition) -> Decimal:
+    """What of the position its resting stops are for."""
+    stops = _stops_of(book, action.symbol, action.side)
+    return sum((stop.quantity for stop in stops), ZERO)
+
+
+def _displace(book: AccountBook, symbol: str, side: Side, quantity: Quantity) -> None:
+    """Cancel the oldest stops until what rests and `quantity` are no more than the position."""
+    room = book.holdings[slot_of(book, symbol, side)].quantity - quantity
+    stops = _stops_of(book, symbol, side)
+    while stops and sum(stop.quantity for stop in stops) > room:
+        retire(book, stops.pop(0), OrderState.CANCELLED, NO_FILL)
 
 
 def _whole(value: Decimal, step: Decimal) -> bool:
