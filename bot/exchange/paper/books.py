@@ -226,6 +226,8 @@ class Books:
     quotes: dict[str, Quote] = field(default_factory=dict)
     terms: dict[str, FundingTerm] = field(default_factory=dict)
     """What was announced last of each symbol, be it settled or still ahead."""
+    ended: list[str] = field(default_factory=list)
+    """Contracts that are not traded any more."""
     tapes: dict[str, Tape] = field(default_factory=dict)
     """Of each symbol whose depth is an order book."""
     accounts: dict[str, AccountBook] = field(default_factory=dict)

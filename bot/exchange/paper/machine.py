@@ -17,19 +17,15 @@ from bot.core.model import (
     ContractKind,
     Instrument,
     MarginMode,
-    NotReported,
-    Position,
     PositionMode,
-    Reported,
     Side,
 )
-from bot.core.units import ONE, ZERO, Money, Quantity, Ratio, floor_to
-from bot.exchange.paper import arithmetic, joint, matching, opening, requests
+from bot.core.units import ONE, ZERO, Money, Price, Quantity, Ratio, floor_to
+from bot.exchange.paper import arithmetic, matching, opening, reading, requests, settling
 from bot.exchange.paper.books import (
     AccountBook,
     Books,
     FundingPaid,
-    Holding,
     LadderStep,
     Ledger,
     OrderState,
@@ -224,7 +220,8 @@ class PaperMachine:
         """
         From now on the next settlement of a symbol is that of `term`.
 
-        Raises `ValueError` for one that is not ahead.
+        Of a contract that has ended it is of no matter. Raises `ValueError` for one that is not
+        ahead.
         """
         listed = self._books.instruments[term.symbol].symbol
         if term.next_at_ms <= term.at_ms:
@@ -232,7 +229,22 @@ class PaperMachine:
                 f"{listed}: expected a settlement after {term.at_ms}, was {term.next_at_ms}"
             )
         self._travel(term.at_ms, _STANDING)
-        self._books.terms[listed] = term
+        if listed not in self._books.ended:
+            self._books.terms[listed] = term
+
+    def delist(self, symbol: str, price: Price, at_ms: int) -> None:
+        """
+        End a contract: whoever holds it is settled at `price`, and it is listed no more.
+
+        Raises `ValueError` for a price that is none, or a contract that has ended before.
+        """
+        listed = self._books.instruments[symbol].symbol
+        if listed in self._books.ended or not _is_price(price):
+            raise ValueError(f"{listed}: expected a listed contract and a price, was {price}")
+        self._travel(at_ms, _STANDING)
+        for account in settling.end(self._books, listed, price):
+            self._tell(account, AccountChanged())
+        self._travel(at_ms, _STANDING)
 
     def handle(
         self, account: str, action: Action, client_id: str, at_ms: int
@@ -290,8 +302,14 @@ class PaperMachine:
 
     @property
     def instruments(self) -> dict[str, Instrument]:
-        """The listed contracts by symbol."""
+        """The contracts by symbol, those that have ended too."""
         return dict(self._books.instruments)
+
+    @property
+    def listed(self) -> dict[str, Instrument]:
+        """The contracts that are traded, by symbol."""
+        ended = self._books.ended
+        return {each: rules for each, rules in self.instruments.items() if each not in ended}
 
     @property
     def accounts(self) -> frozenset[str]:
@@ -310,17 +328,7 @@ class PaperMachine:
 
     def snapshot(self, account: str, at_ms: int) -> AccountSnapshot:
         """One complete read; liquidation prices rounded against the holder."""
-        book = self._books.accounts[account]
-        return AccountSnapshot(
-            taken_at_ms=at_ms,
-            position_mode=book.mode,
-            wallet_balance=book.wallet,
-            free=joint.free(self._books, book),
-            positions=tuple(
-                self._position(account, book.holdings[slot]) for slot in sorted(book.holdings)
-            ),
-            stops=tuple(book.stops.values()),
-        )
+        return reading.snapshot(self._books, self._levels, account, at_ms)
 
     def order(self, account: str, symbol: str, client_id: str) -> OrderFound | OrderAbsent:
         """An order by its client id, whatever became of it."""
@@ -351,34 +359,11 @@ class PaperMachine:
 
     def equity(self, account: str) -> Money:
         """Wallet, position margins and unrealised profit at the mark price."""
-        book = self._books.accounts[account]
-        return Money(
-            book.wallet
-            + sum(
-                held.margin
-                + arithmetic.profit(
-                    self._books.instruments[held.symbol],
-                    held.side,
-                    held.quantity,
-                    held.entry_price,
-                    self._books.quotes[held.symbol].mark,
-                )
-                for held in book.holdings.values()
-            )
-        )
+        return reading.equity(self._books, self._books.accounts[account])
 
     def ledger(self) -> Ledger:
         """Where all money of the exchange is."""
-        books, accounts = self._books, self._books.accounts.values()
-        margins = (held.margin for book in accounts for held in book.holdings.values())
-        return Ledger(
-            deposited=books.deposited,
-            wallets=Money(sum((book.wallet for book in accounts), ZERO)),
-            margins=Money(sum(margins, ZERO)),
-            insurance_fund=books.insurance_fund,
-            fees=books.fees,
-            market=books.market,
-        )
+        return reading.ledger(self._books)
 
     # -- inside ----------------------------------------------------------------------------
 
@@ -395,23 +380,6 @@ class PaperMachine:
             self._tell(account, AccountChanged())
             self._travel(at_ms, _STANDING)
         return reply
-
-    def _position(self, account: str, held: Holding) -> Position:
-        book, instrument = self._books.accounts[account], self._books.instruments[held.symbol]
-        level = opening.level_of(self._books, self._levels, account, held, book.wallet)
-        is_reached_by_some = level > ZERO and level.is_finite()
-        return Position(
-            symbol=held.symbol,
-            side=held.side,
-            quantity=held.quantity,
-            entry_price=held.entry_price,
-            margin_mode=held.margin_mode,
-            isolated_margin=held.margin,
-            leverage=held.leverage,
-            liquidation=Reported(arithmetic.reported_price(instrument, held.side, level))
-            if is_reached_by_some
-            else NotReported(),
-        )
 
 
 def _check_amount(what: str, amount: Money) -> None:

@@ -28,6 +28,8 @@ def open_position(books: Books, levels: Levels, account: str, wanted: Wanted) ->
     quantity, leverage = wanted.quantity, wanted.leverage
     instrument, quote = books.instruments[symbol], books.quotes[symbol]
     slot, where = slot_of(book, symbol, side), f"open {symbol} {side} for {account}"
+    if symbol in books.ended:
+        raise ValueError(f"{where}: expected a listed contract, has ended")
     if slot in book.holdings:
         raise ValueError(f"{where}: expected no position, was {book.holdings[slot].side}")
     step, least = instrument.quantity_step, instrument.quantity_min

@@ -7,8 +7,8 @@ created or lost.
 
 from dataclasses import replace
 
-from bot.core.model import Fill, Filled, MarginMode, MarginOnReduce, Side, StopOrder
-from bot.core.units import ZERO, Money, Quantity
+from bot.core.model import NO_FILL, Fill, Filled, MarginMode, MarginOnReduce, Side, StopOrder
+from bot.core.units import ZERO, Money, Price, Quantity
 from bot.exchange.paper import arithmetic
 from bot.exchange.paper.books import (
     NOTHING,
@@ -87,6 +87,28 @@ def pay_funding(books: Books, book: AccountBook, slot: str) -> None:
             book.wallet = Money(book.wallet - amount)
     books.market = Money(books.market + amount)
     book.funding.append(FundingPaid(books.at_ms, held.symbol, held.side, amount, rate))
+
+
+def end(books: Books, symbol: str, price: Price) -> list[str]:
+    """
+    End a contract: every position is closed at `price` without a fee, every order cancelled.
+
+    The accounts that this concerns, in the order of their opening.
+    """
+    touched = []
+    for account, book in books.accounts.items():
+        slots = [slot for slot, held in book.holdings.items() if held.symbol == symbol]
+        stops = [stop for stop in book.stops.values() if stop.symbol == symbol]
+        for stop in stops:
+            retire(book, stop, OrderState.CANCELLED, NO_FILL)
+        for slot in slots:
+            whole = Fill(book.holdings[slot].quantity, price)
+            close_at(books, book, slot, whole, fee=NOTHING, cause=Cause.SETTLEMENT)
+        if slots or stops:
+            touched.append(account)
+    books.terms.pop(symbol, None)
+    books.ended.append(symbol)
+    return touched
 
 
 def retire(book: AccountBook, stop: StopOrder, state: OrderState, filled: Filled) -> None:

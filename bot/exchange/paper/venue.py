@@ -195,7 +195,7 @@ class PaperMarket:
 
     async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
         """Rules of the named symbols; raises `KeyError` with the name that is not listed."""
-        listed = await self._venue.read(lambda machine, _: machine.instruments)
+        listed = await self._venue.read(lambda machine, _: machine.listed)
         return tuple(listed[symbol] for symbol in symbols)
 
     def latest(self) -> tuple[Quoted, ...]:
