@@ -13,6 +13,7 @@ from bot.core.actions import CancelStop
 from bot.core.alone import judge_alone
 from bot.core.decision import Alert, AlertSeverity, Decision
 from bot.core.desk import Draft
+from bot.core.events import AutoDeleveraged, Liquidated
 from bot.core.guardrails import Request, approve_stop, refund_under_way, still_counts, with_intent
 from bot.core.ids import account_prefix
 from bot.core.model import MarginMode, PositionKey
@@ -40,7 +41,7 @@ def decide(state: AccountState, policy: Policy, now_ms: int) -> tuple[AccountSta
     """
     draft = Draft()
     state = _forget(state, now_ms, draft)
-    state = _report_liquidations(state, draft)
+    state = _report_losses(state, draft)
     for position in sorted(state.positions, key=lambda each: each.key):
         if position.margin_mode is MarginMode.ISOLATED:
             state = judge_alone(state, policy, position, now_ms, draft)
@@ -60,13 +61,27 @@ def decide(state: AccountState, policy: Policy, now_ms: int) -> tuple[AccountSta
     return state, decision
 
 
-def _report_liquidations(state: AccountState, draft: Draft) -> AccountState:
+def _report_losses(state: AccountState, draft: Draft) -> AccountState:
+    """
+    Say what the exchange took, and ask for a read: the next decision is on what is left.
+
+    Whatever an auto-deleveraged position hedged is then judged without it, by its own steps.
+    """
     if not state.liquidated:
         return state
     for event in state.liquidated:
         subject = f"{event.symbol} {event.side}"
-        text = f"{subject}: the exchange LIQUIDATED the position at {event.price:f}"
-        draft.alerts.append(Alert(subject, "liquidated", AlertSeverity.CRITICAL, text))
+        match event:
+            case Liquidated(price=price):
+                kind = "liquidated"
+                text = f"{subject}: the exchange LIQUIDATED the position at {price:f}"
+            case AutoDeleveraged(quantity=quantity, price=price):
+                kind = "auto_deleveraged"
+                text = (
+                    f"{subject}: the exchange AUTO-DELEVERAGED {quantity:f} of the position at "
+                    f"{price:f}; what it hedged stands naked"
+                )
+        draft.alerts.append(Alert(subject, kind, AlertSeverity.CRITICAL, text))
     draft.needs_read = True
     return replace(state, liquidated=())
 
