@@ -24,6 +24,7 @@ LONG: dict[str, Any] = {
     "isolated_margin": 5000,
     "mmr": 0.005,
 }
+CROSS = LONG | {"margin_mode": "cross", "wallet_balance": 5_000}
 FIELDS = {"id", "liquidation_price", "maintenance_margin", "bankruptcy_price", "margin_ratio"}
 CASES = published()
 
@@ -92,8 +93,58 @@ def test_tiers_by_name_cross_a_border() -> None:
 
 
 @pytest.mark.parametrize(
+    ("venue", "long", "short", "expected"),
+    [
+        ("binance", 3, 1, 39_818.548387),
+        ("binance", 1, 3, 61_011.904762),
+        ("gate", 3, 1, 79_000 / 1.988),
+        ("bybit", 3, 1, 79_000 / 1.992),
+    ],
+)
+def test_two_legs_of_a_symbol_share_one_price(
+    venue: str, long: int, short: int, expected: float
+) -> None:
+    """Binance: (WB + cumL + cumS - qL EL + qS ES) / (qL mmr + qS mmr - qL + qS)."""
+    both = LONG | {
+        "exchange": venue,
+        "rules": {"maintenance_at": "mark"},
+        "margin_mode": "cross",
+        "wallet_balance": 20_000,
+        "contracts": long,
+        "mmr": 0.004,
+        "hedge_leg": {"side": "short", "entry": 51_000, "contracts": short, "mmr": 0.004},
+    }
+    del both["isolated_margin"]
+    found = one(both)
+    assert found["liquidation_price"] == pytest.approx(expected, abs=1e-6)
+    bust = (20_000 - long * 50_000 + short * 51_000) / (short - long)
+    assert found["bankruptcy_price"] == pytest.approx(bust)
+
+
+def test_okx_adds_its_tick_to_isolated_liquidation_prices_only() -> None:
+    okx = LONG | {"exchange": "okx", "tick": 0.1}
+    plain = one(LONG | {"exchange": "okx"})
+    early = one(okx)
+    assert early["liquidation_price"] == pytest.approx(plain["liquidation_price"] + 0.1)
+    assert early["bankruptcy_price"] == plain["bankruptcy_price"]
+    cross = okx | {"margin_mode": "cross", "wallet_balance": 5_000}
+    assert one(cross)["liquidation_price"] == plain["liquidation_price"]
+
+
+@pytest.mark.parametrize(
     ("case", "error"),
     [
+        (LONG | {"hedge_leg": {}}, "hedge_leg: expected none"),
+        (CROSS | {"hedge_leg": 1}, "hedge_leg: expected a position, was 1"),
+        (CROSS | {"hedge_leg": {"entry": 1}}, "hedge_leg.contracts: expected a number"),
+        (
+            CROSS | {"hedge_leg": {"entry": 1, "contracts": 1, "side": "long"}},
+            "hedge_leg.side: expected the other side, was long",
+        ),
+        (
+            CROSS | {"hedge_leg": {"entry": 1, "contracts": 1, "side": "short", "mmr": 0.1}},
+            "hedge_leg.mmr: expected that of the position, was 0.1",
+        ),
         (5, "expected a case like {...}, was 5"),
         ("text", "expected a case like {...}, was 'text'"),
         (LONG | {"surprise": 1}, "surprise: expected a known field, was unknown"),
