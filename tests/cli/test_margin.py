@@ -1,6 +1,7 @@
 """`liqguard margin`: what venues print is reproduced, and what is no case is refused by name."""
 
 import json
+import re
 import subprocess
 import sys
 from decimal import Decimal
@@ -10,6 +11,7 @@ import pytest
 
 from bot.cli.margin import answers
 from bot.cli.margin_case import CaseError
+from bot.exchange.venues.margining import UNKNOWN_VENUE, VENUES
 from tests.cli.test_exits import ROOT, assert_refused
 from tests.core.published import Published, published
 
@@ -204,6 +206,49 @@ def test_a_batch_keeps_its_order_and_goes_on_after_a_bad_row() -> None:
 def test_text_that_is_no_json_is_refused_whole() -> None:
     with pytest.raises(CaseError, match="expected JSON on standard input"):
         list(answers("{"))
+
+
+MANUAL = (ROOT / "docs/margin.md").read_text(encoding="utf-8")
+
+
+def test_the_manual_shows_what_the_command_answers() -> None:
+    question, answer = re.findall(r"```json\n(.*?)\n```", MANUAL, re.DOTALL)
+    assert one(json.loads(question)) == json.loads(answer)
+
+
+def test_the_table_of_venues_in_the_manual_is_the_data() -> None:
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in MANUAL.splitlines()
+        if re.match(r"\| [a-z, ]+ \| (mark|entry) \|", line)
+    ]
+    told = {name: row[1:] for row in rows for name in row[0].split(", ")}
+    assert told.keys() == VENUES.keys() | {"others"}
+    for name, (at, fee, tiers, legs, shown) in told.items():
+        venue = VENUES.get(name, UNKNOWN_VENUE)
+        rules = venue.rules
+        assert at == rules.maintenance_at
+        assert (
+            fee
+            == {"none": "none", "mark": "at mark", "bankruptcy": "at bankruptcy"}[rules.close_fee]
+        )
+        whole = "progressive" if venue.deducts else "whole position"
+        assert tiers == f"{rules.tier_measure}, {whole}"
+        assert (
+            legs
+            == {"both_legs": "both", "larger_leg": "larger leg", "net": "net"}[
+                rules.hedge_requirement
+            ]
+        )
+        assert (
+            shown
+            == {
+                "none": "as it is",
+                "towards_mark": "to the tick towards the mark",
+                "away_from_mark": "to the tick away from the mark",
+                "one_tick_early": "isolated: one tick early",
+            }[rules.liquidation_rounding]
+        )
 
 
 def asked(text: str, *options: str) -> subprocess.CompletedProcess[str]:
