@@ -13,7 +13,14 @@ from bot.core.actions import CancelStop
 from bot.core.alone import judge_alone
 from bot.core.decision import Alert, AlertSeverity, Decision
 from bot.core.desk import Draft
-from bot.core.guardrails import Request, approve_stop, refund_under_way, still_counts, with_intent
+from bot.core.guardrails import (
+    MINUTE_MS,
+    Request,
+    approve_stop,
+    refund_under_way,
+    still_counts,
+    with_intent,
+)
 from bot.core.ids import account_prefix
 from bot.core.model import MarginMode, PositionKey
 from bot.core.policy import Policy
@@ -83,12 +90,15 @@ def _cancel_orphans(
         memory = state.memory_of(key)
         sure = _is_surely_flat(state, key)
         draft.needs_read = True
-        draft.wake_at_ms = min(draft.wake_at_ms, now_ms + ORPHAN_MS)
-        asked = any(
-            isinstance(intent.action, CancelStop)
-            and intent.action.target_client_id == stop.client_id
+        asked = [
+            intent
             for intent in state.intents.values()
-        )
+            if isinstance(intent.action, CancelStop)
+            and intent.action.target_client_id == stop.client_id
+        ]
+        # Until a settled one is forgotten no other is sent; then one is, and not later.
+        forgotten_ms = [each.changed_at_ms + MINUTE_MS for each in asked if not each.is_open]
+        draft.wake_at_ms = min(draft.wake_at_ms, *forgotten_ms, now_ms + ORPHAN_MS)
         if sure and not asked:
             request = Request(state, policy, key, memory, "protect/cancel", now_ms)
             cancel = CancelStop(stop.symbol, stop.side, stop.client_id)
