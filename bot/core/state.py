@@ -31,6 +31,7 @@ from bot.core.events import (
 from bot.core.margin import funding_payment, profit, value
 from bot.core.model import (
     AccountSnapshot,
+    Collateral,
     Fill,
     Filled,
     Instrument,
@@ -290,6 +291,15 @@ class AccountState:
                 return snapshot.free
             case NotRead():
                 return Money(ZERO)
+
+    @property
+    def collateral(self) -> tuple[Collateral, ...]:
+        """Balances of other coins in the newest read, none before the first."""
+        match self.account:
+            case AccountRead(snapshot=snapshot):
+                return snapshot.collateral
+            case NotRead():
+                return ()
 
     def memory_of(self, key: PositionKey) -> PositionMemory:
         """What is remembered of a position, a blank memory at first."""

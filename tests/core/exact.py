@@ -5,19 +5,22 @@ It shares facts with the guard and no formula: no deductions, no root of a tier,
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
-from bot.core.cross import Book
+from bot.core.cross import Book, Leg
 from bot.core.model import (
     CloseFee,
     ContractKind,
+    HedgeRequirement,
     Instrument,
     MaintenanceAt,
     Position,
     Side,
     TierMeasure,
 )
+from bot.core.units import Quantity
 
 BISECTIONS = 110
 
@@ -85,14 +88,36 @@ def surplus(instrument: Instrument, position: Position, price: Fraction) -> Frac
 def shared_surplus(book: Book, shock: Fraction) -> Fraction:
     """What a wallet with its cross positions has beyond the demand, after a common shock."""
     total = Fraction(book.wallet_balance)
+    for coin in book.pledges:
+        factor = max(1 - Fraction(coin.beta) * shock, Fraction(0))
+        total += Fraction(coin.amount) * Fraction(coin.mark_price) * factor
     for leg in book.legs:
-        moved = Fraction(leg.beta) * shock
-        factor = 1 - moved if leg.position.side is Side.LONG else 1 + moved
-        price = Fraction(leg.mark_price) * max(factor, Fraction(0))
-        total += gain(leg.instrument, leg.position, price) - required(
-            leg.instrument, leg.position, price
-        )
+        total += gain(leg.instrument, leg.position, _shocked(leg, shock))
+    for symbol in {leg.position.symbol for leg in book.legs}:
+        legs = [leg for leg in book.legs if leg.position.symbol == symbol]
+        total -= _required_together(legs, shock)
     return total
+
+
+def _shocked(leg: Leg, shock: Fraction) -> Fraction:
+    moved = Fraction(leg.beta) * shock
+    factor = 1 - moved if leg.position.side is Side.LONG else 1 + moved
+    return Fraction(leg.mark_price) * max(factor, Fraction(0))
+
+
+def _required_together(legs: list[Leg], shock: Fraction) -> Fraction:
+    """Of one leg what it requires, of two what the venue's rule makes of them."""
+    each = [required(leg.instrument, leg.position, _shocked(leg, shock)) for leg in legs]
+    rule = legs[0].instrument.rules.hedge_requirement
+    if len(legs) == 1 or rule is HedgeRequirement.BOTH_LEGS:
+        return sum(each, Fraction(0))
+    one, other = legs
+    surplus_size = one.position.quantity - other.position.quantity
+    if rule is HedgeRequirement.LARGER_LEG:
+        return max(each) if surplus_size == 0 else each[0 if surplus_size > 0 else 1]
+    larger = one if surplus_size > 0 else other
+    net = replace(larger.position, quantity=Quantity(abs(surplus_size)))
+    return required(larger.instrument, net, _shocked(larger, shock))
 
 
 def joint_distance(book: Book) -> Fraction | None:
