@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 
-from bot.core.model import HedgeRequirement, Instrument, MarginMode, PositionMode
+from bot.core.model import HedgeRequirement, Instrument, MarginMode, PositionMode, Side
 from bot.core.units import ZERO, Money, Quantity
 from bot.exchange.paper import arithmetic
 from bot.exchange.paper.arithmetic import Terms
@@ -149,7 +149,7 @@ def _hedged(books: Books, leg: Leg, legs: list[Leg]) -> Leg:
     for other in legs:
         if other.held.symbol == leg.held.symbol and other is not leg:
             mine, theirs = leg.held.quantity, other.held.quantity
-            larger = (mine, leg.held.side) > (theirs, other.held.side)
+            larger = _size(leg) > _size(other)
             match leg.instrument.rules.hedge_requirement:
                 case HedgeRequirement.BOTH_LEGS:
                     return leg
@@ -159,6 +159,13 @@ def _hedged(books: Books, leg: Leg, legs: list[Leg]) -> Leg:
                     charged = max(mine - theirs, ZERO)
             return Leg(leg.instrument, leg.held, Quantity(charged))
     return leg
+
+
+def _size(leg: Leg) -> tuple[Quantity, Decimal, Side]:
+    """What tells the larger leg from the smaller one, which are worth the same unit at mark."""
+    held = leg.held
+    paid = arithmetic.value(leg.instrument, held.quantity, held.entry_price)
+    return held.quantity, paid, held.side
 
 
 def coins_worth(books: Books, book: AccountBook, symbol: str) -> Decimal:
