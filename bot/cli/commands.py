@@ -165,9 +165,11 @@ def try_out(
 def demo(as_json: AsJson = False) -> None:
     """Replay recorded crashes and a quiet week, unguarded and guarded, side by side."""
     from bot.cli.demo import show_demo
+    from bot.settings import load_settings
 
+    state_dir = load_settings(os.environ).state_dir
     with _without_logs():  # the table tells the story
-        show_demo(as_json)
+        show_demo(state_dir, as_json)
 
 
 @app.command()
@@ -362,6 +364,15 @@ def plan(
         show_plan(asked_in_json(sys.stdin.read(), names), as_json)
     else:
         show_plan(asked_in_options(said), as_json)
+
+
+@app.command()
+def margin(as_json: AsJson = False) -> None:
+    """Where positions are liquidated: a case, or a list of them, as JSON on standard input."""
+    from bot.cli.margin import show_answers
+
+    if not show_answers(sys.stdin.read(), as_json):
+        raise typer.Exit(Exit.INVALID)
 
 
 @app.command()

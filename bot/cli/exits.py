@@ -29,6 +29,7 @@ class Exit(IntEnum):
 
 _CODES = {
     "bot.settings.SettingsError": Exit.INVALID,
+    "bot.cli.margin_case.CaseError": Exit.INVALID,
     "bot.policy.problems.PolicyError": Exit.INVALID,
     "bot.rehearsal.bars.DataError": Exit.INVALID,
     "bot.rehearsal.setups.SetupError": Exit.INVALID,

@@ -321,7 +321,7 @@ def _after_ms(
     distance = log_distance(idea.side, idea.entry_price, price)
     drift = ZERO
     if not isinstance(idea.funding, NotGiven):
-        bill = funding_payment(position, idea.entry_price, idea.funding.rate)
+        bill = funding_payment(instrument, position, idea.entry_price, idea.funding.rate)
         day = Money(bill * DAY_MS / idea.funding.interval_ms)
         match _after_bills(instrument, position, day):
             case LiquidatesAt(moved):
@@ -334,7 +334,7 @@ def _after_ms(
 def _carry(instrument: Instrument, idea: Idea, position: Position) -> Carry | NotGiven:
     if isinstance(idea.funding, NotGiven):
         return NOT_GIVEN
-    payment = funding_payment(position, idea.entry_price, idea.funding.rate)
+    payment = funding_payment(instrument, position, idea.entry_price, idea.funding.rate)
     interval_ms = idea.funding.interval_ms
     bills = -(-idea.holding_ms // interval_ms)  # rounded up: the first may come just after entry
     return Carry(

@@ -99,7 +99,7 @@ def compressions() -> Iterator[list[str]]:
 def bills() -> Iterator[list[str]]:
     for leverage in (5, 10, 50, 100):
         position = levered(leverage)
-        paid = funding_payment(position, Price(D(50_000)), Ratio(D("0.0005")))
+        paid = funding_payment(FLAT, position, Price(D(50_000)), Ratio(D("0.0005")))
         share = paid / position.isolated_margin
         yield [f"{leverage}x", percent(share, 2), percent(3 * share, 2)]
 

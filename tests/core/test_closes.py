@@ -65,7 +65,7 @@ def left_at(
         share = margin * Fraction(closed) / Fraction(position.quantity)
         part = replace(position, quantity=Quantity(closed))
         fee = Fraction(closed) * Fraction(fill) * Fraction(instrument.taker_fee)
-        freed = share + gain(part, Fraction(fill)) - fee
+        freed = share + gain(instrument, part, Fraction(fill)) - fee
         margin = margin - share + freed
     rest = replace(
         position, quantity=Quantity(position.quantity - closed), isolated_margin=money(0)
@@ -223,8 +223,9 @@ def after(of: Book, closes: tuple[LegClose, ...], fills: dict[PositionKey, Price
     for close in closes:
         (index,) = [n for n, each in enumerate(legs) if each.position.key == close.key]
         position, fill = legs[index].position, fills[close.key]
-        part = gain(replace(position, quantity=close.quantity), Fraction(fill))
-        fee = close.quantity * fill * legs[index].instrument.taker_fee
+        instrument = legs[index].instrument
+        part = gain(instrument, replace(position, quantity=close.quantity), Fraction(fill))
+        fee = close.quantity * fill * instrument.taker_fee
         wallet = money(wallet + Decimal(part.numerator) / Decimal(part.denominator) - fee)
         rest = replace(position, quantity=Quantity(position.quantity - close.quantity))
         legs[index] = replace(legs[index], position=rest)
