@@ -53,10 +53,12 @@ class AppriseChannel:
         """Raises `UnusableChannel`."""
         from apprise import Apprise  # noqa: PLC0415 - it is large, and only who is told needs it
 
-        self._service = Apprise()
         self._attempt_s = attempt_s
-        if not self._service.add(url):
+        # The one service and not a set of them: that would use threads which hold up the exit.
+        service = Apprise.instantiate(url)
+        if service is None:
             raise UnusableChannel
+        self._service = service
 
     async def send(self, notice: Notice) -> Delivery:
         """Send it as title and text."""

@@ -3,7 +3,7 @@ What a human is told of a journal entry: what happened, how near it is, and what
 
 A decision's alerts are told with the distance at that moment, the one at the last notice about
 the same position, and the next step of its ladder. What became of the guard's requests, and
-that the exchange liquidated, is told from the rows as well.
+that a position is no longer open, is told from the rows as well.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from bot.alerts.notice import AtOnce, Notice, Warned, Weight
 from bot.core.actions import AddMargin, CancelStop, ClosePosition, PlaceStop
 from bot.core.decision import Alert, AlertSeverity, BookVerdict, Decision, NoBook, PositionVerdict
 from bot.core.desk import subject_of
-from bot.core.events import IntentState, Liquidated, OutcomeReported, PolicyLoaded
+from bot.core.events import IntentState, OutcomeReported, PolicyLoaded
 from bot.core.ladder import StepPhase, StepVerdict, reason_of
 from bot.core.metrics import BookKnown, Known, Unknown
 from bot.core.policy import Metric, Rule
@@ -54,9 +54,8 @@ class NoticeReader:
         self._distances: dict[str, Decimal] = {}
         self._intents: dict[str, Intent] = {}
         self._ladders: dict[str, tuple[Rule, ...]] = {}
-        self._liquidated: frozenset[Liquidated] = frozenset()
+        self._taken: frozenset[str] = frozenset()
         self._open: frozenset[str] = frozenset()
-        self._started_at_ms = 0
 
     async def read(self, entry: Entry) -> tuple[Notice, ...]:
         """What is to be told of `entry`."""
@@ -81,7 +80,6 @@ class NoticeReader:
     async def _drafts(self, entry: Entry) -> list[_Draft]:
         match entry.kind:
             case Kind.STARTED:
-                self._started_at_ms = entry.at_ms
                 await self._ladders_of(from_json(entry.body, Started).policy_digest)
                 return [_info("the guard has started")]
             case Kind.STOPPED:
@@ -126,25 +124,14 @@ class NoticeReader:
         return self._ladders[digest]
 
     def _of_ends(self, state: AccountState) -> list[_Draft]:
-        """What was liquidated since this process began, and what else is open no more."""
-        fresh = [
-            each
-            for each in state.liquidated
-            if each not in self._liquidated and each.received_at_ms >= self._started_at_ms
-        ]
-        taken = {f"{each.symbol} {each.side}" for each in fresh}
+        """What is open no more; of a liquidation the engine tells."""
+        taken = self._taken | {f"{each.symbol} {each.side}" for each in state.liquidated}
         now_open = frozenset(subject_of(position) for position in state.positions)
-        closed = self._open - now_open - taken
-        self._liquidated, self._open = frozenset(state.liquidated), now_open
+        gone = self._open - now_open
+        self._taken, self._open = (taken & self._open) - gone, now_open
         return [
-            *(
-                _Draft(subject, AlertSeverity.CRITICAL, AtOnce(), "the exchange has liquidated it")
-                for subject in sorted(taken)
-            ),
-            *(
-                _Draft(subject, AlertSeverity.WARNING, AtOnce(), "it is no longer open")
-                for subject in sorted(closed)
-            ),
+            _Draft(subject, AlertSeverity.WARNING, AtOnce(), "it is no longer open")
+            for subject in sorted(gone - taken)
         ]
 
     def _of_outcome(self, event: OutcomeReported) -> list[_Draft]:

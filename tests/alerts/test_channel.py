@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -12,6 +14,7 @@ from bot.alerts.notice import Notice
 from bot.testing.builders import ACCOUNT
 from tests.alerts.build import BTC, failure, notice
 from tests.alerts.receiver import Receiver, receiving
+from tests.cli.test_exits import ROOT
 
 
 @pytest.fixture
@@ -61,6 +64,23 @@ def test_silence_is_a_failure_and_holds_up_neither_loop_nor_end(receiver: Receiv
     assert delivery == Failed("no answer within 0.5 s")
     assert turns > 10
     assert time.perf_counter() - begun_s < 5
+
+
+CHILD = """
+import asyncio, sys
+from bot.alerts.channel import AppriseChannel
+from tests.alerts.build import notice
+print(asyncio.run(AppriseChannel(sys.argv[1], 0.2).send(notice("x"))).reason)
+"""
+
+
+def test_an_attempt_that_hangs_does_not_keep_the_process(receiver: Receiver) -> None:
+    receiver.stalled.clear()
+    child = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CHILD, f"{receiver.url}?rto=600&cto=600"],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert child.stdout == "no answer within 0.2 s\n"
 
 
 def test_the_url_is_in_no_failure_and_no_log(

@@ -135,8 +135,8 @@ def test_a_liquidation_is_told_as_one(tmp_path: Path) -> None:
         """An executor that does not get through."""
 
     _, notices = told(CRASH, act, tmp_path / "box")
-    (said,) = [each for each in notices if "liquidated" in each.text]
-    assert said.text == "the exchange has liquidated it"
+    (said,) = [each for each in notices if "liquidated" in each.text.lower()]
+    assert said.text.startswith("the exchange LIQUIDATED the position at ")
     assert not any("no longer open" in each.text for each in notices)
     assert (said.subject, said.severity, said.weight) == (LONG, CRITICAL, AtOnce())
 
