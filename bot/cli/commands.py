@@ -189,6 +189,9 @@ def run(
     margin: Number = Decimal(1000),
     reserve: Amount = Decimal(1000),
     entry_at_ms: Annotated[int, typer.Option(help="Enter at the first bar from here on.")] = 0,
+    alerts: Annotated[
+        Path | None, typer.Option(help="Who is told what: config/alerts.yaml.")
+    ] = None,
     untested: Annotated[
         bool, typer.Option("--untested", help="Live without passing tests of the policy.")
     ] = False,
@@ -210,7 +213,8 @@ def run(
     policy = load_policy(policy_file)
     openings = _openings(context, policy.venue, data, positions)
     setup = Setup(openings, Money(reserve), entry_at_ms)
-    ended = process.run_paper(policy_file, setup, settings.state_dir, speed)
+    hearers = process.NOBODY if alerts is None else process.audience(alerts, os.environ)
+    ended = process.run_paper(policy_file, setup, settings.state_dir, speed, hearers)
     show_ended(ended, as_json)
 
 
@@ -379,6 +383,23 @@ def status(account: Account, as_json: AsJson = False) -> None:
 
     answer = process.ask_guard(_configure_logs().state_dir, account, {"ask": "status"})
     show_status(answer, as_json)
+
+
+@app.command()
+def alerts(
+    file: Annotated[Path, typer.Argument(help="Who is told what, like config/alerts.yaml.")],
+    send: Annotated[bool, typer.Option("--send", help="Tell each channel a test.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read a file of alerts and show it; with --send, try every channel."""
+    from bot.alerts.routes import load_alerting
+    from bot.cli.alerts import show_alerting, show_tried
+
+    if not send:
+        show_alerting(load_alerting(file), as_json)
+        return
+    if not show_tried(file, as_json):
+        raise typer.Exit(Exit.UNREACHABLE)
 
 
 @app.command()
