@@ -38,8 +38,10 @@ from bot.journal.sqlite import SqliteJournal
 from bot.policy.casefile import NoData, load_cases
 from bot.policy.loader import load_policy
 from bot.policy.problems import PolicyError, did_you_mean
+from bot.rehearsal.bars import Bars
 from bot.rehearsal.casebook import Trial, try_policy
 from bot.rehearsal.deeds import Deed, read_deeds
+from bot.rehearsal.listing import NoContract, contract
 from bot.rehearsal.loop import run_virtual
 from bot.rehearsal.positions import read_positions
 from bot.rehearsal.setups import Opening, Setup, open_account
@@ -57,6 +59,7 @@ LATENCY_MS = 250
 _LISTINGS: dict[str, Callable[[], dict[str, Instrument]]] = {
     "binanceusdm": binanceusdm.instruments,
 }
+_RULES = {"binanceusdm": binanceusdm.RULES}
 
 
 class RunError(Exception):
@@ -76,6 +79,18 @@ class Ended:
     positions: int
     deeds: tuple[Deed, ...]
     digest: str
+
+
+def contract_of(venue: str, bars: Bars) -> Instrument:
+    """
+    The contract of `bars`, held at `venue`: with the steps, fee and tiers that the data brings.
+
+    Raises `RunError` where it brings no tiers, and none are known.
+    """
+    try:
+        return contract(bars.symbol, bars.listing, _LISTINGS[venue](), _RULES[venue])
+    except NoContract as e:
+        raise RunError(str(e)) from e
 
 
 def instrument_for(venue: str, symbol: str) -> Instrument:
@@ -140,9 +155,16 @@ def _try_policy(file: Path, wanted: re.Pattern[str]) -> Trial:
     return try_policy(cases, policy, instruments, wanted)
 
 
-def positions_in(file: Path, venue: str) -> tuple[Opening, ...]:
-    """The positions to open that a file names; raises `PolicyError` with all wrong with it."""
-    return read_positions(file, _LISTINGS[venue]())
+def positions_in(file: Path, venue: str, find: Callable[[str], Bars]) -> tuple[Opening, ...]:
+    """
+    The positions to open that a file names, on the prices that `find` finds for them.
+
+    Raises `PolicyError` with all that is wrong with the file.
+    """
+    known, rules = _LISTINGS[venue](), _RULES[venue]
+    return read_positions(
+        file, find, lambda bars: contract(bars.symbol, bars.listing, known, rules)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ _CODES = {
     "bot.journal.port.JournalUnavailable": Exit.INVALID,
     "bot.journal.port.JournalDamaged": Exit.UNSAFE,
     "bot.runtime.control.ControlError": Exit.NOT_RUNNING,
+    "bot.exchange.history.HistoryRefused": Exit.INVALID,
     "bot.exchange.ports.Unreachable": Exit.UNREACHABLE,
 }
 
