@@ -36,6 +36,8 @@ data_app = typer.Typer(help="Prices to replay.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 journal_app = typer.Typer(help="Look into a journal.", no_args_is_help=True)
 app.add_typer(journal_app, name="journal")
+paper_app = typer.Typer(help="The paper exchange by itself.", no_args_is_help=True)
+app.add_typer(paper_app, name="paper")
 
 PolicyFile = Annotated[Path, typer.Option("--policy", help="The policy file of the account.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
@@ -496,6 +498,37 @@ def data_fetch(
 
     cache = load_settings(os.environ).cache_dir
     fetch_data(venue, symbol, interval, (begins, until), cache, as_json)
+
+
+@paper_app.command("serve")
+def paper_serve(
+    context: typer.Context,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="For clients; 0: any.")] = 8900,
+    control_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="To move prices and make faults; 0: any.")
+    ] = 8901,
+    data: Annotated[
+        str | None, typer.Option(help="A price file or scenario; none: prices moved by hand.")
+    ] = None,
+    speed: Annotated[
+        float, typer.Option(min=1, max=1000, help="Market seconds per second of --data.")
+    ] = 1.0,
+    deposit: Amount = Decimal(10_000),
+    as_json: AsJson = False,
+) -> None:
+    """An exchange that liquidates, on a loopback port, for any Binance USD-M client."""
+    from bot.cli.paper import Moved, Played, serve
+    from bot.core.units import Money
+
+    _configure_logs()
+    if data is None:
+        _refuse_options(context, "--data", "speed")
+    try:
+        feed = Moved() if data is None else Played(data, speed)
+        serve(port, control_port, feed, Money(deposit), as_json)
+    except OSError as e:
+        expected = f"expected free ports, was {e.strerror!r}"
+        raise typer.BadParameter(expected, param_hint="--port, --control-port") from e
 
 
 def _instrument_for(venue: str, symbol: str) -> "Instrument":
