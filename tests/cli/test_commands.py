@@ -96,7 +96,7 @@ def test_without_a_command_the_help_comes_and_that_is_usage(
         ),
         ([*RUN, "2020-03-12-bct"], 3, "did you mean 2020-03-12-btc?"),
         ([*RUN, "/nowhere/at-all.csv"], 3, "expected a file or a scenario"),
-        ([*RUN, "pyproject.toml"], 3, "expected .csv or .csv.gz at its end"),
+        ([*RUN, "pyproject.toml"], 3, "expected .csv, .csv.gz or .parquet at its end"),
         (["hold", "--account", "demo", "--reason", "x"], 5, "no guard answers"),
         (["resume", "--account", "demo", "--reason", "x"], 5, "no guard answers"),
     ],
@@ -134,7 +134,7 @@ def test_an_unknown_symbol_is_one_line_with_the_known_ones(tmp_path: Path) -> No
         encoding="utf-8",
     )
     found = liqguard(tmp_path / "state", *RUN, str(file))
-    assert_refused(found, 3, "NOPE/USDT:USDT: expected a contract that binanceusdm is known")
+    assert_refused(found, 3, "NOPE/USDT:USDT: expected a known contract")
     assert "BTC/USDT:USDT" in found.stderr
 
 
