@@ -20,6 +20,7 @@ from bot.core.model import Instrument
 from bot.core.policy import Policy
 from bot.core.units import Money
 from bot.exchange.paper.faults import no_faults
+from bot.exchange.paper.ladders import WHOLE
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.store import FileStore, NothingSaved
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
@@ -150,7 +151,9 @@ def run_paper(policy_file: Path, setup: Setup, state_dir: Path, speed: float) ->
 
 async def _run_paper(policy_file: Path, setup: Setup, state_dir: Path, speed: float) -> Ended:
     policy = load_policy(policy_file)
-    machine = PaperMachine(setup.instruments, setup.slippage, setup.stops_refused, setup.depths)
+    machine = PaperMachine(
+        setup.instruments, setup.slippage, setup.stops_refused, setup.depths, WHOLE
+    )
     path = open_account(setup, machine, policy.account)
     socket = socket_path(state_dir, policy.account)
     try:

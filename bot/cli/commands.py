@@ -165,9 +165,11 @@ def try_out(
 def demo(as_json: AsJson = False) -> None:
     """Replay recorded crashes and a quiet week, unguarded and guarded, side by side."""
     from bot.cli.demo import show_demo
+    from bot.settings import load_settings
 
+    state_dir = load_settings(os.environ).state_dir
     with _without_logs():  # the table tells the story
-        show_demo(as_json)
+        show_demo(state_dir, as_json)
 
 
 @app.command()
@@ -286,6 +288,78 @@ def replay(
         funding=funding,
     )
     replay_one(setup, compiled, report, as_json)
+
+
+@app.command()
+def plan(
+    context: typer.Context,
+    symbol: Annotated[
+        str | None, typer.Option(help="Like BTC/USDT:USDT, or that of --data.")
+    ] = None,
+    side: Annotated[str | None, typer.Option(help="long or short.")] = None,
+    entry_price: Annotated[str | None, typer.Option(metavar="USDT")] = None,
+    stop_price: Annotated[
+        str | None, typer.Option(metavar="USDT", help="Where the structure says so.")
+    ] = None,
+    stop_atr: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="Instead: ATRs from the entry.")
+    ] = None,
+    equity: Annotated[
+        str | None, typer.Option(metavar="USDT", help="Of an account with nothing open.")
+    ] = None,
+    positions: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Instead: wallet and open positions.")
+    ] = None,
+    risk: Annotated[
+        str | None, typer.Option(metavar="RATIO", help="Of equity, at the stop, like 1%.")
+    ] = None,
+    leverage: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="Found where it is left out.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Bars that say how far the price moves.")
+    ] = None,
+    atr: Annotated[
+        str | None, typer.Option(metavar="USDT", help="Instead: average true range.")
+    ] = None,
+    daily_move: Annotated[
+        str | None, typer.Option(metavar="RATIO", help="Instead: one sigma of a day, like 3%.")
+    ] = None,
+    funding_rate: Annotated[
+        str | None, typer.Option(metavar="RATIO", help="Of the next bill; below 0 longs are paid.")
+    ] = None,
+    funding_interval: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Between bills: 8h.")
+    ] = None,
+    holding: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="How long it is held: 24h.")
+    ] = None,
+    win_rate: Annotated[
+        str | None, typer.Option(metavar="RATIO", help="For Kelly: how many such trades win.")
+    ] = None,
+    payoff: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="For Kelly: a win in losses.")
+    ] = None,
+    slippage: Annotated[
+        str | None, typer.Option(metavar="RATIO", help="Of the stop: 5 bps.")
+    ] = None,
+    shock: Annotated[
+        str | None, typer.Option(metavar="RATIO", help="Of all markets at once: 10%.")
+    ] = None,
+    venue: Annotated[str | None, typer.Option(help="Whose rules hold: binanceusdm.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """
+    Size a trade before it is one, and check it. With --json alone, options come as JSON on stdin.
+    """
+    from bot.cli.plan import asked_in_json, asked_in_options, show_plan
+
+    names = frozenset(context.params) - {"as_json"}
+    said = {name: context.params[name] for name in names if context.params[name] is not None}
+    if as_json and not said:
+        show_plan(asked_in_json(sys.stdin.read(), names), as_json)
+    else:
+        show_plan(asked_in_options(said), as_json)
 
 
 @app.command()

@@ -34,6 +34,7 @@ _CODES = {
     "bot.rehearsal.bars.DataError": Exit.INVALID,
     "bot.rehearsal.setups.SetupError": Exit.INVALID,
     "bot.app.RunError": Exit.INVALID,
+    "bot.cli.plan.PlanError": Exit.INVALID,
     "bot.app.Untested": Exit.UNSAFE,
     "bot.runtime.assemble.StartRefused": Exit.INVALID,
     "bot.exchange.paper.store.StoreDamaged": Exit.INVALID,

@@ -5,7 +5,7 @@ Replays from the command line: one, with a page if asked, or many cases over sev
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,11 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bot.app import RunError, instrument_for
-from bot.cli.show import console, deed_json, deeds_table
+from bot.cli.show import console, deed_json, deeds_table, progress_bar
 from bot.core.model import MarginMode
 from bot.core.policy import Policy
 from bot.core.units import Money, Ratio
@@ -100,7 +98,7 @@ def replay_one(setup: Setup, policy: Policy, report: Path | None, as_json: bool)
     """Replay `setup`, print what became of it, and write the page if asked."""
     begins_ms = max(opening.bars.rows[0].open_at_ms for opening in setup.openings)
     ends_ms = min(opening.bars.rows[-1].open_at_ms for opening in setup.openings)
-    with _quiet(), _bar("replay", ends_ms - begins_ms) as advance:
+    with _quiet(), progress_bar("replay", ends_ms - begins_ms) as advance:
         told = live_through(setup, policy, lambda at_ms: advance(at_ms - begins_ms))
     if report is not None:
         _write(report, told)
@@ -112,13 +110,13 @@ def replay_one(setup: Setup, policy: Policy, report: Path | None, as_json: bool)
     out.print()
     out.print(deeds_table(told.guarded.deeds))
     if report is not None:
-        out.print(f"report: {report}")
+        typer.echo(f"report: {report}")
 
 
 def replay_cases(lines: Sequence[str], policy: PolicyText, jobs: int, as_json: bool) -> bool:
     """Replay a case a line, print a result each in the same order; whether any succeeded."""
     succeeded = False
-    with _bar("cases", len(lines)) as advance:
+    with progress_bar("cases", len(lines)) as advance:
         for done, result in enumerate(_results(lines, policy, jobs), start=1):
             advance(done)
             succeeded = succeeded or "error" not in result
@@ -130,8 +128,8 @@ def result_json(replayed: Replay) -> dict[str, Any]:
     """A replay as other programs read it. Amounts keep their exact text."""
     guarded = replayed.guarded
     return {
-        "unguarded": _fate_json(replayed.unguarded, replayed.first_unguarded),
-        "guarded": _fate_json(guarded.fate, replayed.first_guarded),
+        "unguarded": fate_json(replayed.unguarded, replayed.first_unguarded),
+        "guarded": fate_json(guarded.fate, replayed.first_guarded),
         "actions": [deed_json(deed) for deed in guarded.deeds],
         "spent": f"{guarded.spent:f}",
         "closed_fraction": f"{replayed.closed_fraction:f}",
@@ -139,7 +137,8 @@ def result_json(replayed: Replay) -> dict[str, Any]:
     }
 
 
-def _fate_json(fate: Fate, first: Liquidation | NotLiquidated) -> dict[str, Any]:
+def fate_json(fate: Fate, first: Liquidation | NotLiquidated) -> dict[str, Any]:
+    """One run of a replay; `first` is its first liquidation."""
     match first:
         case Liquidation(at_ms, price):
             taken: dict[str, Any] = {
@@ -217,23 +216,6 @@ def _quiet() -> Iterator[None]:
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         configure("json", "error", nowhere, is_terminal=False)
         yield
-
-
-@contextmanager
-def _bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on a terminal's standard error, gone when it is full."""
-    err = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeElapsedColumn(),
-        console=err,
-        transient=True,
-        disable=not err.is_terminal,
-    ) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda done: progress.update(task, completed=done)
 
 
 def _write(report: Path, told: Chronicle) -> None:

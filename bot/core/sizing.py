@@ -118,6 +118,14 @@ def price_at_distance(
     return round_early(instrument, side, exact)
 
 
+def price_at_share(
+    instrument: Instrument, position: Position, liquidation: Price, share: Ratio
+) -> Price:
+    """The price that leaves `share` of the way from entry to `liquidation`, rounded early."""
+    exact = liquidation + (position.entry_price - liquidation) * share
+    return round_early(instrument, position.side, exact)
+
+
 def round_early(instrument: Instrument, side: Side, price: Decimal) -> Price:
     """`price` on the tick that a falling (long) or rising (short) mark reaches first."""
     to_tick = ceil_to if side is Side.LONG else floor_to

@@ -15,6 +15,7 @@ from bot.core.events import (
     TERMINAL,
     AccountMode,
     AccountReported,
+    AutoDeleveraged,
     Command,
     Event,
     FundingReported,
@@ -236,7 +237,7 @@ class AccountState:
     funding_before: Mapping[str, FundingReported]
     account: AccountRead | NotRead
     lost_at_ms: int
-    liquidated: tuple[Liquidated, ...]
+    liquidated: tuple[Liquidated | AutoDeleveraged, ...]
     memories: Mapping[PositionKey, PositionMemory]
     book: PositionMemory
     refunds: Mapping[str, RefundDue]
@@ -341,7 +342,7 @@ def apply(state: AccountState, event: Event) -> AccountState:  # noqa: C901 - a 
             return _read(state, event)
         case OutcomeReported():
             return _moved(state, event)
-        case Liquidated():
+        case Liquidated() | AutoDeleveraged():
             return replace(
                 state,
                 liquidated=(*state.liquidated, event),

@@ -246,13 +246,18 @@ def rule(
 def protect(
     *,
     room: Number = "0.03",
+    share: Number = 0,
     floor: Number = "0.015",
     floor_in_hold: bool = True,
     unknown_after_ms: int = 60_000,
 ) -> Protect:
     """A stop 3 % before liquidation, a close 1.5 % before it."""
     return Protect(
-        Ratio(Decimal(room)), Ratio(Decimal(floor)), floor_in_hold, Duration(unknown_after_ms)
+        room=Ratio(Decimal(room)),
+        share=Ratio(Decimal(share)),
+        floor=Ratio(Decimal(floor)),
+        floor_in_hold=floor_in_hold,
+        unknown_after_ms=Duration(unknown_after_ms),
     )
 
 

@@ -15,7 +15,7 @@ from bot.journal.port import JournalUnavailable
 from tests.cli.test_exits import QUIET, ROOT, RUN, assert_refused, liqguard
 
 COMMANDS = [
-    ["init"], ["check"], ["test"], ["schema"], ["demo"], ["run"], ["replay"],
+    ["init"], ["check"], ["test"], ["schema"], ["demo"], ["run"], ["replay"], ["plan"],
     ["status"], ["hold"], ["resume"], ["explain"],
     ["journal"], ["journal", "verify"],
 ]  # fmt: skip

@@ -48,6 +48,9 @@ SLOWER_MAX = 20
 NEIGHBOURS = 200
 """So many files of about one size are compared with their median."""
 
+BATCH = 20_000
+"""So many files are reported at a time."""
+
 BASE = 500
 """What reading any file costs, in characters."""
 
@@ -333,10 +336,13 @@ def main() -> int:
         _print(file_of(asked.file))
         _print(str(read(asked.file)))
         return 0
-    numbers = range(asked.first, asked.first + asked.files)
+    last = asked.first + asked.files
+    failed = 0
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        reads = list(pool.map(read, numbers, chunksize=100))
-    return _report(reads)
+        for first in range(asked.first, last, BATCH):
+            numbers = range(first, min(first + BATCH, last))
+            failed |= _report(list(pool.map(read, numbers, chunksize=100)))
+    return failed
 
 
 def _report(reads: list[Read]) -> int:
@@ -347,7 +353,8 @@ def _report(reads: list[Read]) -> int:
     valid = sum(each.is_valid for each in reads)
     usual_us = median(each.taken_ns for each in reads) / 1_000
     _print(
-        f"{len(reads)} files of up to {max(each.size for each in reads)} characters, "
+        f"files {reads[0].number} to {reads[-1].number}, "
+        f"up to {max(each.size for each in reads)} characters, "
         f"{usual_us:.0f} us the median: {valid} policies, {len(reads) - valid} refused, "
         f"{len(faults)} faults, {len(slow)} too slow"
     )

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self, TypeVar, assert_never
 
 from bot.core.actions import Action, PlaceStop
-from bot.core.events import FundingReported, Liquidated, MarkPrice
+from bot.core.events import AutoDeleveraged, FundingReported, Liquidated, MarkPrice
 from bot.core.model import AccountSnapshot, Instrument
 from bot.exchange.paper.course import Course
 from bot.exchange.paper.faults import Delivery, Faults, ReplyLost, RequestLost, Travels
@@ -195,7 +195,7 @@ class PaperMarket:
 
     async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
         """Rules of the named symbols; raises `KeyError` with the name that is not listed."""
-        listed = await self._venue.read(lambda machine, _: machine.instruments)
+        listed = await self._venue.read(lambda machine, _: machine.listed)
         return tuple(listed[symbol] for symbol in symbols)
 
     def latest(self) -> tuple[Quoted, ...]:
@@ -275,7 +275,7 @@ def _bill(term: FundingTerm, at_ms: int) -> FundingReported:
 
 def _received(notice: Notice, at_ms: int) -> Notice:
     match notice:
-        case Liquidated():
+        case Liquidated() | AutoDeleveraged():
             return replace(notice, received_at_ms=at_ms)
         case AccountChanged():
             return notice

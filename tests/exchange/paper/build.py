@@ -20,6 +20,7 @@ from bot.core.model import (
 )
 from bot.core.units import Money, Price, Quantity, Ratio
 from bot.exchange.paper.depth import Depth
+from bot.exchange.paper.ladders import GATE, Ladder
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.prices import Prices
 
@@ -56,12 +57,13 @@ def contract(
     table: Sequence[RiskTier] = ONE_TIER,
     taker_fee: str = "0",
     tick_size: str = "0.01",
+    kind: ContractKind = ContractKind.LINEAR,
 ) -> Instrument:
-    """A linear contract."""
+    """A contract; one unit of an inverse one is worth one dollar, and settled in bitcoin."""
     return Instrument(
         symbol=symbol,
-        kind=ContractKind.LINEAR,
-        settle="USDT",
+        kind=kind,
+        settle="USDT" if kind is ContractKind.LINEAR else "BTC",
         tick_size=Price(D(tick_size)),
         quantity_step=Quantity(D("0.001")),
         quantity_min=Quantity(D("0.001")),
@@ -77,9 +79,12 @@ def machine_with(
     slippage: str = "0",
     deposit: str = "10000",
     depths: Mapping[str, Depth] | None = None,
+    ladder: Ladder = GATE,
+    fund: str = "0",
 ) -> PaperMachine:
-    """A machine with an account `alice` and all prices at `price`."""
-    machine = PaperMachine(instruments, Ratio(D(slippage)), depths=depths or {})
+    """A machine with an account `alice`, `fund` to insure it, and all prices at `price`."""
+    machine = PaperMachine(instruments, Ratio(D(slippage)), depths=depths or {}, ladder=ladder)
+    machine.endow(Money(D(fund)))
     machine.deposit(ALICE, Money(D(deposit)))
     for instrument in instruments:
         move(machine, price, symbol=instrument.symbol, at_ms=T0)
