@@ -1,9 +1,9 @@
 """What the exchange tells of its books."""
 
-from bot.core.model import AccountSnapshot, NotReported, Position, Reported
+from bot.core.model import AccountSnapshot, Collateral, NotReported, Position, Reported
 from bot.core.units import ZERO, Money
 from bot.exchange.paper import arithmetic, joint, opening
-from bot.exchange.paper.books import AccountBook, Books, Holding, Ledger
+from bot.exchange.paper.books import AccountBook, Books, CoinLedger, Holding, Ledger
 from bot.exchange.paper.levels import Levels
 
 
@@ -18,11 +18,15 @@ def snapshot(books: Books, levels: Levels, account: str, at_ms: int) -> AccountS
         free=joint.free(books, book),
         positions=tuple(_position(books, levels, account, each) for each in held),
         stops=tuple(book.stops.values()),
+        collateral=tuple(
+            Collateral(coin, balance, books.pledges[coin].weight, books.pledges[coin].symbol)
+            for coin, balance in sorted(book.coins.items())
+        ),
     )
 
 
 def equity(books: Books, book: AccountBook) -> Money:
-    """Wallet, position margins and unrealised profit at the mark price."""
+    """Wallet, coins without haircut, position margins and unrealised profit at the marks."""
     profits = (
         arithmetic.profit(
             books.instruments[held.symbol],
@@ -34,7 +38,11 @@ def equity(books: Books, book: AccountBook) -> Money:
         for held in book.holdings.values()
     )
     margins = (held.margin for held in book.holdings.values())
-    return Money(book.wallet + sum(margins) + sum(profits))
+    coins = (
+        arithmetic.money_down(balance * books.quotes[books.pledges[coin].symbol].mark)
+        for coin, balance in book.coins.items()
+    )
+    return Money(book.wallet + sum(coins) + sum(margins) + sum(profits))
 
 
 def ledger(books: Books) -> Ledger:
@@ -48,6 +56,10 @@ def ledger(books: Books) -> Ledger:
         insurance_fund=books.insurance_fund,
         fees=books.fees,
         market=books.market,
+        coins={
+            coin: CoinLedger(amount, sum((book.coins.get(coin, ZERO) for book in accounts), ZERO))
+            for coin, amount in books.coins_deposited.items()
+        },
     )
 
 
