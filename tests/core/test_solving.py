@@ -130,6 +130,22 @@ def test_a_margin_beyond_bankruptcy_owes_no_fee_there() -> None:
     check_margin(instrument, position, price(50_000), ratio("0.999"))
 
 
+def test_a_ratio_that_only_a_whole_cover_reaches_owes_no_fee_at_bankruptcy() -> None:
+    """6 % of a balance is required: more margin than the position was worth, so no bankruptcy."""
+    instrument = build.instrument(
+        kind=ContractKind.INVERSE,
+        taker_fee="0.0004",
+        maintenance_at=MaintenanceAt.ENTRY,
+        close_fee=CloseFee.BANKRUPTCY,
+        risk_tiers=build.tiers((0, "0.0777")),
+    )
+    short = build.position(side=SHORT, quantity=100_000, entry_price=50_000, margin="0.1")
+    to = AtRatio(ratio("0.06"))
+    found = margin_to_reach(instrument, short, price(50_000), to)
+    assert found == Decimal("2.49")  # 2 * 0.0777 / 0.06 - 0.1
+    check_margin(instrument, short, price(50_000), to)
+
+
 def test_leverage_that_keeps_a_distance() -> None:
     """A tenth away at 0.5 %: 10,000 of 50,000 less... B = 50,000 - 0.995 * 45,000 = 5,225."""
     position = build.position()
