@@ -297,7 +297,7 @@ DURATIONS = st.sampled_from(["1ms", "8h", "24h", "720h", "999999999999h"])
     )
 )
 @example({**BASE, "entry_price": "2", "stop_price": "1e-12", "risk": "50%", "leverage": "1e-12"})
-@example({**BASE, "win_rate": "0.00000001%", "payoff": "1e-12"})
+@example({**BASE, "entry_price": "1e12", "equity": "1e12", "risk": "50%", "atr": "1e-12"})
 def test_whatever_is_asked_is_planned_or_refused(fields: dict[str, str]) -> None:
     with suppress(PlanError):
         found = planned(asked_in_json(json.dumps(fields), KNOWN))
