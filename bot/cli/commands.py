@@ -36,6 +36,8 @@ data_app = typer.Typer(help="Prices to replay.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 journal_app = typer.Typer(help="Look into a journal.", no_args_is_help=True)
 app.add_typer(journal_app, name="journal")
+paper_app = typer.Typer(help="The paper exchange by itself.", no_args_is_help=True)
+app.add_typer(paper_app, name="paper")
 
 PolicyFile = Annotated[Path, typer.Option("--policy", help="The policy file of the account.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
@@ -201,6 +203,9 @@ def run(
     margin: Number = Decimal(1000),
     reserve: Amount = Decimal(1000),
     entry_at_ms: Annotated[int, typer.Option(help="Enter at the first bar from here on.")] = 0,
+    alerts: Annotated[
+        Path | None, typer.Option(help="Who is told what: config/alerts.yaml.")
+    ] = None,
     untested: Annotated[
         bool, typer.Option("--untested", help="Live without passing tests of the policy.")
     ] = False,
@@ -222,7 +227,8 @@ def run(
     policy = load_policy(policy_file)
     openings = _openings(context, policy.venue, data, positions, settings.cache_dir)
     setup = Setup(openings, Money(reserve), entry_at_ms)
-    ended = process.run_paper(policy_file, setup, settings.state_dir, speed)
+    hearers = process.NOBODY if alerts is None else process.audience(alerts, os.environ)
+    ended = process.run_paper(policy_file, setup, settings.state_dir, speed, hearers)
     show_ended(ended, as_json)
 
 
@@ -305,6 +311,87 @@ def replay(
 
 
 @app.command()
+def plan(
+    context: typer.Context,
+    symbol: Annotated[
+        str | None, typer.Option(help="Like BTC/USDT:USDT, or that of --data.")
+    ] = None,
+    side: Annotated[str | None, typer.Option(help="long or short.")] = None,
+    entry_price: Annotated[str | None, typer.Option(metavar="USDT")] = None,
+    stop_price: Annotated[
+        str | None, typer.Option(metavar="USDT", help="Where the structure says so.")
+    ] = None,
+    stop_atr: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="Instead: ATRs from the entry.")
+    ] = None,
+    equity: Annotated[
+        str | None, typer.Option(metavar="USDT", help="Of an account with nothing open.")
+    ] = None,
+    positions: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Instead: wallet and open positions.")
+    ] = None,
+    risk: Annotated[
+        str | None, typer.Option(metavar="RATIO", help="Of equity, at the stop, like 1%.")
+    ] = None,
+    leverage: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="Found where it is left out.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Bars that say how far the price moves.")
+    ] = None,
+    atr: Annotated[
+        str | None, typer.Option(metavar="USDT", help="Instead: average true range.")
+    ] = None,
+    daily_move: Annotated[
+        str | None, typer.Option(metavar="RATIO", help="Instead: one sigma of a day, like 3%.")
+    ] = None,
+    funding_rate: Annotated[
+        str | None, typer.Option(metavar="RATIO", help="Of the next bill; below 0 longs are paid.")
+    ] = None,
+    funding_interval: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Between bills: 8h.")
+    ] = None,
+    holding: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="How long it is held: 24h.")
+    ] = None,
+    win_rate: Annotated[
+        str | None, typer.Option(metavar="RATIO", help="For Kelly: how many such trades win.")
+    ] = None,
+    payoff: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="For Kelly: a win in losses.")
+    ] = None,
+    slippage: Annotated[
+        str | None, typer.Option(metavar="RATIO", help="Of the stop: 5 bps.")
+    ] = None,
+    shock: Annotated[
+        str | None, typer.Option(metavar="RATIO", help="Of all markets at once: 10%.")
+    ] = None,
+    venue: Annotated[str | None, typer.Option(help="Whose rules hold: binanceusdm.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """
+    Size a trade before it is one, and check it. With --json alone, options come as JSON on stdin.
+    """
+    from bot.cli.plan import asked_in_json, asked_in_options, show_plan
+
+    names = frozenset(context.params) - {"as_json"}
+    said = {name: context.params[name] for name in names if context.params[name] is not None}
+    if as_json and not said:
+        show_plan(asked_in_json(sys.stdin.read(), names), as_json)
+    else:
+        show_plan(asked_in_options(said), as_json)
+
+
+@app.command()
+def margin(as_json: AsJson = False) -> None:
+    """Where positions are liquidated: a case, or a list of them, as JSON on standard input."""
+    from bot.cli.margin import show_answers
+
+    if not show_answers(sys.stdin.read(), as_json):
+        raise typer.Exit(Exit.INVALID)
+
+
+@app.command()
 def status(account: Account, as_json: AsJson = False) -> None:
     """How the running guard of an account sees it now."""
     from bot import app as process
@@ -312,6 +399,23 @@ def status(account: Account, as_json: AsJson = False) -> None:
 
     answer = process.ask_guard(_configure_logs().state_dir, account, {"ask": "status"})
     show_status(answer, as_json)
+
+
+@app.command()
+def alerts(
+    file: Annotated[Path, typer.Argument(help="Who is told what, like config/alerts.yaml.")],
+    send: Annotated[bool, typer.Option("--send", help="Tell each channel a test.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read a file of alerts and show it; with --send, try every channel."""
+    from bot.alerts.routes import load_alerting
+    from bot.cli.alerts import show_alerting, show_tried
+
+    if not send:
+        show_alerting(load_alerting(file), as_json)
+        return
+    if not show_tried(file, as_json):
+        raise typer.Exit(Exit.UNREACHABLE)
 
 
 @app.command()
@@ -394,6 +498,37 @@ def data_fetch(
 
     cache = load_settings(os.environ).cache_dir
     fetch_data(venue, symbol, interval, (begins, until), cache, as_json)
+
+
+@paper_app.command("serve")
+def paper_serve(
+    context: typer.Context,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="For clients; 0: any.")] = 8900,
+    control_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="To move prices and make faults; 0: any.")
+    ] = 8901,
+    data: Annotated[
+        str | None, typer.Option(help="A price file or scenario; none: prices moved by hand.")
+    ] = None,
+    speed: Annotated[
+        float, typer.Option(min=1, max=1000, help="Market seconds per second of --data.")
+    ] = 1.0,
+    deposit: Amount = Decimal(10_000),
+    as_json: AsJson = False,
+) -> None:
+    """An exchange that liquidates, on a loopback port, for any Binance USD-M client."""
+    from bot.cli.paper import Moved, Played, serve
+    from bot.core.units import Money
+
+    _configure_logs()
+    if data is None:
+        _refuse_options(context, "--data", "speed")
+    try:
+        feed = Moved() if data is None else Played(data, speed)
+        serve(port, control_port, feed, Money(deposit), as_json)
+    except OSError as e:
+        expected = f"expected free ports, was {e.strerror!r}"
+        raise typer.BadParameter(expected, param_hint="--port, --control-port") from e
 
 
 def _instrument_for(venue: str, symbol: str) -> "Instrument":

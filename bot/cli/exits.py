@@ -29,10 +29,13 @@ class Exit(IntEnum):
 
 _CODES = {
     "bot.settings.SettingsError": Exit.INVALID,
+    "bot.cli.margin_case.CaseError": Exit.INVALID,
     "bot.policy.problems.PolicyError": Exit.INVALID,
     "bot.rehearsal.bars.DataError": Exit.INVALID,
     "bot.rehearsal.setups.SetupError": Exit.INVALID,
+    "bot.alerts.routes.AlertsError": Exit.INVALID,
     "bot.app.RunError": Exit.INVALID,
+    "bot.cli.plan.PlanError": Exit.INVALID,
     "bot.app.Untested": Exit.UNSAFE,
     "bot.runtime.assemble.StartRefused": Exit.INVALID,
     "bot.exchange.paper.store.StoreDamaged": Exit.INVALID,

@@ -14,7 +14,7 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.model import AccountSnapshot, MarginMode, Position
+from bot.core.model import AccountSnapshot, MarginMode, MarginOnReduce, Position
 from bot.core.policy import Metric
 from bot.core.units import Money
 from bot.exchange.ports import Accepted, Reply
@@ -90,8 +90,10 @@ class Judge:
                 self._check_placed(request, request.action)
             case CancelStop(symbol=symbol):
                 self._check_still_protected(symbol, before)
-            case ClosePosition():
-                request.freed = self._observer.wallet - wallet
+            case ClosePosition(symbol=symbol):
+                rules = self._observer.case.listed[symbol].rules
+                if rules.margin_on_reduce is MarginOnReduce.PRO_RATA:
+                    request.freed = self._observer.wallet - wallet
             case _:
                 assert_never(request.action)
 

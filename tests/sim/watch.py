@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from bot.core.actions import ClosePosition, PlaceStop
-from bot.core.model import AccountSnapshot
+from bot.core.model import AccountSnapshot, MarginOnReduce
 from bot.core.policy import Metric
 from bot.exchange.paper.books import FundingPaid, Realised
 from tests.sim.requests import NEVER_MS
@@ -19,8 +19,8 @@ from tests.sim.truth import CROSS, SURELY_BILLED_MS, Scene, Truth
 if TYPE_CHECKING:
     from tests.sim.observer import Observer
 
-QUIET_MS = 30_000
-"""After everything works again, protection is as it should be within this time."""
+QUIET_MS = 33_000
+"""After everything works again, protection is as it should be: a read every 30 s, and its way."""
 
 REACT_MS = 6_000
 """A stop that may be on its way is waited for 5 s; then another one is sent."""
@@ -165,9 +165,10 @@ class Watch:
         if min(quiet_ms, naked_ms) > QUIET_MS and refused_ms > BACKOFF_MS:
             text = f"no proper stop of {symbol} rests although everything works"
             self._broke(symbol, "naked", at_ms, "6", text)
-        # Where a cross stop belongs moves with every mark, and it may follow once in 5 s.
+        # Where a cross stop belongs moves with every mark, and it may follow once in 5 s. The old
+        # one of a venue that takes stops again goes once the new one rests.
         follows = truth.group == CROSS and at_ms - self._tried_at_ms[symbol] < FOLLOW_MS
-        follows = follows or refused_ms <= BACKOFF_MS
+        follows = follows or refused_ms <= BACKOFF_MS + FOLLOW_MS
         if min(quiet_ms, drifted_ms) > QUIET_MS and not follows:
             text = f"a stop of {symbol} rests where it does not belong"
             self._broke(symbol, "drifted", at_ms, "6", text)
@@ -205,9 +206,16 @@ class Watch:
             self._broke(truth.group, "below floor", at_ms, "4", text)
 
     def _bills(self, scene: Scene, truth: Truth) -> None:
-        """Whether a step on the next bill fires that must have acted a minute before it."""
+        """
+        Whether a step on the next bill fires that must have acted a minute before it.
+
+        Not of a position under water whose margin stays with what is left of it: the wallet would
+        pay the closed part's loss, and as much margin would be at risk as before.
+        """
         metrics = (Metric.FUNDING_COST_INTERVAL, Metric.FUNDING_COST_24H)
-        fires = any(
+        rules = self._observer.case.listed[truth.symbol].rules
+        stays = rules.margin_on_reduce is MarginOnReduce.RETAINED
+        fires = not (stays and truth.is_past(float(truth.entry))) and any(
             cost[metrics.index(cut.rule.metric)] > cut.crosses_at * 1.01
             and cost[2] - scene.at_ms <= SURELY_BILLED_MS
             for cut in self._observer.rules.bill_steps(truth.mode)
