@@ -19,7 +19,7 @@ from bot.cli.exits import Exit
 from bot.cli.plan_page import plan_json, print_plan
 from bot.cli.show import console
 from bot.core.checklist import Verdict, checklist, plan_at_best_leverage
-from bot.core.model import Instrument, Side
+from bot.core.model import ContractKind, Instrument, Side
 from bot.core.planning import (
     NOT_GIVEN,
     Account,
@@ -180,11 +180,13 @@ def read_asked(fields: Mapping[str, str]) -> Asked:
 
 def _instrument(said: Mapping[str, str], bars: Bars | NotGiven) -> Instrument:
     venue = _one_of(said, "venue", list(KNOWN_VENUES))
-    if isinstance(bars, NotGiven):
-        return instrument_for(venue, _text(said, "symbol"))
-    if said.get("symbol", bars.symbol) != bars.symbol:
-        raise Amiss("symbol", f"that of the data, {bars.symbol}", repr(said["symbol"]))
-    return instrument_for(venue, bars.symbol)
+    symbol = _text(said, "symbol") if isinstance(bars, NotGiven) else bars.symbol
+    if said.get("symbol", symbol) != symbol:
+        raise Amiss("symbol", f"that of the data, {symbol}", repr(said["symbol"]))
+    instrument = instrument_for(venue, symbol)
+    if instrument.kind is not ContractKind.LINEAR:
+        raise Amiss("symbol", "a linear contract", f"{symbol}, an {instrument.kind} one")
+    return instrument
 
 
 def _volatility(

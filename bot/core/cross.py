@@ -102,8 +102,9 @@ class Book:
     @property
     def is_plain(self) -> bool:
         """Whether no symbol is there twice, as legs or as leg and collateral."""
-        return not self.pledges and len({leg.position.symbol for leg in self.legs}) == len(
-            self.legs
+        legs = self.legs
+        return not self.pledges and (
+            len(legs) == 1 or len({leg.position.symbol for leg in legs}) == len(legs)
         )
 
     def leg_of(self, key: PositionKey) -> Leg:

@@ -111,6 +111,12 @@ def tiers_are_continuous(instrument: Instrument) -> bool:
     )
 
 
+def direction_of(instrument: Instrument, position: Position) -> int:
+    """+1 where the position gains with its value, -1 where it loses."""
+    sign = position.side.sign
+    return sign if instrument.kind is ContractKind.LINEAR else -sign
+
+
 def margin_balance(instrument: Instrument, position: Position, price: Price) -> Money:
     """Isolated margin plus unrealised profit at `price`."""
     return Money(position.isolated_margin + _profit_of(instrument, position, price))
@@ -146,7 +152,7 @@ def liquidation(instrument: Instrument, position: Position) -> LiquidatesAt | No
     inverse short) covers its whole entry value. Where a table jumps there can be more, and the
     one is taken that a mark from the safe end reaches first; `liquidation_from` knows the mark.
     """
-    safe_end = ENDLESS if _direction(instrument, position) > 0 else ZERO
+    safe_end = ENDLESS if direction_of(instrument, position) > 0 else ZERO
     return _liquidation(instrument, position, safe_end)
 
 
@@ -209,7 +215,7 @@ def margin_at(instrument: Instrument, position: Position, price: Price) -> Money
         case CloseFee.BANKRUPTCY:
             # The fee depends on the margin: solved for it, as long as there is a bankruptcy.
             fee, entry = instrument.taker_fee, _entry_value(instrument, position)
-            charged = needed * (ONE - _direction(instrument, position) * fee) + fee * entry
+            charged = needed * (ONE - direction_of(instrument, position) * fee) + fee * entry
             return Money(max(needed, charged))
 
 
@@ -231,7 +237,7 @@ def _liquidation(
     instrument: Instrument, position: Position, start: Decimal
 ) -> LiquidatesAt | NoLiquidation:
     """As `liquidation_from`, for a mark at which the position has the value `start`."""
-    direction = _direction(instrument, position)
+    direction = direction_of(instrument, position)
     owned = position.isolated_margin - direction * _entry_value(instrument, position)
     slices = _slices(instrument, position)
     here = next(each for each in slices if start <= each.cap)
@@ -315,18 +321,12 @@ def _bankruptcy_value(instrument: Instrument, position: Position) -> tuple[Decim
     A cross position has no margin of its own: there it is where the initial margin is gone.
     Source: Bybit, "fee to close" = q E (1 - s / leverage) taker fee.
     """
-    direction, entry = _direction(instrument, position), _entry_value(instrument, position)
+    direction, entry = direction_of(instrument, position), _entry_value(instrument, position)
     if position.margin_mode is MarginMode.CROSS:
         return entry * (position.leverage - direction), position.leverage
     charges = instrument.rules.close_fee is CloseFee.BANKRUPTCY
     fee = instrument.taker_fee if charges else ZERO
     return direction * entry - position.isolated_margin, direction - fee
-
-
-def _direction(instrument: Instrument, position: Position) -> int:
-    """+1 where the position gains with its value, -1 where it loses."""
-    sign = position.side.sign
-    return sign if instrument.kind is ContractKind.LINEAR else -sign
 
 
 def _entry_value(instrument: Instrument, position: Position) -> Decimal:

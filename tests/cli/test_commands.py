@@ -16,8 +16,8 @@ from tests.cli.test_exits import QUIET, ROOT, RUN, assert_refused, liqguard
 
 COMMANDS = [
     ["init"], ["check"], ["test"], ["schema"], ["demo"], ["run"], ["replay"], ["plan"],
-    ["status"], ["hold"], ["resume"], ["explain"],
-    ["journal"], ["journal", "verify"],
+    ["status"], ["alerts"], ["hold"], ["resume"], ["explain"], ["margin"],
+    ["journal"], ["journal", "verify"], ["data"], ["data", "fetch"],
 ]  # fmt: skip
 CRASH = [*RUN, "2020-03-12-btc", "--entry-at-ms", "1584007200000", "--speed", "1000000000"]
 VERIFY = ["journal", "verify", "--account", "demo"]

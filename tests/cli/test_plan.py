@@ -14,8 +14,10 @@ from rich.console import Console
 
 from bot.cli.plan import Asked, PlanError, asked_in_json, asked_in_options
 from bot.cli.plan_page import plan_json, print_plan
+from bot.core.model import ContractKind, Instrument
 from bot.core.planning import NOT_GIVEN, Plan, plan
 from bot.rehearsal.bars import DataError
+from bot.testing import builders as build
 from tests.cli.test_exits import ROOT, assert_refused, liqguard
 
 D = Decimal
@@ -164,6 +166,17 @@ def test_a_field_that_is_amiss_is_named(
     fields = {name: text for name, text in {**BASE, **changed}.items() if name not in left_out}
     with pytest.raises(PlanError, match=f"^{field}: expected "):
         asked_in_json(json.dumps(fields), KNOWN)
+
+
+def test_an_inverse_contract_is_not_planned_as_a_linear_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def inverse(venue: str, symbol: str) -> Instrument:
+        return build.instrument(symbol, kind=ContractKind.INVERSE)
+
+    monkeypatch.setattr("bot.cli.plan.instrument_for", inverse)
+    with pytest.raises(typer.BadParameter, match="expected a linear contract, was BTC/USDT:USDT"):
+        asked()
 
 
 def test_what_is_left_out_is_not_invented() -> None:

@@ -195,10 +195,8 @@ def test_balance_requirement_and_margin_at_agree_with_fractions(
     )
     left = surplus(instrument, position, Fraction(price))
     assert Fraction(balance) - Fraction(needed) == pytest.approx(left, rel=1e-15, abs=1e-15)
-    wanted = margin_at(instrument, position, at)
-    assert Fraction(wanted) == pytest.approx(
-        Fraction(position.isolated_margin) - left, rel=1e-15, abs=1e-15
-    )
+    wanted = replace(position, isolated_margin=margin_at(instrument, position, at))
+    assert surplus(instrument, wanted, Fraction(price)) == pytest.approx(0, abs=1e-15)
 
 
 # Every kind and rule
