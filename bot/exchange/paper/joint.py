@@ -67,14 +67,11 @@ def equity(backing: Decimal, legs: Iterable[Leg], quotes: Mapping[str, Quote]) -
 
 def pledged(books: Books, book: AccountBook) -> Decimal:
     """What the account's coins count as collateral at the present marks."""
-    return sum(
-        (
-            balance * books.quotes[pledge.symbol].mark * pledge.weight
-            for coin, balance in book.coins.items()
-            for pledge in (books.pledges[coin],)
-        ),
-        ZERO,
-    )
+    counted = ZERO
+    for coin, balance in book.coins.items():
+        pledge = books.pledges[coin]
+        counted += balance * books.quotes[pledge.symbol].mark * pledge.weight
+    return counted
 
 
 def gain_at(leg: Leg, mark: Decimal) -> Decimal:
@@ -110,11 +107,17 @@ def displayed_price(
     if len(here) > 1 or coins:
         return _nearest(here, coins, backing - coins * mark, mark)
     (leg,) = here
+    return price_alone(leg, backing)
+
+
+def price_alone(leg: Leg, backing: Decimal) -> Decimal:
+    """Where a position is liquidated that alone moves with its mark, with all that backs it."""
+    held = leg.held
     return arithmetic.liquidation_price_of(
         leg.instrument,
-        shown.side,
-        shown.quantity,
-        shown.entry_price,
+        held.side,
+        held.quantity,
+        held.entry_price,
         margin=_own_margin(leg),
         backing=backing,
     )
@@ -140,7 +143,7 @@ def available(books: Books, book: AccountBook) -> Money:
         )
         worth = arithmetic.value(instrument, held.quantity, mark)
         bound += arithmetic.money_up(worth / held.leverage)
-    counted = arithmetic.money_down(pledged(books, book))
+    counted = arithmetic.money_down(pledged(books, book)) if book.coins else ZERO
     return Money(book.wallet + counted + min(ZERO, unrealised) - bound)
 
 

@@ -9,13 +9,15 @@ from typing import TypeAlias
 from bot.core.model import ContractKind
 from bot.core.units import ZERO
 from bot.exchange.paper import arithmetic
-from bot.exchange.paper.books import AccountBook, Books
+from bot.exchange.paper.books import AccountBook, Books, Holding
 from bot.exchange.paper.joint import (
     Leg,
     coins_worth,
     cross,
+    displayed_price,
     gain_at,
     legs_of,
+    price_alone,
     required_at,
     terms_at,
 )
@@ -43,6 +45,13 @@ class Track:
         if not self._low <= mark <= self._high:
             self._find(mark)
         return self._weight, self._constant
+
+    def spare(self, mark: Decimal) -> Decimal:
+        """Its profit minus its requirement."""
+        if self.is_linear:
+            weight, constant = self.line(mark)
+            return weight * mark + constant
+        return gain_at(self.leg, mark) - required_at(self.leg, mark)
 
     def is_straight(self, start: Decimal, end: Decimal) -> bool:
         """Whether the leg keeps one line between these mark prices."""
@@ -96,6 +105,10 @@ class CoinTrack:
         """What it counts, as weight x mark + constant."""
         return self.counted, ZERO
 
+    def spare(self, mark: Decimal) -> Decimal:
+        """What it counts."""
+        return self.counted * mark
+
     def is_straight(self, start: Decimal, end: Decimal) -> bool:
         """Whether it keeps one line between these mark prices."""
         return True
@@ -120,6 +133,26 @@ def tracks_of(books: Books, book: AccountBook) -> Tracks:
         *(Track(leg) for leg in legs),
         *(CoinTrack(symbol, coins_worth(books, book, symbol)) for symbol in coins),
     ]
+
+
+def displayed_prices(
+    books: Books, book: AccountBook, tracks: Tracks
+) -> Iterator[tuple[Holding, Decimal]]:
+    """Where each cross position would be liquidated if no other mark moved; unrounded."""
+    if not tracks:
+        return
+    spares = [track.spare(books.quotes[track.symbol].mark) for track in tracks]
+    equity = book.wallet + sum(spares)
+    symbols = [track.symbol for track in tracks]
+    for track, spare in zip(tracks, spares, strict=True):
+        if isinstance(track, CoinTrack):
+            continue
+        held = track.leg.held
+        if symbols.count(track.symbol) == 1:
+            yield held, price_alone(track.leg, equity - spare)
+        else:
+            together = cross(book).values()
+            yield held, displayed_price(books, book, together, book.wallet, held)
 
 
 def spent_at(tracks: Tracks, wallet: Decimal, way: Way, here: Fraction) -> Iterator[Fraction]:
