@@ -32,6 +32,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+data_app = typer.Typer(help="Prices to replay.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
 journal_app = typer.Typer(help="Look into a journal.", no_args_is_help=True)
 app.add_typer(journal_app, name="journal")
 paper_app = typer.Typer(help="The paper exchange by itself.", no_args_is_help=True)
@@ -67,6 +69,16 @@ def _bps(text: str) -> Decimal:
     if value >= BPS:
         raise typer.BadParameter(f"expected less than {BPS:f} bps, was {text!r}")
     return value
+
+
+def _moment(text: str) -> int:
+    from bot.rehearsal.cache import moment_ms
+
+    try:
+        return moment_ms(text)
+    except ValueError as e:
+        expected = f"expected a date or a time like 2025-10-12T06:00, was {text!r}"
+        raise typer.BadParameter(expected) from e
 
 
 def _pattern(text: str) -> re.Pattern[str]:
@@ -167,9 +179,11 @@ def try_out(
 def demo(as_json: AsJson = False) -> None:
     """Replay recorded crashes and a quiet week, unguarded and guarded, side by side."""
     from bot.cli.demo import show_demo
+    from bot.settings import load_settings
 
+    state_dir = load_settings(os.environ).state_dir
     with _without_logs():  # the table tells the story
-        show_demo(as_json)
+        show_demo(state_dir, as_json)
 
 
 @app.command()
@@ -181,7 +195,7 @@ def run(
         typer.Option(help="live; observe: nothing is sent; paper: our own exchange."),
     ],
     data: Annotated[
-        str | None, typer.Option(help="A price file, or the name of a scenario.")
+        str | None, typer.Option(help="A price file, a scenario, or fetched prices.")
     ] = None,
     positions: Annotated[
         Path | None, typer.Option(help="A file of several positions, instead of --data.")
@@ -195,6 +209,9 @@ def run(
     wire: Annotated[
         int | None,
         typer.Option(min=1, max=65535, help="A port of `paper serve`, instead of the venue."),
+    ] = None,
+    alerts: Annotated[
+        Path | None, typer.Option(help="Who is told what: config/alerts.yaml.")
     ] = None,
     untested: Annotated[
         bool, typer.Option("--untested", help="Live without passing tests of the policy.")
@@ -212,21 +229,23 @@ def run(
         with _without_logs():  # a refusal is one line
             process.require_tested(policy_file)
     settings = _configure_logs()
+    hearers = process.NOBODY if alerts is None else process.audience(alerts, os.environ)
     if mode in list(process.LiveMode):
         from bot.exchange.live.connection import Internet, Loopback
 
         paper_only = ("data", "positions", "speed", "side", "leverage", "margin", "reserve")
         _refuse_options(context, "only with --mode paper", *paper_only, "entry_at_ms")
         route = Internet() if wire is None else Loopback(wire)
-        process.run_live(policy_file, settings.state_dir, process.LiveMode(mode), route)
+        live = process.LiveMode(mode)
+        process.run_live(policy_file, settings.state_dir, live, route, hearers)
         return
     if mode != "paper":
         raise typer.BadParameter(f"expected live, observe or paper, was {mode!r}")
     _refuse_options(context, "only with --mode live or observe", "wire")
     policy = load_policy(policy_file)
-    openings = _openings(context, policy.venue, data, positions)
+    openings = _openings(context, policy.venue, data, positions, settings.cache_dir)
     setup = Setup(openings, Money(reserve), entry_at_ms)
-    ended = process.run_paper(policy_file, setup, settings.state_dir, speed)
+    ended = process.run_paper(policy_file, setup, settings.state_dir, speed, hearers)
     show_ended(ended, as_json)
 
 
@@ -235,7 +254,7 @@ def replay(
     context: typer.Context,
     policy: Annotated[str, typer.Option(help="A policy file, or a preset by its name.")],
     data: Annotated[
-        str | None, typer.Option(help="A price file, or the name of a scenario.")
+        str | None, typer.Option(help="A price file, a scenario, or fetched prices.")
     ] = None,
     positions: Annotated[
         Path | None, typer.Option(help="A file of several positions, instead of --data.")
@@ -278,17 +297,19 @@ def replay(
     from bot.core.units import Money, Ratio
     from bot.policy.loader import parse_policy
     from bot.rehearsal.setups import Setup
+    from bot.settings import load_settings
 
     if margin_mode not in list(MarginMode):
         expected = f"expected isolated or cross, was {margin_mode!r}"
         raise typer.BadParameter(expected, param_hint="--margin-mode")
+    cache = load_settings(os.environ).cache_dir
     named = policy_text(policy)
     if cases is not None:
         said = {parameter.name for parameter in context.command.params}
         _refuse_options(
             context, "in the file of --cases", *(said - {"cases", "policy", "jobs", "as_json"})
         )
-        if not replay_cases(read_lines(cases), named, jobs, as_json):
+        if not replay_cases(read_lines(cases), named, cache, jobs, as_json):
             raise typer.Exit(Exit.INVALID)
         return
     compiled = parse_policy(named.text, named.name)
@@ -296,7 +317,7 @@ def replay(
         _refuse_options(context, "in the file of --positions", "margin_mode")
     kept = None if positions is not None else MarginMode(margin_mode)
     terms = Terms(kept, depth, taker_fee_bps)
-    openings = on_terms(_openings(context, compiled.venue, data, positions), terms)
+    openings = on_terms(_openings(context, compiled.venue, data, positions, cache), terms)
     setup = Setup(
         openings=openings,
         reserve=Money(reserve),
@@ -309,6 +330,87 @@ def replay(
 
 
 @app.command()
+def plan(
+    context: typer.Context,
+    symbol: Annotated[
+        str | None, typer.Option(help="Like BTC/USDT:USDT, or that of --data.")
+    ] = None,
+    side: Annotated[str | None, typer.Option(help="long or short.")] = None,
+    entry_price: Annotated[str | None, typer.Option(metavar="USDT")] = None,
+    stop_price: Annotated[
+        str | None, typer.Option(metavar="USDT", help="Where the structure says so.")
+    ] = None,
+    stop_atr: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="Instead: ATRs from the entry.")
+    ] = None,
+    equity: Annotated[
+        str | None, typer.Option(metavar="USDT", help="Of an account with nothing open.")
+    ] = None,
+    positions: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Instead: wallet and open positions.")
+    ] = None,
+    risk: Annotated[
+        str | None, typer.Option(metavar="RATIO", help="Of equity, at the stop, like 1%.")
+    ] = None,
+    leverage: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="Found where it is left out.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Bars that say how far the price moves.")
+    ] = None,
+    atr: Annotated[
+        str | None, typer.Option(metavar="USDT", help="Instead: average true range.")
+    ] = None,
+    daily_move: Annotated[
+        str | None, typer.Option(metavar="RATIO", help="Instead: one sigma of a day, like 3%.")
+    ] = None,
+    funding_rate: Annotated[
+        str | None, typer.Option(metavar="RATIO", help="Of the next bill; below 0 longs are paid.")
+    ] = None,
+    funding_interval: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Between bills: 8h.")
+    ] = None,
+    holding: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="How long it is held: 24h.")
+    ] = None,
+    win_rate: Annotated[
+        str | None, typer.Option(metavar="RATIO", help="For Kelly: how many such trades win.")
+    ] = None,
+    payoff: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="For Kelly: a win in losses.")
+    ] = None,
+    slippage: Annotated[
+        str | None, typer.Option(metavar="RATIO", help="Of the stop: 5 bps.")
+    ] = None,
+    shock: Annotated[
+        str | None, typer.Option(metavar="RATIO", help="Of all markets at once: 10%.")
+    ] = None,
+    venue: Annotated[str | None, typer.Option(help="Whose rules hold: binanceusdm.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """
+    Size a trade before it is one, and check it. With --json alone, options come as JSON on stdin.
+    """
+    from bot.cli.plan import asked_in_json, asked_in_options, show_plan
+
+    names = frozenset(context.params) - {"as_json"}
+    said = {name: context.params[name] for name in names if context.params[name] is not None}
+    if as_json and not said:
+        show_plan(asked_in_json(sys.stdin.read(), names), as_json)
+    else:
+        show_plan(asked_in_options(said), as_json)
+
+
+@app.command()
+def margin(as_json: AsJson = False) -> None:
+    """Where positions are liquidated: a case, or a list of them, as JSON on standard input."""
+    from bot.cli.margin import show_answers
+
+    if not show_answers(sys.stdin.read(), as_json):
+        raise typer.Exit(Exit.INVALID)
+
+
+@app.command()
 def status(account: Account, as_json: AsJson = False) -> None:
     """How the running guard of an account sees it now."""
     from bot import app as process
@@ -316,6 +418,23 @@ def status(account: Account, as_json: AsJson = False) -> None:
 
     answer = process.ask_guard(_configure_logs().state_dir, account, {"ask": "status"})
     show_status(answer, as_json)
+
+
+@app.command()
+def alerts(
+    file: Annotated[Path, typer.Argument(help="Who is told what, like config/alerts.yaml.")],
+    send: Annotated[bool, typer.Option("--send", help="Tell each channel a test.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read a file of alerts and show it; with --send, try every channel."""
+    from bot.alerts.routes import load_alerting
+    from bot.cli.alerts import show_alerting, show_tried
+
+    if not send:
+        show_alerting(load_alerting(file), as_json)
+        return
+    if not show_tried(file, as_json):
+        raise typer.Exit(Exit.UNREACHABLE)
 
 
 @app.command()
@@ -376,6 +495,30 @@ def journal_verify(account: Account, as_json: AsJson = False) -> None:
         )
 
 
+@data_app.command("fetch")
+def data_fetch(
+    symbol: Annotated[
+        list[str],
+        typer.Option(help="A linear perpetual contract, like BTCUSDT; many if repeated."),
+    ],
+    begins: Annotated[
+        int, typer.Option("--from", parser=_moment, metavar="TIME", help="2025-10-10, UTC.")
+    ],
+    until: Annotated[
+        int, typer.Option(parser=_moment, metavar="TIME", help="Up to here, 2025-10-12T06:00.")
+    ],
+    venue: Annotated[str, typer.Option(help="Whose prices.")] = "binanceusdm",
+    interval: Annotated[str, typer.Option(help="1m, 3m, 5m, 15m, 30m or 1h.")] = "5m",
+    as_json: AsJson = False,
+) -> None:
+    """Fetch public bars, mark prices, funding and contract facts into the cache, for replays."""
+    from bot.cli.data import fetch_data
+    from bot.settings import load_settings
+
+    cache = load_settings(os.environ).cache_dir
+    fetch_data(venue, symbol, interval, (begins, until), cache, as_json)
+
+
 @paper_app.command("serve")
 def paper_serve(
     context: typer.Context,
@@ -414,13 +557,13 @@ def _instrument_for(venue: str, symbol: str) -> "Instrument":
 
 
 def _openings(
-    context: typer.Context, venue: str, data: str | None, positions: Path | None
+    context: typer.Context, venue: str, data: str | None, positions: Path | None, cache: Path
 ) -> "tuple[Opening, ...]":
     """What --data with its options, or the file of --positions, says is opened."""
     from bot import app as process
     from bot.core.model import Side
     from bot.core.units import Money
-    from bot.rehearsal.bars import read_bars
+    from bot.rehearsal.cache import find_bars
     from bot.rehearsal.setups import ByMargin, Opening
 
     side, leverage, margin = (context.params[name] for name in ("side", "leverage", "margin"))
@@ -428,10 +571,10 @@ def _openings(
         raise typer.BadParameter(f"expected long or short, was {side!r}", param_hint="--side")
     match data, positions:
         case str(), None:
-            bars = read_bars(data)
+            bars = find_bars(data, cache)
             opening = Opening(
                 bars=bars,
-                instrument=process.instrument_for(venue, bars.symbol),
+                instrument=process.contract_of(venue, bars),
                 side=Side(side),
                 leverage=leverage,
                 size=ByMargin(Money(margin)),
@@ -439,7 +582,7 @@ def _openings(
             return (opening,)
         case None, Path():
             _refuse_options(context, "in the file of --positions", "side", "leverage", "margin")
-            return process.positions_in(positions, venue)
+            return process.positions_in(positions, venue, lambda text: find_bars(text, cache))
         case _:
             raise typer.BadParameter("expected either --data or --positions")
 

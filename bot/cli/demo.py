@@ -3,26 +3,29 @@ The demo: recorded prices lived through twice, without and with the guard, a tab
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bot.app import instrument_for
-from bot.cli.show import console, deed_json, deeds_table, percent, short, utc
-from bot.core.model import MarginMode, Side
+from bot.app import RunError, instrument_for
+from bot.cli.replay import fate_json
+from bot.cli.show import console, deed_json, deeds_table, percent, progress_bar, short, utc
+from bot.core.model import MarginMode, PositionKey, Side
 from bot.core.policy import Policy
 from bot.core.units import Money
 from bot.policy.loader import parse_policy
 from bot.rehearsal.bars import read_bars
-from bot.rehearsal.fates import Alive, Ending, Fate, TakenOver
-from bot.rehearsal.runs import Guarded, run_guarded, run_unguarded
+from bot.rehearsal.chronicle import live_through
+from bot.rehearsal.fates import Ending, Fate, nobody
+from bot.rehearsal.replay import Liquidation, Replay, replay
+from bot.rehearsal.report.page import write_report
 from bot.rehearsal.setups import ByMargin, Opening, Setup
 
 
@@ -119,59 +122,88 @@ def demo_setup(story: Story) -> Setup:
     )
 
 
-def show_demo(as_json: bool) -> None:
-    """Run every story of the demo and print what became of both accounts."""
+def show_demo(state_dir: Path, as_json: bool) -> None:
+    """
+    Run every story of the demo and print what became of both accounts.
+
+    The first one is told by a page in `state_dir` as well. Raises `RunError` where that cannot be
+    written.
+    """
     out = console()
+    page = state_dir / "demo.html"
     for story in STORIES:
         setup = demo_setup(story)
-        unguarded = run_unguarded(setup)
-        guarded = _run_with_progress(story, setup)
+        is_told = story is STORIES[0]
+        replayed = _lived(story, setup, page) if is_told else _replayed(story, setup)
         if as_json:
-            typer.echo(json.dumps(_result(story, unguarded, guarded)))
+            report = str(page) if is_told else None
+            typer.echo(json.dumps(_result(story, replayed) | {"report": report}))
         else:
-            _print(out, story, setup, unguarded, guarded)
+            _print(out, story, setup, replayed)
+    if not as_json:
+        typer.echo(f"\nThe first of them as a page, to be opened in a browser:\nreport: {page}")
 
 
-def _run_with_progress(story: Story, setup: Setup) -> Guarded:
-    rows = setup.openings[0].bars.rows
-    begin_ms, end_ms = rows[0].open_at_ms, rows[-1].open_at_ms
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as progress:
-        task = progress.add_task(story.title, total=end_ms - begin_ms)
-        return run_guarded(
+def _lived(story: Story, setup: Setup, page: Path) -> Replay:
+    """Live through `story` and write its page."""
+    begins_ms, spans_ms = _span(setup)
+    with progress_bar(story.title, spans_ms) as advance:
+        told = live_through(
+            setup, demo_policy(story.policy), lambda at_ms: advance(at_ms - begins_ms)
+        )
+    try:
+        page.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_report(page, told)
+    except OSError as e:
+        expected = f"LIQGUARD_STATE_DIR: expected to write {page}, was '{e.strerror}'"
+        raise RunError(expected) from e
+    return told.replayed
+
+
+def _replayed(story: Story, setup: Setup) -> Replay:
+    begins_ms, spans_ms = _span(setup)
+    with progress_bar(story.title, spans_ms) as advance:
+        return replay(
             setup,
             demo_policy(story.policy),
-            lambda at_ms: progress.update(task, completed=at_ms - begin_ms),
+            lambda at_ms: advance(at_ms - begins_ms),
+            nobody,
+            nobody,
         )
 
 
-def _print(out: Console, story: Story, setup: Setup, unguarded: Fate, guarded: Guarded) -> None:
+def _span(setup: Setup) -> tuple[int, int]:
+    """When the recording begins, and how long it is."""
+    rows = setup.openings[0].bars.rows
+    return rows[0].open_at_ms, rows[-1].open_at_ms - rows[0].open_at_ms
+
+
+def _print(out: Console, story: Story, setup: Setup, replayed: Replay) -> None:
     out.print(f"\n[bold]{story.title}[/bold]")
     out.print(_account(story, setup))
     table = Table(show_edge=False, header_style="bold")
     for column in ("", "unguarded", "guarded"):
         table.add_column(column)
-    for alone, watched in zip(unguarded.endings, guarded.fate.endings, strict=True):
-        table.add_row(f"{_base(alone)} {alone.key.side}", _outcome(alone), _outcome(watched))
+    unguarded, guarded = replayed.unguarded, replayed.guarded.fate
+    for alone, watched in zip(unguarded.endings, guarded.endings, strict=True):
+        table.add_row(
+            f"{_base(alone)} {alone.key.side}",
+            _outcome(alone, replayed.lost_unguarded),
+            _outcome(watched, replayed.lost_guarded),
+        )
     if story.margin_mode is MarginMode.CROSS:
-        table.add_row("wallet", _wallet(unguarded), _wallet(guarded.fate))
-    for name, alone_text, watched_text in _numbers(unguarded, guarded):
+        table.add_row("wallet", _wallet(unguarded), _wallet(guarded))
+    for name, alone_text, watched_text in _numbers(replayed):
         table.add_row(name, alone_text, watched_text)
     out.print(table)
     out.print()
-    out.print(deeds_table(guarded.deeds))
+    out.print(deeds_table(replayed.guarded.deeds))
 
 
-def _numbers(unguarded: Fate, guarded: Guarded) -> Iterator[tuple[str, str, str]]:
-    fate = guarded.fate
+def _numbers(replayed: Replay) -> Iterator[tuple[str, str, str]]:
+    unguarded, fate = replayed.unguarded, replayed.guarded.fate
     yield "closest distance", percent(unguarded.distance_min), percent(fate.distance_min)
-    yield "margin added", "-", f"{guarded.spent:f} USDT"
+    yield "margin added", "-", f"{replayed.guarded.spent:f} USDT"
     yield "funding paid", _usdt(unguarded.funding_paid), _usdt(fate.funding_paid)
     yield "equity left", _usdt(unguarded.equity_final), _usdt(fate.equity_final)
 
@@ -195,34 +227,43 @@ def _base(ending: Ending) -> str:
     return ending.key.symbol.split("/")[0]
 
 
-def _outcome(ending: Ending) -> str:
-    match ending.outcome:
-        case Alive():
-            return f"not liquidated, {ending.left:f} open" if ending.left else "closed in time"
-        case TakenOver(at_ms, price):
-            return f"[red]liquidated {utc(at_ms)} at {short(price)}[/red]"
+def _outcome(ending: Ending, lost: Mapping[PositionKey, Liquidation]) -> str:
+    if ending.key in lost:
+        taken = lost[ending.key]
+        return f"[red]liquidated {utc(taken.at_ms)} at {short(taken.price)}[/red]"
+    return f"not liquidated, {ending.left:f} open" if ending.left else "closed in time"
 
 
 def _wallet(fate: Fate) -> str:
     return "[red]lost[/red]" if fate.wallet_lost else "kept"
 
 
-def _fate_json(fate: Fate) -> dict[str, Any]:
-    first = min(fate.taken, key=lambda taken: taken.at_ms, default=None)
+def _result(story: Story, replayed: Replay) -> dict[str, Any]:
+    guarded = replayed.guarded
     return {
-        "liquidated": first is not None,
-        "liquidated_at_ms": None if first is None else first.at_ms,
-        "liquidation_price": None if first is None else f"{first.price:f}",
-        "final_equity": f"{fate.equity_final:f}",
-        "min_distance": f"{fate.distance_min:f}",
-        "funding_paid": f"{fate.funding_paid:f}",
-        "wallet_lost": fate.wallet_lost,
-        "positions": [_ending_json(ending) for ending in fate.endings],
+        "story": story.name,
+        "scenarios": story.scenarios,
+        "unguarded": fate_json(replayed.unguarded, replayed.first_unguarded)
+        | _more_json(replayed.unguarded, replayed.lost_unguarded),
+        "guarded": fate_json(guarded.fate, replayed.first_guarded)
+        | _more_json(guarded.fate, replayed.lost_guarded),
+        "actions": [deed_json(deed) for deed in guarded.deeds],
+        "spent": f"{guarded.spent:f}",
+        "digest": guarded.digest,
     }
 
 
-def _ending_json(ending: Ending) -> dict[str, Any]:
-    taken = ending.outcome if isinstance(ending.outcome, TakenOver) else None
+def _more_json(fate: Fate, lost: Mapping[PositionKey, Liquidation]) -> dict[str, Any]:
+    """What the demo says of a run besides what a replay says."""
+    return {
+        "funding_paid": f"{fate.funding_paid:f}",
+        "wallet_lost": fate.wallet_lost,
+        "positions": [_ending_json(ending, lost) for ending in fate.endings],
+    }
+
+
+def _ending_json(ending: Ending, lost: Mapping[PositionKey, Liquidation]) -> dict[str, Any]:
+    taken = lost.get(ending.key)
     return {
         "symbol": ending.key.symbol,
         "side": ending.key.side,
@@ -230,16 +271,4 @@ def _ending_json(ending: Ending) -> dict[str, Any]:
         "open": f"{ending.left:f}",
         "liquidated_at_ms": None if taken is None else taken.at_ms,
         "liquidation_price": None if taken is None else f"{taken.price:f}",
-    }
-
-
-def _result(story: Story, unguarded: Fate, guarded: Guarded) -> dict[str, Any]:
-    return {
-        "story": story.name,
-        "scenarios": story.scenarios,
-        "unguarded": _fate_json(unguarded),
-        "guarded": _fate_json(guarded.fate),
-        "actions": [deed_json(deed) for deed in guarded.deeds],
-        "spent": f"{guarded.spent:f}",
-        "digest": guarded.digest,
     }

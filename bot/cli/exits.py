@@ -29,10 +29,13 @@ class Exit(IntEnum):
 
 _CODES = {
     "bot.settings.SettingsError": Exit.INVALID,
+    "bot.cli.margin_case.CaseError": Exit.INVALID,
     "bot.policy.problems.PolicyError": Exit.INVALID,
     "bot.rehearsal.bars.DataError": Exit.INVALID,
     "bot.rehearsal.setups.SetupError": Exit.INVALID,
+    "bot.alerts.routes.AlertsError": Exit.INVALID,
     "bot.app.RunError": Exit.INVALID,
+    "bot.cli.plan.PlanError": Exit.INVALID,
     "bot.app.Untested": Exit.UNSAFE,
     "bot.runtime.assemble.StartRefused": Exit.INVALID,
     "bot.exchange.paper.store.StoreDamaged": Exit.INVALID,
@@ -41,6 +44,7 @@ _CODES = {
     "bot.runtime.control.ControlError": Exit.NOT_RUNNING,
     "bot.exchange.live.connection.CheckFailed": Exit.INVALID,
     "bot.exchange.live.credentials.CredentialsError": Exit.INVALID,
+    "bot.exchange.history.HistoryRefused": Exit.INVALID,
     "bot.exchange.ports.Unreachable": Exit.UNREACHABLE,
 }
 

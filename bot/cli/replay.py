@@ -5,21 +5,21 @@ Replays from the command line: one, with a page if asked, or many cases over sev
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+import signal
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bot.app import RunError, instrument_for
-from bot.cli.show import console, deed_json, deeds_table
+from bot.app import RunError, contract_of
+from bot.cli.show import console, deed_json, deeds_table, progress_bar
 from bot.core.model import MarginMode
 from bot.core.policy import Policy
 from bot.core.units import Money, Ratio
@@ -28,7 +28,8 @@ from bot.exchange.ports import Unreachable
 from bot.logs import configure
 from bot.policy.loader import load_policy, parse_policy
 from bot.policy.preset import PRESETS, account_file
-from bot.rehearsal.bars import Bars, DataError, read_bars
+from bot.rehearsal.bars import Bars, DataError
+from bot.rehearsal.cache import find_bars
 from bot.rehearsal.cases import BPS, CaseError, read_case, setup_of
 from bot.rehearsal.chronicle import Chronicle, live_through
 from bot.rehearsal.fates import Fate, nobody
@@ -100,7 +101,7 @@ def replay_one(setup: Setup, policy: Policy, report: Path | None, as_json: bool)
     """Replay `setup`, print what became of it, and write the page if asked."""
     begins_ms = max(opening.bars.rows[0].open_at_ms for opening in setup.openings)
     ends_ms = min(opening.bars.rows[-1].open_at_ms for opening in setup.openings)
-    with _quiet(), _bar("replay", ends_ms - begins_ms) as advance:
+    with _quiet(), progress_bar("replay", ends_ms - begins_ms) as advance:
         told = live_through(setup, policy, lambda at_ms: advance(at_ms - begins_ms))
     if report is not None:
         _write(report, told)
@@ -112,14 +113,17 @@ def replay_one(setup: Setup, policy: Policy, report: Path | None, as_json: bool)
     out.print()
     out.print(deeds_table(told.guarded.deeds))
     if report is not None:
-        out.print(f"report: {report}")
+        typer.echo(f"report: {report}")
 
 
-def replay_cases(lines: Sequence[str], policy: PolicyText, jobs: int, as_json: bool) -> bool:
+def replay_cases(
+    lines: Sequence[str], policy: PolicyText, cache: Path, jobs: int, as_json: bool
+) -> bool:
     """Replay a case a line, print a result each in the same order; whether any succeeded."""
     succeeded = False
-    with _bar("cases", len(lines)) as advance:
-        for done, result in enumerate(_results(lines, policy, jobs), start=1):
+    results = _results(lines, partial(run_case, policy=policy, cache=cache), jobs)
+    with progress_bar("cases", len(lines)) as advance, closing(results):
+        for done, result in enumerate(results, start=1):
             advance(done)
             succeeded = succeeded or "error" not in result
             typer.echo(json.dumps(result) if as_json else _sentence(done, result))
@@ -130,8 +134,8 @@ def result_json(replayed: Replay) -> dict[str, Any]:
     """A replay as other programs read it. Amounts keep their exact text."""
     guarded = replayed.guarded
     return {
-        "unguarded": _fate_json(replayed.unguarded, replayed.first_unguarded),
-        "guarded": _fate_json(guarded.fate, replayed.first_guarded),
+        "unguarded": fate_json(replayed.unguarded, replayed.first_unguarded),
+        "guarded": fate_json(guarded.fate, replayed.first_guarded),
         "actions": [deed_json(deed) for deed in guarded.deeds],
         "spent": f"{guarded.spent:f}",
         "closed_fraction": f"{replayed.closed_fraction:f}",
@@ -139,7 +143,8 @@ def result_json(replayed: Replay) -> dict[str, Any]:
     }
 
 
-def _fate_json(fate: Fate, first: Liquidation | NotLiquidated) -> dict[str, Any]:
+def fate_json(fate: Fate, first: Liquidation | NotLiquidated) -> dict[str, Any]:
+    """One run of a replay; `first` is its first liquidation."""
     match first:
         case Liquidation(at_ms, price):
             taken: dict[str, Any] = {
@@ -169,23 +174,31 @@ def _sentence(number: int, result: dict[str, Any]) -> str:
 # -- many of them --------------------------------------------------------------------------
 
 
-def _results(lines: Sequence[str], policy: PolicyText, jobs: int) -> Iterator[dict[str, Any]]:
+def _results(
+    lines: Sequence[str], run: Callable[[str], dict[str, Any]], jobs: int
+) -> Generator[dict[str, Any], None, None]:
     if jobs == 1:
         with _quiet():
-            yield from (run_case(line, policy) for line in lines)
+            yield from map(run, lines)
         return
     # A fork of a process with threads, such as that of the progress bar, may hang.
     fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=fresh, initializer=_hush) as pool:
-        yield from pool.map(run_case, lines, [policy] * len(lines))
+    with ProcessPoolExecutor(jobs, mp_context=fresh, initializer=_serve) as pool:
+        try:
+            yield from pool.map(run, lines)
+        except BaseException:  # Ctrl-C most of all: what has begun would be waited for
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                worker.kill()
+            raise
 
 
-def run_case(line: str, policy: PolicyText) -> dict[str, Any]:
-    """The result of one case, or why there is none."""
+def run_case(line: str, policy: PolicyText, cache: Path) -> dict[str, Any]:
+    """The result of one case, or why there is none. `cache` is the folder of fetched prices."""
     compiled = _compiled(policy)
     try:
         case = read_case(line)
-        setup = setup_of(case, _bars(case.data), compiled.venue, instrument_for)
+        setup = setup_of(case, _bars(case.data, cache), compiled.venue, contract_of)
         return result_json(replay(setup, compiled, _unheard, nobody, nobody))
     except (CaseError, DataError, RunError, SetupError, StartRefused, Unreachable) as e:
         return {"error": "; ".join(str(e).splitlines())}
@@ -197,18 +210,28 @@ def _compiled(policy: PolicyText) -> Policy:
 
 
 @lru_cache(maxsize=2)
-def _bars(data: str) -> Bars:
+def _bars(data: str, cache: Path) -> Bars:
     # Cases of one file mostly come one after the other.
-    return read_bars(data)
+    return find_bars(data, cache)
 
 
 def _unheard(at_ms: int) -> None:
     """Progress within a case, which nobody watches."""
 
 
-def _hush() -> None:
-    """Let a worker say nothing: its results tell the story."""
+def _serve() -> None:
+    """Let a worker say nothing, leave Ctrl-C to its parent, and end when that ends."""
     configure("json", "error", Path(os.devnull).open("w", encoding="utf-8"), is_terminal=False)  # noqa: SIM115 - for the life of the process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        raise AssertionError("a worker has a parent")
+    parent.join()
+    os._exit(1)  # the thread that works would go on
 
 
 @contextmanager
@@ -217,23 +240,6 @@ def _quiet() -> Iterator[None]:
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         configure("json", "error", nowhere, is_terminal=False)
         yield
-
-
-@contextmanager
-def _bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on a terminal's standard error, gone when it is full."""
-    err = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeElapsedColumn(),
-        console=err,
-        transient=True,
-        disable=not err.is_terminal,
-    ) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda done: progress.update(task, completed=done)
 
 
 def _write(report: Path, told: Chronicle) -> None:

@@ -4,12 +4,15 @@ What results look like: tables for people, JSON for programs. Numbers keep their
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from bot.app import Ended
@@ -25,6 +28,23 @@ def console() -> Console:
     if sys.stdout.isatty():
         return Console(highlight=False)
     return Console(highlight=False, width=110, no_color=True)
+
+
+@contextmanager
+def progress_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on a terminal's standard error, gone when it is full."""
+    err = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    ) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda done: progress.update(task, completed=done)
 
 
 def utc(at_ms: int) -> str:
@@ -164,6 +184,19 @@ def show_status(answer: Answer, as_json: bool) -> None:
         distance = cross.get("liquidation_distance")
         near = percent(Decimal(distance)) if distance else f"unknown ({cross['unknown']})"
         out.print(f"cross positions together: distance {near}, firing {', '.join(firing) or '-'}")
+    if undelivered := _alerts_text(answer["alerts"]):
+        out.print(f"alerts undelivered: {undelivered}")
+
+
+def _alerts_text(alerts: Answer) -> str:
+    """Which channels have not taken what; empty where all have."""
+    waiting = [
+        f"{each['channel']} {each['undelivered']} ({each['trouble'] or 'on their way'})"
+        for each in alerts["channels"]
+        if each["undelivered"] or each["trouble"]
+    ]
+    dropped = [f"{alerts['dropped']} dropped"] if alerts["dropped"] else []
+    return ", ".join([*waiting, *dropped])
 
 
 def _short(price: str | None) -> str:

@@ -7,7 +7,7 @@ the floor any price will do; it never asks for less than the bankruptcy price.
 """
 
 from bot.core.actions import AT_MARKET, Bound, NoWorseThan
-from bot.core.margin import LiquidatesAt, LiquidatesTogether, NoLiquidation
+from bot.core.margin import LiquidatesAt, LiquidatesTogether, NoLiquidation, bankruptcy
 from bot.core.metrics import Known
 from bot.core.model import Instrument, MarginMode, Position
 from bot.core.policy import Policy
@@ -26,7 +26,7 @@ def close_price(policy: Policy, instrument: Instrument, position: Position, know
     """The worst price of such a close, on the tick."""
     sign, mark = position.side.sign, known.mark_price
     protect, slippage_max = policy.protect, policy.guardrails.slippage_max
-    worst = _worst_price(position, known, slippage_max)
+    worst = _worst_price(instrument, position, known, slippage_max)
     widest = max(sign * (mark - worst) / mark, slippage_max)
     starts_at = 2 * protect.room
     urgency = (starts_at - known.liquidation_distance) / (starts_at - protect.floor)
@@ -40,13 +40,18 @@ def close_price(policy: Policy, instrument: Instrument, position: Position, know
     return Price(bound)
 
 
-def _worst_price(position: Position, known: Known, slippage_max: Ratio) -> Price:
+def _worst_price(
+    instrument: Instrument, position: Position, known: Known, slippage_max: Ratio
+) -> Price:
     """Bankruptcy of an isolated position, liquidation of a cross one: no fill may be beyond."""
     sign = position.side.sign
     match position.margin_mode:
         case MarginMode.ISOLATED:
-            per_unit = position.isolated_margin / position.quantity
-            return Price(max(position.entry_price - sign * per_unit, ZERO))
+            match bankruptcy(instrument, position):
+                case LiquidatesAt(price):
+                    return price
+                case NoLiquidation():
+                    return Price(ZERO if sign > 0 else 2 * known.mark_price)
         case MarginMode.CROSS:
             match known.liquidation:
                 case LiquidatesAt(price) | LiquidatesTogether(price):

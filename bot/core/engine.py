@@ -13,6 +13,7 @@ from bot.core.actions import CancelStop
 from bot.core.alone import judge_alone
 from bot.core.decision import Alert, AlertSeverity, Decision
 from bot.core.desk import Draft
+from bot.core.events import AutoDeleveraged, Liquidated
 from bot.core.guardrails import Request, approve_stop, refund_under_way, still_counts, with_intent
 from bot.core.ids import account_prefix
 from bot.core.model import MarginMode, PositionKey
@@ -26,6 +27,7 @@ from bot.core.state import (
     RefundDue,
 )
 from bot.core.together import judge_together
+from bot.core.upkeep import cancel_ready_ms
 
 ORPHAN_MS = 2_000
 """A stop of ours is cancelled when its position was gone in two reads this far apart."""
@@ -39,7 +41,7 @@ def decide(state: AccountState, policy: Policy, now_ms: int) -> tuple[AccountSta
     """
     draft = Draft()
     state = _forget(state, now_ms, draft)
-    state = _report_liquidations(state, draft)
+    state = _report_losses(state, draft)
     for position in sorted(state.positions, key=lambda each: each.key):
         if position.margin_mode is MarginMode.ISOLATED:
             state = judge_alone(state, policy, position, now_ms, draft)
@@ -59,13 +61,27 @@ def decide(state: AccountState, policy: Policy, now_ms: int) -> tuple[AccountSta
     return state, decision
 
 
-def _report_liquidations(state: AccountState, draft: Draft) -> AccountState:
+def _report_losses(state: AccountState, draft: Draft) -> AccountState:
+    """
+    Say what the exchange took, and ask for a read: the next decision is on what is left.
+
+    Whatever an auto-deleveraged position hedged is then judged without it, by its own steps.
+    """
     if not state.liquidated:
         return state
     for event in state.liquidated:
         subject = f"{event.symbol} {event.side}"
-        text = f"{subject}: the exchange LIQUIDATED the position at {event.price:f}"
-        draft.alerts.append(Alert(subject, "liquidated", AlertSeverity.CRITICAL, text))
+        match event:
+            case Liquidated(price=price):
+                kind = "liquidated"
+                text = f"{subject}: the exchange LIQUIDATED the position at {price:f}"
+            case AutoDeleveraged(quantity=quantity, price=price):
+                kind = "auto_deleveraged"
+                text = (
+                    f"{subject}: the exchange AUTO-DELEVERAGED {quantity:f} of the position at "
+                    f"{price:f}; what it hedged stands naked"
+                )
+        draft.alerts.append(Alert(subject, kind, AlertSeverity.CRITICAL, text))
     draft.needs_read = True
     return replace(state, liquidated=())
 
@@ -84,12 +100,10 @@ def _cancel_orphans(
         sure = _is_surely_flat(state, key)
         draft.needs_read = True
         draft.wake_at_ms = min(draft.wake_at_ms, now_ms + ORPHAN_MS)
-        asked = any(
-            isinstance(intent.action, CancelStop)
-            and intent.action.target_client_id == stop.client_id
-            for intent in state.intents.values()
-        )
-        if sure and not asked:
+        ready_at_ms = cancel_ready_ms(state, stop)
+        if now_ms < ready_at_ms:
+            draft.wake_at_ms = min(draft.wake_at_ms, ready_at_ms)
+        elif sure:
             request = Request(state, policy, key, memory, "protect/cancel", now_ms)
             cancel = CancelStop(stop.symbol, stop.side, stop.client_id)
             approved = approve_stop(request, cancel)

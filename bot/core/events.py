@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from bot.core.model import NO_FILL, AccountSnapshot, Filled, Instrument, Side
-from bot.core.units import Price, Ratio
+from bot.core.units import Price, Quantity, Ratio
 
 
 class AccountMode(StrEnum):
@@ -98,10 +98,25 @@ class AccountReported:
 
 @dataclass(frozen=True, slots=True)
 class Liquidated:
-    """The exchange took a position over."""
+    """The exchange took a position over, or a slice of it."""
 
     symbol: str
     side: Side
+    price: Price
+    received_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AutoDeleveraged:
+    """
+    The exchange closed `quantity` of a position at `price` to fill another's liquidation.
+
+    It takes the most profitable ones: what they hedged stands naked from then on.
+    """
+
+    symbol: str
+    side: Side
+    quantity: Quantity
     price: Price
     received_at_ms: int
 
@@ -160,6 +175,7 @@ Event: TypeAlias = (
     | FundingReported
     | AccountReported
     | Liquidated
+    | AutoDeleveraged
     | StreamLost
     | OutcomeReported
     | Command

@@ -1,7 +1,7 @@
 """
 Funding: what the next settlement costs a position, and what it does to its distance.
 
-A settlement charges quantity x mark price x rate, paid by longs to shorts where the rate is
+A settlement charges the value at the mark price x rate, paid by longs to shorts where the rate is
 positive. An isolated position pays from its margin, a cross one from the wallet.
 """
 
@@ -10,8 +10,8 @@ from decimal import Decimal
 from typing import TypeAlias
 
 from bot.core.events import FundingReported
-from bot.core.margin import funding_payment
-from bot.core.model import MarginMode, Position
+from bot.core.margin import funding_payment, value
+from bot.core.model import Instrument, MarginMode, Position
 from bot.core.state import DAY_MS, AccountRead, AccountState, NotRead, PositionMemory
 from bot.core.units import ZERO, Money, Price, Ratio
 
@@ -56,10 +56,11 @@ def funding_cost(
 ) -> Funding:
     """The costs of funding as shares of the isolated margin, or of a cross position's initial."""
     report = state.funding.get(position.symbol)
-    if report is None or report.next_at_ms <= now_ms:
+    instrument = state.instruments.by_symbol.get(position.symbol)
+    if report is None or instrument is None or report.next_at_ms <= now_ms:
         return FundingUnknown("the venue has not said what the next settlement charges")
-    margin = _margin(position, mark)
-    next_payment = funding_payment(position, mark, report.rate)
+    margin = _margin(instrument, position, mark)
+    next_payment = funding_payment(instrument, position, mark, report.rate)
     return FundingCost(
         next_payment,
         report.next_at_ms,
@@ -82,8 +83,11 @@ def bill_ahead(state: AccountState, position: Position, mark: Price, now_ms: int
 
     A bill in the position's favour is not counted on.
     """
+    instrument = state.instruments.by_symbol.get(position.symbol)
+    if instrument is None:
+        return Money(ZERO)  # then nothing of the position is known, and this is no news
     bills = (
-        max(funding_payment(position, mark, report.rate), ZERO)
+        max(funding_payment(instrument, position, mark, report.rate), ZERO)
         for reports in (state.funding, state.funding_before)
         if (report := reports.get(position.symbol)) is not None
         and _is_ahead(state, report, now_ms)
@@ -151,9 +155,9 @@ def _is_ahead(state: AccountState, report: FundingReported, now_ms: int) -> bool
             return False
 
 
-def _margin(position: Position, mark: Price) -> Decimal:
+def _margin(instrument: Instrument, position: Position, mark: Price) -> Decimal:
     match position.margin_mode:
         case MarginMode.ISOLATED:
             return position.isolated_margin
         case MarginMode.CROSS:
-            return position.quantity * mark / position.leverage
+            return value(instrument, position.quantity, mark) / position.leverage

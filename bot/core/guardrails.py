@@ -33,7 +33,7 @@ from bot.core.model import (
     PositionKey,
 )
 from bot.core.policy import Above, Below, Policy
-from bot.core.protection import StopNotNeeded, StopWanted, wanted
+from bot.core.protection import StopNotNeeded, StopWanted, distance_at_stop, wanted
 from bot.core.state import (
     DAY_MS,
     HOUR_MS,
@@ -415,7 +415,8 @@ def _spared_by_others(request: Request) -> Decimal | Denied:
             return Denied(Denial.WAIT, "age", reason, FAR_MS, needs_read=True)
         case BookKnown() as known:
             step = min(leg.instrument.rules.position_margin_step for leg in known.book.legs)
-            limits = [spare(known.book, policy.protect.room) - step]
+            distances = [distance_at_stop(policy.protect, leg) for leg in known.book.legs]
+            limits = [spare(known.book, max(distances)) - step]
             for rule, each in steps_for_book(policy):
                 match each.threshold:
                     case Below(value):

@@ -9,7 +9,17 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TypeAlias
 
-from bot.core.cross import Book, Leg, LiquidatesAfter, equity, joint_liquidation, total_requirement
+from bot.core.cross import (
+    Book,
+    Leg,
+    LiquidatesAfter,
+    Pledge,
+    equity,
+    faced,
+    joint_liquidation,
+    total_requirement,
+)
+from bot.core.events import MarkPrice
 from bot.core.funding import Funding, bill_ahead, funding_cost
 from bot.core.margin import (
     LiquidatesAt,
@@ -23,6 +33,7 @@ from bot.core.margin import (
     tiers_are_continuous,
 )
 from bot.core.model import (
+    Collateral,
     ContractKind,
     Instrument,
     MarginMode,
@@ -31,6 +42,7 @@ from bot.core.model import (
     PositionMode,
     Reported,
     Side,
+    TierMeasure,
 )
 from bot.core.policy import Policy, Stress
 from bot.core.state import AccountRead, AccountState, NotRead
@@ -117,7 +129,8 @@ def support(
         return NotSupported(f"{position.symbol}: hedge mode is not supported yet")
     if instrument.kind is not ContractKind.LINEAR:
         return NotSupported(f"{position.symbol}: inverse contracts are not supported yet")
-    if not tiers_are_continuous(instrument):
+    by_value = instrument.rules.tier_measure is TierMeasure.VALUE
+    if by_value and not tiers_are_continuous(instrument):
         return NotSupported(f"{position.symbol}: its risk tiers have jumps, not supported yet")
     return Supported()
 
@@ -142,9 +155,18 @@ def measure_book(state: AccountState, now_ms: int, policy: Policy) -> MeasuredBo
             case Facts(instrument, mark_price):
                 beta = policy.stress.beta_of(position.symbol)
                 legs.append(Leg(instrument, position, mark_price, beta))
+    pledges = []
+    for each in state.collateral:
+        mark = state.marks.get(each.symbol)
+        if mark is None:
+            return Unknown(f"{each.coin}: no price of the collateral has arrived", now_ms)
+        stale_at_ms = mark.received_at_ms + policy.guardrails.data_age_max_ms
+        if now_ms > stale_at_ms:
+            return Unknown(f"{each.coin}: the price of the collateral is old", stale_at_ms)
+        pledges.append(_pledge(each, mark, policy.stress))
     bills = (bill_ahead(state, leg.position, leg.mark_price, now_ms) for leg in legs)
     wallet = Money(state.wallet_balance - sum(bills, ZERO))
-    return measured_book(Book(wallet, tuple(legs)))
+    return measured_book(faced(Book(wallet, tuple(legs), tuple(pledges))))
 
 
 def book_of(state: AccountState, stress: Stress, now_ms: int) -> Book | Unknown:
@@ -156,7 +178,17 @@ def book_of(state: AccountState, stress: Stress, now_ms: int) -> Book | Unknown:
         if mark is None or instrument is None:
             return Unknown(f"{position.symbol}: no mark price or no rules", now_ms)
         legs.append(Leg(instrument, position, mark.price, stress.beta_of(position.symbol)))
-    return Book(state.wallet_balance, tuple(legs))
+    pledges = []
+    for each in state.collateral:
+        price = state.marks.get(each.symbol)
+        if price is None:
+            return Unknown(f"{each.coin}: no price of the collateral", now_ms)
+        pledges.append(_pledge(each, price, stress))
+    return faced(Book(state.wallet_balance, tuple(legs), tuple(pledges)))
+
+
+def _pledge(coin: Collateral, mark: MarkPrice, stress: Stress) -> Pledge:
+    return Pledge(coin.symbol, coin.balance * coin.weight, mark.price, stress.beta_of(coin.symbol))
 
 
 def cross_positions(state: AccountState) -> tuple[Position, ...]:
@@ -196,7 +228,7 @@ def leg_liquidation(known: BookKnown, leg: Leg) -> LiquidatesTogether | NoLiquid
             return none
         case LiquidatesAfter(shock):
             price = leg.price_after(shock)
-            if leg.beta == ZERO or price <= ZERO:
+            if leg.beta <= ZERO or price <= ZERO:
                 return NoLiquidation("the account is liquidated at no price of this symbol alone")
             return LiquidatesTogether(price, leg.mark_price * leg.beta)
 
@@ -290,7 +322,7 @@ def _known(state: AccountState, position: Position, facts: Facts, now_ms: int) -
             distance = liquidation_distance(position, mark, price)
         case NoLiquidation():
             distance = Ratio(ONE)  # a long survives a fall by all of its value
-    balance = Money(margin_balance(position, mark) - bill)
+    balance = Money(margin_balance(instrument, position, mark) - bill)
     needed = requirement(instrument, position, mark)
     return Known(
         mark_price=mark,

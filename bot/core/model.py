@@ -53,6 +53,48 @@ class MaintenanceAt(StrEnum):
     ENTRY = "entry"
 
 
+class CloseFee(StrEnum):
+    """Whether the taker fee of closing counts into the requirement, and at which price."""
+
+    NONE = "none"
+    MARK = "mark"
+    """On the value at the mark price (Gate, OKX, Bitget, KuCoin)."""
+    BANKRUPTCY = "bankruptcy"
+    """On the value at the bankruptcy price: an amount that no mark price changes (Bybit)."""
+
+
+class TierMeasure(StrEnum):
+    """What of a position a venue holds against the brackets of its risk tiers."""
+
+    VALUE = "value"
+    """Its value in the settle currency at the price at which maintenance is valued."""
+    QUANTITY = "quantity"
+    """Its own quantity, whatever the price (OKX: brackets in contracts)."""
+
+
+class LiquidationRounding(StrEnum):
+    """How a venue rounds the liquidation price that it shows."""
+
+    NONE = "none"
+    TOWARDS_MARK = "towards_mark"
+    """To the tick that a mark going against the position reaches first."""
+    AWAY_FROM_MARK = "away_from_mark"
+    """To the tick that it reaches last."""
+    ONE_TICK_EARLY = "one_tick_early"
+    """Not at all, and one tick towards the mark is added (OKX, isolated)."""
+
+
+class HedgeRequirement(StrEnum):
+    """What a cross long and a short of one symbol need together, in hedge mode."""
+
+    BOTH_LEGS = "both_legs"
+    """The sum of both (Binance)."""
+    LARGER_LEG = "larger_leg"
+    """That of the leg of the larger value (Gate, Kraken)."""
+    NET = "net"
+    """That of what the larger leg has beyond the smaller (older Bybit)."""
+
+
 class MarginOnReduce(StrEnum):
     """What closing part of an isolated position does to its margin."""
 
@@ -65,10 +107,12 @@ class MarginOnReduce(StrEnum):
 @dataclass(frozen=True, slots=True)
 class RiskTier:
     """
-    A bracket of position notional, in the settle currency.
+    A bracket of position size, in what `VenueRules.tier_measure` says.
 
-    A position of notional n with `floor` < n <= `cap` needs n * `rate` - `deduction` as
-    maintenance margin. The last tier of a table has an infinite `cap`.
+    A position of value n whose measure m is in `floor` < m <= `cap` needs n * `rate` -
+    `deduction` as maintenance margin, in the settle currency. The last tier of a table has an
+    infinite `cap`. Whether a venue knows deductions is in its table: without, they are 0, and
+    the requirement jumps at a border.
     """
 
     floor: Decimal
@@ -83,16 +127,24 @@ class VenueRules:
     """What differs between venues, as data."""
 
     maintenance_at: MaintenanceAt
-    close_fee_in_maintenance: bool
-    """Whether the taker fee of closing counts into the requirement (Gate, OKX, KuCoin: yes)."""
+    close_fee: CloseFee
     position_margin_step: Decimal
     """Smallest difference between two amounts of margin, in the settle currency."""
     margin_on_reduce: MarginOnReduce
+    tier_measure: TierMeasure = TierMeasure.VALUE
+    liquidation_rounding: LiquidationRounding = LiquidationRounding.NONE
+    hedge_requirement: HedgeRequirement = HedgeRequirement.BOTH_LEGS
 
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """A perpetual contract and the venue's rules for it. Quantities are in base units."""
+    """
+    A perpetual contract and the venue's rules for it.
+
+    Quantities of a linear contract are in base units, those of an inverse one are its face value
+    in the quote currency. `settle` is what margin, profit and fees are paid in: quote for a
+    linear contract, base for an inverse one.
+    """
 
     symbol: str
     kind: ContractKind
@@ -133,7 +185,8 @@ class Position:
     """
     An open position. `isolated_margin` excludes unrealised profit and loss.
 
-    A cross position has no margin of its own: `isolated_margin` is 0, the wallet backs it.
+    A cross position has no margin of its own: `isolated_margin` is 0, the wallet backs it. In
+    hedge mode a symbol can hold a long and a short: their `key` tells them apart.
     """
 
     symbol: str
@@ -186,6 +239,21 @@ class StopOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class Collateral:
+    """
+    A balance of another coin that backs the cross positions beside the settle currency.
+
+    `weight` is the share of its value that the venue counts, one less the haircut. The value of
+    one coin in the settle currency is the mark price of `symbol`, which moves like any other.
+    """
+
+    coin: str
+    balance: Decimal
+    weight: Ratio
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
 class AccountSnapshot:
     """
     One complete, consistent read of an account: what is not in it did not exist then.
@@ -194,7 +262,8 @@ class AccountSnapshot:
     the settle currency that is bound to no isolated position: with the unrealised profit of the
     cross positions it is their margin balance. `free` is the part of it that the venue would
     let go as isolated margin: less the initial margin and the unrealised loss of the cross
-    positions, the same as `wallet_balance` where there are none.
+    positions, the same as `wallet_balance` where there are none. `collateral` are the balances
+    of other coins that count beside it; none in an account of one coin.
     """
 
     taken_at_ms: int
@@ -203,3 +272,4 @@ class AccountSnapshot:
     free: Money
     positions: tuple[Position, ...]
     stops: tuple[StopOrder, ...]
+    collateral: tuple[Collateral, ...] = ()

@@ -128,12 +128,15 @@ class Protect:
     """
     The standing obligation on every position.
 
-    `room` is the liquidation distance that is left where the stop triggers. Below `floor` the
-    position is closed whatever the ladder says, in HOLD too unless `floor_in_hold` is False.
-    A position that cannot be measured for `unknown_after_ms` is alarmed.
+    `room` is the liquidation distance that is left where the stop triggers, `share` what is left
+    there of the way from the entry price to liquidation: the nearer one to the mark price counts,
+    so a share of 0 asks for nothing. Below `floor` the position is closed whatever the ladder
+    says, in HOLD too unless `floor_in_hold` is False. A position that cannot be measured for
+    `unknown_after_ms` is alarmed.
     """
 
     room: Ratio
+    share: Ratio
     floor: Ratio
     floor_in_hold: bool
     unknown_after_ms: Duration

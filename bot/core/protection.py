@@ -11,11 +11,12 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TypeAlias
 
+from bot.core.cross import Leg
 from bot.core.margin import LiquidatesAt, LiquidatesTogether, Liquidation, NoLiquidation
 from bot.core.model import Instrument, Position, Side, StopOrder
-from bot.core.policy import Policy
-from bot.core.sizing import price_with_room, round_early
-from bot.core.units import ZERO, Price
+from bot.core.policy import Policy, Protect
+from bot.core.sizing import price_at_share, price_with_room, round_early
+from bot.core.units import ONE, ZERO, Price, Ratio
 
 DRIFT_MAX = Decimal("0.1")
 """Share of the stop-to-liquidation gap by which a resting stop may differ from the wanted one."""
@@ -77,7 +78,8 @@ def wanted(
     bounds: tuple[Price, ...],
 ) -> Wanted:
     """
-    The tightest of: `room` before liquidation, `loss_max` from entry, and `bounds`.
+    The tightest of: `room` before liquidation, `share` of the way from entry, `loss_max` from
+    entry, and `bounds`.
 
     `bounds` are prices that firing steps or the user's own stop set. Rounded to the tick that
     triggers earlier.
@@ -88,8 +90,10 @@ def wanted(
     candidates = [loosest, *bounds]
     match settled:
         case LiquidatesAt(liquidation_price) | LiquidatesTogether(liquidation_price):
-            room = policy.protect.room
+            room, share = policy.protect.room, policy.protect.share
             candidates.append(price_with_room(instrument, side, settled, room))
+            if share > ZERO:
+                candidates.append(price_at_share(instrument, position, liquidation_price, share))
         case NoLiquidation():
             liquidation_price = Price(ZERO)
     trigger = candidates[0]
@@ -98,6 +102,22 @@ def wanted(
     if trigger <= ZERO:
         return StopNotNeeded("neither liquidation nor loss_max can be reached at a positive price")
     return StopWanted(trigger, loosest, abs(trigger - liquidation_price) * DRIFT_MAX)
+
+
+def distance_at_stop(protect: Protect, leg: Leg) -> Ratio:
+    """
+    The joint distance that must be left so that the standing stop of a cross leg is not reached.
+
+    At the joint distance d the leg's own liquidation price is L = m (1 - s b d), m its mark price
+    and b its beta. `share` of the way from the entry price E is left, or more, where
+
+        s (m - L) >= share s (E - L)    that is    d >= share / (1 - share) s (E - m) / (b m)
+    """
+    if leg.beta <= ZERO:
+        return protect.room  # it does not move with the others, and has no such price
+    behind = leg.position.side.sign * (leg.position.entry_price - leg.mark_price)
+    asked = protect.share / (ONE - protect.share) * behind / (leg.beta * leg.mark_price)
+    return Ratio(max(protect.room, asked))
 
 
 def users_own(

@@ -1,17 +1,61 @@
 """
-Sizing: how much brings a position to a target, rounded to the safe side.
+Sizing: how much brings a position or an account to a target, rounded to the safe side.
 
-Where the target cannot be reached the answer says why; it is never a smaller target.
+A target is a liquidation distance or, as `AtRatio`, a margin ratio; either is reached by that
+much or more. Every amount enters the margin equation linearly, in each tier of what is left, so
+each is solved exactly and then rounded to the venue's step. Where the target cannot be reached
+the answer says why; it is never a smaller target.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import TypeAlias
 
-from bot.core.cross import NEVER, Book, Leg, first_root, spare
-from bot.core.margin import LiquidatesAt, LiquidatesTogether, margin_at, requirement
-from bot.core.model import Instrument, MaintenanceAt, MarginOnReduce, Position, PositionKey, Side
+from bot.core.cross import (
+    NEVER,
+    Book,
+    Leg,
+    LiquidatesAfter,
+    ends_of_inverse,
+    equity,
+    faced,
+    first_root,
+    joint_liquidation,
+    shocks_to_watch,
+    spare,
+    total_requirement,
+)
+from bot.core.margin import (
+    LiquidatesAt,
+    LiquidatesTogether,
+    NoLiquidation,
+    direction_of,
+    maintenance_margin,
+    margin_at,
+    margin_balance,
+    profit,
+    requirement,
+    tier_of,
+    tiers_are_continuous,
+    value,
+)
+from bot.core.model import (
+    CloseFee,
+    ContractKind,
+    HedgeRequirement,
+    Instrument,
+    MaintenanceAt,
+    MarginOnReduce,
+    Position,
+    PositionKey,
+    Side,
+    TierMeasure,
+)
 from bot.core.units import ONE, ZERO, Money, Price, Quantity, Ratio, ceil_to, floor_to
+
+LAST_DIGITS = ONE - Decimal("1e-18")
+"""A distance that is solved for again may come out shorter by its last digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +70,17 @@ class AlreadyThere:
     """Nothing is missing to the target."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AtRatio:
+    """A margin ratio as a target: requirement / margin balance, 1 is liquidation."""
+
+    ratio: Ratio
+
+
+Target: TypeAlias = Ratio | AtRatio
+"""A plain ratio is a liquidation distance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +118,14 @@ def price_at_distance(
     return round_early(instrument, side, exact)
 
 
+def price_at_share(
+    instrument: Instrument, position: Position, liquidation: Price, share: Ratio
+) -> Price:
+    """The price that leaves `share` of the way from entry to `liquidation`, rounded early."""
+    exact = liquidation + (position.entry_price - liquidation) * share
+    return round_early(instrument, position.side, exact)
+
+
 def round_early(instrument: Instrument, side: Side, price: Decimal) -> Price:
     """`price` on the tick that a falling (long) or rising (short) mark reaches first."""
     to_tick = ceil_to if side is Side.LONG else floor_to
@@ -70,76 +133,166 @@ def round_early(instrument: Instrument, side: Side, price: Decimal) -> Price:
 
 
 def margin_to_reach(
-    instrument: Instrument, position: Position, mark: Price, distance: Ratio
+    instrument: Instrument, position: Position, mark: Price, to: Target
 ) -> Money | AlreadyThere | CannotReach:
     """
-    Isolated margin to add so that at `mark` the liquidation distance is at least `distance`.
+    Isolated margin to add so that at `mark` the target is reached, rounded up to the margin step.
 
-    Rounded up to the venue's margin step. Exact under tiers: the margin is a function of the
-    liquidation price, which the target names.
+    Exact under tiers: the margin is a function of the liquidation price, which a distance names.
+    Where a table jumps, no border on the way may be reached first.
     """
-    target = Price(mark * (ONE - position.side.sign * distance))
-    if target <= ZERO:
-        return CannotReach(f"a long cannot be more than 100% from liquidation, asked {distance:%}")
-    missing = margin_at(instrument, position, target) - position.isolated_margin
+    if (reason := _out_of_reach(instrument, position, to)) is not None:
+        return CannotReach(reason)
+    missing = _margin_for(instrument, position, mark, to) - position.isolated_margin
     if missing <= ZERO:
-        return AlreadyThere(f"the distance is already {distance:%} or more")
+        return _already(to)
     return Money(ceil_to(missing, instrument.rules.position_margin_step))
 
 
+def leverage_to_keep(
+    instrument: Instrument, position: Position, to: Target, step: Decimal
+) -> Decimal | CannotReach:
+    """
+    The highest leverage at which `position`, just opened, is at the target: a multiple of `step`.
+
+    Its margin is value / leverage then. No tier allows more than its own maximum.
+    """
+    if (reason := _out_of_reach(instrument, position, to)) is not None:
+        return CannotReach(reason)
+    entry = position.entry_price
+    bare = replace(position, isolated_margin=Money(ZERO))
+    needed = _margin_for(instrument, bare, entry, to)
+    worth = value(instrument, position.quantity, entry)
+    by_value = instrument.rules.tier_measure is TierMeasure.VALUE
+    allowed = tier_of(instrument, worth if by_value else position.quantity).leverage_max
+    leverage = allowed if needed * allowed <= worth else floor_to(worth / needed, step)
+    if leverage * needed > worth:
+        leverage -= step  # the quotient was rounded up
+    if leverage < max(step, ONE):
+        return CannotReach("not even without leverage")
+    return leverage
+
+
 def close_to_reach(
-    instrument: Instrument, position: Position, mark: Price, fill: Price, distance: Ratio
+    instrument: Instrument, position: Position, mark: Price, fill: Price, to: Target
 ) -> Quantity | AlreadyThere | CannotReach:
     """
     How much of an isolated position to close at `fill`, its freed margin put back afterwards.
 
-    With c closed, the liquidation distance at `mark` is `distance` or more where
+    With c closed, the liquidation distance at `mark` is reached where
 
-        B + s c (F - E) - fee c F + s (q - c) (T - E)  >=  requirement of q - c at T
+        B + profit of c at F - fee of c at F + profit of q - c at T  >=  requirement of q - c at T
 
-    T is the mark price that is `distance` away and F the fill price. A venue that retains margin
-    on a reduction settles profit and fee with the wallet: B stays. Solved tier by tier of what
-    remains, rounded up to the quantity step.
+    T is the mark price that is so far away and F the fill price; a ratio r is reached where r
+    times the balance of the rest at `mark` is its requirement or more. A venue that retains
+    margin on a reduction settles profit and fee with the wallet: B stays. Solved tier by tier of
+    what remains, rounded up to the quantity step.
     """
-    sign, rules = position.side.sign, instrument.rules
-    target = Price(mark * (ONE - sign * distance))
-    if target <= ZERO:
-        return CannotReach(f"a long cannot be more than 100% from liquidation, asked {distance:%}")
+    if (reason := _out_of_reach(instrument, position, to)) is not None:
+        return CannotReach(reason)
+    at, share = _seen_at(position, mark, to)
 
-    def margin_to_spare(closed: Decimal) -> Decimal:
-        match rules.margin_on_reduce:
+    def left_of(closed: Decimal) -> Position:
+        match instrument.rules.margin_on_reduce:
             case MarginOnReduce.PRO_RATA:
-                settled = sign * closed * (fill - position.entry_price)
-                margin = position.isolated_margin + settled - closed * fill * instrument.taker_fee
+                settled = profit(instrument, position.side, closed, position.entry_price, fill)
+                fee = value(instrument, closed, fill) * instrument.taker_fee
+                margin = position.isolated_margin + settled - fee
             case MarginOnReduce.RETAINED:
                 margin = position.isolated_margin
-        left = replace(position, quantity=Quantity(position.quantity - closed))
-        gain = sign * left.quantity * (target - position.entry_price)
-        return margin + gain - requirement(instrument, left, target)
+        quantity = Quantity(position.quantity - closed)
+        return replace(position, quantity=quantity, isolated_margin=Money(margin))
 
-    valued = target if rules.maintenance_at is MaintenanceAt.MARK else position.entry_price
-    return _least_close(instrument, position, margin_to_spare, valued)
+    def margin_to_spare(closed: Decimal) -> Decimal:
+        left = left_of(closed)
+        return share * margin_balance(instrument, left, at) - requirement(instrument, left, at)
+
+    return _least_close(
+        instrument, position, margin_to_spare, at, _bankrupt_from(instrument, position, left_of)
+    )
+
+
+def transfer_to_reach(book: Book, to: Target, step: Decimal) -> Money | AlreadyThere | CannotReach:
+    """
+    How much to bring into the wallet of a cross book, rounded up to `step`.
+
+    What is spare after a shock grows one for one with the wallet, so the most that is missing
+    on the way to the target is all that is needed.
+    """
+    match to:
+        case AtRatio(ratio):
+            missing = total_requirement(book) / ratio - equity(book)
+        case distance:
+            if any(distance >= end for end in ends_of_inverse(book)):
+                return CannotReach("an inverse long owes without end before its price is zero")
+            missing = max(-spare(book, shock) for shock in shocks_to_watch(book, distance))
+    if missing <= ZERO:
+        return _already(to)
+    amount = Money(ceil_to(missing, step))
+    richer = replace(book, wallet_balance=Money(book.wallet_balance + amount))
+    return amount if _is_at(richer, to) else CannotReach("what is spare dips between two tiers")
+
+
+def hedge_to_reach(
+    book: Book, key: PositionKey, fill: Price, distance: Ratio
+) -> Quantity | AlreadyThere | CannotReach:
+    """
+    The size of a leg against the position `key`, opened at `fill`, that brings the book there.
+
+    In hedge mode, on the same symbol: what one leg loses the other gains, and both may have to be
+    margined. Rounded up to the quantity step; more than the position itself is no hedge.
+    """
+    if spare(book, distance) >= ZERO:
+        return _already(distance)
+    leg = book.leg_of(key)
+    instrument, position = leg.instrument, leg.position
+    other = Side.SHORT if position.side is Side.LONG else Side.LONG
+    if any(each.position.key == PositionKey(key.symbol, other) for each in book.legs):
+        return CannotReach("there is a leg against it already")
+
+    def hedged(quantity: Decimal) -> Book:
+        against = replace(position, side=other, quantity=Quantity(quantity), entry_price=fill)
+        fee = value(instrument, quantity, fill) * instrument.taker_fee
+        legs = (*book.legs, replace(leg, position=against, beta=Ratio(-leg.beta)))
+        return replace(book, wallet_balance=Money(book.wallet_balance - fee), legs=legs)
+
+    bends = _border_sizes(instrument, leg.price_after(distance), fill)
+    if instrument.rules.hedge_requirement is HedgeRequirement.NET:
+        bends = {position.quantity - bend for bend in bends}
+    inside = sorted(bend for bend in bends if ZERO < bend < position.quantity)
+    least = first_root(
+        lambda quantity: spare(hedged(quantity), distance), [ZERO, *inside, position.quantity]
+    )
+    quantity = Quantity(ceil_to(max(least, instrument.quantity_min), instrument.quantity_step))
+    if quantity > position.quantity or not _is_at(faced(hedged(quantity)), distance):
+        return CannotReach("not even a hedge of the whole position does, after its fee and margin")
+    return quantity
 
 
 def closes_to_reach(
-    book: Book, ranked: tuple[Leg, ...], fills: Mapping[PositionKey, Price], distance: Ratio
+    book: Book, ranked: tuple[Leg, ...], fills: Mapping[PositionKey, Price], to: Target
 ) -> tuple[LegClose, ...] | AlreadyThere | CannotReach:
     """
-    What to close of the cross positions so that the joint distance is `distance` or more.
+    What to close of the cross positions so that they reach the target together.
 
     The legs are taken in the order of `ranked`, each as far as it is needed, at its price in
-    `fills`.
+    `fills`. Where a symbol has two legs, or its coin backs the account, the result is tried: a
+    close may turn the way that hurts.
     """
-    if spare(book, distance) >= ZERO:
-        return AlreadyThere(f"the distance is already {distance:%} or more")
+    if _left_over(book, to) >= ZERO:
+        return _already(to)
     closes: list[LegClose] = []
+    start = book
     for leg in ranked:
         key, position = leg.position.key, leg.position
         fill = fills[key]
         without = book.after_close(key, position.quantity, fill)
-        if spare(without, distance) > ZERO:
-            quantity = _least_close_of_leg(book, leg, fill, distance)
-            return (*closes, LegClose(key, quantity))
+        if _left_over(without, to) > ZERO:
+            quantity = _least_close_of_leg(book, leg, fill, to)
+            closes.append(LegClose(key, quantity))
+            if start.is_plain or _is_at(faced(book.after_close(key, quantity, fill)), to):
+                return tuple(closes)
+            return CannotReach("closing one of these legs exposes another")
         closes.append(LegClose(key, position.quantity))
         book = without
     return CannotReach("not even closing every cross position reaches it")
@@ -151,43 +304,181 @@ def share_to_close(instrument: Instrument, position: Position, fraction: Ratio) 
     return _leaving_enough(instrument, position, share)
 
 
-def _least_close_of_leg(book: Book, leg: Leg, fill: Price, distance: Ratio) -> Quantity:
-    """The least close of `leg` that brings the book to `distance`; all of it is enough."""
+def _already(to: Target) -> AlreadyThere:
+    match to:
+        case AtRatio(ratio):
+            return AlreadyThere(f"the margin ratio is already {ratio:%} or less")
+        case distance:
+            return AlreadyThere(f"the distance is already {distance:%} or more")
+
+
+def _out_of_reach(instrument: Instrument, position: Position, to: Target) -> str | None:
+    """Why no margin at all would do."""
+    match to:
+        case AtRatio():
+            return None
+        case distance if position.side.sign * distance >= ONE:
+            return f"a long cannot be more than 100% from liquidation, asked {distance:%}"
+        case _:
+            return None
+
+
+def _seen_at(position: Position, mark: Price, to: Target) -> tuple[Price, Decimal]:
+    """The price at which a target is looked at, and the share of the balance that must do."""
+    match to:
+        case AtRatio(ratio):
+            return mark, ratio
+        case distance:
+            return Price(mark * (ONE - position.side.sign * distance)), ONE
+
+
+def _margin_for(instrument: Instrument, position: Position, mark: Price, to: Target) -> Decimal:
+    """The least isolated margin that is at the target."""
+    match to:
+        case AtRatio(ratio):
+            return _margin_for_ratio(instrument, position, mark, ratio)
+        case distance:
+            target = Price(mark * (ONE - position.side.sign * distance))
+            prices = (target, *_cliffs(instrument, position, target, mark))
+            return max(margin_at(instrument, position, price) for price in prices)
+
+
+def _margin_for_ratio(
+    instrument: Instrument, position: Position, mark: Price, ratio: Ratio
+) -> Decimal:
+    """
+    B = requirement / ratio - profit; a close fee at bankruptcy falls or rises with B itself.
+
+    As long as there is a bankruptcy it does so linearly: two margins tell the line, and its root
+    is exact. A margin that covers every loss owes no such fee, and then the plain root is more.
+    """
+
+    def missing(margin: Decimal) -> Decimal:
+        backed = replace(position, isolated_margin=Money(margin))
+        balance = margin_balance(instrument, backed, mark)
+        return requirement(instrument, backed, mark) / ratio - balance
+
+    if instrument.rules.close_fee is not CloseFee.BANKRUPTCY:
+        return missing(ZERO)
+    some = value(instrument, position.quantity, position.entry_price) / 2
+    at_none, at_some = missing(ZERO), missing(some)
+    bare = replace(position, isolated_margin=Money(ZERO))
+    plain = maintenance_margin(instrument, bare, mark) / ratio
+    return max(
+        some * at_none / (at_none - at_some), plain - margin_balance(instrument, bare, mark)
+    )
+
+
+def _cliffs(
+    instrument: Instrument, position: Position, low: Price, high: Price
+) -> Iterator[Price]:
+    """Prices just short of a border between two prices, where the requirement jumps."""
+    rules = instrument.rules
+    by_value = rules.tier_measure is TierMeasure.VALUE and (
+        rules.maintenance_at is MaintenanceAt.MARK
+    )
+    if not by_value or tiers_are_continuous(instrument):
+        return
+    for tier in instrument.tiers:
+        if tier.cap.is_finite():
+            at = tier.cap / value(instrument, position.quantity, high)
+            border = high * (at if instrument.kind is ContractKind.LINEAR else ONE / at)
+            for beside in (border.next_plus(), border.next_minus()):
+                if min(low, high) < beside < max(low, high):
+                    yield Price(beside)
+
+
+def _bankrupt_from(
+    instrument: Instrument, position: Position, left_of: Callable[[Decimal], Position]
+) -> set[Decimal]:
+    """The close at which bankruptcy vanishes, or appears, and a fee that is charged there."""
+    if instrument.rules.close_fee is not CloseFee.BANKRUPTCY:
+        return set()
+
+    def at_stake(closed: Decimal) -> Decimal:
+        left = left_of(closed)
+        entry_value = value(instrument, left.quantity, left.entry_price)
+        return direction_of(instrument, left) * entry_value - left.isolated_margin
+
+    at_none, at_all = at_stake(ZERO), at_stake(position.quantity)
+    if at_none == at_all:
+        return set()
+    return {position.quantity * at_none / (at_none - at_all)}
+
+
+def _left_over(book: Book, to: Target) -> Decimal:
+    """What is spare at the target."""
+    match to:
+        case AtRatio(ratio):
+            return ratio * equity(book) - total_requirement(book)
+        case distance:
+            return spare(book, distance)
+
+
+def _is_at(book: Book, to: Target) -> bool:
+    """Whether nothing is liquidated on the way to the target, within the last digits."""
+    match to, joint_liquidation(book):
+        case AtRatio(ratio), _:
+            return ratio * equity(book) >= total_requirement(book)
+        case _, NoLiquidation():
+            return True
+        case distance, LiquidatesAfter(shock):
+            return shock >= distance * LAST_DIGITS
+    raise AssertionError("every pair is handled above")
+
+
+def _least_close_of_leg(book: Book, leg: Leg, fill: Price, to: Target) -> Quantity:
+    """The least close of `leg` that brings the book to the target; all of it is enough."""
     instrument, position = leg.instrument, leg.position
 
     def to_spare(closed: Decimal) -> Decimal:
-        return spare(book.after_close(position.key, closed, fill), distance)
+        return _left_over(book.after_close(position.key, closed, fill), to)
 
-    at_mark = instrument.rules.maintenance_at is MaintenanceAt.MARK
-    valued = leg.price_after(distance) if at_mark else position.entry_price
-    found = _least_close(instrument, position, to_spare, valued)
+    at = leg.mark_price if isinstance(to, AtRatio) else leg.price_after(to)
+    found = _least_close(instrument, position, to_spare, at, set())
     return position.quantity if isinstance(found, AlreadyThere | CannotReach) else found
+
+
+def _border_sizes(instrument: Instrument, at: Price, entry: Price) -> set[Decimal]:
+    """The quantities at which a position, valued at `at` or at its `entry`, changes its tier."""
+    caps = (tier.cap for tier in instrument.tiers if tier.cap.is_finite())
+    if instrument.rules.tier_measure is TierMeasure.QUANTITY:
+        return set(caps)
+    valued = at if instrument.rules.maintenance_at is MaintenanceAt.MARK else entry
+    if valued <= ZERO:
+        return set()
+    if instrument.kind is ContractKind.LINEAR:
+        return {cap / valued for cap in caps}
+    return {cap * valued for cap in caps}
 
 
 def _least_close(
     instrument: Instrument,
     position: Position,
     to_spare: Callable[[Decimal], Decimal],
-    valued: Price,
+    at: Price,
+    bends: set[Decimal],
 ) -> Quantity | AlreadyThere | CannotReach:
-    """The least quantity where `to_spare`, which bends at tiers of the rest, is not below 0."""
+    """
+    The least quantity where `to_spare` is not below 0.
+
+    It is linear between `bends` and where the rest, valued `at` that price, changes its tier.
+    """
     if to_spare(ZERO) >= ZERO:
         return AlreadyThere("the target is reached already")
-    bends = {
-        position.quantity - tier.cap / valued
-        for tier in instrument.tiers
-        if valued > ZERO and tier.cap.is_finite()
-    }
+    sizes = _border_sizes(instrument, at, position.entry_price)
+    bends = bends | {position.quantity - size for size in sizes}
     inside = sorted(bend for bend in bends if ZERO < bend < position.quantity)
-    least = first_root(to_spare, [ZERO, *inside])
+    least = first_root(to_spare, [ZERO, *inside, position.quantity])
     if least == NEVER or least >= position.quantity:
         return CannotReach("only closing the whole position would do")
     closed = ceil_to(least, instrument.quantity_step)
+    if to_spare(closed) < ZERO:
+        closed += instrument.quantity_step  # the root was rounded down
     # Where a lower tier is reached within the step, closing more may cost more than it helps.
-    # What a venue cannot tell apart is no miss.
-    if closed < position.quantity and to_spare(closed) < -instrument.rules.position_margin_step:
+    if closed < position.quantity and to_spare(closed) < ZERO:
         return CannotReach("only closing the whole position would do")
-    return _leaving_enough(instrument, position, closed)
+    return _leaving_enough(instrument, position, min(closed, position.quantity))
 
 
 def _leaving_enough(instrument: Instrument, position: Position, closed: Decimal) -> Quantity:

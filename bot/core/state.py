@@ -15,6 +15,7 @@ from bot.core.events import (
     TERMINAL,
     AccountMode,
     AccountReported,
+    AutoDeleveraged,
     Command,
     Event,
     FundingReported,
@@ -27,9 +28,10 @@ from bot.core.events import (
     StreamLost,
     Tick,
 )
-from bot.core.margin import funding_payment
+from bot.core.margin import funding_payment, profit, value
 from bot.core.model import (
     AccountSnapshot,
+    Collateral,
     Fill,
     Filled,
     Instrument,
@@ -235,7 +237,7 @@ class AccountState:
     funding_before: Mapping[str, FundingReported]
     account: AccountRead | NotRead
     lost_at_ms: int
-    liquidated: tuple[Liquidated, ...]
+    liquidated: tuple[Liquidated | AutoDeleveraged, ...]
     memories: Mapping[PositionKey, PositionMemory]
     book: PositionMemory
     refunds: Mapping[str, RefundDue]
@@ -290,6 +292,15 @@ class AccountState:
             case NotRead():
                 return Money(ZERO)
 
+    @property
+    def collateral(self) -> tuple[Collateral, ...]:
+        """Balances of other coins in the newest read, none before the first."""
+        match self.account:
+            case AccountRead(snapshot=snapshot):
+                return snapshot.collateral
+            case NotRead():
+                return ()
+
     def memory_of(self, key: PositionKey) -> PositionMemory:
         """What is remembered of a position, a blank memory at first."""
         return self.memories.get(key, BLANK)
@@ -331,7 +342,7 @@ def apply(state: AccountState, event: Event) -> AccountState:  # noqa: C901 - a 
             return _read(state, event)
         case OutcomeReported():
             return _moved(state, event)
-        case Liquidated():
+        case Liquidated() | AutoDeleveraged():
             return replace(
                 state,
                 liquidated=(*state.liquidated, event),
@@ -415,9 +426,12 @@ def _charged(state: AccountState, settled: FundingReported) -> AccountState:
     for position in state.positions:
         if position.symbol != settled.symbol or position.symbol not in state.marks:
             continue
+        instrument = state.instruments.by_symbol.get(position.symbol)
+        if instrument is None:
+            continue  # nobody can say yet what its quantity is worth
         memory = state.memory_of(position.key)
         mark = state.marks[position.symbol].price
-        paid = memory.funding_paid + funding_payment(position, mark, settled.rate)
+        paid = memory.funding_paid + funding_payment(instrument, position, mark, settled.rate)
         memories[position.key] = replace(memory, funding_paid=Money(paid))
     return replace(state, memories=memories)
 
@@ -550,8 +564,8 @@ def _freed_margin(state: AccountState, position: Position, fill: Fill) -> Money:
             pass
     step = instrument.rules.position_margin_step
     share = position.isolated_margin * fill.quantity / position.quantity
-    gain = position.side.sign * fill.quantity * (fill.price - position.entry_price)
-    fee = fill.quantity * fill.price * instrument.taker_fee
+    gain = profit(instrument, position.side, fill.quantity, position.entry_price, fill.price)
+    fee = value(instrument, fill.quantity, fill.price) * instrument.taker_fee
     return Money(floor_to(share, step) + floor_to(gain, step) - ceil_to(fee, step))
 
 

@@ -12,10 +12,14 @@ Price = NewType("Price", Decimal)
 """Quote currency per one unit of base, e.g. 61,250.10 USDT per BTC."""
 
 Quantity = NewType("Quantity", Decimal)
-"""Amount of base currency, never negative: direction is `Side`."""
+"""
+Amount of base currency of a linear contract, face value in quote currency of an inverse one.
+
+Never negative: direction is `Side`.
+"""
 
 Money = NewType("Money", Decimal)
-"""Amount of the settle currency, e.g. USDT."""
+"""Amount of the settle currency, e.g. USDT, or BTC where an inverse contract pays in it."""
 
 Ratio = NewType("Ratio", Decimal)
 """A share of one: 0.12 is written `12%` in a policy."""

@@ -186,16 +186,21 @@ def _is_unseen(state: AccountState, intent: Intent) -> bool:
     assert_never(state.account)
 
 
-def _cancel(desk: Desk, stop: StopOrder) -> None:
-    ready_at_ms = max(
+def cancel_ready_ms(state: AccountState, stop: StopOrder) -> int:
+    """When a stop that still rests may be cancelled, after what was tried before."""
+    return max(
         (
             intent.changed_at_ms + STOP_WAY_MS
-            for intent in desk.state.intents.values()
+            for intent in state.intents.values()
             if isinstance(intent.action, CancelStop)
             and intent.action.target_client_id == stop.client_id
         ),
         default=NEVER_MS,
     )
+
+
+def _cancel(desk: Desk, stop: StopOrder) -> None:
+    ready_at_ms = cancel_ready_ms(desk.state, stop)
     if desk.now_ms < ready_at_ms:
         desk.needs_read = True
         desk.wake(ready_at_ms)

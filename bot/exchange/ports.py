@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from bot.core.actions import Action
-from bot.core.events import FundingReported, Liquidated, MarkPrice
+from bot.core.events import AutoDeleveraged, FundingReported, Liquidated, MarkPrice
 from bot.core.model import AccountSnapshot, Filled, Instrument
 from bot.core.units import Money
 
@@ -71,7 +71,7 @@ class AccountChanged:
     """Something happened to the account: an alarm clock, the truth is in the next snapshot."""
 
 
-Notice: TypeAlias = AccountChanged | Liquidated
+Notice: TypeAlias = AccountChanged | Liquidated | AutoDeleveraged
 
 
 Quoted: TypeAlias = MarkPrice | FundingReported

@@ -105,6 +105,8 @@ def _checks(policy: PolicySection) -> Iterator[Findings]:
 def _protect(protect: ProtectSection) -> Iterator[Findings]:
     yield _less(protect.floor, protect.stop.room, "protect.stop.room")
     yield _less_than_whole(protect.stop.room, ", the most that a long can have")
+    if not isinstance(protect.stop.share, Absent):
+        yield _less_than_whole(protect.stop.share, ", where it rests at the entry price")
     yield _above_zero(protect.unknown_after)
 
 

@@ -107,6 +107,8 @@ class StopSection:
     at: Place
     room: Cell[Ratio]
     """Distance from liquidation at which the resting stop of every position triggers."""
+    share: Cell[Ratio] | Absent
+    """It triggers earlier where less than this is left of the way from the entry price."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,15 @@ from typing import NamedTuple
 
 from bot.core.margin import LiquidatesAt, NoLiquidation, liquidation, liquidation_distance
 from bot.core.model import Instrument, MarginMode, NotReported, Position
-from bot.core.policy import Match, Metric, Policy
-from bot.core.sizing import AlreadyThere, CannotReach, margin_to_reach, price_at_distance
+from bot.core.policy import Match, Metric, Policy, Protect
+from bot.core.protection import tighter
+from bot.core.sizing import (
+    AlreadyThere,
+    CannotReach,
+    margin_to_reach,
+    price_at_distance,
+    price_at_share,
+)
 from bot.core.strategy import Nothing, PositionView, Severity
 from bot.core.units import ONE, ZERO, Money, Price, Ratio
 from bot.policy.bind import bind_section
@@ -27,7 +34,7 @@ from bot.policy.casefile import (
     OwnMargin,
     position_given,
 )
-from bot.policy.document import Cell, PolicySection, Unread, items_of
+from bot.policy.document import Absent, Cell, PolicySection, Unread, items_of
 from bot.policy.lint import (
     NOISE,
     Ladder,
@@ -112,6 +119,13 @@ class _Judged(NamedTuple):
         side = self.position.side
         return price_at_distance(self.instrument, side, self.liquidation_price, distance)
 
+    def stop_price(self, protect: Protect) -> Price:
+        """Where the standing stop rests, if `loss_max` lets it."""
+        at_share = price_at_share(
+            self.instrument, self.position, self.liquidation_price, protect.share
+        )
+        return tighter(self.position.side, self.price_at(protect.room), at_share)
+
 
 def remarks_on_held(
     policy: Policy, sections: PolicySection, held: Held, instruments: Mapping[str, Instrument]
@@ -131,6 +145,7 @@ def remarks_on_held(
                 judged = _Judged(name_of(sort_of(position)), position, instrument, price)
         yield from _stop_at_entry(judged, policy, sections)
         yield from _loss_in_noise(judged, sections)
+        yield from _share_in_noise(judged, policy, sections)
         for ladder in ladders:
             if ladder.rule.metric is Metric.LIQUIDATION_DISTANCE and meet(
                 ladder.rule.match, sort_of(position)
@@ -174,6 +189,17 @@ def _loss_in_noise(judged: _Judged, sections: PolicySection) -> Remarks:
         yield Remark(cell.node.at, Level.WARNING, "stop-in-noise", text)
 
 
+def _share_in_noise(judged: _Judged, policy: Policy, sections: PolicySection) -> Remarks:
+    cell, entry = sections.protect.stop.share, judged.position.entry_price
+    way = abs(entry - judged.stop_price(policy.protect)) / entry
+    if not isinstance(cell, Absent) and way < NOISE:
+        text = (
+            f"the stop of {judged.name} rests {way:.2%} from its entry price: BTC fell "
+            f"{percent(NOISE)} within a minute of a quiet week, that of 5 August 2023"
+        )
+        yield Remark(cell.node.at, Level.WARNING, "stop-in-noise", text)
+
+
 def _fires_at_entry(judged: _Judged, ladder: Ladder) -> Remarks:
     distance = _distance_at_entry(judged)
     for step, section in ladder.steps():
@@ -198,7 +224,7 @@ def _proposes_nothing(judged: _Judged, ladder: Ladder, policy: Policy) -> Remark
             instrument=judged.instrument,
             mark_price=mark,
             liquidation_price=judged.liquidation_price,
-            stop_price=judged.price_at(policy.protect.room),
+            stop_price=judged.stop_price(policy.protect),
             close_price=Price(mark * (ONE - slip)),
         )
         match step.propose(view):
@@ -214,7 +240,7 @@ def _top_up_blocked(
 ) -> Remarks:
     """A top-up is refused where the stop could not move away from the mark price after it."""
     spending = [step.name for step in ladder.rule.steps if step.severity is Severity.SPEND]
-    position, stop = judged.position, judged.price_at(policy.protect.room)
+    position, stop = judged.position, judged.stop_price(policy.protect)
     loss = position.side.sign * (position.entry_price - stop) * position.quantity
     if spending and loss >= policy.guardrails.loss_max:
         text = (

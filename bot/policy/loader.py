@@ -18,7 +18,7 @@ from bot.core.policy import (
     Step,
     Stress,
 )
-from bot.core.units import ONE, Duration, Ratio
+from bot.core.units import ONE, ZERO, Duration, Ratio
 from bot.policy.bind import bind_section
 from bot.policy.checks import bound_of, check_policy, threshold_of
 from bot.policy.document import (
@@ -30,6 +30,7 @@ from bot.policy.document import (
     RuleSection,
     StepSection,
     StressSection,
+    or_else,
 )
 from bot.policy.problems import PolicyError, Problem, Report, Source, lines_of
 from bot.policy.tree import read_tree
@@ -107,6 +108,7 @@ def _credentials(account: AccountSection) -> str:
 def _protect(protect: ProtectSection) -> Protect:
     return Protect(
         room=protect.stop.room.value,
+        share=or_else(protect.stop.share, Ratio(ZERO)),
         floor=protect.floor.value,
         floor_in_hold=protect.floor_in_hold.value,
         unknown_after_ms=protect.unknown_after.value,

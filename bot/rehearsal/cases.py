@@ -4,8 +4,9 @@ Cases: one position a line of JSON, for a replay of many.
     {"data", "venue", "symbol", "side", "leverage", "margin", "reserve", "entry_at_ms",
      "margin_mode"?, "slippage_bps"?, "latency_ms"?}
 
-`data` is a scenario or a price file, `venue` whose rules hold, `symbol` that of the data, unified
-or as the venue writes it. Numbers may be strings, so that they stay exact.
+`data` is a scenario, a price file or fetched prices, `symbol` that of the data, unified or as the
+venue writes it. `venue` is that of the policy, whose rules hold, or that of the data: prices of
+one venue may be replayed by the rules of another. Numbers may be strings, so that they stay exact.
 """
 
 import json
@@ -84,21 +85,22 @@ def read_case(line: str) -> Case:
 
 
 def setup_of(
-    case: Case, bars: Bars, venue: str, instrument_for: Callable[[str, str], Instrument]
+    case: Case, bars: Bars, venue: str, contract_of: Callable[[str, Bars], Instrument]
 ) -> Setup:
     """
     The account of `case` on the `bars` of its data, at the `venue` of the policy.
 
     Raises `CaseError` where the bars are of another symbol or the case of another venue, and
-    what `instrument_for` raises.
+    what `contract_of` raises.
     """
     if case.symbol not in (bars.symbol, bars.symbol.partition(":")[0].replace("/", "")):
         raise CaseError(f"symbol: expected that of the data, {bars.symbol}, was {case.symbol!r}")
-    if case.venue != venue:
-        raise CaseError(f"venue: expected that of the policy, {venue}, was {case.venue!r}")
+    if case.venue not in (venue, bars.venue):
+        expected = f"that of the policy, {venue}, whose rules hold, or of the data, {bars.venue}"
+        raise CaseError(f"venue: expected {expected}, was {case.venue!r}")
     opening = Opening(
         bars=bars,
-        instrument=instrument_for(case.venue, bars.symbol),
+        instrument=contract_of(venue, bars),
         side=case.side,
         leverage=case.leverage,
         size=ByMargin(case.margin),

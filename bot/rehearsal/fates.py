@@ -9,6 +9,7 @@ from bot.core.margin import NoLiquidation, liquidation_distance
 from bot.core.model import AccountSnapshot, MarginMode, PositionKey, Reported
 from bot.core.units import ONE, ZERO, Money, Price, Quantity, Ratio
 from bot.exchange.paper.books import Cause
+from bot.exchange.paper.ladders import WHOLE
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.prices import Prices
 from bot.rehearsal.setups import Setup
@@ -90,7 +91,9 @@ class Observed(PaperMachine):
 
     def __init__(self, setup: Setup, witness: Witness) -> None:
         """Start empty, with the contracts of `setup` listed."""
-        super().__init__(setup.instruments, setup.slippage, setup.stops_refused, setup.depths)
+        super().__init__(
+            setup.instruments, setup.slippage, setup.stops_refused, setup.depths, WHOLE
+        )
         self._setup = setup
         self._witness = witness
         self._distance_min = Ratio(ONE)

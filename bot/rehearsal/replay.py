@@ -16,7 +16,7 @@ from bot.rehearsal.setups import Setup
 
 @dataclass(frozen=True, slots=True)
 class Liquidation:
-    """The first takeover of a run: when, and the liquidation price that the position had."""
+    """A takeover: when, and the liquidation price that the position had."""
 
     at_ms: int
     price: Price
@@ -32,14 +32,24 @@ class Replay:
     """
     What became of one setup. `opened` are its positions at the beginning, in its order.
 
-    `first_unguarded` and `first_guarded` are the liquidations that came first.
+    `lost_unguarded` and `lost_guarded` are the liquidations of both runs.
     """
 
     opened: tuple[Position, ...]
     unguarded: Fate
-    first_unguarded: Liquidation | NotLiquidated
+    lost_unguarded: Mapping[PositionKey, Liquidation]
     guarded: Guarded
-    first_guarded: Liquidation | NotLiquidated
+    lost_guarded: Mapping[PositionKey, Liquidation]
+
+    @property
+    def first_unguarded(self) -> Liquidation | NotLiquidated:
+        """The liquidation without a guard that came first."""
+        return _first(self.lost_unguarded)
+
+    @property
+    def first_guarded(self) -> Liquidation | NotLiquidated:
+        """The liquidation with the guard that came first."""
+        return _first(self.lost_guarded)
 
     @property
     def closed_fraction(self) -> Ratio:
@@ -76,9 +86,9 @@ def replay(
     return Replay(
         opened=tuple(left.opened[instrument.symbol] for instrument in setup.instruments),
         unguarded=unguarded,
-        first_unguarded=_first(unguarded, left.positions),
+        lost_unguarded=_lost(unguarded, left.positions),
         guarded=guarded,
-        first_guarded=_first(guarded.fate, kept.positions),
+        lost_guarded=_lost(guarded.fate, kept.positions),
     )
 
 
@@ -98,15 +108,18 @@ class _Newest:
         self._witness(machine, snapshot)
 
 
-def _first(fate: Fate, positions: Mapping[PositionKey, Position]) -> Liquidation | NotLiquidated:
-    taken: list[tuple[int, Price]] = []
+def _lost(fate: Fate, positions: Mapping[PositionKey, Position]) -> dict[PositionKey, Liquidation]:
+    lost: dict[PositionKey, Liquidation] = {}
     for ending in fate.endings:
         if isinstance(ending.outcome, TakenOver):
             match positions[ending.key].liquidation:
                 case Reported(price):
-                    taken.append((ending.outcome.at_ms, price))
+                    lost[ending.key] = Liquidation(ending.outcome.at_ms, price)
                 case NotReported():  # of a cross position that no price of its own liquidates
-                    taken.append((ending.outcome.at_ms, ending.outcome.price))
-    if not taken:
-        return NotLiquidated()
-    return Liquidation(*min(taken, key=lambda each: each[0]))
+                    taken = ending.outcome
+                    lost[ending.key] = Liquidation(taken.at_ms, taken.price)
+    return lost
+
+
+def _first(lost: Mapping[PositionKey, Liquidation]) -> Liquidation | NotLiquidated:
+    return min(lost.values(), key=lambda each: each.at_ms, default=NotLiquidated())

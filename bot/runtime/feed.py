@@ -11,7 +11,14 @@ from collections.abc import Callable
 import structlog
 
 from bot.clock import Clock
-from bot.core.events import AccountReported, Event, InstrumentsReported, Liquidated, StreamLost
+from bot.core.events import (
+    AccountReported,
+    AutoDeleveraged,
+    Event,
+    InstrumentsReported,
+    Liquidated,
+    StreamLost,
+)
 from bot.core.model import AccountSnapshot, Instrument
 from bot.exchange.ports import Account, AccountChanged, MarketData, Notice, Unreachable
 from bot.journal.codec import to_json
@@ -109,7 +116,7 @@ class Feed:
 
     def _hear(self, notice: Notice) -> None:
         match notice:
-            case Liquidated():
+            case Liquidated() | AutoDeleveraged():
                 self._publish(notice)
             case AccountChanged():
                 pass

@@ -15,6 +15,7 @@ from bot.core.events import AccountMode, MarkPrice
 from bot.core.ids import account_prefix
 from bot.core.model import (
     AccountSnapshot,
+    CloseFee,
     ContractKind,
     Instrument,
     LiquidationReport,
@@ -82,7 +83,7 @@ def instrument(
     margin_step: Number = "0.01",
     taker_fee: Number = "0.0005",
     maintenance_at: MaintenanceAt = MaintenanceAt.MARK,
-    close_fee_in_maintenance: bool = False,
+    close_fee: CloseFee = CloseFee.NONE,
     margin_on_reduce: MarginOnReduce = MarginOnReduce.PRO_RATA,
     risk_tiers: tuple[RiskTier, ...] = tiers(*FLAT_RATE),
 ) -> Instrument:
@@ -96,9 +97,7 @@ def instrument(
         quantity_min=Quantity(Decimal("0.001")),
         taker_fee=Ratio(Decimal(taker_fee)),
         tiers=risk_tiers,
-        rules=VenueRules(
-            maintenance_at, close_fee_in_maintenance, Decimal(margin_step), margin_on_reduce
-        ),
+        rules=VenueRules(maintenance_at, close_fee, Decimal(margin_step), margin_on_reduce),
     )
 
 
@@ -247,13 +246,18 @@ def rule(
 def protect(
     *,
     room: Number = "0.03",
+    share: Number = 0,
     floor: Number = "0.015",
     floor_in_hold: bool = True,
     unknown_after_ms: int = 60_000,
 ) -> Protect:
     """A stop 3 % before liquidation, a close 1.5 % before it."""
     return Protect(
-        Ratio(Decimal(room)), Ratio(Decimal(floor)), floor_in_hold, Duration(unknown_after_ms)
+        room=Ratio(Decimal(room)),
+        share=Ratio(Decimal(share)),
+        floor=Ratio(Decimal(floor)),
+        floor_in_hold=floor_in_hold,
+        unknown_after_ms=Duration(unknown_after_ms),
     )
 
 

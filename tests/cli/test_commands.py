@@ -15,9 +15,9 @@ from bot.journal.port import JournalUnavailable
 from tests.cli.test_exits import QUIET, ROOT, RUN, assert_refused, liqguard
 
 COMMANDS = [
-    ["init"], ["check"], ["test"], ["schema"], ["demo"], ["run"], ["replay"],
-    ["status"], ["hold"], ["resume"], ["explain"],
-    ["journal"], ["journal", "verify"],
+    ["init"], ["check"], ["test"], ["schema"], ["demo"], ["run"], ["replay"], ["plan"],
+    ["status"], ["alerts"], ["hold"], ["resume"], ["explain"], ["margin"],
+    ["journal"], ["journal", "verify"], ["data"], ["data", "fetch"],
 ]  # fmt: skip
 CRASH = [*RUN, "2020-03-12-btc", "--entry-at-ms", "1584007200000", "--speed", "1000000000"]
 VERIFY = ["journal", "verify", "--account", "demo"]
@@ -100,7 +100,7 @@ LIVE = ["run", "--mode", "observe", "--policy", "config/policies/demo.yaml"]
         ),
         ([*RUN, "2020-03-12-bct"], 3, "did you mean 2020-03-12-btc?"),
         ([*RUN, "/nowhere/at-all.csv"], 3, "expected a file or a scenario"),
-        ([*RUN, "pyproject.toml"], 3, "expected .csv or .csv.gz at its end"),
+        ([*RUN, "pyproject.toml"], 3, "expected .csv, .csv.gz or .parquet at its end"),
         (["hold", "--account", "demo", "--reason", "x"], 5, "no guard answers"),
         (["resume", "--account", "demo", "--reason", "x"], 5, "no guard answers"),
     ],
@@ -138,7 +138,7 @@ def test_an_unknown_symbol_is_one_line_with_the_known_ones(tmp_path: Path) -> No
         encoding="utf-8",
     )
     found = liqguard(tmp_path / "state", *RUN, str(file))
-    assert_refused(found, 3, "NOPE/USDT:USDT: expected a contract that binanceusdm is known")
+    assert_refused(found, 3, "NOPE/USDT:USDT: expected a known contract")
     assert "BTC/USDT:USDT" in found.stderr
 
 

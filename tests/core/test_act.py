@@ -266,6 +266,23 @@ def test_an_orphan_is_cancelled_after_two_reads_two_seconds_apart_and_not_by_tim
     assert life.decide() == []
 
 
+@pytest.mark.parametrize("outcome", [IntentState.REJECTED, IntentState.NOT_APPLIED])
+def test_a_cancel_of_an_orphan_that_came_to_nothing_is_repeated(outcome: IntentState) -> None:
+    life = Life(build.policy(), stops=[GOOD_STOP])
+    cancel = CancelStop(build.SYMBOL, Side.LONG, GOOD_STOP.client_id)
+    for _ in range(2):
+        life.read(stops=[GOOD_STOP])
+        life.wait(3_000)
+    life.read(stops=[GOOD_STOP])
+    assert life.decide() == [cancel]
+    life.settle(outcome)
+    life.wait(4_999)
+    assert life.decide() == []
+    assert life.decision.wake_at_ms == life.now_ms + 1
+    life.wait(1)
+    assert life.decide() == [cancel]
+
+
 def test_an_orphan_is_not_cancelled_where_the_position_comes_back() -> None:
     life = Life(build.policy(), stops=[GOOD_STOP])
     for positions in ((), (LONG,), ()):

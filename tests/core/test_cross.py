@@ -31,7 +31,15 @@ from bot.core.margin import (
     liquidation_distance,
 )
 from bot.core.metrics import leg_liquidation, measured_book
-from bot.core.model import Instrument, MaintenanceAt, MarginMode, Position, RiskTier, Side
+from bot.core.model import (
+    CloseFee,
+    Instrument,
+    MaintenanceAt,
+    MarginMode,
+    Position,
+    RiskTier,
+    Side,
+)
 from bot.core.units import Money, Price, Ratio
 from bot.testing import builders as build
 from tests.core.books import book, cross, flat_rate, leg
@@ -104,7 +112,7 @@ def shown(line: Line, symbol: str, beta: int) -> Leg:
         symbol,
         taker_fee=line.fee,
         maintenance_at=line.valued,
-        close_fee_in_maintenance=True,
+        close_fee=CloseFee.MARK,
         risk_tiers=(RiskTier(Decimal(0), endless, rate, deduction, endless),),
     )
     position = cross(symbol, line.side, quantity=line.quantity, entry_price=line.entry)
@@ -302,6 +310,8 @@ def test_the_balance_and_the_sign_agree(of: Book) -> None:
 def test_one_leg_is_as_far_away_as_if_the_wallet_were_its_margin(
     instrument: Instrument, position: Position, moved: Decimal
 ) -> None:
+    # At bankruptcy a cross position pays by its leverage, an isolated one by its margin.
+    assume(instrument.rules.close_fee is not CloseFee.BANKRUPTCY)
     mark = Price(position.entry_price * (1 + moved))
     shared = replace(position, margin_mode=MarginMode.CROSS, isolated_margin=Money(Decimal(0)))
     alone = book(position.isolated_margin, leg(shared, mark, instrument=instrument))

@@ -5,9 +5,10 @@ The published numbers are facts; each names its source. The bisection is in exac
 sums the tiers bracket by bracket, without the deductions that the guard's formula uses.
 """
 
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
-from typing import NamedTuple
+from itertools import pairwise
 
 import pytest
 from hypothesis import assume, example, given, settings
@@ -16,121 +17,72 @@ from hypothesis import strategies as st
 from bot.core.margin import (
     LiquidatesAt,
     NoLiquidation,
+    as_shown,
+    bankruptcy,
     liquidation,
     liquidation_distance,
+    liquidation_from,
     margin_at,
     margin_balance,
     requirement,
     tier_of,
     tiers_are_continuous,
 )
-from bot.core.model import Instrument, MaintenanceAt, Position, RiskTier, Side
+from bot.core.model import (
+    CloseFee,
+    ContractKind,
+    Instrument,
+    LiquidationRounding,
+    MaintenanceAt,
+    MarginMode,
+    Position,
+    RiskTier,
+    Side,
+)
 from bot.core.units import Money, Price, Ratio
 from bot.testing import builders as build
-from tests.core.draws import decimals, instruments, positions
+from tests.core.draws import decimals, holdings, instruments, positions
 from tests.core.exact import surplus
+from tests.core.published import Published, published
 
 LONG, SHORT = Side.LONG, Side.SHORT
 MARK, ENTRY = MaintenanceAt.MARK, MaintenanceAt.ENTRY
 
 
-class Published(NamedTuple):
-    source: str
-    side: Side
-    entry: str
-    quantity: str
-    margin: str
-    rate: str
-    deduction: str
-    fee: str
-    valued: MaintenanceAt
-    price: str
-    tolerance: str
+PLAIN = [
+    case
+    for case in published()
+    if case.question["margin_mode"] == "isolated"
+    and not {"tick", "adjust_factor", "maintenance_margin_given"} & case.question.keys()
+    and "rules" in case.question
+]
+"""One rate, rounded by nobody."""
 
 
-FREQTRADE = "freqtrade c9ae5e1e tests/exchange/test_exchange.py::test_get_liquidation_price"
-BITUNIX = "Bitunix, the table of the seed article (10x 50,000, rate 0.5 % of the open value)"
-BYBIT = "Bybit help 900000181046, Liquidation Price (USDT Contract)"
-BINANCE = "Binance FAQ b3c689c1f50a44cabb3a84e663b81d93, worked example"
-
-PUBLISHED = [
-    Published(BINANCE, LONG, "1456.84", "3683.979", "1535443.01", "0.1", "135365", "0", MARK,
-              "1114.78", "0.006"),
-    Published(f"binance short 1: {FREQTRADE}", SHORT, "10", "1", "2", "0.01", "0.01", "0", MARK,
-              "11.89108910891089", "1e-6"),
-    Published(f"binance short 3: {FREQTRADE}", SHORT, "8", "1", "1.6", "0.01", "0.01", "0", MARK,
-              "9.514851485148514", "1e-6"),
-    Published(f"binance short 4: {FREQTRADE}", SHORT, "10", "0.6", "1.2", "0.01", "0.01", "0",
-              MARK, "11.897689768976898", "1e-6"),
-    Published(f"binance long 6: {FREQTRADE}", LONG, "8", "1", "1.6", "0.01", "0.01", "0", MARK,
-              "6.454545454545454", "1e-6"),
-    Published(f"binance long 8: {FREQTRADE}", LONG, "10", "0.6", "1.2", "0.01", "0.01", "0", MARK,
-              "8.063973063973064", "1e-6"),
-    Published("affmiss.com teaching example", LONG, "100000", "1", "5000", "0.005", "0", "0",
-              ENTRY, "95500", "1e-9"),
-    Published(f"5x: {BITUNIX}", LONG, "50000", "1", "10000", "0.005", "0", "0", ENTRY,
-              "40250", "0"),
-    Published(f"10x: {BITUNIX}", LONG, "50000", "1", "5000", "0.005", "0", "0", ENTRY,
-              "45250", "0"),
-    Published(f"20x: {BITUNIX}", LONG, "50000", "1", "2500", "0.005", "0", "0", ENTRY,
-              "47750", "0"),
-    Published(f"50x: {BITUNIX}", LONG, "50000", "1", "1000", "0.005", "0", "0", ENTRY,
-              "49250", "0"),
-    Published(f"100x: {BITUNIX}", LONG, "50000", "1", "500", "0.005", "0", "0", ENTRY,
-              "49750", "0"),
-    Published(f"short 10x: {BITUNIX}", SHORT, "50000", "1", "5000", "0.005", "0", "0", ENTRY,
-              "54750", "0"),
-    Published("10x valued at mark: 45,000 / 0.995", LONG, "50000", "1", "5000", "0.005", "0", "0",
-              MARK, "45226.13", "0.005"),
-    Published(f"bybit long 1x: {FREQTRADE}", LONG, "10", "1", "10", "0.01", "0", "0", ENTRY,
-              "0.1", "1e-5"),
-    Published(f"bybit long 5x: {FREQTRADE}", LONG, "10", "1", "2", "0.01", "0", "0", ENTRY,
-              "8.1", "1e-5"),
-    Published(f"bybit short 1x: {FREQTRADE}", SHORT, "10", "1", "10", "0.01", "0", "0", ENTRY,
-              "19.9", "1e-5"),
-    Published(f"bybit short 3x: {FREQTRADE}", SHORT, "10", "1", "3.3333333333333335", "0.01", "0",
-              "0", ENTRY, "13.233333", "1e-5"),
-    Published(BYBIT, SHORT, "8000", "1", "200", "0.005", "0", "0", ENTRY, "8160", "1e-9"),
-    Published("Bybit testnet help, Liquidation-Price-USDT-Contract", LONG, "20000", "1", "400",
-              "0.005", "0", "0", ENTRY, "19700", "1e-9"),
-    Published(f"gate short 1: {FREQTRADE}", SHORT, "10", "1", "2", "0.01", "0", "0.0006", MARK,
-              "11.87413417771621", "1e-6"),
-    Published(f"gate long 6: {FREQTRADE}", LONG, "10", "1", "2", "0.01", "0", "0.0006", MARK,
-              "8.085708510208207", "1e-6"),
-    Published(f"gate long 7: {FREQTRADE}", LONG, "10", "1", "3.3333333333333335", "0.01", "0",
-              "0.0006", MARK, "6.738090425173506", "1e-6"),
-    Published("Hyperliquid docs, clearinghouseState example", LONG, "2986.3", "0.0335",
-              "4.981226", "0.01", "0", "0", MARK, "2866.26936529", "5e-5"),
-    Published("ccxt static response hyperliquid, isolated short", SHORT, "47.9932", "4",
-              "19.171617", "0.05", "0", "0", MARK, "50.2724802381", "5e-5"),
-    Published("kucoin.com/support/4408061803033", SHORT, "28000", "0.005", "1.4", "0.004", "0",
-              "0", ENTRY, "28168", "1e-9"),
-    Published("KuCoin GET /api/v1/positions example", LONG, "120016.4", "0.001", "20.0027333373",
-              "0.004", "0", "0.0006", MARK, "100475.86", "0.006"),
-    Published("MEXC blog liquidation-in-futures-2", LONG, "50000", "0.1", "200", "0.004", "0",
-              "0", ENTRY, "48200", "1e-9"),
-    Published("Phemex help liq-price-for-USDTM", LONG, "0.4", "500", "40.096", "0.01", "0",
-              "0.0006", MARK, "0.3232", "0.0001"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("case", PUBLISHED, ids=lambda case: f"{case.side}-{case.price}")
+@pytest.mark.parametrize("case", PLAIN, ids=lambda case: case.name)
 def test_published_liquidation_prices(case: Published) -> None:
+    asked = case.question
     instrument = build.instrument(
-        taker_fee=case.fee,
-        maintenance_at=case.valued,
-        close_fee_in_maintenance=True,
-        risk_tiers=one_tier(case.rate, case.deduction),
+        kind=ContractKind(asked["kind"]),
+        taker_fee=asked.get("fee_rate", 0),
+        maintenance_at=MaintenanceAt(asked["rules"]["maintenance_at"]),
+        close_fee=CloseFee.MARK,
+        risk_tiers=one_tier(asked["mmr"], asked.get("mm_amount", 0)),
     )
     position = build.position(
-        side=case.side, quantity=case.quantity, entry_price=case.entry, margin=case.margin
+        side=Side(asked["side"]),
+        quantity=asked["contracts"] * asked.get("contract_size", 1),
+        entry_price=asked["entry"],
+        margin=asked["isolated_margin" if "isolated_margin" in asked else "wallet_balance"],
     )
-    found = liquidation(instrument, position)
-    assert isinstance(found, LiquidatesAt), case.source
-    assert abs(found.price - Decimal(case.price)) <= Decimal(case.tolerance), case.source
+    for name, solve in (("liquidation_price", liquidation), ("bankruptcy_price", bankruptcy)):
+        if name in case.answers:
+            found, expected = solve(instrument, position), case.answers[name]
+            assert isinstance(found, LiquidatesAt)
+            assert abs(found.price - expected.value) <= expected.tolerance
 
 
-def one_tier(rate: str, deduction: str) -> tuple[RiskTier, ...]:
+def one_tier(rate: build.Number, deduction: build.Number) -> tuple[RiskTier, ...]:
     """The tier that a published case says it is in."""
     endless = Decimal("Infinity")
     return (
@@ -141,7 +93,7 @@ def one_tier(rate: str, deduction: str) -> tuple[RiskTier, ...]:
 def test_published_maintenance_margin() -> None:
     """KuCoin's payload: posMaint = mark value * (rate + taker fee)."""
     instrument = build.instrument(
-        taker_fee="0.0006", close_fee_in_maintenance=True, risk_tiers=one_tier("0.004", "0")
+        taker_fee="0.0006", close_fee=CloseFee.MARK, risk_tiers=one_tier("0.004", "0")
     )
     position = build.position(quantity="0.001", entry_price="120016.4", margin="20.0027333373")
     assert requirement(instrument, position, Price(Decimal("120009.57"))) == Decimal("0.552044022")
@@ -238,15 +190,198 @@ def test_balance_requirement_and_margin_at_agree_with_fractions(
 ) -> None:
     at = Price(price)
     balance, needed = (
-        margin_balance(position, at),
+        margin_balance(instrument, position, at),
         requirement(instrument, position, at),
     )
     left = surplus(instrument, position, Fraction(price))
     assert Fraction(balance) - Fraction(needed) == pytest.approx(left, rel=1e-15, abs=1e-15)
-    wanted = margin_at(instrument, position, at)
-    assert Fraction(wanted) == pytest.approx(
-        Fraction(position.isolated_margin) - left, rel=1e-15, abs=1e-15
+    wanted = replace(position, isolated_margin=margin_at(instrument, position, at))
+    assert surplus(instrument, wanted, Fraction(price)) == pytest.approx(0, abs=1e-15)
+
+
+# Every kind and rule
+
+
+def first_unsafe(
+    instrument: Instrument, position: Position, mark: Fraction
+) -> tuple[Fraction, bool]:
+    """
+    Where a mark that goes against the position from `mark` first finds no surplus, if anywhere.
+
+    Between two borders of the brackets the surplus only falls, or only rises back from a jump:
+    every border is looked at from both sides, then the stretch that ends without is halved.
+    """
+    tiny = Fraction(1, 10**24)
+    size = Fraction(position.quantity)
+    borders = [
+        Fraction(tier.cap) / size
+        if instrument.kind is ContractKind.LINEAR
+        else size / Fraction(tier.cap)
+        for tier in instrument.tiers[:-1]
+    ]
+    end = mark / 10**30 if position.side is LONG else mark * 10**30
+    low, high = sorted((mark, end))
+    looked = sorted(
+        {
+            mark,
+            end,
+            *(
+                edge
+                for at in borders
+                if low < at < high
+                for edge in (at * (1 - tiny), at * (1 + tiny))
+            ),
+        },
+        reverse=position.side is LONG,
     )
+    for before, after in pairwise(looked):
+        if surplus(instrument, position, after) <= 0:
+            return bisected_between(instrument, position, before, after), True
+    return end, False
+
+
+def bisected_between(
+    instrument: Instrument, position: Position, safe: Fraction, unsafe: Fraction
+) -> Fraction:
+    for _ in range(230):
+        middle = (safe + unsafe) / 2
+        if surplus(instrument, position, middle) > 0:
+            safe = middle
+        else:
+            unsafe = middle
+    return unsafe
+
+
+@settings(max_examples=300)
+@given(holding=holdings(), moved=decimals("-0.1", "0.1", 3))
+def test_the_first_price_reached_from_the_mark_is_found(
+    holding: tuple[Instrument, Position], moved: Decimal
+) -> None:
+    instrument, position = holding
+    mark = Price(position.entry_price * (1 + moved))
+    safe = surplus(instrument, position, Fraction(mark)) > 0
+    match liquidation_from(instrument, position, mark), safe:
+        case LiquidatesAt(price), _ if safe:
+            expected, is_reached = first_unsafe(instrument, position, Fraction(mark))
+            assert is_reached
+            assert abs(Fraction(price) - expected) <= expected * Fraction(1, 10**15)
+        case NoLiquidation(proof), _:
+            assert safe
+            assert proof
+            assert not first_unsafe(instrument, position, Fraction(mark))[1]
+        case LiquidatesAt(price), _:
+            # Back where the position would hold again, or at the mark for one that never would.
+            back = position.side.sign * (price - mark)
+            assert back >= 0
+            if back > 0:
+                nearer = Fraction(price) - position.side.sign * Fraction(price) / 10**15
+                assert surplus(instrument, position, nearer) <= Fraction(price) / 10**12
+                beyond = Fraction(price) + position.side.sign * Fraction(price) / 10**15
+                assert surplus(instrument, position, beyond) >= 0
+
+
+@settings(max_examples=200)
+@given(holding=holdings())
+def test_the_margin_for_a_price_puts_liquidation_there(
+    holding: tuple[Instrument, Position],
+) -> None:
+    """Solved for the margin and then for the price: of a table without jumps there and back."""
+    instrument, position = holding
+    assume(tiers_are_continuous(instrument) or len(instrument.tiers) == 1)
+    sign = position.side.sign
+    price = Price(position.entry_price * (1 - sign * Decimal("0.03")))
+    margin = margin_at(instrument, position, price)
+    found = liquidation(instrument, replace(position, isolated_margin=margin))
+    assert isinstance(found, LiquidatesAt)
+    assert abs(found.price - price) <= price * Decimal("1e-18")
+
+
+def test_a_cliff_is_reached_before_the_root_below_it() -> None:
+    """
+    Above 100 the whole position needs 20 %, below only 1 %: the long is gone at its cliff.
+
+    1 from 120 on 30: at 20 % its root is (120 - 30) / 0.8 = 112.5, at 1 % it is 90 / 0.99.
+    """
+    table = tuple(
+        replace(tier, deduction=Money(Decimal(0)))
+        for tier in build.tiers((0, "0.01"), (100, "0.2"))
+    )
+    instrument = build.instrument(risk_tiers=table)
+    long = build.position(entry_price=120, margin=30)
+    assert liquidation(instrument, long) == LiquidatesAt(Price(Decimal("112.5")))
+    assert liquidation_from(instrument, long, Price(Decimal(120))) == LiquidatesAt(
+        Price(Decimal("112.5"))
+    )
+    below = liquidation_from(instrument, long, Price(Decimal(99)))
+    assert isinstance(below, LiquidatesAt)
+    assert below.price == Decimal(90) / Decimal("0.99")
+    # At 105 the bracket has liquidated it; at 112.5 it would hold again.
+    assert liquidation_from(instrument, long, Price(Decimal(105))) == LiquidatesAt(
+        Price(Decimal("112.5"))
+    )
+    short = build.position(side=SHORT, entry_price=90, margin=25)
+    assert liquidation(instrument, short) == LiquidatesAt(Price(Decimal(100)))
+
+
+def test_an_inverse_short_that_is_covered_has_no_liquidation() -> None:
+    """100,000 of face from 50,000 are 2 coins: as much margin pays any rise."""
+    instrument = build.instrument(kind=ContractKind.INVERSE)
+    covered = build.position(side=SHORT, quantity=100_000, entry_price=50_000, margin=2)
+    assert isinstance(liquidation(instrument, covered), NoLiquidation)
+    nearly = replace(covered, isolated_margin=Money(Decimal("1.9")))
+    found = liquidation(instrument, nearly)
+    assert isinstance(found, LiquidatesAt)
+    assert found.price == Decimal(100_000) * Decimal("0.995") / Decimal("0.1")
+
+
+def test_a_balance_that_no_price_mends_is_breached_at_the_mark() -> None:
+    short = build.position(side=SHORT, margin=-60_000)
+    found = liquidation_from(build.instrument(), short, Price(Decimal(40_000)))
+    assert found == LiquidatesAt(Price(Decimal(40_000)))
+
+
+def test_bankruptcy_is_where_nothing_is_left() -> None:
+    """Bybit: bust of an inverse long = (1 + fee) N / (N / E + B)."""
+    inverse = build.instrument(
+        kind=ContractKind.INVERSE, taker_fee="0.00075", close_fee=CloseFee.BANKRUPTCY
+    )
+    long = build.position(quantity=10_000, entry_price=8_000, margin="0.5")
+    found = bankruptcy(inverse, long)
+    assert isinstance(found, LiquidatesAt)
+    assert round(found.price, 2) == Decimal("5718.57")
+    plain = bankruptcy(build.instrument(kind=ContractKind.INVERSE), long)
+    assert plain == LiquidatesAt(Price(Decimal(10_000) / Decimal("1.75")))
+    covered = build.position(quantity=1, entry_price=100, margin=100)
+    assert isinstance(bankruptcy(build.instrument(), covered), NoLiquidation)
+
+
+@pytest.mark.parametrize(
+    ("rounding", "side", "expected"),
+    [
+        (LiquidationRounding.NONE, LONG, "100.03"),
+        (LiquidationRounding.TOWARDS_MARK, LONG, "100.1"),
+        (LiquidationRounding.TOWARDS_MARK, SHORT, "100.0"),
+        (LiquidationRounding.AWAY_FROM_MARK, LONG, "100.0"),
+        (LiquidationRounding.AWAY_FROM_MARK, SHORT, "100.1"),
+        (LiquidationRounding.ONE_TICK_EARLY, LONG, "100.13"),
+        (LiquidationRounding.ONE_TICK_EARLY, SHORT, "99.93"),
+    ],
+)
+def test_prices_as_venues_show_them(
+    rounding: LiquidationRounding, side: Side, expected: str
+) -> None:
+    plain = build.instrument()
+    instrument = replace(plain, rules=replace(plain.rules, liquidation_rounding=rounding))
+    shown = as_shown(instrument, build.position(side=side), Price(Decimal("100.03")))
+    assert shown == Decimal(expected)
+
+
+def test_one_tick_early_is_for_isolated_positions() -> None:
+    plain = build.instrument()
+    rules = replace(plain.rules, liquidation_rounding=LiquidationRounding.ONE_TICK_EARLY)
+    cross = build.position(margin_mode=MarginMode.CROSS)
+    price = Price(Decimal("100.03"))
+    assert as_shown(replace(plain, rules=rules), cross, price) == price
 
 
 # Tiers and distance

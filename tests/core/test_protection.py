@@ -8,8 +8,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bot.core.margin import LiquidatesAt, Liquidation, NoLiquidation, liquidation
-from bot.core.model import Instrument, Position, Side, StopOrder
+from bot.core.cross import Leg
+from bot.core.margin import (
+    LiquidatesAt,
+    LiquidatesTogether,
+    Liquidation,
+    NoLiquidation,
+    liquidation,
+)
+from bot.core.model import Instrument, MarginMode, Position, Side, StopOrder
 from bot.core.policy import Policy
 from bot.core.protection import (
     StopNotNeeded,
@@ -17,16 +24,18 @@ from bot.core.protection import (
     StopWanted,
     Wanted,
     audit,
+    distance_at_stop,
     is_between,
     users_own,
     wanted,
 )
-from bot.core.units import Money, Price
+from bot.core.units import Money, Price, Ratio
 from bot.testing import builders as build
 from tests.core.draws import decimals, instruments, positions
 from tests.core.life import LONG
 
 SHORT = build.position(side=Side.SHORT)
+NO_LIMIT = build.guardrails(loss_max=10**9)
 LIQUIDATED = {LONG.side: Price(Decimal(45_000)), SHORT.side: Price(Decimal(55_000))}
 
 
@@ -68,6 +77,52 @@ def test_loss_max_tightens_and_forbids_anything_looser(position: Position, expec
     found = target(position, build.policy(limits=build.guardrails(loss_max=2_000)))
     assert isinstance(found, StopWanted)
     assert found.trigger_price == found.loosest_price == expected
+
+
+@pytest.mark.parametrize(
+    ("position", "share", "expected"),
+    [
+        (LONG, "0.5", "47500"),  # 45,000 + 0.5 x 5,000
+        (LONG, "0.333333", "46666.7"),  # 46,666.665 up to the tick
+        (SHORT, "0.333333", "53333.3"),  # 55,000 - 1,666.665 = 53,333.335 down to it
+        (LONG, "0.27", "46391.8"),  # the room of 3 % is tighter than 46,350
+        (SHORT, "0.99", "50050"),
+    ],
+)
+def test_a_share_of_the_way_from_entry_is_left(
+    position: Position, share: str, expected: str
+) -> None:
+    policy = build.policy(protection=build.protect(share=share))
+    assert trigger(target(position, policy)) == Decimal(expected)
+
+
+def test_no_share_of_a_way_without_end() -> None:
+    policy = build.policy(protection=build.protect(share="0.5"))
+    found = target(build.position(margin=60_000), policy, at=NoLiquidation("covered"))
+    assert isinstance(found, StopNotNeeded)
+
+
+@given(
+    mark=decimals("30000", "70000", 1),
+    share=decimals("0", "0.9", 2),
+    distance=decimals("0.01", "0.9", 3),
+    beta=decimals("0.2", "3", 1),
+    side=st.sampled_from(Side),
+)
+def test_the_joint_distance_at_a_stop_is_where_the_leg_would_reach_it(
+    mark: Decimal, share: Decimal, distance: Decimal, beta: Decimal, side: Side
+) -> None:
+    """Checked against `wanted` itself: the stop is passed just where less distance is left."""
+    position = build.position(side=side, margin_mode=MarginMode.CROSS)
+    leg = Leg(build.instrument(), position, Price(mark), Ratio(beta))
+    liquidation_price = leg.price_after(distance)
+    assume(liquidation_price > 0)
+    policy = build.policy(protection=build.protect(share=share), limits=NO_LIMIT)
+    needed = distance_at_stop(policy.protect, leg)
+    assume(abs(needed - distance) > Decimal("0.0001"))
+    at = LiquidatesTogether(liquidation_price, per_distance=mark * beta)
+    stop = trigger(wanted(policy, leg.instrument, position, at, ()))
+    assert (side.sign * (mark - stop) <= 0) == (distance < needed)
 
 
 def test_loss_max_is_of_the_whole_position() -> None:

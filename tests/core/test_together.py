@@ -99,11 +99,12 @@ def shared(
     instruments: Iterable[Instrument] = LISTED,
     position_mode: PositionMode = PositionMode.ONE_WAY,
     floor_in_hold: bool = True,
+    share: build.Number = 0,
 ) -> Life:
     """Two cross longs at their entry prices, their stops where they belong."""
     policy = build.policy(
         *rules,
-        protection=build.protect(floor_in_hold=floor_in_hold),
+        protection=build.protect(floor_in_hold=floor_in_hold, share=share),
         limits=LIMITS,
         margin_modes=BOTH,
         stress=build.stress("0.2"),
@@ -815,6 +816,18 @@ def test_a_top_up_leaves_the_book_its_stops() -> None:
         if isinstance(each.intent.action, AddMargin)
     ]
     assert shrinks == [("asked 300, may be 114.99, limit cross_positions",)]
+
+
+def test_a_top_up_leaves_every_leg_its_share_of_the_way_from_entry() -> None:
+    """
+    BTC is 2,000 below its entry: with half of the way to be left, 2,000 must remain ahead of it.
+
+    At the joint distance 2,000 / 48,000 = 1 / 24 of 98,000 the book has lost 2,000 + 4,083.33 and
+    requires 0.5 % x 93,916.67 = 469.58: of 6,653 a margin step less than 100.08 may go.
+    """
+    life = shared(build.rule(ADD, name="alone"), wallet=6_653, share="0.5")
+    sent = beside(life, 97, btc=48_000)
+    assert [each for each in sent if isinstance(each, AddMargin)] == added("100.07")
 
 
 def test_a_top_up_leaves_the_book_its_thresholds_and_their_hysteresis() -> None:

@@ -60,6 +60,14 @@ CASES = {
         "BTC fell 0.6% within a minute of a quiet week, that of 5 August 2023 (stop-in-noise)",
         "loss_max: 300 USDT",
     ),
+    # Of 4,773.87 to liquidation 6.27 % are 299.32, less than 0.6 % of the entry price.
+    "a share that the noise reaches": Case(
+        "room: 1.5%",
+        "room: 1.5%, share: 93.73%",
+        f"8:30: protect.stop.share: warning: the stop of {NAME} rests 0.60% from its entry price: "
+        "BTC fell 0.6% within a minute of a quiet week, that of 5 August 2023 (stop-in-noise)",
+        "room: 1.5%, share: 93.7%",
+    ),
     # The stop at 1.5 % is at 45,226.13 / 0.985 = 45,914.86, on the tick: 4,085.14 below entry.
     "a loss that holds the stop": Case(
         "loss_max: 9000 USDT",

@@ -71,6 +71,7 @@ def test_every_value_of_a_file_arrives(good: str) -> None:
     assert policy.position_mode is PositionMode.ONE_WAY
     assert policy.protect == Protect(
         room=Ratio(Decimal("0.03")),
+        share=Ratio(Decimal(0)),
         floor=Ratio(Decimal("0.015")),
         floor_in_hold=False,
         unknown_after_ms=Duration(60_000),
@@ -108,11 +109,17 @@ def test_every_value_of_a_file_arrives(good: str) -> None:
     )
 
 
+def test_a_share_of_the_way_may_be_asked_of_the_stop(good: str) -> None:
+    shared = good.replace("room: 3%", "room: 3%, share: 25%")
+    assert parse_policy(shared, "p.yaml").protect.share == Decimal("0.25")
+
+
 def test_the_demo_policy_is_valid_and_has_its_exact_values() -> None:
     policy = load_policy(DEMO)
     assert (policy.account, policy.venue) == ("demo", "binanceusdm")
     assert policy.protect == Protect(
         room=Ratio(Decimal("0.015")),
+        share=Ratio(Decimal(0)),
         floor=Ratio(Decimal("0.007")),
         floor_in_hold=True,
         unknown_after_ms=Duration(60_000),

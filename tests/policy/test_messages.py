@@ -41,7 +41,7 @@ CHANGES: dict[str, Change] = {
     "missing section": change(
         "  stop: { room: 3% }\n",
         "",
-        "8:3: protect.stop: expected a mapping of room, was missing",
+        "8:3: protect.stop: expected a mapping of room, share, was missing",
     ),
     "missing key in braces": change(
         "{ room: 3% }",
@@ -57,7 +57,7 @@ CHANGES: dict[str, Change] = {
     "unknown key like none": change(
         "room: 3%",
         "room: 3%, zzz: 1",
-        "8:21: protect.stop.zzz: expected a known key (one of room), was 'zzz'",
+        "8:21: protect.stop.zzz: expected a known key (one of room or share), was 'zzz'",
     ),
     "key of another section": change(
         "  venue: binanceusdm",
@@ -90,7 +90,7 @@ CHANGES: dict[str, Change] = {
     "text for a mapping": change(
         "{ room: 3% }",
         "3%",
-        "8:9: protect.stop: expected a mapping of room, was '3%'",
+        "8:9: protect.stop: expected a mapping of room, share, was '3%'",
     ),
     "mapping for a number": change(
         "floor: 150 bps",
@@ -359,6 +359,12 @@ CHANGES: dict[str, Change] = {
         "8:17: protect.stop.room: expected less than 100%, the most that a long can have, "
         "was '100%'\n"
         "28:29: rules.0.ladder.2.below: expected more than protect.stop.room, '100%', was '7%'",
+    ),
+    "stop at the entry price": change(
+        "room: 3%",
+        "room: 3%, share: 100%",
+        "8:28: protect.stop.share: expected less than 100%, where it rests at the entry price, "
+        "was '100%'",
     ),
     "never measured": change(
         "unknown_after: 1m",

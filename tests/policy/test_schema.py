@@ -26,6 +26,7 @@ MEANING = {
     "part of a millisecond",
     "floor above the stop",
     "stop beyond the whole",
+    "stop at the entry price",
     "never measured",
     "no data is that young",
     "no action allowed",

@@ -1,6 +1,7 @@
 """Cases: a line of JSON is exactly one position, or one line says what is wrong with it."""
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.core.model import Instrument, MarginMode, Side
+from bot.rehearsal.bars import Bars
 from bot.rehearsal.cases import Case, CaseError, read_case, setup_of
 from bot.rehearsal.setups import ByMargin
 from bot.testing.builders import instrument
@@ -105,8 +107,8 @@ def test_any_change_of_a_case_gives_a_case_or_an_error(changed: dict[str, Any]) 
         assert found.leverage > 0
 
 
-def _rules(venue: str, symbol: str) -> Instrument:
-    return instrument(symbol)
+def _rules(venue: str, bars: Bars) -> Instrument:
+    return instrument(bars.symbol)
 
 
 @pytest.mark.parametrize("symbol", ["BTC/USDT:USDT", "BTCUSDT"])
@@ -118,11 +120,21 @@ def test_a_symbol_is_that_of_the_data_in_either_writing(symbol: str) -> None:
     assert [setup.reserve, setup.latency_ms] == [D(7), 250]
 
 
+def test_a_venue_is_that_of_the_policy_or_of_the_data() -> None:
+    bars = replace(bars_of(50_000, 49_000, 48_000, symbol="BTC/USDT:USDT"), venue="okx")
+    for venue in ("okx", "binanceusdm"):
+        setup = setup_of(case(venue=venue), bars, "binanceusdm", _rules)
+        assert setup.openings[0].instrument == instrument("BTC/USDT:USDT")
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
         ({"symbol": "ETHUSDT"}, "symbol: expected that of the data, BTC/USDT:USDT, was 'ETHUSDT'"),
-        ({"venue": "okx"}, "venue: expected that of the policy, binanceusdm, was 'okx'"),
+        (
+            {"venue": "okx"},
+            "venue: expected that of the policy, binanceusdm, .* or of the data, .*, was 'okx'",
+        ),
     ],
 )
 def test_a_case_fits_its_data_and_its_policy(changed: dict[str, Any], words: str) -> None:

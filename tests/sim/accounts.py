@@ -6,6 +6,7 @@ from enum import StrEnum
 from random import Random
 
 from bot.core.model import (
+    CloseFee,
     ContractKind,
     Instrument,
     MaintenanceAt,
@@ -160,7 +161,7 @@ def _instrument(random: Random, left: list[str], number: int) -> tuple[Instrumen
     price = Price(fine * random.randint(20_000, 900_000))
     rules = VenueRules(
         maintenance_at=random.choice(list(MaintenanceAt)),
-        close_fee_in_maintenance=random.random() < 0.5,
+        close_fee=CloseFee.MARK if random.random() < 0.5 else CloseFee.NONE,
         position_margin_step=random.choice((D("0.01"), D("0.00000001"))),
         margin_on_reduce=random.choice((*MarginOnReduce, MarginOnReduce.PRO_RATA)),
     )

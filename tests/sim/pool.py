@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from bot.core.model import Instrument, MaintenanceAt, Side
+from bot.core.model import CloseFee, Instrument, MaintenanceAt, Side
 
 SHOCK_MAX = 1e6
 """No distance is larger: beyond this no common shock liquidates."""
@@ -39,7 +39,7 @@ class Listing:
     def __init__(self, instrument: Instrument) -> None:
         rules = instrument.rules
         self.by_mark = rules.maintenance_at is MaintenanceAt.MARK
-        self.fee = float(instrument.taker_fee) if rules.close_fee_in_maintenance else 0.0
+        self.fee = float(instrument.taker_fee) if rules.close_fee is CloseFee.MARK else 0.0
         self._caps = [float(tier.cap) for tier in instrument.tiers]
         self._floors = [float(tier.floor) for tier in instrument.tiers]
         self._rates = [float(tier.rate) for tier in instrument.tiers]

@@ -165,9 +165,10 @@ class Watch:
         if min(quiet_ms, naked_ms) > QUIET_MS and refused_ms > BACKOFF_MS:
             text = f"no proper stop of {symbol} rests although everything works"
             self._broke(symbol, "naked", at_ms, "6", text)
-        # Where a cross stop belongs moves with every mark, and it may follow once in 5 s.
+        # Where a cross stop belongs moves with every mark, and it may follow once in 5 s. The old
+        # one of a venue that takes stops again goes once the new one rests.
         follows = truth.group == CROSS and at_ms - self._tried_at_ms[symbol] < FOLLOW_MS
-        follows = follows or refused_ms <= BACKOFF_MS
+        follows = follows or refused_ms <= BACKOFF_MS + FOLLOW_MS
         if min(quiet_ms, drifted_ms) > QUIET_MS and not follows:
             text = f"a stop of {symbol} rests where it does not belong"
             self._broke(symbol, "drifted", at_ms, "6", text)

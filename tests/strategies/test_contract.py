@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import strategies
 from bot.core.cross import Book, Leg
 from bot.core.model import (
+    CloseFee,
     ContractKind,
     Instrument,
     MaintenanceAt,
@@ -275,7 +276,7 @@ def surplus(
         instrument.tiers[0]
     ]
     required = valued * tier.rate - tier.deduction
-    if instrument.rules.close_fee_in_maintenance:
+    if instrument.rules.close_fee is CloseFee.MARK:
         required += position.quantity * price * instrument.taker_fee
     return equity - required
 
@@ -316,7 +317,7 @@ def instruments(draw: st.DrawFn, notional: Decimal) -> Instrument:
         tiers=tuple(tiers),
         rules=VenueRules(
             maintenance_at=draw(st.sampled_from(MaintenanceAt)),
-            close_fee_in_maintenance=draw(st.booleans()),
+            close_fee=draw(st.sampled_from((CloseFee.NONE, CloseFee.MARK))),
             position_margin_step=draw(st.sampled_from([Decimal("0.000001"), Decimal("0.01")])),
             margin_on_reduce=draw(st.sampled_from(MarginOnReduce)),
         ),

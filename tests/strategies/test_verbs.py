@@ -7,6 +7,7 @@ import pytest
 
 from bot.core.cross import Book, Leg
 from bot.core.model import (
+    CloseFee,
     ContractKind,
     Instrument,
     MaintenanceAt,
@@ -49,7 +50,7 @@ INSTRUMENT = Instrument(
             Decimal(0), Decimal("Infinity"), Ratio(Decimal("0.01")), Money(Decimal(0)), Decimal(50)
         ),
     ),
-    rules=VenueRules(MaintenanceAt.MARK, False, Decimal("0.01"), MarginOnReduce.PRO_RATA),
+    rules=VenueRules(MaintenanceAt.MARK, CloseFee.NONE, Decimal("0.01"), MarginOnReduce.PRO_RATA),
 )
 
 # 100 at 10,000 with margin 1,000 a coin: a long is liquidated at 9,000 / 0.99 = 9,090.909...,

@@ -1,9 +1,9 @@
 """
 The paper exchange: a synchronous state machine that knows neither clock nor network.
 
-One-way, linear positions under risk tiers, isolated or cross. Every method that changes something
-takes the venue's time, which never goes back. What the changes mean for accounts is collected as
-notices, for whoever drives the machine to take and deliver.
+Linear or inverse positions under risk tiers, isolated or cross, one-way or in hedge mode. Every
+method that changes something takes the venue's time, which never goes back. What the changes mean
+for accounts is collected as notices, for whoever drives the machine to take and deliver.
 """
 
 import json
@@ -14,29 +14,29 @@ from typing import assert_never
 from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
 from bot.core.model import (
     AccountSnapshot,
+    ContractKind,
     Instrument,
     MarginMode,
-    NotReported,
-    Position,
     PositionMode,
-    Reported,
     Side,
 )
-from bot.core.units import ONE, ZERO, Money, Quantity, Ratio, floor_to
-from bot.exchange.paper import arithmetic, joint, matching, requests
+from bot.core.units import ZERO, Money, Price, Quantity, Ratio, floor_to
+from bot.exchange.paper import arithmetic, listing, matching, opening, reading, requests, settling
 from bot.exchange.paper.books import (
-    NOTHING,
     AccountBook,
     Books,
     FundingPaid,
-    Holding,
+    LadderStep,
     Ledger,
     OrderState,
+    Pledge,
     Quote,
     Realised,
+    Resting,
 )
 from bot.exchange.paper.codec import decode, encode
-from bot.exchange.paper.depth import ENDLESS, Depth, OrderBook, Tape
+from bot.exchange.paper.depth import Depth
+from bot.exchange.paper.ladders import GATE, Ladder
 from bot.exchange.paper.levels import Levels
 from bot.exchange.paper.prices import FundingTerm, Prices
 from bot.exchange.ports import (
@@ -70,27 +70,26 @@ class PaperMachine:
         slippage: Ratio,
         refuse_stops: bool = False,
         depths: Mapping[str, Depth] = _ENDLESS_EVERYWHERE,
+        ladder: Ladder = GATE,
+        pledges: Iterable[Pledge] = (),
     ) -> None:
         """
         Start empty. `slippage` is the share by which market orders fill worse than `last`.
 
         `depths` are the books that they walk through from there on; a symbol without one has no
-        end of depth. Raises `ValueError` for an instrument whose rules this exchange cannot
-        apply, `KeyError` for depth of one that it does not list.
+        end of depth. `ladder` is how it liquidates; `pledges` are the coins that back cross
+        positions. Raises `ValueError` for an instrument whose rules this exchange cannot apply,
+        or which is settled in another currency than the others, `KeyError` for depth or a pledge
+        of one that it does not list.
         """
-        listed = {instrument.symbol: instrument for instrument in instruments}
-        for instrument in listed.values():
-            arithmetic.check_listing(instrument)
-        if not ZERO <= slippage < ONE:
-            raise ValueError(f"slippage: expected a share from 0 to below 1, was {slippage}")
-        self._books = Books(listed, dict.fromkeys(listed, ENDLESS), slippage, refuse_stops)
-        for symbol, depth in depths.items():
-            self._books.depths[listed[symbol].symbol] = depth
-        self._books.tapes = {
-            symbol: Tape(depth.memory_ms)
-            for symbol, depth in self._books.depths.items()
-            if isinstance(depth, OrderBook)
-        }
+        self._books = listing.empty_books(
+            {instrument.symbol: instrument for instrument in instruments},
+            slippage,
+            depths,
+            ladder,
+            {pledge.coin: pledge for pledge in pledges},
+        )
+        self._books.refuse_stops = refuse_stops
         self._levels = Levels()
         self._notices: list[tuple[str, Notice]] = []
 
@@ -114,19 +113,37 @@ class PaperMachine:
 
     def deposit(self, account: str, amount: Money) -> None:
         """Put money into the wallet of `account`, opening the account if need be."""
-        if amount < ZERO or not arithmetic.on_step(amount, arithmetic.MONEY_STEP):
-            raise ValueError(
-                f"deposit: expected a multiple of {arithmetic.MONEY_STEP}, was {amount}"
-            )
+        _check_amount("deposit", amount)
         book = self._books.accounts.setdefault(account, AccountBook())
         book.wallet = Money(book.wallet + amount)
         self._books.deposited = Money(self._books.deposited + amount)
         self._tell(account, AccountChanged())
 
+    def deposit_coin(self, account: str, coin: str, amount: Decimal) -> None:
+        """Put a coin that counts as collateral into an account; raises `KeyError` for another."""
+        _check_amount("deposit", amount)
+        pledge, book = self._books.pledges[coin], self._books.accounts[account]
+        deposited = self._books.coins_deposited
+        if amount:
+            book.coins[coin] = book.coins.get(pledge.coin, ZERO) + amount
+            deposited[coin] = deposited.get(coin, ZERO) + amount
+        self._tell(account, AccountChanged())
+
+    def endow(self, amount: Money) -> None:
+        """Put money into the insurance fund."""
+        _check_amount("endow", amount)
+        self._books.insurance_fund = Money(self._books.insurance_fund + amount)
+        self._books.deposited = Money(self._books.deposited + amount)
+
     def quantity_for(self, symbol: str, margin: Money, leverage: Decimal) -> Quantity:
         """The largest quantity whose initial margin at the last price is within `margin`."""
         instrument, quote = self._books.instruments[symbol], self._books.quotes[symbol]
-        return Quantity(floor_to(margin * leverage / quote.last, instrument.quantity_step))
+        match instrument.kind:
+            case ContractKind.LINEAR:
+                most = margin * leverage / quote.last
+            case ContractKind.INVERSE:
+                most = margin * leverage * quote.last
+        return Quantity(floor_to(most, instrument.quantity_step))
 
     def open_position(
         self,
@@ -149,45 +166,40 @@ class PaperMachine:
         wallet forbid it.
         """
         self._travel(at_ms, _STANDING)
-        books, book = self._books, self._books.accounts[account]
-        instrument, quote = books.instruments[symbol], books.quotes[symbol]
-        where = f"open {symbol} {side} for {account}"
-        if symbol in book.holdings:
-            raise ValueError(f"{where}: expected no position, was {book.holdings[symbol].side}")
-        step, least = instrument.quantity_step, instrument.quantity_min
-        if quantity < least or not arithmetic.on_step(quantity, step):
-            raise ValueError(
-                f"{where}: expected a quantity from {least} in steps of {step}, was {quantity}"
-            )
-        notional = quantity * quote.last
-        leverage_max = arithmetic.tier_of(instrument, notional).leverage_max
-        if not ZERO < leverage <= leverage_max:
-            raise ValueError(
-                f"{where}: expected leverage up to {leverage_max} for a notional of "
-                f"{notional}, was {leverage}"
-            )
-        margin = arithmetic.money_up(notional / leverage)
-        fee = arithmetic.money_up(notional * entry_fee)
-        if margin + fee > (free := joint.free(books, book)):
-            raise ValueError(
-                f"{where}: expected free money of {margin + fee} for margin and fee, was {free}"
-            )
-        match margin_mode:
-            case MarginMode.ISOLATED:
-                bound, backing = margin, margin
-            case MarginMode.CROSS:
-                bound, backing = NOTHING, Money(joint.backing(books, book, symbol) - fee)
-        level = arithmetic.liquidation_price(instrument, side, quantity, quote.last, backing)
-        if matching.reached(side, quote.mark, level):
-            raise ValueError(
-                f"{where}: expected a mark price clear of the liquidation price {level}, "
-                f"was {quote.mark}"
-            )
-        book.wallet = Money(book.wallet - bound - fee)
-        books.fees = Money(books.fees + fee)
-        book.holdings[symbol] = Holding(side, quantity, quote.last, margin_mode, bound, leverage)
+        opening.open_position(
+            self._books,
+            self._levels,
+            account,
+            opening.Wanted(symbol, side, quantity, leverage, entry_fee, margin_mode),
+        )
         self._tell(account, AccountChanged())
         self._travel(at_ms, _STANDING)
+
+    def set_position_mode(
+        self, account: str, mode: PositionMode, at_ms: int
+    ) -> Accepted | Refused:
+        """Keep one position a symbol from now on, or a long and a short beside each other."""
+        self._travel(at_ms, _STANDING)
+        return requests.set_position_mode(self._books.accounts[account], mode)
+
+    def set_leverage(
+        self, account: str, symbol: str, side: Side, leverage: Decimal, at_ms: int
+    ) -> Accepted | Refused:
+        """Change the leverage of an open position."""
+        self._travel(at_ms, _STANDING)
+        return self._done(
+            account,
+            at_ms,
+            requests.set_leverage(
+                self._books, self._books.accounts[account], symbol, side, leverage
+            ),
+        )
+
+    def withdraw(self, account: str, amount: Money, at_ms: int) -> Accepted | Refused:
+        """Take money out of the wallet, as much as is free."""
+        self._travel(at_ms, _STANDING)
+        reply = requests.withdraw(self._books, self._books.accounts[account], amount)
+        return self._done(account, at_ms, reply)
 
     # -- the world -------------------------------------------------------------------------
 
@@ -212,7 +224,8 @@ class PaperMachine:
         """
         From now on the next settlement of a symbol is that of `term`.
 
-        Raises `ValueError` for one that is not ahead.
+        Of a contract that has ended it is of no matter. Raises `ValueError` for one that is not
+        ahead.
         """
         listed = self._books.instruments[term.symbol].symbol
         if term.next_at_ms <= term.at_ms:
@@ -220,7 +233,22 @@ class PaperMachine:
                 f"{listed}: expected a settlement after {term.at_ms}, was {term.next_at_ms}"
             )
         self._travel(term.at_ms, _STANDING)
-        self._books.terms[listed] = term
+        if listed not in self._books.ended:
+            self._books.terms[listed] = term
+
+    def delist(self, symbol: str, price: Price, at_ms: int) -> None:
+        """
+        End a contract: whoever holds it is settled at `price`, and it is listed no more.
+
+        Raises `ValueError` for a price that is none, or a contract that has ended before.
+        """
+        listed = self._books.instruments[symbol].symbol
+        if listed in self._books.ended or not _is_price(price):
+            raise ValueError(f"{listed}: expected a listed contract and a price, was {price}")
+        self._travel(at_ms, _STANDING)
+        for account in settling.end(self._books, listed, price):
+            self._tell(account, AccountChanged())
+        self._travel(at_ms, _STANDING)
 
     def handle(
         self, account: str, action: Action, client_id: str, at_ms: int
@@ -244,10 +272,7 @@ class PaperMachine:
                 reply = requests.close(self._books, book, action, client_id)
             case _:
                 assert_never(action)
-        if isinstance(reply, Accepted):
-            self._tell(account, AccountChanged())
-            self._travel(at_ms, _STANDING)
-        return reply
+        return self._done(account, at_ms, reply)
 
     @property
     def refuse_stops(self) -> bool:
@@ -257,6 +282,15 @@ class PaperMachine:
     @refuse_stops.setter
     def refuse_stops(self, refuse: bool) -> None:
         self._books.refuse_stops = refuse
+
+    @property
+    def resting(self) -> Resting:
+        """What resting stops mean for other orders that would reduce their position."""
+        return self._books.resting
+
+    @resting.setter
+    def resting(self, rule: Resting) -> None:
+        self._books.resting = rule
 
     def take_notices(self) -> tuple[tuple[str, Notice], ...]:
         """What happened to which account since this was last called."""
@@ -272,8 +306,14 @@ class PaperMachine:
 
     @property
     def instruments(self) -> dict[str, Instrument]:
-        """The listed contracts by symbol."""
+        """The contracts by symbol, those that have ended too."""
         return dict(self._books.instruments)
+
+    @property
+    def listed(self) -> dict[str, Instrument]:
+        """The contracts that are traded, by symbol."""
+        ended = self._books.ended
+        return {each: rules for each, rules in self.instruments.items() if each not in ended}
 
     @property
     def accounts(self) -> frozenset[str]:
@@ -292,17 +332,7 @@ class PaperMachine:
 
     def snapshot(self, account: str, at_ms: int) -> AccountSnapshot:
         """One complete read; liquidation prices rounded against the holder."""
-        book = self._books.accounts[account]
-        return AccountSnapshot(
-            taken_at_ms=at_ms,
-            position_mode=PositionMode.ONE_WAY,
-            wallet_balance=book.wallet,
-            free=joint.free(self._books, book),
-            positions=tuple(
-                self._position(account, *each) for each in sorted(book.holdings.items())
-            ),
-            stops=tuple(book.stops.values()),
-        )
+        return reading.snapshot(self._books, self._levels, account, at_ms)
 
     def order(self, account: str, symbol: str, client_id: str) -> OrderFound | OrderAbsent:
         """An order by its client id, whatever became of it."""
@@ -327,32 +357,17 @@ class PaperMachine:
         """Every settlement of funding of the account, oldest first."""
         return tuple(self._books.accounts[account].funding)
 
+    def liquidation(self, account: str) -> tuple[LadderStep, ...]:
+        """Every step of every liquidation of the account, oldest first."""
+        return tuple(self._books.accounts[account].liquidation)
+
     def equity(self, account: str) -> Money:
         """Wallet, position margins and unrealised profit at the mark price."""
-        book = self._books.accounts[account]
-        return Money(
-            book.wallet
-            + sum(
-                held.margin
-                + arithmetic.profit(
-                    held.side, held.quantity, held.entry_price, self._books.quotes[symbol].mark
-                )
-                for symbol, held in book.holdings.items()
-            )
-        )
+        return reading.equity(self._books, self._books.accounts[account])
 
     def ledger(self) -> Ledger:
         """Where all money of the exchange is."""
-        books, accounts = self._books, self._books.accounts.values()
-        margins = (held.margin for book in accounts for held in book.holdings.values())
-        return Ledger(
-            deposited=books.deposited,
-            wallets=Money(sum((book.wallet for book in accounts), ZERO)),
-            margins=Money(sum(margins, ZERO)),
-            insurance_fund=books.insurance_fund,
-            fees=books.fees,
-            market=books.market,
-        )
+        return reading.ledger(self._books)
 
     # -- inside ----------------------------------------------------------------------------
 
@@ -364,27 +379,16 @@ class PaperMachine:
     def _tell(self, account: str, notice: Notice) -> None:
         self._notices.append((account, notice))
 
-    def _position(self, account: str, symbol: str, held: Holding) -> Position:
-        books, instrument = self._books, self._books.instruments[symbol]
-        match held.margin_mode:
-            case MarginMode.ISOLATED:
-                level = self._levels.of(books, account, symbol, held)
-            case MarginMode.CROSS:
-                backing = joint.backing(books, books.accounts[account], symbol)
-                level = arithmetic.liquidation_price(
-                    instrument, held.side, held.quantity, held.entry_price, backing
-                )
-        price = arithmetic.reported_price(instrument, held.side, level)
-        return Position(
-            symbol=symbol,
-            side=held.side,
-            quantity=held.quantity,
-            entry_price=held.entry_price,
-            margin_mode=held.margin_mode,
-            isolated_margin=held.margin,
-            leverage=held.leverage,
-            liquidation=Reported(price) if level > ZERO else NotReported(),
-        )
+    def _done(self, account: str, at_ms: int, reply: Accepted | Refused) -> Accepted | Refused:
+        if isinstance(reply, Accepted):
+            self._tell(account, AccountChanged())
+            self._travel(at_ms, _STANDING)
+        return reply
+
+
+def _check_amount(what: str, amount: Decimal) -> None:
+    if amount < ZERO or not arithmetic.on_step(amount, arithmetic.MONEY_STEP):
+        raise ValueError(f"{what}: expected a multiple of {arithmetic.MONEY_STEP}, was {amount}")
 
 
 def _is_price(number: Decimal) -> bool:

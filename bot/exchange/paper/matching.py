@@ -11,18 +11,13 @@ from typing import TypeAlias, assert_never
 from bot.core.model import NO_FILL, MarginMode, Side, StopOrder
 from bot.core.units import Price
 from bot.exchange.paper import joint
-from bot.exchange.paper.books import AccountBook, Books, Cause, OrderState, Quote
+from bot.exchange.paper.books import AccountBook, Books, Cause, OrderState, Quote, slot_of
 from bot.exchange.paper.depth import Traded, record
 from bot.exchange.paper.levels import Levels
+from bot.exchange.paper.liquidating import liquidate
 from bot.exchange.paper.prices import Prices
-from bot.exchange.paper.settling import (
-    holds,
-    pay_funding,
-    reduce,
-    retire,
-    take_over,
-    take_over_cross,
-)
+from bot.exchange.paper.settling import holds, pay_funding, reduce, retire
+from bot.exchange.paper.tracks import spent_at
 from bot.exchange.paper.way import START, Way
 from bot.exchange.ports import AccountChanged, Notice
 
@@ -38,7 +33,7 @@ class _Settlement:
 class _Liquidation:
     """The mark price reached an isolated position's liquidation price."""
 
-    symbol: str
+    slot: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +85,7 @@ def travel(
         hit = min(hits, key=lambda each: each.fraction)
         here, due = hit.fraction, [each for each in due if each is not hit]
         books.at_ms, books.quotes = way.when_ms(here), way.quotes(here)
-        told += [(hit.account, notice) for notice in _meet(books, hit)]
+        told += _meet(books, hit)
     books.at_ms, books.quotes = at_ms, ends
     _record(books, prices)
     return told
@@ -125,7 +120,7 @@ def _due(books: Books, way: Way) -> list[_Hit]:
 def _hits(books: Books, levels: Levels, way: Way, here: Fraction) -> Iterator[_Hit]:
     """What is met between `here`, where the books are, and the end; the first to meet first."""
     for account, book in books.accounts.items():
-        for place in joint.spent_at(books, book, way, here):
+        for place in spent_at(levels.tracks(books, account, book), book.wallet, way, here):
             yield _Hit(place, account, _JointLiquidation())
         for symbol, side, level, what in _levels(books, levels, account):
             if reached(side, books.quotes[symbol].mark, level):
@@ -140,35 +135,39 @@ def _levels(
 ) -> Iterator[tuple[str, Side, Decimal, _What]]:
     """Every mark price at which something happens to the account, and against which side."""
     book = books.accounts[account]
-    for symbol, held in book.holdings.items():
+    for slot, held in book.holdings.items():
         if held.margin_mode is MarginMode.ISOLATED:
-            level = levels.of(books, account, symbol, held)
-            yield symbol, held.side, level, _Liquidation(symbol)
+            level = levels.of(books, account, slot, held)
+            yield held.symbol, held.side, level, _Liquidation(slot)
     for stop in book.stops.values():
         yield stop.symbol, stop.side, stop.trigger_price, _Trigger(stop)
 
 
-def _meet(books: Books, hit: _Hit) -> Iterator[Notice]:
+def _meet(books: Books, hit: _Hit) -> Iterator[tuple[str, Notice]]:
     book = books.accounts[hit.account]
     match hit.what:
-        case _Settlement(symbol) if symbol in book.holdings:
-            pay_funding(books, book, symbol)
-        case _Settlement():
-            return
+        case _Settlement(symbol):
+            held = [slot for slot, each in book.holdings.items() if each.symbol == symbol]
+            for slot in held:
+                pay_funding(books, book, slot)
+            if not held:
+                return
         case _JointLiquidation():
-            yield from take_over_cross(books, book)
-        case _Liquidation(symbol):
-            yield take_over(books, book, symbol)
+            slots = tuple(joint.cross(book))
+            yield from liquidate(books, hit.account, slots, MarginMode.CROSS)
+        case _Liquidation(slot):
+            yield from liquidate(books, hit.account, (slot,), MarginMode.ISOLATED)
         case _Trigger(stop):
             _trigger(books, book, stop)
         case _:
             assert_never(hit.what)
-    yield AccountChanged()
+    yield hit.account, AccountChanged()
 
 
 def _trigger(books: Books, book: AccountBook, stop: StopOrder) -> None:
     if holds(book, stop.symbol, stop.side):
-        filled = reduce(books, book, stop.symbol, stop.quantity, Cause.STOP)
+        slot = slot_of(book, stop.symbol, stop.side)
+        filled = reduce(books, book, slot, stop.quantity, Cause.STOP)
         retire(book, stop, OrderState.FILLED, filled)
     else:
         retire(book, stop, OrderState.EXPIRED, NO_FILL)

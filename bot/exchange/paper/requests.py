@@ -17,11 +17,19 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.model import NO_FILL, MarginMode, StopOrder
-from bot.core.units import ZERO, Money, Price, Quantity
-from bot.exchange.paper import joint
+from bot.core.model import NO_FILL, MarginMode, PositionMode, Side, StopOrder
+from bot.core.units import ONE, ZERO, Money, Price, Quantity
+from bot.exchange.paper import arithmetic, joint
 from bot.exchange.paper.arithmetic import on_step
-from bot.exchange.paper.books import AccountBook, Books, Cause, OrderRecord, OrderState
+from bot.exchange.paper.books import (
+    AccountBook,
+    Books,
+    Cause,
+    OrderRecord,
+    OrderState,
+    Resting,
+    slot_of,
+)
 from bot.exchange.paper.matching import reached
 from bot.exchange.paper.settling import holds, reduce, retire
 from bot.exchange.paper.trading import available
@@ -45,13 +53,14 @@ def add_margin(books: Books, book: AccountBook, action: AddMargin) -> Accepted |
         return Refused(
             "-4055", f"Amount must be a positive multiple of {step}, was {action.amount}."
         )
-    held, free = book.holdings[action.symbol], joint.free(books, book)
+    slot = slot_of(book, action.symbol, action.side)
+    held, free = book.holdings[slot], joint.free(books, book)
     if held.margin_mode is MarginMode.CROSS:
         return Refused("-4049", "Add margin only support for isolated position.")
     if action.amount > free:
         return Refused("-2019", f"Margin is insufficient: {free} is free.")
     book.wallet = Money(book.wallet - action.amount)
-    book.holdings[action.symbol] = replace(held, margin=Money(held.margin + action.amount))
+    book.holdings[slot] = replace(held, margin=Money(held.margin + action.amount))
     book.margin_changes.append(MarginChange(action.symbol, action.amount, books.at_ms))
     return Accepted()
 
@@ -77,6 +86,8 @@ def place_stop(
     resting = sum(stop.symbol == action.symbol for stop in book.stops.values())
     if resting >= STOPS_MAX:
         return Refused("-4045", f"Reach max stop order limit: {resting} rest.")
+    if books.resting is Resting.DISPLACE:
+        _displace(book, action.symbol, action.side, action.quantity)
     book.stops[client_id] = StopOrder(
         action.symbol, action.side, client_id, action.quantity, trigger, reduce_only=True
     )
@@ -113,12 +124,94 @@ def close(
             return _off_tick(price, instrument.tick_size)
         case AtMarket() | NoWorseThan():
             pass
-    wanted = min(action.quantity, book.holdings[action.symbol].quantity)
+    slot = slot_of(book, action.symbol, action.side)
+    wanted = min(action.quantity, book.holdings[slot].quantity)
+    match books.resting:
+        case Resting.RESERVE if _reserved(book, action) + wanted > book.holdings[slot].quantity:
+            return Refused(
+                "-4118", "ReduceOnly order failed: check your existing position and open orders."
+            )
+        case Resting.DISPLACE:
+            _displace(book, action.symbol, action.side, wanted)
+        case Resting.RESERVE | Resting.COEXIST:
+            pass
     there = min(wanted, available(books, action.symbol, action.side, action.bound))
-    filled = reduce(books, book, action.symbol, there, Cause.CLOSE) if there else NO_FILL
+    filled = reduce(books, book, slot, there, Cause.CLOSE) if there else NO_FILL
     state = OrderState.FILLED if there == wanted else OrderState.EXPIRED
     book.orders[client_id] = OrderRecord(action.symbol, state, filled)
     return Accepted()
+
+
+def set_position_mode(book: AccountBook, mode: PositionMode) -> Accepted | Refused:
+    """Change between one position a symbol and two; only of an account that has nothing open."""
+    if mode is book.mode:
+        return Refused("-4059", "No need to change position side.")
+    if book.stops:
+        return Refused("-4067", "Position side cannot be changed if there exists open orders.")
+    if book.holdings:
+        return Refused("-4068", "Position side cannot be changed if there exists position.")
+    book.mode = mode
+    return Accepted()
+
+
+def set_leverage(
+    books: Books, book: AccountBook, symbol: str, side: Side, leverage: Decimal
+) -> Accepted | Refused:
+    """
+    Change the leverage of an open position: what a cross one binds of the wallet.
+
+    An isolated one keeps its margin, and its leverage cannot be lowered.
+    """
+    if not holds(book, symbol, side):
+        return Refused("-4061", f"There is no {side} position in {symbol}.")
+    slot = slot_of(book, symbol, side)
+    held, mark = book.holdings[slot], books.quotes[symbol].mark
+    instrument = books.instruments[symbol]
+    tier = arithmetic.tier_held(instrument, held.quantity, held.entry_price, mark)
+    if leverage != int(leverage) or leverage < ONE:
+        return Refused("-4028", f"Leverage {leverage} is not valid.")
+    if leverage > tier.leverage_max:
+        return Refused("-2027", "Exceeded the maximum allowable position at current leverage.")
+    if held.margin_mode is MarginMode.ISOLATED and leverage < held.leverage:
+        return Refused(
+            "-4161", "Leverage reduction is not supported in Isolated Margin Mode with positions."
+        )
+    if held.margin_mode is MarginMode.CROSS:
+        worth = arithmetic.value(instrument, held.quantity, mark)
+        more = arithmetic.money_up(worth / leverage) - arithmetic.money_up(worth / held.leverage)
+        if more > joint.available(books, book):
+            return Refused("-2028", "Leverage is smaller than permitted: insufficient margin.")
+    book.holdings[slot] = replace(held, leverage=leverage)
+    return Accepted()
+
+
+def withdraw(books: Books, book: AccountBook, amount: Money) -> Accepted | Refused:
+    """Let money leave the exchange."""
+    if amount <= ZERO or not on_step(amount, arithmetic.MONEY_STEP):
+        return Refused("-4055", f"Amount must be positive, was {amount}.")
+    if amount > (free := joint.free(books, book)):
+        return Refused("-5013", f"Asset transfer failed: insufficient balance, {free} is free.")
+    book.wallet = Money(book.wallet - amount)
+    books.deposited = Money(books.deposited - amount)
+    return Accepted()
+
+
+def _stops_of(book: AccountBook, symbol: str, side: Side) -> list[StopOrder]:
+    return [each for each in book.stops.values() if (each.symbol, each.side) == (symbol, side)]
+
+
+def _reserved(book: AccountBook, action: ClosePosition) -> Decimal:
+    """What of the position its resting stops are for."""
+    stops = _stops_of(book, action.symbol, action.side)
+    return sum((stop.quantity for stop in stops), ZERO)
+
+
+def _displace(book: AccountBook, symbol: str, side: Side, quantity: Quantity) -> None:
+    """Cancel the oldest stops until what rests and `quantity` are no more than the position."""
+    room = book.holdings[slot_of(book, symbol, side)].quantity - quantity
+    stops = _stops_of(book, symbol, side)
+    while stops and sum(stop.quantity for stop in stops) > room:
+        retire(book, stops.pop(0), OrderState.CANCELLED, NO_FILL)
 
 
 def _whole(value: Decimal, step: Decimal) -> bool:

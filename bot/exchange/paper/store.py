@@ -13,7 +13,7 @@ from typing import Protocol
 
 from bot.exchange.paper.machine import PaperMachine
 
-_FORMAT = "liqguard-paper-2"
+_FORMAT = "liqguard-paper-3"
 
 
 class StoreDamaged(Exception):

@@ -38,8 +38,22 @@ def fill(books: Books, symbol: str, side: Side, quantity: Quantity) -> Fill:
     what rests in the book, beyond its hole; what is not there it gets at the book's reach. The
     average price is rounded to the tick against the closer.
     """
+    price, hole = _walk(books, symbol, side, quantity)
+    if isinstance(books.depths[symbol], OrderBook):
+        dig(books.tapes[symbol], side, books.at_ms, hole)
+    return Fill(quantity, price)
+
+
+def priced(books: Books, symbol: str, side: Side, quantity: Quantity) -> Price:
+    """The price at which `fill` would close `quantity` now."""
+    price, _ = _walk(books, symbol, side, quantity)
+    return price
+
+
+def _walk(books: Books, symbol: str, side: Side, quantity: Quantity) -> tuple[Price, Decimal]:
+    """The average price, and how deep the hole is then."""
     best = _best(books, symbol, side)
-    average = best
+    average, end = best, ZERO
     match books.depths[symbol]:
         case Endless():
             pass
@@ -48,10 +62,9 @@ def fill(books: Books, symbol: str, side: Side, quantity: Quantity) -> Fill:
             begin = min(hole_now(book, tape, side, books.at_ms), book.reach)
             walked = min(quantity, (book.reach - begin) * per_share)
             end = begin + walked / per_share
-            dig(tape, side, books.at_ms, end)
             given = walked * (begin + end) / 2 + (quantity - walked) * book.reach
             average = best * (ONE - side.sign * given / quantity)
-    return Fill(quantity, arithmetic.fill_price(books.instruments[symbol], side, average))
+    return arithmetic.fill_price(books.instruments[symbol], side, average), end
 
 
 def _available(books: Books, symbol: str, side: Side, limit: Price) -> Quantity:

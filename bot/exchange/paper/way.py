@@ -31,6 +31,10 @@ class Way:
         start = Fraction(self.starts[symbol].mark)
         return (Fraction(mark) - start) / (Fraction(self.ends[symbol].mark) - start)
 
+    def mark(self, symbol: str, fraction: Fraction) -> Price:
+        """The mark price of a symbol at a place."""
+        return _between(self.starts[symbol].mark, self.ends[symbol].mark, fraction)
+
     def at_time(self, at_ms: int) -> Fraction:
         """Where a way that takes its time is at `at_ms`."""
         return Fraction(at_ms - self.start_ms, self.end_ms - self.start_ms)

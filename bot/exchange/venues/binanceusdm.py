@@ -9,6 +9,7 @@ The taker fee is that of an ordinary account, `documented`.
 from decimal import Decimal
 
 from bot.core.model import (
+    CloseFee,
     ContractKind,
     Instrument,
     MaintenanceAt,
@@ -20,7 +21,7 @@ from bot.core.units import ZERO, Money, Price, Quantity, Ratio
 
 RULES = VenueRules(
     maintenance_at=MaintenanceAt.MARK,
-    close_fee_in_maintenance=False,
+    close_fee=CloseFee.NONE,
     position_margin_step=Decimal("0.01"),
     margin_on_reduce=MarginOnReduce.PRO_RATA,
 )

@@ -5,6 +5,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from bot.core.model import (
+    CloseFee,
     ContractKind,
     Instrument,
     MaintenanceAt,
@@ -19,6 +20,7 @@ from bot.core.model import (
 )
 from bot.core.units import Money, Price, Quantity, Ratio
 from bot.exchange.paper.depth import Depth
+from bot.exchange.paper.ladders import GATE, Ladder
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.prices import Prices
 
@@ -27,10 +29,10 @@ BTC, ETH = "BTCUSDT", "ETHUSDT"
 ALICE, BOB = "alice", "bob"
 T0 = 1_584_000_000_000
 
-MARK = VenueRules(MaintenanceAt.MARK, False, D("0.01"), MarginOnReduce.PRO_RATA)
-ENTRY = VenueRules(MaintenanceAt.ENTRY, False, D("0.01"), MarginOnReduce.PRO_RATA)
+MARK = VenueRules(MaintenanceAt.MARK, CloseFee.NONE, D("0.01"), MarginOnReduce.PRO_RATA)
+ENTRY = VenueRules(MaintenanceAt.ENTRY, CloseFee.NONE, D("0.01"), MarginOnReduce.PRO_RATA)
 RETAINED = replace(MARK, margin_on_reduce=MarginOnReduce.RETAINED)
-MARK_WITH_FEE = VenueRules(MaintenanceAt.MARK, True, D("0.01"), MarginOnReduce.PRO_RATA)
+MARK_WITH_FEE = VenueRules(MaintenanceAt.MARK, CloseFee.MARK, D("0.01"), MarginOnReduce.PRO_RATA)
 
 
 def tiers(*brackets: tuple[str, str, str], last: tuple[str, str]) -> tuple[RiskTier, ...]:
@@ -55,12 +57,13 @@ def contract(
     table: Sequence[RiskTier] = ONE_TIER,
     taker_fee: str = "0",
     tick_size: str = "0.01",
+    kind: ContractKind = ContractKind.LINEAR,
 ) -> Instrument:
-    """A linear contract."""
+    """A contract; one unit of an inverse one is worth one dollar, and settled in bitcoin."""
     return Instrument(
         symbol=symbol,
-        kind=ContractKind.LINEAR,
-        settle="USDT",
+        kind=kind,
+        settle="USDT" if kind is ContractKind.LINEAR else "BTC",
         tick_size=Price(D(tick_size)),
         quantity_step=Quantity(D("0.001")),
         quantity_min=Quantity(D("0.001")),
@@ -76,9 +79,12 @@ def machine_with(
     slippage: str = "0",
     deposit: str = "10000",
     depths: Mapping[str, Depth] | None = None,
+    ladder: Ladder = GATE,
+    fund: str = "0",
 ) -> PaperMachine:
-    """A machine with an account `alice` and all prices at `price`."""
-    machine = PaperMachine(instruments, Ratio(D(slippage)), depths=depths or {})
+    """A machine with an account `alice`, `fund` to insure it, and all prices at `price`."""
+    machine = PaperMachine(instruments, Ratio(D(slippage)), depths=depths or {}, ladder=ladder)
+    machine.endow(Money(D(fund)))
     machine.deposit(ALICE, Money(D(deposit)))
     for instrument in instruments:
         move(machine, price, symbol=instrument.symbol, at_ms=T0)

@@ -4,7 +4,14 @@ from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 
-from bot.core.model import Instrument, MaintenanceAt, Side
+from bot.core.model import (
+    CloseFee,
+    ContractKind,
+    Instrument,
+    MaintenanceAt,
+    Side,
+    TierMeasure,
+)
 
 
 class Spare:
@@ -24,17 +31,56 @@ class Spare:
 
     def at(self, mark: Fraction) -> Fraction:
         """Positive while the position is safe; linear legs of one account just add up."""
-        rules = self._instrument.rules
-        by_mark = rules.maintenance_at is MaintenanceAt.MARK
-        needed = self._maintenance(self._quantity * (mark if by_mark else self._entry))
-        if rules.close_fee_in_maintenance:
-            needed += self._quantity * mark * Fraction(self._instrument.taker_fee)
-        return self._margin + self._sign * self._quantity * (mark - self._entry) - needed
+        by_mark = self._instrument.rules.maintenance_at is MaintenanceAt.MARK
+        needed = self._maintenance(self._value(mark if by_mark else self._entry))
+        return self._margin + self._gain(mark) - needed - self._closing(mark)
+
+    def _value(self, price: Fraction) -> Fraction:
+        if self._instrument.kind is ContractKind.LINEAR:
+            return self._quantity * price
+        return self._quantity / price
+
+    def _gain(self, mark: Fraction) -> Fraction:
+        if self._instrument.kind is ContractKind.LINEAR:
+            return self._sign * self._quantity * (mark - self._entry)
+        return self._sign * self._quantity * (1 / self._entry - 1 / mark)
+
+    def _closing(self, mark: Fraction) -> Fraction:
+        fee = Fraction(self._instrument.taker_fee)
+        match self._instrument.rules.close_fee:
+            case CloseFee.NONE:
+                return Fraction(0)
+            case CloseFee.MARK:
+                return self._value(mark) * fee
+            case CloseFee.BANKRUPTCY:
+                return self._bankrupt_value(fee) * fee
+
+    def _bankrupt_value(self, fee: Fraction) -> Fraction:
+        """Bisected: where margin and gain just pay the fee of closing there."""
+        rising = (self._sign > 0) is (self._instrument.kind is ContractKind.LINEAR)
+        entry = self._value(self._entry)
+        low, high = Fraction(0), (entry + self._margin) * 4
+
+        def left(value: Fraction) -> Fraction:
+            return self._margin + (value - entry) * (1 if rising else -1) - value * fee
+
+        if (left(low) > 0) is (left(high) > 0):
+            return Fraction(0)
+        for _ in range(150):
+            middle = (low + high) / 2
+            if (left(middle) > 0) is rising:
+                high = middle
+            else:
+                low = middle
+        return low
 
     def _maintenance(self, notional: Fraction) -> Fraction:
-        """As if each slice of the notional paid the rate of its own tier."""
-        due = Fraction(0)
-        for tier in self._instrument.tiers:
+        """As if each slice of the notional paid the rate of its own tier, or all that of one."""
+        due, tiers = Fraction(0), self._instrument.tiers
+        if self._instrument.rules.tier_measure is TierMeasure.QUANTITY:
+            (tier,) = (each for each in tiers if each.floor < self._quantity <= each.cap)
+            return notional * Fraction(tier.rate) - Fraction(tier.deduction)
+        for tier in tiers:
             top = notional if tier.cap.is_infinite() else min(notional, Fraction(tier.cap))
             due += max(top - Fraction(tier.floor), Fraction(0)) * Fraction(tier.rate)
         return due

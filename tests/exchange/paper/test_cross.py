@@ -12,6 +12,7 @@ from bot.core.actions import Action, AddMargin, ClosePosition, PlaceStop
 from bot.core.events import Liquidated
 from bot.core.model import (
     NO_FILL,
+    CloseFee,
     Instrument,
     MarginMode,
     NotReported,
@@ -21,6 +22,7 @@ from bot.core.model import (
 )
 from bot.core.units import Money, Price, Quantity, Ratio
 from bot.exchange.paper.books import Cause
+from bot.exchange.paper.ladders import WHOLE
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.ports import Accepted, AccountChanged, OrderFound, Refused
 from tests.exchange.paper.build import (
@@ -215,11 +217,12 @@ def test_a_cross_liquidation_takes_every_order_every_cross_position_and_the_wall
 
 def test_a_gap_beyond_the_wallet_is_paid_by_the_fund() -> None:
     machine = two_longs()
+    machine.endow(Money(D(15_000)))
     move(machine, "49000", "30000")
     move(machine, "40000", "30000", at_ms=T0 + 1_000)
     assert machine.snapshot(ALICE, T0).wallet_balance == 0
-    assert machine.ledger().insurance_fund == -10_000
-    assert total(machine) == 10_000
+    assert machine.ledger().insurance_fund == 5_000
+    assert total(machine) == 25_000
 
 
 def test_a_hedge_is_spent_where_its_legs_part() -> None:
@@ -239,7 +242,7 @@ def test_the_tier_that_counts_is_that_of_the_moment() -> None:
 
     31,850 - p = 0.09 p - 2,400 at p = 34,250 / 1.09. By the first tier it were 112.63 later.
     """
-    machine = machine_with(contract(table=STEEP), price="25000", deposit="6850")
+    machine = machine_with(contract(table=STEEP), price="25000", deposit="6850", ladder=WHOLE)
     enter(machine, SHORT, margin_mode=CROSS)
     assert reported(machine) == D("31422.01")
     move(machine, "32000", at_ms=YEARS_MS)
@@ -251,7 +254,11 @@ def test_the_tier_that_counts_is_that_of_the_moment() -> None:
 def test_two_borders_on_one_way_are_both_met() -> None:
     """Long A falls out of its upper tier, short B rises into it; the wallet lies in between."""
     machine = machine_with(
-        contract("A", table=STEEP), contract("B", table=STEEP), price="30000", deposit="8000"
+        contract("A", table=STEEP),
+        contract("B", table=STEEP),
+        price="30000",
+        deposit="8000",
+        ladder=WHOLE,
     )
     enter(machine, LONG, "1.1", "10", symbol="A", margin_mode=CROSS)
     enter(machine, SHORT, "0.95", "10", symbol="B", margin_mode=CROSS)
@@ -294,7 +301,7 @@ def test_a_close_settles_with_the_wallet() -> None:
 
 def test_what_the_last_close_owes_the_fund_pays() -> None:
     """The book is far below the mark: the loss of 12,000 is more than the wallet."""
-    machine = machine_with(contract())
+    machine = machine_with(contract(), fund="2500")
     enter(machine, margin_mode=CROSS)
     move(machine, "46000", "38000")
     do(machine, close())
@@ -302,7 +309,7 @@ def test_what_the_last_close_owes_the_fund_pays() -> None:
     assert realised.profit == -12_000
     assert realised.shortfall == 2_000
     assert machine.snapshot(ALICE, T0).wallet_balance == 0
-    assert machine.ledger().insurance_fund == -2_000
+    assert machine.ledger().insurance_fund == 500
 
 
 def test_a_wallet_may_owe_while_another_cross_position_backs_it() -> None:
@@ -354,7 +361,7 @@ def test_one_accounts_cross_book_is_not_anothers() -> None:
 # -- against a bisection ----------------------------------------------------------------------
 
 Leg = tuple[Instrument, Side, Decimal, Decimal, Decimal]
-ENTRY_WITH_FEE = replace(ENTRY, close_fee_in_maintenance=True)
+ENTRY_WITH_FEE = replace(ENTRY, close_fee=CloseFee.MARK)
 rules = st.sampled_from([MARK, MARK_WITH_FEE, MARK, MARK_WITH_FEE, ENTRY, ENTRY_WITH_FEE])
 
 
@@ -385,7 +392,7 @@ def test_cross_liquidation_is_where_equity_meets_the_requirements(
 ) -> None:
     """A bisection over the way that all marks go together finds the same place, or none."""
     wallet = sum((leg[2] * leg[3] for leg in legs), D(0)) * thousandths / 1_000
-    machine = PaperMachine([leg[0] for leg in legs], Ratio(D(0)))
+    machine = PaperMachine([leg[0] for leg in legs], Ratio(D(0)), ladder=WHOLE)
     machine.deposit(ALICE, Money(wallet))
     machine.move(0, {listed.symbol: prices(start) for listed, _, _, start, _ in legs})
     for listed, side, quantity, _, _ in legs:

@@ -194,20 +194,20 @@ def test_the_insurance_fund_gets_the_difference_to_the_bankruptcy_price(
     side: Side, crash: str, last_first: str, last_then: str, fund: str
 ) -> None:
     """Liquidated exactly at the end of the move, where the last price is given."""
-    machine = machine_with(contract(rules=ENTRY))
+    machine = machine_with(contract(rules=ENTRY), fund="1000")
     move(machine, "50000", last_first)
     enter(machine, side)
     move(machine, crash, last_then)
     assert machine.snapshot(ALICE, T0).positions == ()
-    assert machine.ledger().insurance_fund == D(fund)
+    assert machine.ledger().insurance_fund == 1_000 + D(fund)
     assert machine.ledger().wallets == 5_000
 
 
 def test_slippage_of_the_liquidation_engine_is_paid_by_the_fund() -> None:
-    machine = machine_with(contract(rules=ENTRY), slippage="0.01")
+    machine = machine_with(contract(rules=ENTRY), slippage="0.01", fund="1000")
     enter(machine)
     move(machine, "45250")
-    assert machine.ledger().insurance_fund == D("45250") * D("0.99") - 45_000
+    assert machine.ledger().insurance_fund == 1_000 + D("45250") * D("0.99") - 45_000
 
 
 def test_liquidation_cancels_the_stops_of_its_symbol_only() -> None:
@@ -460,25 +460,37 @@ def test_a_close_is_cut_to_the_position_and_never_flips_it() -> None:
 
 def test_a_close_below_bankruptcy_is_covered_by_the_fund() -> None:
     """The book is far below the mark: the loss stops at the margin, the fund pays the rest."""
-    machine = machine_with(contract())
+    machine = machine_with(contract(), fund="8000")
     enter(machine)
     move(machine, "46000", "40000")
     do(machine, close("1"))
     assert machine.ledger().wallets == 5_000
-    assert machine.ledger().insurance_fund == -5_000
+    assert machine.ledger().insurance_fund == 3_000
+    assert machine.realised(ALICE)[0].shortfall == 5_000
+
+
+def test_what_the_fund_cannot_cover_of_a_close_others_lose_of_their_profit() -> None:
+    """The same with 2,000 in the fund: the rest of the market made 10,000 and keeps 7,000."""
+    machine = machine_with(contract(), fund="2000")
+    enter(machine)
+    move(machine, "46000", "40000")
+    do(machine, close("1"))
+    assert machine.ledger().wallets == 5_000
+    assert machine.ledger().insurance_fund == 0
+    assert machine.ledger().market == 7_000 - 2_000 + 2_000
     assert machine.realised(ALICE)[0].shortfall == 5_000
 
 
 def test_a_partial_close_far_below_takes_from_the_staying_margin_and_may_liquidate() -> None:
     """0.5 released 2,500 and lost 5,000; the 2,500 that stayed pay it; nothing covers the rest."""
-    machine = machine_with(contract())
+    machine = machine_with(contract(), fund="5000")
     enter(machine)
     move(machine, "46000", "40000")
     do(machine, close("0.5"))
     assert [each.cause for each in machine.realised(ALICE)] == [Cause.CLOSE, Cause.LIQUIDATION]
     assert machine.realised(ALICE)[0].shortfall == 0
     assert machine.ledger().wallets == 5_000
-    assert machine.ledger().insurance_fund == -5_000
+    assert machine.ledger().insurance_fund == 0
     assert total(machine) == machine.ledger().deposited
 
 

@@ -22,6 +22,15 @@ from bot.core.units import Money, Price, Quantity, Ratio
 from bot.exchange.paper.arithmetic import MONEY_STEP
 from bot.exchange.paper.books import NOTHING
 from bot.exchange.paper.depth import OrderBook
+from bot.exchange.paper.ladders import (
+    BINANCE,
+    GATE,
+    HYPERLIQUID,
+    OKX,
+    WHOLE,
+    Ladder,
+    ShareFirst,
+)
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.prices import FundingTerm, Prices
 from bot.exchange.ports import Accepted, OrderFound
@@ -43,6 +52,9 @@ from tests.exchange.paper.build import (
 from tests.exchange.paper.independent import Spare
 
 XRP = "XRPUSDT"
+SMALL_SHARES = replace(HYPERLIQUID, reduction=ShareFirst(Ratio(D("0.3")), Money(D(5_000)), 2_000))
+"""As Hyperliquid, for accounts as small as these."""
+
 SYMBOLS, ACCOUNTS = (BTC, ETH, XRP), (ALICE, BOB)
 ISOLATED, CROSS = MarginMode.ISOLATED, MarginMode.CROSS
 
@@ -118,6 +130,7 @@ bills = st.builds(Announce, symbols, numbers(-200, 200, 4), st.integers(1, 5_000
 journeys = st.lists(moves | stops | moves | asks | opens | bills, min_size=1, max_size=60)
 
 
+ladders = st.sampled_from([GATE, BINANCE, OKX, HYPERLIQUID, SMALL_SHARES, WHOLE])
 THIN = OrderBook(
     notional_calm=Money(D(20_000)),
     halving_move=Ratio(D("0.02")),
@@ -127,7 +140,7 @@ THIN = OrderBook(
 )
 
 
-def exchange() -> PaperMachine:
+def exchange(ladder: Ladder = GATE) -> PaperMachine:
     machine = machine_with(
         *(
             contract(symbol, rules=rules, table=THREE_TIERS, taker_fee="0.00055")
@@ -139,6 +152,8 @@ def exchange() -> PaperMachine:
             XRP: replace(THIN, notional_calm=Money(D(300_000)), reach=Ratio(D("0.005"))),
         },
         deposit="8000",
+        ladder=ladder,
+        fund="99.00000001",
     )
     machine.deposit(BOB, Money(D("7777.77777777")))
     for account, side in ((ALICE, Side.LONG), (BOB, Side.SHORT)):
@@ -202,15 +217,16 @@ def in_profit(machine: PaperMachine, snapshot: AccountSnapshot) -> set[str]:
     return {name for name, gain in gains.items() if gain > 0}
 
 
-@given(journeys)
-def test_money_is_conserved_to_the_last_digit(journey: list[Step]) -> None:
+@given(journeys, ladders)
+def test_money_is_conserved_to_the_last_digit(journey: list[Step], ladder: Ladder) -> None:
     """
     And no wallet or margin is finer than money is, or below zero unless a profit backs it.
     """
-    machine = exchange()
+    machine = exchange(ladder)
     for step in journey:
         take(machine, step)
         assert total(machine) == machine.ledger().deposited
+        assert machine.ledger().insurance_fund >= 0
         for account in ACCOUNTS:
             snapshot = machine.snapshot(account, machine.at_ms)
             amounts = {each.symbol: each.isolated_margin for each in snapshot.positions}
@@ -221,10 +237,12 @@ def test_money_is_conserved_to_the_last_digit(journey: list[Step]) -> None:
             assert 0 <= snapshot.free <= max(snapshot.wallet_balance, NOTHING)
 
 
-@given(journeys)
-def test_a_request_or_a_price_never_grows_or_flips_a_position(journey: list[Step]) -> None:
+@given(journeys, ladders)
+def test_a_request_or_a_price_never_grows_or_flips_a_position(
+    journey: list[Step], ladder: Ladder
+) -> None:
     """Only opening makes a position, and nothing makes one larger."""
-    machine = exchange()
+    machine = exchange(ladder)
     for step in journey:
         before = {name: positions(machine, name) for name in ACCOUNTS}
         take(machine, step)
@@ -238,10 +256,10 @@ def test_a_request_or_a_price_never_grows_or_flips_a_position(journey: list[Step
                     assert now.quantity <= was.quantity
 
 
-@given(journeys)
-def test_equity_changes_by_what_was_realised(journey: list[Step]) -> None:
+@given(journeys, ladders)
+def test_equity_changes_by_what_was_realised(journey: list[Step], ladder: Ladder) -> None:
     """The record of profits, fees, covers and funding explains an account without positions."""
-    machine = exchange()
+    machine = exchange(ladder)
     before = machine.equity(ALICE)
     for step in journey:
         if not isinstance(step, Open):
@@ -257,10 +275,10 @@ def test_equity_changes_by_what_was_realised(journey: list[Step]) -> None:
     assert machine.equity(ALICE) == before + change - funding
 
 
-@given(journeys)
-def test_nothing_reached_is_left_standing(journey: list[Step]) -> None:
+@given(journeys, ladders)
+def test_nothing_reached_is_left_standing(journey: list[Step], ladder: Ladder) -> None:
     """After every step each stop lies ahead of the mark, each position and book above water."""
-    machine = exchange()
+    machine = exchange(ladder)
     for step in journey:
         take(machine, step)
         for account in ACCOUNTS:
@@ -284,11 +302,11 @@ def test_nothing_reached_is_left_standing(journey: list[Step]) -> None:
             assert crossed > 0 or all(held.margin_mode is ISOLATED for held in snapshot.positions)
 
 
-@given(journeys, st.integers(0, 40))
+@given(journeys, st.integers(0, 40), ladders)
 def test_a_machine_put_away_and_taken_out_has_the_same_future(
-    journey: list[Step], at: int
+    journey: list[Step], at: int, ladder: Ladder
 ) -> None:
-    machine = exchange()
+    machine = exchange(ladder)
     for step in journey[:at]:
         take(machine, step)
     machine.take_notices()
@@ -300,12 +318,12 @@ def test_a_machine_put_away_and_taken_out_has_the_same_future(
     assert twin.take_notices() == machine.take_notices()
 
 
-@given(journeys, st.permutations(SYMBOLS), st.lists(marks, min_size=3, max_size=3))
+@given(journeys, st.permutations(SYMBOLS), st.lists(marks, min_size=3, max_size=3), ladders)
 def test_the_order_of_symbols_changes_nothing(
-    journey: list[Step], order: list[str], ends: list[Price]
+    journey: list[Step], order: list[str], ends: list[Price], ladder: Ladder
 ) -> None:
     """Two symbols that move at the same time do not know which came first."""
-    one, other = exchange(), exchange()
+    one, other = exchange(ladder), exchange(ladder)
     for machine in (one, other):
         for step in journey:
             take(machine, step)

@@ -13,12 +13,24 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.model import Side
+from bot.core.model import NO_FILL, MarginMode, PositionMode, Side
 from bot.core.units import Money, Price, Quantity
+from bot.exchange.paper.books import Resting
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.requests import STOPS_MAX
-from bot.exchange.ports import Accepted, Refused
-from tests.exchange.paper.build import ALICE, BTC, ETH, D, contract, enter, machine_with
+from bot.exchange.ports import Accepted, OrderFound, Refused
+from tests.exchange.paper.build import (
+    ALICE,
+    BTC,
+    ETH,
+    T0,
+    D,
+    contract,
+    enter,
+    machine_with,
+    move,
+    position_of,
+)
 
 LONG, SHORT = Side.LONG, Side.SHORT
 
@@ -176,3 +188,117 @@ def test_the_text_of_a_refusal_says_what_was_wrong() -> None:
     assert refused == Refused(
         "-2019", f"Margin is insufficient: {Decimal('5000.00000000')} is free."
     )
+
+
+# -- resting orders and the position that they are for ---------------------------------------
+
+
+def test_resting_stops_reserve_the_position_against_a_close() -> None:
+    """Half of it is reserved: the other half can be closed, and all of it once none rests."""
+    machine = machine_with(contract())
+    machine.resting = Resting.RESERVE
+    enter(machine)
+    assert code(machine, stop(quantity="0.5"), "half") == "accepted"
+    assert code(machine, close("0.501"), "more") == "-4118"
+    assert code(machine, close("0.5"), "rest") == "accepted"
+    assert code(machine, close("0.5"), "reserved") == "-4118"
+    assert code(machine, CancelStop(BTC, LONG, "half")) == "accepted"
+    assert code(machine, close("0.5"), "free") == "accepted"
+    assert machine.snapshot(ALICE, T0).positions == ()
+
+
+def test_a_close_displaces_the_oldest_stops_that_are_in_its_way() -> None:
+    """Stops of 0.3, 0.3 and 0.2 rest on 1: a close of 0.4 needs 0.2 of theirs, the first goes."""
+    machine = machine_with(contract())
+    machine.resting = Resting.DISPLACE
+    enter(machine)
+    for client_id, quantity in (("oldest", "0.3"), ("older", "0.3"), ("newest", "0.2")):
+        assert code(machine, stop(quantity=quantity), client_id) == "accepted"
+    assert code(machine, close("0.4"), "close") == "accepted"
+    assert [each.client_id for each in machine.snapshot(ALICE, T0).stops] == ["older", "newest"]
+    assert machine.order(ALICE, BTC, "oldest") == OrderFound("oldest", False, NO_FILL)
+
+
+def test_a_new_stop_displaces_the_old_one_that_it_would_replace() -> None:
+    machine = machine_with(contract())
+    machine.resting = Resting.DISPLACE
+    enter(machine)
+    assert code(machine, stop(), "old") == "accepted"
+    assert code(machine, stop("48500"), "new") == "accepted"
+    assert [each.client_id for each in machine.snapshot(ALICE, T0).stops] == ["new"]
+
+
+# -- switches and transfers -------------------------------------------------------------------
+
+
+def reply_code(reply: Accepted | Refused) -> str:
+    return reply.code if isinstance(reply, Refused) else "accepted"
+
+
+def test_the_position_mode_changes_only_where_nothing_is_open() -> None:
+    machine = opened()
+    hedge, one_way = PositionMode.HEDGE, PositionMode.ONE_WAY
+    assert reply_code(machine.set_position_mode(ALICE, one_way, T0)) == "-4059"
+    assert reply_code(machine.set_position_mode(ALICE, hedge, T0)) == "-4067"
+    assert code(machine, CancelStop(BTC, LONG, "known")) == "accepted"
+    assert reply_code(machine.set_position_mode(ALICE, hedge, T0)) == "-4068"
+    assert code(machine, close()) == "accepted"
+    assert reply_code(machine.set_position_mode(ALICE, hedge, T0)) == "accepted"
+    assert machine.snapshot(ALICE, T0).position_mode is hedge
+
+
+def test_in_hedge_mode_each_side_has_its_own_orders_and_closes() -> None:
+    machine = machine_with(contract(), deposit="20000")
+    assert machine.set_position_mode(ALICE, PositionMode.HEDGE, T0) == Accepted()
+    enter(machine)
+    enter(machine, SHORT, "0.5")
+    assert code(machine, stop("48000"), "long") == "accepted"
+    assert code(machine, stop("52000", "0.5", SHORT), "short") == "accepted"
+    assert code(machine, add("100", SHORT)) == "accepted"
+    assert code(machine, close("0.5", SHORT), "closes") == "accepted"
+    (left,) = machine.snapshot(ALICE, T0).positions
+    assert (left.side, left.quantity, left.isolated_margin) == (LONG, D(1), D(5_000))
+    move(machine, "53000", at_ms=T0 + 1_000)
+    assert machine.order(ALICE, BTC, "short") == OrderFound("short", False, NO_FILL)
+    move(machine, "47000", at_ms=T0 + 2_000)
+    assert machine.snapshot(ALICE, T0).positions == ()
+
+
+@pytest.mark.parametrize(
+    ("mode", "leverage", "expected"),
+    [
+        (MarginMode.ISOLATED, "20", "accepted"),
+        (MarginMode.ISOLATED, "5", "-4161"),
+        (MarginMode.ISOLATED, "126", "-2027"),
+        (MarginMode.ISOLATED, "0", "-4028"),
+        (MarginMode.ISOLATED, "10.5", "-4028"),
+        (MarginMode.CROSS, "20", "accepted"),
+        (MarginMode.CROSS, "5", "accepted"),
+        (MarginMode.CROSS, "4", "-2028"),
+    ],
+)
+def test_leverage_changes_as_far_as_tier_and_wallet_allow(
+    mode: MarginMode, leverage: str, expected: str
+) -> None:
+    """An isolated margin stays; 10,000 bind 50,000 of a cross position at 5x."""
+    machine = machine_with(contract())
+    enter(machine, margin_mode=mode)
+    before = position_of(machine)
+    reply = machine.set_leverage(ALICE, BTC, LONG, D(leverage), T0)
+    assert reply_code(reply) == expected
+    changed = D(leverage) if expected == "accepted" else D(10)
+    assert position_of(machine) == replace(before, leverage=changed)
+    assert reply_code(machine.set_leverage(ALICE, BTC, SHORT, D(20), T0)) == "-4061"
+
+
+@pytest.mark.parametrize(
+    ("amount", "expected"),
+    [("5000", "accepted"), ("5000.00000001", "-5013"), ("0", "-4055"), ("-1", "-4055")],
+)
+def test_what_is_free_can_be_withdrawn(amount: str, expected: str) -> None:
+    machine = opened()
+    before = machine.ledger()
+    assert reply_code(machine.withdraw(ALICE, Money(D(amount)), T0)) == expected
+    after = machine.ledger()
+    moved = D(amount) if expected == "accepted" else D(0)
+    assert before.wallets - after.wallets == before.deposited - after.deposited == moved

@@ -95,7 +95,7 @@ def test_a_damaged_file_is_an_error_and_not_a_fresh_start(tmp_path: Path, damage
             "other format": b'{"accounts": {}}',
         }[damage]
     )
-    with pytest.raises(StoreDamaged, match=r"exchange.json:1: expected 'liqguard-paper-2 "):
+    with pytest.raises(StoreDamaged, match=r"exchange.json:1: expected 'liqguard-paper-3 "):
         FileStore(file).load()
 
 

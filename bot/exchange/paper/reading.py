@@ -1,0 +1,81 @@
+"""What the exchange tells of its books."""
+
+from bot.core.model import AccountSnapshot, Collateral, NotReported, Position, Reported
+from bot.core.units import ZERO, Money
+from bot.exchange.paper import arithmetic, joint, opening
+from bot.exchange.paper.books import AccountBook, Books, CoinLedger, Holding, Ledger
+from bot.exchange.paper.levels import Levels
+
+
+def snapshot(books: Books, levels: Levels, account: str, at_ms: int) -> AccountSnapshot:
+    """One complete read; liquidation prices rounded as the venue shows them."""
+    book = books.accounts[account]
+    held = (book.holdings[slot] for slot in sorted(book.holdings))
+    return AccountSnapshot(
+        taken_at_ms=at_ms,
+        position_mode=book.mode,
+        wallet_balance=book.wallet,
+        free=joint.free(books, book),
+        positions=tuple(_position(books, levels, account, each) for each in held),
+        stops=tuple(book.stops.values()),
+        collateral=tuple(
+            Collateral(coin, balance, books.pledges[coin].weight, books.pledges[coin].symbol)
+            for coin, balance in sorted(book.coins.items())
+        ),
+    )
+
+
+def equity(books: Books, book: AccountBook) -> Money:
+    """Wallet, coins without haircut, position margins and unrealised profit at the marks."""
+    profits = (
+        arithmetic.profit(
+            books.instruments[held.symbol],
+            held.side,
+            held.quantity,
+            held.entry_price,
+            books.quotes[held.symbol].mark,
+        )
+        for held in book.holdings.values()
+    )
+    margins = (held.margin for held in book.holdings.values())
+    coins = (
+        arithmetic.money_down(balance * books.quotes[books.pledges[coin].symbol].mark)
+        for coin, balance in book.coins.items()
+    )
+    return Money(book.wallet + sum(coins) + sum(margins) + sum(profits))
+
+
+def ledger(books: Books) -> Ledger:
+    """Where all money is."""
+    accounts = books.accounts.values()
+    margins = (held.margin for book in accounts for held in book.holdings.values())
+    return Ledger(
+        deposited=books.deposited,
+        wallets=Money(sum((book.wallet for book in accounts), ZERO)),
+        margins=Money(sum(margins, ZERO)),
+        insurance_fund=books.insurance_fund,
+        fees=books.fees,
+        market=books.market,
+        coins={
+            coin: CoinLedger(amount, sum((book.coins.get(coin, ZERO) for book in accounts), ZERO))
+            for coin, amount in books.coins_deposited.items()
+        },
+    )
+
+
+def _position(books: Books, levels: Levels, account: str, held: Holding) -> Position:
+    instrument, wallet = books.instruments[held.symbol], books.accounts[account].wallet
+    level = opening.level_of(books, levels, account, held, wallet)
+    is_ever_reached = level > ZERO and level.is_finite()
+    return Position(
+        symbol=held.symbol,
+        side=held.side,
+        quantity=held.quantity,
+        entry_price=held.entry_price,
+        margin_mode=held.margin_mode,
+        isolated_margin=held.margin,
+        leverage=held.leverage,
+        liquidation=Reported(arithmetic.reported_price(instrument, held.side, level))
+        if is_ever_reached
+        else NotReported(),
+    )
