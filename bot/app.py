@@ -8,14 +8,24 @@ import asyncio
 import json
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
-from bot.clock import Clock
+from bot.alerts.box import Routes
+from bot.alerts.channel import Channel, Delivery
+from bot.alerts.heard import HeardJournal
+from bot.alerts.notice import AtOnce, Notice
+from bot.alerts.outbox import Outbox
+from bot.alerts.routes import load_alerting, open_channels
+from bot.alerts.store import BoxFile
+from bot.clock import Clock, system_wall_ms
+from bot.core.decision import AlertSeverity
 from bot.core.model import Instrument
 from bot.core.policy import Policy
 from bot.core.units import Money
@@ -25,21 +35,27 @@ from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.store import FileStore, NothingSaved
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
 from bot.exchange.venues import binanceusdm
-from bot.journal.port import JournalUnavailable, Kind, Row
+from bot.journal.port import Journal, JournalUnavailable, Kind, Row
 from bot.journal.sqlite import SqliteJournal
 from bot.policy.casefile import NoData, load_cases
 from bot.policy.loader import load_policy
 from bot.policy.problems import PolicyError, did_you_mean
+from bot.rehearsal.bars import Bars
 from bot.rehearsal.casebook import Trial, try_policy
 from bot.rehearsal.deeds import Deed, read_deeds
+from bot.rehearsal.listing import NoContract, contract
 from bot.rehearsal.loop import run_virtual
 from bot.rehearsal.positions import read_positions
 from bot.rehearsal.setups import Opening, Setup, open_account
 from bot.runtime.assemble import assemble
 from bot.runtime.control import Answer, ask, listening, socket_path
 from bot.runtime.guard import Guard, PolicyRefused
+from bot.runtime.notices import NoticeReader
 from bot.runtime.record import Recorded, read_decision
 from bot.runtime.verify import Verified, verify
+
+if TYPE_CHECKING:
+    from bot.exchange.live.connection import Route
 
 log = structlog.get_logger()
 
@@ -48,6 +64,7 @@ LATENCY_MS = 250
 _LISTINGS: dict[str, Callable[[], dict[str, Instrument]]] = {
     "binanceusdm": binanceusdm.instruments,
 }
+_RULES = {"binanceusdm": binanceusdm.RULES}
 
 
 class RunError(Exception):
@@ -56,6 +73,13 @@ class RunError(Exception):
 
 class Untested(Exception):
     """A policy that real money would follow has no tests, or they fail. One line for the user."""
+
+
+class LiveMode(StrEnum):
+    """Whether what is decided for a real account is sent."""
+
+    LIVE = "live"
+    OBSERVE = "observe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +91,18 @@ class Ended:
     positions: int
     deeds: tuple[Deed, ...]
     digest: str
+
+
+def contract_of(venue: str, bars: Bars) -> Instrument:
+    """
+    The contract of `bars`, held at `venue`: with the steps, fee and tiers that the data brings.
+
+    Raises `RunError` where it brings no tiers, and none are known.
+    """
+    try:
+        return contract(bars.symbol, bars.listing, _LISTINGS[venue](), _RULES[venue])
+    except NoContract as e:
+        raise RunError(str(e)) from e
 
 
 def instrument_for(venue: str, symbol: str) -> Instrument:
@@ -131,25 +167,73 @@ def _try_policy(file: Path, wanted: re.Pattern[str]) -> Trial:
     return try_policy(cases, policy, instruments, wanted)
 
 
-def positions_in(file: Path, venue: str) -> tuple[Opening, ...]:
-    """The positions to open that a file names; raises `PolicyError` with all wrong with it."""
-    return read_positions(file, _LISTINGS[venue]())
+def positions_in(file: Path, venue: str, find: Callable[[str], Bars]) -> tuple[Opening, ...]:
+    """
+    The positions to open that a file names, on the prices that `find` finds for them.
+
+    Raises `PolicyError` with all that is wrong with the file.
+    """
+    known, rules = _LISTINGS[venue](), _RULES[venue]
+    return read_positions(
+        file, find, lambda bars: contract(bars.symbol, bars.listing, known, rules)
+    )
 
 
-def run_paper(policy_file: Path, setup: Setup, state_dir: Path, speed: float) -> Ended:
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Who is told what, and how they are reached."""
+
+    routes: Routes
+    channels: Mapping[str, Channel]
+
+
+NOBODY = Audience(Routes({}, 0), {})
+"""Alerts stay in the log, the journal and `status`."""
+
+
+def audience(file: Path, environ: Mapping[str, str]) -> Audience:
+    """Those whom the file names; raises `PolicyError`, `AlertsError` for an unusable URL."""
+    alerting = load_alerting(file)
+    return Audience(alerting.routes, open_channels(alerting, environ))
+
+
+def try_channels(hearers: Audience, at_ms: int) -> dict[str, Delivery]:
+    """Tell each channel once that this is a test, and what came of it."""
+    notice = Notice(
+        id="test",
+        at_ms=at_ms,
+        account="-",
+        subject="test",
+        severity=AlertSeverity.INFO,
+        weight=AtOnce(),
+        text="this is a test: nothing has happened",
+    )
+
+    async def main() -> list[Delivery]:
+        sent = (channel.send(notice) for channel in hearers.channels.values())
+        return await asyncio.gather(*sent)
+
+    return dict(zip(hearers.channels, asyncio.run(main()), strict=True))
+
+
+def run_paper(
+    policy_file: Path, setup: Setup, state_dir: Path, speed: float, hearers: Audience
+) -> Ended:
     """
     Guard the account of `setup` on the paper exchange until the data ends or SIGTERM.
 
-    SIGHUP makes it read the policy file again.
+    `hearers` are told of it. SIGHUP makes it read the policy file again.
 
     Journal and exchange live in `state_dir`: started again, both go on where they were. Raises
     `RunError`, `DataError`, `SetupError`, `StoreDamaged`, `JournalUnavailable`,
     `JournalDamaged`, `ControlError`.
     """
-    return run_virtual(_run_paper(policy_file, setup, state_dir, speed), speed)
+    return run_virtual(_run_paper(policy_file, setup, state_dir, speed, hearers), speed)
 
 
-async def _run_paper(policy_file: Path, setup: Setup, state_dir: Path, speed: float) -> Ended:
+async def _run_paper(
+    policy_file: Path, setup: Setup, state_dir: Path, speed: float, hearers: Audience
+) -> Ended:
     policy = load_policy(policy_file)
     machine = PaperMachine(
         setup.instruments, setup.slippage, setup.stops_refused, setup.depths, WHOLE
@@ -160,17 +244,22 @@ async def _run_paper(policy_file: Path, setup: Setup, state_dir: Path, speed: fl
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as e:
         raise RunError(f"LIQGUARD_STATE_DIR: expected a folder, was {state_dir} ({e})") from e
-    journal = SqliteJournal.open(journal_path(state_dir, policy.account), policy.account)
+    written = asyncio.Event()
+    journal = HeardJournal(
+        SqliteJournal.open(journal_path(state_dir, policy.account), policy.account), written
+    )
     store = FileStore(state_dir / f"{policy.account}.paper.json")
     machine = _same_run(policy, setup, state_dir, machine, store)
-    clock = Clock(await _resume_at_ms(journal, machine))
+    clock = Clock(await _resume_at_ms(journal, machine.at_ms))
     venue = PaperVenue(
         machine, path, clock, latency_ms=setup.latency_ms, store=store, faults=no_faults()
     )
     async with venue:
         account = PaperAccount(venue, policy.account)
         guard = await assemble(policy, PaperMarket(venue), account, clock, journal)
-        async with listening(socket, guard, clock.now_ms), asyncio.TaskGroup() as tasks:
+        outbox = _outbox(journal, written, guard, state_dir, hearers, clock)
+        async with listening(socket, guard, outbox, clock.now_ms), asyncio.TaskGroup() as tasks:
+            tasks.create_task(outbox.run())
             guarding = tasks.create_task(guard.run())
             prices = tasks.create_task(venue.run())
             prices.add_done_callback(lambda _: guard.stop())
@@ -180,6 +269,7 @@ async def _run_paper(policy_file: Path, setup: Setup, state_dir: Path, speed: fl
             log.info("guard.started", account=policy.account, mode="paper", speed=speed)
             await guarding
             prices.cancel()
+            outbox.finish()
     log.info("guard.stopped", account=policy.account)
     rows = await journal.rows(0)
     deeds = await read_deeds(journal, machine.realised(policy.account))
@@ -194,10 +284,79 @@ async def _run_paper(policy_file: Path, setup: Setup, state_dir: Path, speed: fl
     )
 
 
-async def _resume_at_ms(journal: SqliteJournal, machine: PaperMachine) -> int:
-    """Where market time goes on: never before anything the guard has already journalled."""
+def _outbox(
+    journal: Journal,
+    written: asyncio.Event,
+    guard: Guard,
+    state_dir: Path,
+    hearers: Audience,
+    clock: Clock,
+) -> Outbox:
+    account = guard.policy.account
+    return Outbox(
+        journal=journal,
+        written=written,
+        spooled=lambda: guard.unwritten,
+        read=NoticeReader(journal, account).read,
+        routes=hearers.routes,
+        channels=hearers.channels,
+        file=BoxFile(state_dir / f"{account}.alerts.json"),
+        clock=clock,
+    )
+
+
+def run_live(
+    policy_file: Path, state_dir: Path, mode: LiveMode, route: "Route", hearers: Audience
+) -> None:
+    """
+    Guard the policy's account on its venue until SIGTERM; SIGHUP reads the policy file again.
+
+    Its keys are in `credentials/` in `state_dir`, under the name that the policy gives. Raises
+    what `connect` and `assemble` raise, `RunError`, `CredentialsError`, `JournalUnavailable`,
+    `JournalDamaged`, `ControlError`.
+    """
+    asyncio.run(_run_live(policy_file, state_dir, mode, route, hearers))
+
+
+async def _run_live(
+    policy_file: Path, state_dir: Path, mode: LiveMode, route: "Route", hearers: Audience
+) -> None:
+    from bot.exchange.live.connection import connect
+    from bot.exchange.live.credentials import read_credentials
+    from bot.exchange.live.observe import ObservedAccount
+    from bot.exchange.venues import binanceusdm_api
+
+    dialects = {"binanceusdm": binanceusdm_api}
+    policy = load_policy(policy_file)
+    if policy.venue not in dialects:
+        raise RunError(f"account.venue: expected {', '.join(dialects)}, was {policy.venue}")
+    credentials = read_credentials(state_dir / "credentials", policy.credentials)
+    written = asyncio.Event()
+    journal = HeardJournal(
+        SqliteJournal.open(journal_path(state_dir, policy.account), policy.account), written
+    )
+    clock = Clock(await _resume_at_ms(journal, system_wall_ms()))
+    async with connect(dialects[policy.venue], credentials, route, clock) as venue:
+        account = venue.account if mode is LiveMode.LIVE else ObservedAccount(venue.account)
+        guard = await assemble(policy, venue.market, account, clock, journal)
+        socket = socket_path(state_dir, policy.account)
+        outbox = _outbox(journal, written, guard, state_dir, hearers, clock)
+        async with listening(socket, guard, outbox, clock.now_ms), asyncio.TaskGroup() as tasks:
+            tasks.create_task(outbox.run())
+            guarding = tasks.create_task(guard.run())
+            _stop_on_signals(guard)
+            _reload_on_hangup(guard, policy_file, tasks)
+            log.info("guard.started", account=policy.account, mode=str(mode))
+            await guarding
+            outbox.finish()
+    log.info("guard.stopped", account=policy.account)
+    await journal.close()
+
+
+async def _resume_at_ms(journal: Journal, at_ms: int) -> int:
+    """Where time goes on: never before anything the guard has already journalled."""
     newest = [await journal.last(kind) for kind in Kind]
-    return max([machine.at_ms, *(row.entry.at_ms for row in newest if isinstance(row, Row))])
+    return max([at_ms, *(row.entry.at_ms for row in newest if isinstance(row, Row))])
 
 
 def _same_run(

@@ -35,11 +35,12 @@ def _directory(text: str) -> Path:
 
 
 class Settings(BaseSettings):
-    """What `load_settings` read: the state's folder, and the form and depth of the log."""
+    """What `load_settings` read: the folders, and the form and depth of the log."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
 
     state_dir: Annotated[Path, BeforeValidator(_directory)]
+    cache_dir: Annotated[Path, BeforeValidator(_directory)]
     log_format: LogFormat = "auto"
     log_level: LogLevel = "info"
 
@@ -61,7 +62,9 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     Read the settings from `environ`.
 
     The state lies in `$XDG_STATE_HOME/liqguard`, or in `~/.local/state/liqguard`, unless
-    `LIQGUARD_STATE_DIR` names another folder.
+    `LIQGUARD_STATE_DIR` names another folder. Prices that were fetched lie in
+    `$XDG_CACHE_HOME/liqguard`, in `~/.cache/liqguard` or where `LIQGUARD_CACHE_DIR` says; without
+    a home in the state's folder.
 
     Raises:
         SettingsError: with every problem found, one a line.
@@ -75,7 +78,11 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     source = EnvSettingsSource(Settings)
     source.env_vars = {name.lower(): text for name, text in environ.items() if name in known}
     try:
-        settings = Settings(**{"state_dir": _state_dir(environ), **source()})
+        state_dir = _folder(environ, "XDG_STATE_HOME", ".local/state")
+        given = {"state_dir": state_dir, **source()}
+        # A service without a home has a folder for its state, and that is enough.
+        cache_dir = _folder(environ, "XDG_CACHE_HOME", ".cache") or f"{given['state_dir']}/cache"
+        settings = Settings(**{"cache_dir": cache_dir, **given})
     except ValidationError as wrong:
         problems += [_invalid(error) for error in wrong.errors()]
     else:
@@ -84,17 +91,17 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     raise SettingsError("\n".join(problems))
 
 
-def _state_dir(environ: Mapping[str, str]) -> str:
+def _folder(environ: Mapping[str, str], variable: str, in_home: str) -> str:
     """
     The default folder, "" if the environment has none.
 
-    As the XDG base directory specification has it, a relative XDG_STATE_HOME is ignored.
+    As the XDG base directory specification has it, a relative path in `variable` is ignored.
     """
-    base = environ.get("XDG_STATE_HOME", "")
+    base = environ.get(variable, "")
     if Path(base).is_absolute():
         return f"{base}/liqguard"
     home = environ.get("HOME", "")
-    return home and f"{home}/.local/state/liqguard"
+    return home and f"{home}/{in_home}/liqguard"
 
 
 def _variable(field: str) -> str:

@@ -21,6 +21,8 @@ OFFENCES = {
         ("bot/policy/__init__.py", "import bot.exchange"),
         ("bot/exchange/ports.py", "import bot.policy"),
         ("bot/journal/__init__.py", "import bot.runtime"),
+        ("bot/journal/__init__.py", "import bot.alerts"),
+        ("bot/alerts/__init__.py", "import bot.runtime"),
         ("bot/runtime/__init__.py", "import bot.rehearsal"),
         ("bot/rehearsal/__init__.py", "import bot.app"),
         ("bot/app.py", "import bot.cli"),
@@ -48,6 +50,10 @@ OFFENCES = {
         ("bot/runtime/__init__.py", "import ccxt"),
         ("bot/app.py", "from ccxt.async_support import binance"),
         ("strategies/top_up.py", "import ccxt"),
+    ],
+    "apprise": [
+        ("bot/runtime/__init__.py", "import apprise"),
+        ("bot/app.py", "from apprise import Apprise"),
     ],
     "strategies": [
         ("strategies/top_up.py", "import bot.policy"),
@@ -121,7 +127,7 @@ def test_all_of_core_but_the_vocabulary_is_forbidden(contract: str) -> None:
 
 
 def test_the_command_line_starts_light() -> None:
-    heavy = "{'ccxt', 'sqlalchemy', 'numpy'}"
+    heavy = "{'apprise', 'ccxt', 'sqlalchemy', 'numpy'}"
     program = f"import sys, bot.cli; print(sorted({heavy} & sys.modules.keys()))"
     result = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True

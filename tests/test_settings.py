@@ -38,6 +38,20 @@ def test_where_the_state_lies(environ: dict[str, str], state_dir: str) -> None:
     assert load_settings(HOME | environ).state_dir == Path(state_dir)
 
 
+@pytest.mark.parametrize(
+    ("environ", "cache_dir"),
+    [
+        (HOME, "/home/trader/.cache/liqguard"),
+        (HOME | {"XDG_CACHE_HOME": "/var/cache"}, "/var/cache/liqguard"),
+        (HOME | {"XDG_CACHE_HOME": "relative"}, "/home/trader/.cache/liqguard"),
+        (HOME | {"LIQGUARD_CACHE_DIR": "/data"}, "/data"),
+        ({"LIQGUARD_STATE_DIR": "/srv"}, "/srv/cache"),
+    ],
+)
+def test_where_fetched_prices_lie(environ: dict[str, str], cache_dir: str) -> None:
+    assert load_settings(environ).cache_dir == Path(cache_dir)
+
+
 def test_values_are_read() -> None:
     settings = load_settings(
         HOME | {"LIQGUARD_LOG_FORMAT": "json", "LIQGUARD_LOG_LEVEL": "warning"}
@@ -69,7 +83,7 @@ def test_the_environment_of_the_process_is_not_read(monkeypatch: pytest.MonkeyPa
             {"LIQGUARD_QQQ": "1"},
             (
                 "LIQGUARD_QQQ: unknown setting, known are "
-                "LIQGUARD_LOG_FORMAT, LIQGUARD_LOG_LEVEL, LIQGUARD_STATE_DIR"
+                "LIQGUARD_CACHE_DIR, LIQGUARD_LOG_FORMAT, LIQGUARD_LOG_LEVEL, LIQGUARD_STATE_DIR"
             ),
         ),
         (
@@ -112,7 +126,7 @@ def test_the_value_of_an_unknown_variable_is_not_repeated() -> None:
 @given(st.text("ABCDEFGLMORSTV_", min_size=1))
 def test_no_unknown_name_passes(name: str) -> None:
     environ = HOME | {PREFIX + name: "json" if name == "LOG_FORMAT" else "info"}
-    if name in {"STATE_DIR", "LOG_FORMAT", "LOG_LEVEL"}:
+    if name in {"CACHE_DIR", "STATE_DIR", "LOG_FORMAT", "LOG_LEVEL"}:
         load_settings(environ)
     else:
         assert problems(environ)[0].startswith(f"{PREFIX}{name}: unknown setting")

@@ -32,8 +32,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+data_app = typer.Typer(help="Prices to replay.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
 journal_app = typer.Typer(help="Look into a journal.", no_args_is_help=True)
 app.add_typer(journal_app, name="journal")
+paper_app = typer.Typer(help="The paper exchange by itself.", no_args_is_help=True)
+app.add_typer(paper_app, name="paper")
 
 PolicyFile = Annotated[Path, typer.Option("--policy", help="The policy file of the account.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
@@ -65,6 +69,16 @@ def _bps(text: str) -> Decimal:
     if value >= BPS:
         raise typer.BadParameter(f"expected less than {BPS:f} bps, was {text!r}")
     return value
+
+
+def _moment(text: str) -> int:
+    from bot.rehearsal.cache import moment_ms
+
+    try:
+        return moment_ms(text)
+    except ValueError as e:
+        expected = f"expected a date or a time like 2025-10-12T06:00, was {text!r}"
+        raise typer.BadParameter(expected) from e
 
 
 def _pattern(text: str) -> re.Pattern[str]:
@@ -176,9 +190,12 @@ def demo(as_json: AsJson = False) -> None:
 def run(
     context: typer.Context,
     policy_file: PolicyFile,
-    mode: Annotated[str, typer.Option(help="paper: our own exchange, which liquidates.")],
+    mode: Annotated[
+        str,
+        typer.Option(help="live; observe: nothing is sent; paper: our own exchange."),
+    ],
     data: Annotated[
-        str | None, typer.Option(help="A price file, or the name of a scenario.")
+        str | None, typer.Option(help="A price file, a scenario, or fetched prices.")
     ] = None,
     positions: Annotated[
         Path | None, typer.Option(help="A file of several positions, instead of --data.")
@@ -189,12 +206,19 @@ def run(
     margin: Number = Decimal(1000),
     reserve: Amount = Decimal(1000),
     entry_at_ms: Annotated[int, typer.Option(help="Enter at the first bar from here on.")] = 0,
+    wire: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="A port of `paper serve`, instead of the venue."),
+    ] = None,
+    alerts: Annotated[
+        Path | None, typer.Option(help="Who is told what: config/alerts.yaml.")
+    ] = None,
     untested: Annotated[
         bool, typer.Option("--untested", help="Live without passing tests of the policy.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Guard an account until the data ends or SIGTERM."""
+    """Guard an account until SIGTERM, or in paper mode until the data ends."""
     from bot import app as process
     from bot.cli.show import show_ended
     from bot.core.units import Money
@@ -204,13 +228,24 @@ def run(
     if mode == "live" and not untested:
         with _without_logs():  # a refusal is one line
             process.require_tested(policy_file)
-    if mode != "paper":
-        raise typer.BadParameter(f"expected paper (live and observe come later), was {mode!r}")
     settings = _configure_logs()
+    hearers = process.NOBODY if alerts is None else process.audience(alerts, os.environ)
+    if mode in list(process.LiveMode):
+        from bot.exchange.live.connection import Internet, Loopback
+
+        paper_only = ("data", "positions", "speed", "side", "leverage", "margin", "reserve")
+        _refuse_options(context, "only with --mode paper", *paper_only, "entry_at_ms")
+        route = Internet() if wire is None else Loopback(wire)
+        live = process.LiveMode(mode)
+        process.run_live(policy_file, settings.state_dir, live, route, hearers)
+        return
+    if mode != "paper":
+        raise typer.BadParameter(f"expected live, observe or paper, was {mode!r}")
+    _refuse_options(context, "only with --mode live or observe", "wire")
     policy = load_policy(policy_file)
-    openings = _openings(context, policy.venue, data, positions)
+    openings = _openings(context, policy.venue, data, positions, settings.cache_dir)
     setup = Setup(openings, Money(reserve), entry_at_ms)
-    ended = process.run_paper(policy_file, setup, settings.state_dir, speed)
+    ended = process.run_paper(policy_file, setup, settings.state_dir, speed, hearers)
     show_ended(ended, as_json)
 
 
@@ -219,7 +254,7 @@ def replay(
     context: typer.Context,
     policy: Annotated[str, typer.Option(help="A policy file, or a preset by its name.")],
     data: Annotated[
-        str | None, typer.Option(help="A price file, or the name of a scenario.")
+        str | None, typer.Option(help="A price file, a scenario, or fetched prices.")
     ] = None,
     positions: Annotated[
         Path | None, typer.Option(help="A file of several positions, instead of --data.")
@@ -262,23 +297,27 @@ def replay(
     from bot.core.units import Money, Ratio
     from bot.policy.loader import parse_policy
     from bot.rehearsal.setups import Setup
+    from bot.settings import load_settings
 
     if margin_mode not in list(MarginMode):
         expected = f"expected isolated or cross, was {margin_mode!r}"
         raise typer.BadParameter(expected, param_hint="--margin-mode")
+    cache = load_settings(os.environ).cache_dir
     named = policy_text(policy)
     if cases is not None:
         said = {parameter.name for parameter in context.command.params}
-        _refuse_options(context, "--cases", *(said - {"cases", "policy", "jobs", "as_json"}))
-        if not replay_cases(read_lines(cases), named, jobs, as_json):
+        _refuse_options(
+            context, "in the file of --cases", *(said - {"cases", "policy", "jobs", "as_json"})
+        )
+        if not replay_cases(read_lines(cases), named, cache, jobs, as_json):
             raise typer.Exit(Exit.INVALID)
         return
     compiled = parse_policy(named.text, named.name)
     if positions is not None:
-        _refuse_options(context, "--positions", "margin_mode")
+        _refuse_options(context, "in the file of --positions", "margin_mode")
     kept = None if positions is not None else MarginMode(margin_mode)
     terms = Terms(kept, depth, taker_fee_bps)
-    openings = on_terms(_openings(context, compiled.venue, data, positions), terms)
+    openings = on_terms(_openings(context, compiled.venue, data, positions, cache), terms)
     setup = Setup(
         openings=openings,
         reserve=Money(reserve),
@@ -382,6 +421,23 @@ def status(account: Account, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def alerts(
+    file: Annotated[Path, typer.Argument(help="Who is told what, like config/alerts.yaml.")],
+    send: Annotated[bool, typer.Option("--send", help="Tell each channel a test.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read a file of alerts and show it; with --send, try every channel."""
+    from bot.alerts.routes import load_alerting
+    from bot.cli.alerts import show_alerting, show_tried
+
+    if not send:
+        show_alerting(load_alerting(file), as_json)
+        return
+    if not show_tried(file, as_json):
+        raise typer.Exit(Exit.UNREACHABLE)
+
+
+@app.command()
 def hold(
     account: Account,
     reason: Annotated[str, typer.Option(help="Why, for the journal.")],
@@ -439,6 +495,61 @@ def journal_verify(account: Account, as_json: AsJson = False) -> None:
         )
 
 
+@data_app.command("fetch")
+def data_fetch(
+    symbol: Annotated[
+        list[str],
+        typer.Option(help="A linear perpetual contract, like BTCUSDT; many if repeated."),
+    ],
+    begins: Annotated[
+        int, typer.Option("--from", parser=_moment, metavar="TIME", help="2025-10-10, UTC.")
+    ],
+    until: Annotated[
+        int, typer.Option(parser=_moment, metavar="TIME", help="Up to here, 2025-10-12T06:00.")
+    ],
+    venue: Annotated[str, typer.Option(help="Whose prices.")] = "binanceusdm",
+    interval: Annotated[str, typer.Option(help="1m, 3m, 5m, 15m, 30m or 1h.")] = "5m",
+    as_json: AsJson = False,
+) -> None:
+    """Fetch public bars, mark prices, funding and contract facts into the cache, for replays."""
+    from bot.cli.data import fetch_data
+    from bot.settings import load_settings
+
+    cache = load_settings(os.environ).cache_dir
+    fetch_data(venue, symbol, interval, (begins, until), cache, as_json)
+
+
+@paper_app.command("serve")
+def paper_serve(
+    context: typer.Context,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="For clients; 0: any.")] = 8900,
+    control_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="To move prices and make faults; 0: any.")
+    ] = 8901,
+    data: Annotated[
+        str | None, typer.Option(help="A price file or scenario; none: prices moved by hand.")
+    ] = None,
+    speed: Annotated[
+        float, typer.Option(min=1, max=1000, help="Market seconds per second of --data.")
+    ] = 1.0,
+    deposit: Amount = Decimal(10_000),
+    as_json: AsJson = False,
+) -> None:
+    """An exchange that liquidates, on a loopback port, for any Binance USD-M client."""
+    from bot.cli.paper import Moved, Played, serve
+    from bot.core.units import Money
+
+    _configure_logs()
+    if data is None:
+        _refuse_options(context, "only with --data", "speed")
+    try:
+        feed = Moved() if data is None else Played(data, speed)
+        serve(port, control_port, feed, Money(deposit), as_json)
+    except OSError as e:
+        expected = f"expected free ports, was {e.strerror!r}"
+        raise typer.BadParameter(expected, param_hint="--port, --control-port") from e
+
+
 def _instrument_for(venue: str, symbol: str) -> "Instrument":
     from bot import app as process
 
@@ -446,13 +557,13 @@ def _instrument_for(venue: str, symbol: str) -> "Instrument":
 
 
 def _openings(
-    context: typer.Context, venue: str, data: str | None, positions: Path | None
+    context: typer.Context, venue: str, data: str | None, positions: Path | None, cache: Path
 ) -> "tuple[Opening, ...]":
     """What --data with its options, or the file of --positions, says is opened."""
     from bot import app as process
     from bot.core.model import Side
     from bot.core.units import Money
-    from bot.rehearsal.bars import read_bars
+    from bot.rehearsal.cache import find_bars
     from bot.rehearsal.setups import ByMargin, Opening
 
     side, leverage, margin = (context.params[name] for name in ("side", "leverage", "margin"))
@@ -460,29 +571,29 @@ def _openings(
         raise typer.BadParameter(f"expected long or short, was {side!r}", param_hint="--side")
     match data, positions:
         case str(), None:
-            bars = read_bars(data)
+            bars = find_bars(data, cache)
             opening = Opening(
                 bars=bars,
-                instrument=process.instrument_for(venue, bars.symbol),
+                instrument=process.contract_of(venue, bars),
                 side=Side(side),
                 leverage=leverage,
                 size=ByMargin(Money(margin)),
             )
             return (opening,)
         case None, Path():
-            _refuse_options(context, "--positions", "side", "leverage", "margin")
-            return process.positions_in(positions, venue)
+            _refuse_options(context, "in the file of --positions", "side", "leverage", "margin")
+            return process.positions_in(positions, venue, lambda text: find_bars(text, cache))
         case _:
             raise typer.BadParameter("expected either --data or --positions")
 
 
-def _refuse_options(context: typer.Context, file: str, *names: str) -> None:
-    """Options that say what the file says: given beside it, which would count?"""
+def _refuse_options(context: typer.Context, place: str, *names: str) -> None:
+    """Options that count only at another `place`: given here, they would be ignored."""
     for name in names:
         source = context.get_parameter_source(name)
         if source is not None and source.name != "DEFAULT":
             option = f"--{name.replace('_', '-')}"
-            raise typer.BadParameter(f"expected in the file of {file}", param_hint=option)
+            raise typer.BadParameter(f"expected {place}", param_hint=option)
 
 
 def _change_mode(account: str, mode: str, reason: str, as_json: bool) -> None:

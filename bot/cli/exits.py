@@ -33,6 +33,7 @@ _CODES = {
     "bot.policy.problems.PolicyError": Exit.INVALID,
     "bot.rehearsal.bars.DataError": Exit.INVALID,
     "bot.rehearsal.setups.SetupError": Exit.INVALID,
+    "bot.alerts.routes.AlertsError": Exit.INVALID,
     "bot.app.RunError": Exit.INVALID,
     "bot.cli.plan.PlanError": Exit.INVALID,
     "bot.app.Untested": Exit.UNSAFE,
@@ -41,6 +42,9 @@ _CODES = {
     "bot.journal.port.JournalUnavailable": Exit.INVALID,
     "bot.journal.port.JournalDamaged": Exit.UNSAFE,
     "bot.runtime.control.ControlError": Exit.NOT_RUNNING,
+    "bot.exchange.live.connection.CheckFailed": Exit.INVALID,
+    "bot.exchange.live.credentials.CredentialsError": Exit.INVALID,
+    "bot.exchange.history.HistoryRefused": Exit.INVALID,
     "bot.exchange.ports.Unreachable": Exit.UNREACHABLE,
 }
 

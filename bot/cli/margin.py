@@ -6,6 +6,7 @@ Answers are JSON numbers as the questions are, rounded to what a double holds.
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +16,15 @@ from rich.text import Text
 
 from bot.cli.margin_case import CaseError, MaintenanceOnly, MarginCase, read_question
 from bot.cli.show import console, short
+from bot.core.cross import (
+    Book,
+    Leg,
+    LiquidatesAfter,
+    equity,
+    faced,
+    joint_liquidation,
+    total_requirement,
+)
 from bot.core.margin import (
     LiquidatesAt,
     NoLiquidation,
@@ -25,7 +35,8 @@ from bot.core.margin import (
     margin_balance,
     requirement,
 )
-from bot.core.units import ZERO
+from bot.core.model import CloseFee, LiquidationRounding, MarginMode
+from bot.core.units import ONE, ZERO, Money, Ratio
 
 COLUMNS = ("liquidation_price", "maintenance_margin", "bankruptcy_price", "margin_ratio")
 
@@ -77,6 +88,8 @@ def _answer(given: object) -> dict[str, Any]:
 
 def _solved(case: MarginCase) -> dict[str, Any]:
     instrument, position, mark = case.instrument, case.position, case.mark_price
+    if case.against:
+        return _solved_together(case)
     needed = requirement(instrument, position, mark)
     maintenance = maintenance_margin(instrument, position, mark)
     balance = margin_balance(instrument, position, mark) + case.others_required
@@ -84,9 +97,59 @@ def _solved(case: MarginCase) -> dict[str, Any]:
     return {
         "liquidation_price": _shown(case, liquidation_from(instrument, position, mark)),
         "maintenance_margin": float(needed if case.fee_shown else maintenance),
-        "bankruptcy_price": _shown(case, bankruptcy(instrument, case.unencumbered)),
+        "bankruptcy_price": _bust_shown(case, bankruptcy(instrument, case.unencumbered)),
         "margin_ratio": None if ratio is None else float(ratio),
     }
+
+
+def _solved_together(case: MarginCase) -> dict[str, Any]:
+    """Both legs of a symbol share one price, at which the wallet behind them is spent."""
+    instrument = case.instrument
+    legs = tuple(
+        Leg(
+            instrument,
+            replace(leg, margin_mode=MarginMode.CROSS, isolated_margin=Money(ZERO)),
+            case.mark_price,
+            Ratio(ONE),
+        )
+        for leg in (case.position, *case.against)
+    )
+    book = faced(Book(case.position.isolated_margin, legs))
+    needed = total_requirement(book)
+    balance = equity(book) + case.others_required
+    free = replace(instrument.rules, close_fee=CloseFee.NONE)
+    unmargined = replace(
+        instrument, rules=free, tiers=(replace(instrument.tiers[-1], rate=Ratio(ZERO)),)
+    )
+    bare = Book(
+        case.unencumbered.isolated_margin,
+        tuple(replace(leg, instrument=unmargined) for leg in legs),
+    )
+    return {
+        "liquidation_price": _shown(case, _price_of(book)),
+        "maintenance_margin": float(needed),
+        "bankruptcy_price": _bust_shown(case, _price_of(faced(bare))),
+        "margin_ratio": float((needed + case.others_required) / balance)
+        if balance > ZERO
+        else None,
+    }
+
+
+def _price_of(book: Book) -> LiquidatesAt | NoLiquidation:
+    match joint_liquidation(book):
+        case NoLiquidation() as none:
+            return none
+        case LiquidatesAfter(shock):
+            price = book.legs[0].price_after(shock)
+            return LiquidatesAt(price)
+
+
+def _bust_shown(case: MarginCase, found: LiquidatesAt | NoLiquidation) -> float | None:
+    """A bankruptcy price: a tick early is only what a liquidation price is shown."""
+    rules = case.instrument.rules
+    if rules.liquidation_rounding is not LiquidationRounding.ONE_TICK_EARLY:
+        return _shown(case, found)
+    return None if isinstance(found, NoLiquidation) else float(found.price)
 
 
 def _shown(case: MarginCase, found: LiquidatesAt | NoLiquidation) -> float | None:

@@ -34,42 +34,41 @@ _SAID: Final = frozenset(
         "note", "status", "fitted_inputs", "general", "coin"
     }
 )  # fmt: skip
-"""Fields that say where a case comes from: taken along, never read."""
+"""Fields that say where a case comes from: never read."""
 
 _NUMBERS: Final = frozenset(
     {
-        "entry", "mark", "contracts", "contract_size", "notional", "leverage", "max_leverage",
-        "isolated_margin", "wallet_balance", "account_value", "raw_usd", "mmr", "mm_amount",
-        "maintenance_margin_given", "adjust_factor", "fee_rate", "tick"
+        "entry", "mark", "contracts", "contract_size", "notional", "leverage", "isolated_margin",
+        "wallet_balance", "account_value", "mmr", "mm_amount", "maintenance_margin_given",
+        "adjust_factor", "fee_rate", "tick"
     }
 )  # fmt: skip
+_BESIDE: Final = frozenset(
+    {
+        "raw_usd", "max_leverage", "isolated_margin_sat", "maintenance_margin_sat", "fill_price",
+        "bankruptcy_price_given", "mmr_base", "mmr_step_per_unit", "funding_rate",
+        "funding_interval_h"
+    }
+)  # fmt: skip
+"""Numbers that a venue shows beside others: known, and no part of an answer."""
+
 _OTHERS: Final = frozenset(
     {
-        "exchange", "kind", "margin_mode", "hedge_mode", "side", "tiers", "rules",
+        "exchange", "kind", "margin_mode", "hedge_mode", "hedge_leg", "side", "tiers", "rules",
         "other_positions"
     }
 )  # fmt: skip
 _OF_ANOTHER: Final = frozenset(
-    {
-        "side", "entry", "mark", "contracts", "contract_size", "mmr", "mm_amount", "coin"
-    }
-)  # fmt: skip
-_MAY_BE_NEGATIVE: Final = frozenset(
-    {
-        "wallet_balance", "account_value", "raw_usd"
-    }
-)  # fmt: skip
+    {"side", "entry", "mark", "contracts", "contract_size", "mmr", "mm_amount", "coin"}
+)
+_MAY_BE_NEGATIVE: Final = frozenset({"wallet_balance", "account_value"})
 _MAY_BE_ZERO: Final = frozenset(
     {
         "isolated_margin", "mmr", "mm_amount", "maintenance_margin_given", "adjust_factor",
         "fee_rate"
     }
 )  # fmt: skip
-_SHARES: Final = frozenset(
-    {
-        "mmr", "fee_rate", "adjust_factor"
-    }
-)  # fmt: skip
+_SHARES: Final = frozenset({"mmr", "fee_rate", "adjust_factor"})
 _BACKING: Final = frozenset({"isolated_margin", "wallet_balance", "account_value"})
 _DIGITS_MAX: Final = 30
 _TIER_COLUMNS: Final = (3, 4)
@@ -95,14 +94,16 @@ class MarginCase:
     One position and what backs it, the rest of the wallet held still at its marks.
 
     `position` carries as isolated margin what the wallet leaves to it beyond what the others
-    require, `unencumbered` beyond nothing: that is what bankruptcy looks at. `others_required`
-    and `others_gained` are what the other positions require, and have gained.
+    require, `unencumbered` beyond nothing: that is what bankruptcy looks at. `against` is the
+    other leg of the symbol in hedge mode, if there is one; it moves along. `others_required` is
+    what the other positions require.
     """
 
     instrument: Instrument
     position: Position
     mark_price: Price
     unencumbered: Position
+    against: tuple[Position, ...]
     others_required: Decimal
     fee_shown: bool
 
@@ -114,13 +115,13 @@ def read_question(given: object) -> Question:
     """The case that a JSON value is. Raises `CaseError`."""
     if not isinstance(given, dict):
         raise CaseError(f"expected a case like {{...}}, was {_shown(given)}")
-    _only(given, _SAID | _NUMBERS | _OTHERS)
+    _only(given, _SAID | _NUMBERS | _BESIDE | _OTHERS)
     numbers = {name: _number(name, given[name]) for name in _NUMBERS if name in given}
     venue = _venue(given)
     kind = ContractKind(_one_of(given, "kind", list(ContractKind)))
     mode = MarginMode(_one_of(given, "margin_mode", list(MarginMode)))
     side = Side(_one_of(given, "side", list(Side)))
-    instrument = _instrument(given, numbers, venue, kind)
+    instrument = _instrument(given, numbers, venue, kind, mode)
     if "entry" not in numbers and not _BACKING & numbers.keys():
         return MaintenanceOnly(_maintenance_only(instrument, numbers))
     for name in ("entry", "contracts"):
@@ -137,6 +138,7 @@ def read_question(given: object) -> Question:
         liquidation=NotReported(),
     )
     mark = Price(numbers.get("mark", numbers["entry"]))
+    against = _against(given, position, mode)
     others = tuple(
         _other(number, each, instrument)
         for number, each in enumerate(_others(given, mode), start=1)
@@ -145,12 +147,13 @@ def read_question(given: object) -> Question:
     required = sum((needed for _, needed in others), ZERO)
     backing = _backing(numbers, mode)
     if "account_value" in numbers and "wallet_balance" not in numbers:
-        backing -= gained + _gain(instrument, position, mark)
+        backing -= gained + sum(_gain(instrument, leg, mark) for leg in (position, *against))
     return MarginCase(
         instrument=instrument,
         position=replace(position, isolated_margin=Money(backing + gained - required)),
         mark_price=mark,
         unencumbered=replace(position, isolated_margin=Money(backing + gained)),
+        against=against,
         others_required=required,
         fee_shown=venue.fee_shown,
     )
@@ -160,7 +163,7 @@ def _venue(given: Mapping[str, Any]) -> Margining:
     venue = (
         VENUES.get(_text(given, "exchange"), UNKNOWN_VENUE)
         if "exchange" in given
-        else (UNKNOWN_VENUE)
+        else UNKNOWN_VENUE
     )
     asked = given.get("rules", {})
     if not isinstance(asked, dict):
@@ -181,9 +184,11 @@ def _instrument(
     numbers: Mapping[str, Decimal],
     venue: Margining,
     kind: ContractKind,
+    mode: MarginMode,
 ) -> Instrument:
     rules = venue.rules
-    if "tick" not in numbers:
+    one_early = rules.liquidation_rounding is LiquidationRounding.ONE_TICK_EARLY
+    if "tick" not in numbers or (one_early and mode is MarginMode.CROSS):
         rules = replace(rules, liquidation_rounding=LiquidationRounding.NONE)
     if "maintenance_margin_given" in numbers:
         rules = replace(rules, maintenance_at=MaintenanceAt.ENTRY, close_fee=CloseFee.NONE)
@@ -307,6 +312,33 @@ def _others(given: Mapping[str, Any], mode: MarginMode) -> list[object]:
     if others and mode is MarginMode.ISOLATED:
         raise CaseError("other_positions: expected none, for an isolated position stands alone")
     return others
+
+
+def _against(
+    given: Mapping[str, Any], position: Position, mode: MarginMode
+) -> tuple[Position, ...]:
+    """The leg on the other side of the symbol, on the same risk tiers."""
+    if "hedge_leg" not in given:
+        return ()
+    leg, where = given["hedge_leg"], "hedge_leg."
+    if not isinstance(leg, dict):
+        raise CaseError(f"hedge_leg: expected a position, was {_shown(leg)}")
+    if mode is MarginMode.ISOLATED:
+        raise CaseError("hedge_leg: expected none, for an isolated leg stands alone")
+    _only(leg, frozenset({"side", "entry", "contracts", "contract_size", "mmr"}), where)
+    numbers = {name: _number(name, leg[name], where=where) for name in leg if name in _NUMBERS}
+    for name in ("entry", "contracts"):
+        if name not in numbers:
+            raise CaseError(f"{where}{name}: expected a number, was missing")
+    side = Side(_one_of(leg, "side", list(Side), where))
+    if side is position.side:
+        raise CaseError(f"{where}side: expected the other side, was {side}")
+    if numbers.get("mmr", given.get("mmr")) != given.get("mmr"):
+        raise CaseError(f"{where}mmr: expected that of the position, was {numbers['mmr']}")
+    size = numbers["contracts"] * numbers.get("contract_size", ONE)
+    return (
+        replace(position, side=side, quantity=Quantity(size), entry_price=Price(numbers["entry"])),
+    )
 
 
 def _other(number: int, given: object, own: Instrument) -> tuple[Decimal, Decimal]:

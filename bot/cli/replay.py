@@ -5,18 +5,20 @@ Replays from the command line: one, with a page if asked, or many cases over sev
 import json
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+import signal
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import typer
 
-from bot.app import RunError, instrument_for
+from bot.app import RunError, contract_of
 from bot.cli.show import console, deed_json, deeds_table, progress_bar
 from bot.core.model import MarginMode
 from bot.core.policy import Policy
@@ -26,7 +28,8 @@ from bot.exchange.ports import Unreachable
 from bot.logs import configure
 from bot.policy.loader import load_policy, parse_policy
 from bot.policy.preset import PRESETS, account_file
-from bot.rehearsal.bars import Bars, DataError, read_bars
+from bot.rehearsal.bars import Bars, DataError
+from bot.rehearsal.cache import find_bars
 from bot.rehearsal.cases import BPS, CaseError, read_case, setup_of
 from bot.rehearsal.chronicle import Chronicle, live_through
 from bot.rehearsal.fates import Fate, nobody
@@ -88,10 +91,12 @@ def _on_terms(opening: Opening, terms: Terms) -> Opening:
 def read_lines(cases: Path) -> list[str]:
     """The lines of a file of cases."""
     try:
-        return cases.read_text(encoding="utf-8").splitlines()
+        # Not splitlines(): a string of JSON may hold what Unicode calls the end of a line.
+        lines = cases.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as e:
         expected = f"{cases}: expected a readable file of UTF-8 text, was '{e}'"
         raise typer.BadParameter(expected, param_hint="--cases") from e
+    return lines if lines[-1] else lines[:-1]
 
 
 def replay_one(setup: Setup, policy: Policy, report: Path | None, as_json: bool) -> None:
@@ -113,11 +118,14 @@ def replay_one(setup: Setup, policy: Policy, report: Path | None, as_json: bool)
         typer.echo(f"report: {report}")
 
 
-def replay_cases(lines: Sequence[str], policy: PolicyText, jobs: int, as_json: bool) -> bool:
+def replay_cases(
+    lines: Sequence[str], policy: PolicyText, cache: Path, jobs: int, as_json: bool
+) -> bool:
     """Replay a case a line, print a result each in the same order; whether any succeeded."""
     succeeded = False
-    with progress_bar("cases", len(lines)) as advance:
-        for done, result in enumerate(_results(lines, policy, jobs), start=1):
+    results = _results(lines, partial(run_case, policy=policy, cache=cache), jobs)
+    with progress_bar("cases", len(lines)) as advance, closing(results):
+        for done, result in enumerate(results, start=1):
             advance(done)
             succeeded = succeeded or "error" not in result
             typer.echo(json.dumps(result) if as_json else _sentence(done, result))
@@ -168,23 +176,33 @@ def _sentence(number: int, result: dict[str, Any]) -> str:
 # -- many of them --------------------------------------------------------------------------
 
 
-def _results(lines: Sequence[str], policy: PolicyText, jobs: int) -> Iterator[dict[str, Any]]:
+def _results(
+    lines: Sequence[str], run: Callable[[str], dict[str, Any]], jobs: int
+) -> Generator[dict[str, Any], None, None]:
     if jobs == 1:
         with _quiet():
-            yield from (run_case(line, policy) for line in lines)
+            yield from map(run, lines)
         return
     # A fork of a process with threads, such as that of the progress bar, may hang.
     fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=fresh, initializer=_hush) as pool:
-        yield from pool.map(run_case, lines, [policy] * len(lines))
+    with ProcessPoolExecutor(jobs, mp_context=fresh, initializer=_serve) as pool:
+        # Not map(): what it cancels at its end trips the pool over in Python 3.11.
+        results = [pool.submit(run, line) for line in lines]
+        try:
+            for result in results:
+                yield result.result()
+        except BaseException:  # Ctrl-C most of all: what has begun would be waited for
+            for worker in multiprocessing.active_children():
+                worker.kill()
+            raise
 
 
-def run_case(line: str, policy: PolicyText) -> dict[str, Any]:
-    """The result of one case, or why there is none."""
+def run_case(line: str, policy: PolicyText, cache: Path) -> dict[str, Any]:
+    """The result of one case, or why there is none. `cache` is the folder of fetched prices."""
     compiled = _compiled(policy)
     try:
         case = read_case(line)
-        setup = setup_of(case, _bars(case.data), compiled.venue, instrument_for)
+        setup = setup_of(case, _bars(case.data, cache), compiled.venue, contract_of)
         return result_json(replay(setup, compiled, _unheard, nobody, nobody))
     except (CaseError, DataError, RunError, SetupError, StartRefused, Unreachable) as e:
         return {"error": "; ".join(str(e).splitlines())}
@@ -196,18 +214,28 @@ def _compiled(policy: PolicyText) -> Policy:
 
 
 @lru_cache(maxsize=2)
-def _bars(data: str) -> Bars:
+def _bars(data: str, cache: Path) -> Bars:
     # Cases of one file mostly come one after the other.
-    return read_bars(data)
+    return find_bars(data, cache)
 
 
 def _unheard(at_ms: int) -> None:
     """Progress within a case, which nobody watches."""
 
 
-def _hush() -> None:
-    """Let a worker say nothing: its results tell the story."""
+def _serve() -> None:
+    """Let a worker say nothing, leave Ctrl-C to its parent, and end when that ends."""
     configure("json", "error", Path(os.devnull).open("w", encoding="utf-8"), is_terminal=False)  # noqa: SIM115 - for the life of the process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        raise AssertionError("a worker has a parent")
+    parent.join()
+    os._exit(1)  # the thread that works would go on
 
 
 @contextmanager

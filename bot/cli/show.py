@@ -184,6 +184,19 @@ def show_status(answer: Answer, as_json: bool) -> None:
         distance = cross.get("liquidation_distance")
         near = percent(Decimal(distance)) if distance else f"unknown ({cross['unknown']})"
         out.print(f"cross positions together: distance {near}, firing {', '.join(firing) or '-'}")
+    if undelivered := _alerts_text(answer["alerts"]):
+        out.print(f"alerts undelivered: {undelivered}")
+
+
+def _alerts_text(alerts: Answer) -> str:
+    """Which channels have not taken what; empty where all have."""
+    waiting = [
+        f"{each['channel']} {each['undelivered']} ({each['trouble'] or 'on their way'})"
+        for each in alerts["channels"]
+        if each["undelivered"] or each["trouble"]
+    ]
+    dropped = [f"{alerts['dropped']} dropped"] if alerts["dropped"] else []
+    return ", ".join([*waiting, *dropped])
 
 
 def _short(price: str | None) -> str:

@@ -33,7 +33,6 @@ from bot.core.margin import (
     tiers_are_continuous,
 )
 from bot.core.model import (
-    CloseFee,
     Collateral,
     ContractKind,
     Instrument,
@@ -130,11 +129,8 @@ def support(
         return NotSupported(f"{position.symbol}: hedge mode is not supported yet")
     if instrument.kind is not ContractKind.LINEAR:
         return NotSupported(f"{position.symbol}: inverse contracts are not supported yet")
-    if instrument.rules.close_fee is CloseFee.BANKRUPTCY:
-        return NotSupported(f"{position.symbol}: a close fee at bankruptcy is not supported yet")
-    if instrument.rules.tier_measure is not TierMeasure.VALUE:
-        return NotSupported(f"{position.symbol}: tiers by quantity are not supported yet")
-    if not tiers_are_continuous(instrument):
+    by_value = instrument.rules.tier_measure is TierMeasure.VALUE
+    if by_value and not tiers_are_continuous(instrument):
         return NotSupported(f"{position.symbol}: its risk tiers have jumps, not supported yet")
     return Supported()
 

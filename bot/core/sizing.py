@@ -30,6 +30,8 @@ from bot.core.margin import (
     LiquidatesAt,
     LiquidatesTogether,
     NoLiquidation,
+    direction_of,
+    maintenance_margin,
     margin_at,
     margin_balance,
     profit,
@@ -39,6 +41,7 @@ from bot.core.margin import (
     value,
 )
 from bot.core.model import (
+    CloseFee,
     ContractKind,
     HedgeRequirement,
     Instrument,
@@ -163,8 +166,6 @@ def leverage_to_keep(
     by_value = instrument.rules.tier_measure is TierMeasure.VALUE
     allowed = tier_of(instrument, worth if by_value else position.quantity).leverage_max
     leverage = allowed if needed * allowed <= worth else floor_to(worth / needed, step)
-    if leverage * needed > worth:
-        leverage -= step  # the quotient was rounded up
     if leverage < max(step, ONE):
         return CannotReach("not even without leverage")
     return leverage
@@ -189,7 +190,7 @@ def close_to_reach(
         return CannotReach(reason)
     at, share = _seen_at(position, mark, to)
 
-    def margin_to_spare(closed: Decimal) -> Decimal:
+    def left_of(closed: Decimal) -> Position:
         match instrument.rules.margin_on_reduce:
             case MarginOnReduce.PRO_RATA:
                 settled = profit(instrument, position.side, closed, position.entry_price, fill)
@@ -197,14 +198,16 @@ def close_to_reach(
                 margin = position.isolated_margin + settled - fee
             case MarginOnReduce.RETAINED:
                 margin = position.isolated_margin
-        left = replace(
-            position,
-            quantity=Quantity(position.quantity - closed),
-            isolated_margin=Money(margin),
-        )
+        quantity = Quantity(position.quantity - closed)
+        return replace(position, quantity=quantity, isolated_margin=Money(margin))
+
+    def margin_to_spare(closed: Decimal) -> Decimal:
+        left = left_of(closed)
         return share * margin_balance(instrument, left, at) - requirement(instrument, left, at)
 
-    return _least_close(instrument, position, margin_to_spare, at)
+    return _least_close(
+        instrument, position, margin_to_spare, at, _bankrupt_from(instrument, position, left_of)
+    )
 
 
 def transfer_to_reach(book: Book, to: Target, step: Decimal) -> Money | AlreadyThere | CannotReach:
@@ -342,9 +345,10 @@ def _margin_for_ratio(
     instrument: Instrument, position: Position, mark: Price, ratio: Ratio
 ) -> Decimal:
     """
-    B = requirement / ratio - profit; the close fee at bankruptcy depends linearly on B itself.
+    B = requirement / ratio - profit; a close fee at bankruptcy falls or rises with B itself.
 
-    So two margins tell the line on which the requirement lies, and the root is exact.
+    As long as there is a bankruptcy it does so linearly: two margins tell the line, and its root
+    is exact. A margin that covers every loss owes no such fee, and then the plain root is more.
     """
 
     def missing(margin: Decimal) -> Decimal:
@@ -352,8 +356,15 @@ def _margin_for_ratio(
         balance = margin_balance(instrument, backed, mark)
         return requirement(instrument, backed, mark) / ratio - balance
 
-    at_none, at_one = missing(ZERO), missing(ONE)
-    return at_none / (at_none - at_one)
+    if instrument.rules.close_fee is not CloseFee.BANKRUPTCY:
+        return missing(ZERO)
+    some = value(instrument, position.quantity, position.entry_price) / 2
+    at_none, at_some = missing(ZERO), missing(some)
+    bare = replace(position, isolated_margin=Money(ZERO))
+    plain = maintenance_margin(instrument, bare, mark) / ratio
+    return max(
+        some * at_none / (at_none - at_some), plain - margin_balance(instrument, bare, mark)
+    )
 
 
 def _cliffs(
@@ -373,6 +384,24 @@ def _cliffs(
             for beside in (border.next_plus(), border.next_minus()):
                 if min(low, high) < beside < max(low, high):
                     yield Price(beside)
+
+
+def _bankrupt_from(
+    instrument: Instrument, position: Position, left_of: Callable[[Decimal], Position]
+) -> set[Decimal]:
+    """The close at which bankruptcy vanishes, or appears, and a fee that is charged there."""
+    if instrument.rules.close_fee is not CloseFee.BANKRUPTCY:
+        return set()
+
+    def at_stake(closed: Decimal) -> Decimal:
+        left = left_of(closed)
+        entry_value = value(instrument, left.quantity, left.entry_price)
+        return direction_of(instrument, left) * entry_value - left.isolated_margin
+
+    at_none, at_all = at_stake(ZERO), at_stake(position.quantity)
+    if at_none == at_all:
+        return set()
+    return {position.quantity * at_none / (at_none - at_all)}
 
 
 def _left_over(book: Book, to: Target) -> Decimal:
@@ -404,7 +433,7 @@ def _least_close_of_leg(book: Book, leg: Leg, fill: Price, to: Target) -> Quanti
         return _left_over(book.after_close(position.key, closed, fill), to)
 
     at = leg.mark_price if isinstance(to, AtRatio) else leg.price_after(to)
-    found = _least_close(instrument, position, to_spare, at)
+    found = _least_close(instrument, position, to_spare, at, set())
     return position.quantity if isinstance(found, AlreadyThere | CannotReach) else found
 
 
@@ -426,17 +455,19 @@ def _least_close(
     position: Position,
     to_spare: Callable[[Decimal], Decimal],
     at: Price,
+    bends: set[Decimal],
 ) -> Quantity | AlreadyThere | CannotReach:
-    """The least quantity where `to_spare`, which bends at tiers of the rest, is not below 0."""
+    """
+    The least quantity where `to_spare` is not below 0.
+
+    It is linear between `bends` and where the rest, valued `at` that price, changes its tier.
+    """
     if to_spare(ZERO) >= ZERO:
         return AlreadyThere("the target is reached already")
     sizes = _border_sizes(instrument, at, position.entry_price)
-    inside = sorted(
-        position.quantity - size
-        for size in sizes
-        if ZERO < position.quantity - size < position.quantity
-    )
-    least = first_root(to_spare, [ZERO, *inside])
+    bends = bends | {position.quantity - size for size in sizes}
+    inside = sorted(bend for bend in bends if ZERO < bend < position.quantity)
+    least = first_root(to_spare, [ZERO, *inside, position.quantity])
     if least == NEVER or least >= position.quantity:
         return CannotReach("only closing the whole position would do")
     closed = ceil_to(least, instrument.quantity_step)

@@ -29,6 +29,8 @@ class Kind(StrEnum):
     DECISION = "decision"
     INTENT = "intent"
     POLICY = "policy"
+    ALERT = "alert"
+    """What the guard itself has to say; what a decision says is in its row."""
     STOPPED = "stopped"
 
 

@@ -10,7 +10,7 @@ EXCERPT_MAX = 120
 SOURCE_MAX = 1_000
 """Characters of a line above which nobody wants to see it again with every problem in it."""
 
-_MAY_BE_SECRET = re.compile("key|secret|pass|token|credential", re.IGNORECASE)
+_MAY_BE_SECRET = re.compile("key|secret|pass|token|credential|://", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

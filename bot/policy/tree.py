@@ -76,6 +76,8 @@ Node: TypeAlias = TextNode | MapNode | ListNode | LostNode
 def describe(node: Node) -> str:
     """What stands at `node`, in words for the user."""
     match node:
+        case TextNode(text=text) if "://" in text:
+            return "a URL that is not shown"  # it may hold a password or a token
         case TextNode(text=text):
             return f"'{shown(text)}'" if text else "empty"
         case MapNode():

@@ -10,6 +10,7 @@ import gzip
 import re
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from bot.core.units import Price, Ratio
+from bot.rehearsal.listing import NOT_LISTED, Listed, listing_of
 
 
 class DataError(Exception):
@@ -82,6 +84,7 @@ class Bars:
     mark_is_recorded: bool
     rows: tuple[Bar, ...]
     provenance: str
+    listing: Listed = NOT_LISTED
 
 
 _SCENARIOS = files("bot.rehearsal") / "scenarios"
@@ -107,44 +110,68 @@ def scenario_names() -> tuple[str, ...]:
 
 def read_bars(source: str | Path) -> Bars:
     """
-    Read the scenario called `source`, or the .csv or .csv.gz file at that path.
+    Read the scenario called `source`, or the .csv, .csv.gz or .parquet file at that path.
 
     The columns are `ts_ms,open,high,low,close,volume[,mark,mark_open,mark_high,mark_low]
     [,funding_rate]` in any order: `ts_ms` is the bar's open in UTC milliseconds, `mark` the
     mark's close, `funding_rate` a fraction on bars that open with a settlement (two of them at
-    least, or none) and empty elsewhere. Leading lines may be `#` comments. Venue and symbol are
-    in the file's name, VENUE_SYMBOL_anything.csv, or in the comments `# venue: ...` and
-    `# symbol: ...`.
+    least, or none) and empty elsewhere. Leading lines of a CSV may be `#` comments. Venue and
+    symbol are in the file's name, VENUE_SYMBOL_anything.csv, or in the comments `# venue: ...`
+    and `# symbol: ...`.
 
     Raises `DataError` for everything that is not so.
     """
-    file, text = _text(source)
-    lines = text.splitlines()
-    comments = [line.lstrip("# ") for line in takewhile(lambda line: line[:1] == "#", lines)]
-    header_line = len(comments) + 1
-    if header_line > len(lines):
-        raise DataError(f"{file}:{header_line}: header: expected {_HEADER}, was nothing")
-    columns = _columns(file, header_line, lines[header_line - 1])
-    first_line = header_line + 1
+    return bars_of(_sheet(source))
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """
+    A price file as it is written: cells of text under the names of their columns.
+
+    `first_row` is the number of the first of `rows` in messages about `file`: of a CSV its line.
+    `comments` and `listing` are what the file says besides.
+    """
+
+    file: str
+    columns: tuple[str, ...]
+    first_row: int
+    rows: Sequence[Sequence[str]]
+    comments: tuple[str, ...] = ()
+    listing: Listed = NOT_LISTED
+
+
+def bars_of(sheet: Sheet) -> Bars:
+    """The bars of a sheet; raises `DataError`."""
+    columns = _columns(sheet)
     parsed = [
-        _bar(file, number, columns, line)
-        for number, line in enumerate(lines[header_line:], first_line)
+        _bar(sheet.file, number, columns, cells)
+        for number, cells in enumerate(sheet.rows, sheet.first_row)
     ]
-    interval_ms = _interval_ms(file, first_line, [bar.open_at_ms for bar, _ in parsed])
-    rows = _with_settlements(file, first_line, parsed)
-    venue, symbol = _identity(file, comments)
-    origin = " ".join(line for line in comments if not line.startswith(("venue:", "symbol:")))
-    provenance = origin or Path(file).name
-    return Bars(venue, symbol, interval_ms, "mark" in columns, rows, provenance)
+    opens_at_ms = [bar.open_at_ms for bar, _ in parsed]
+    interval_ms = _interval_ms(sheet.file, sheet.first_row, opens_at_ms)
+    rows = _with_settlements(sheet.file, sheet.first_row, parsed)
+    venue, symbol = _identity(sheet.file, sheet.comments)
+    origin = (line for line in sheet.comments if not line.startswith(("venue:", "symbol:")))
+    return Bars(
+        venue=venue,
+        symbol=symbol,
+        interval_ms=interval_ms,
+        mark_is_recorded="mark" in columns,
+        rows=rows,
+        provenance=" ".join(origin) or Path(sheet.file).name,
+        listing=sheet.listing,
+    )
 
 
-def _text(source: str | Path) -> tuple[str, str]:
-    """How to call the file in messages, and its content."""
+def _sheet(source: str | Path) -> Sheet:
     if source in scenario_names():
         table = _SCENARIOS / f"{source}.csv"
-        return table.name, table.read_text("utf-8")
+        return _csv(table.name, table.read_text("utf-8"))
     file = str(source)
     try:
+        if file.endswith(".parquet"):
+            return _parquet(Path(source))
         data = Path(source).read_bytes()
     except FileNotFoundError:
         raise DataError(_not_found(file)) from None
@@ -152,26 +179,57 @@ def _text(source: str | Path) -> tuple[str, str]:
         raise DataError(f"{file}: expected a readable file, was: {error}") from error
     if not file.endswith((".csv", ".csv.gz")):
         name = Path(file).name
-        raise DataError(f"{file}: name: expected .csv or .csv.gz at its end, was {name!r}")
+        expected = "expected .csv, .csv.gz or .parquet at its end"
+        raise DataError(f"{file}: name: {expected}, was {name!r}")
     try:
-        return file, (gzip.decompress(data) if file.endswith(".gz") else data).decode("utf-8-sig")
+        text = (gzip.decompress(data) if file.endswith(".gz") else data).decode("utf-8-sig")
     except (EOFError, OSError, zlib.error) as error:
         raise DataError(f"{file}: expected a whole gzip file, was damaged: {error}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: expected UTF-8 text, was: {error}") from error
+    return _csv(file, text)
+
+
+def _csv(file: str, text: str) -> Sheet:
+    lines = text.splitlines()
+    comments = tuple(line.lstrip("# ") for line in takewhile(lambda line: line[:1] == "#", lines))
+    header_line = len(comments) + 1
+    if header_line > len(lines):
+        raise DataError(f"{file}:{header_line}: header: expected {_HEADER}, was nothing")
+    columns = tuple(lines[header_line - 1].split(","))
+    rows = [line.split(",") for line in lines[header_line:]]
+    return Sheet(file, columns, header_line + 1, rows, comments)
+
+
+def _parquet(path: Path) -> Sheet:
+    # A heavy library, which only such a file needs.
+    from bot.rehearsal.parquet import Unreadable, read_table  # noqa: PLC0415
+
+    try:
+        table = read_table(path)
+        about = table.about
+        listing = listing_of(about["listing"]) if "listing" in about else NOT_LISTED
+    except (Unreadable, ValueError) as e:
+        raise DataError(f"{path}: {e}") from e
+    comments = tuple(f"{name}: {about[name]}" for name in ("venue", "symbol") if name in about)
+    return Sheet(str(path), table.columns, 1, table.rows, comments, listing)
 
 
 def _not_found(file: str) -> str:
     names = scenario_names()
-    near = get_close_matches(Path(file).name.split(".csv")[0], names, n=1, cutoff=0.5)
+    near = get_close_matches(_stem(file), names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else ""
     return f"{file}: expected a file or a scenario ({', '.join(names)}), was neither{hint}"
 
 
-def _columns(file: str, number: int, line: str) -> tuple[str, ...]:
-    columns = tuple(line.split(","))
-    place = f"{file}:{number}: "
-    if columns[0] == "symbol":
+def _stem(file: str) -> str:
+    return re.split(r"\.csv|\.parquet", Path(file).name)[0]
+
+
+def _columns(sheet: Sheet) -> tuple[str, ...]:
+    columns = sheet.columns
+    place = f"{sheet.file}:{sheet.first_row - 1}: "
+    if columns[:1] == ("symbol",):
         raise DataError(f"{place}symbol: expected a file of one symbol, was a long file of many")
     for column in columns:
         if column not in _KNOWN:
@@ -225,10 +283,9 @@ class _Row:
 
 
 def _bar(
-    file: str, number: int, columns: tuple[str, ...], line: str
+    file: str, number: int, columns: tuple[str, ...], cells: Sequence[str]
 ) -> tuple[Bar, Ratio | NoFunding]:
-    """The bar of a line without its settlement, and the rate of that."""
-    cells = line.split(",")
+    """The bar of a row without its settlement, and the rate of that."""
     if len(cells) != len(columns):
         expected = f"{len(columns)} as in the header"
         raise DataError(f"{file}:{number}: cells: expected {expected}, was {len(cells)}")
@@ -288,9 +345,9 @@ def _interval_ms(file: str, first_line: int, opens_at_ms: list[int]) -> int:
     return interval_ms
 
 
-def _identity(file: str, comments: list[str]) -> tuple[str, str]:
+def _identity(file: str, comments: Sequence[str]) -> tuple[str, str]:
     """Venue and unified symbol, from the comments or else from the file's name."""
-    name = _FILE_NAME.fullmatch(Path(file).name.split(".csv")[0])
+    name = _FILE_NAME.fullmatch(_stem(file))
     said = dict(zip(("venue", "symbol"), name.groups(), strict=True)) if name else {}
     for line in comments:
         key, colon, value = line.partition(":")

@@ -5,7 +5,7 @@ A file of positions to rehearse with, read as strictly as a policy.
 `margin` (`1000 USDT`) or `quantity` (`0.5 BTC`), and `margin_mode`. Nothing has a default.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,8 @@ from bot.policy.loader import read_source
 from bot.policy.problems import Place, Report
 from bot.policy.tree import describe, read_tree
 from bot.policy.values import Kind, Unfit
-from bot.rehearsal.bars import Bars, DataError, read_bars
+from bot.rehearsal.bars import Bars, DataError
+from bot.rehearsal.listing import NoContract
 from bot.rehearsal.setups import ByMargin, ByQuantity, Opening, Size
 
 
@@ -45,37 +46,41 @@ class PositionsSection:
     positions: Cell[tuple[OpeningSection, ...]]
 
 
-def read_positions(path: Path, contracts: Mapping[str, Instrument]) -> tuple[Opening, ...]:
+def read_positions(
+    path: Path, find: Callable[[str], Bars], contract_of: Callable[[Bars], Instrument]
+) -> tuple[Opening, ...]:
     """
-    The positions in the file, of `contracts` by their symbol.
+    The positions in the file, on the prices that `find` finds and of the contracts of those.
 
     Raises `PolicyError` with all that is wrong with the file.
     """
     source = read_source(path)
     report = Report(source)
-    file = bind_section(PositionsSection, read_tree(source.text, report), report, _KINDS)
+    tree = read_tree(source.text, report)
+    file = bind_section(PositionsSection, tree, report, _kinds(find))
     openings = []
     with suppress(Unread):
         if not file.positions.value:
             report.add(file.positions.node.at, "at least one position", "none")
     for section in items_of(file.positions):
         with suppress(Unread):
-            openings.append(_opening(section, contracts, report))
+            openings.append(_opening(section, contract_of, report))
     report.raise_if_any()
     return tuple(openings)
 
 
 def _opening(
-    section: OpeningSection, contracts: Mapping[str, Instrument], report: Report
+    section: OpeningSection, contract_of: Callable[[Bars], Instrument], report: Report
 ) -> Opening:
     bars = section.data.value
-    if bars.symbol not in contracts:
-        known = f"prices of a known contract ({', '.join(sorted(contracts))})"
-        report.add(section.data.node.at, known, bars.symbol)
-        raise Unread
+    try:
+        instrument = contract_of(bars)
+    except NoContract as e:
+        report.add(section.data.node.at, f"prices of {e.expected}", bars.symbol)
+        raise Unread from e
     return Opening(
         bars=bars,
-        instrument=contracts[bars.symbol],
+        instrument=instrument,
         side=section.side.value,
         leverage=section.leverage.value,
         size=_size(section, bars.symbol.split("/")[0], report),
@@ -99,14 +104,12 @@ def _size(section: OpeningSection, base: str, report: Report) -> Size:
             raise Unread
 
 
-def _prices(text: str) -> Bars:
-    try:
-        return read_bars(text)
-    except DataError as e:
-        raise Unfit(str(e)) from e
+def _kinds(find: Callable[[str], Bars]) -> Mapping[object, Kind[Any]]:
+    def prices(text: str) -> Bars:
+        try:
+            return find(text)
+        except DataError as e:
+            raise Unfit(str(e)) from e
 
-
-_KINDS: Mapping[object, Kind[Any]] = {
-    **CASE_KINDS,
-    Bars: Kind("a scenario or a price file", _prices, {"type": "string"}),
-}
+    kind = Kind("a scenario, a price file or fetched prices", prices, {"type": "string"})
+    return {**CASE_KINDS, Bars: kind}

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
+from bot.alerts.outbox import Outbox, Standing
 from bot.core.decision import Audited, BookVerdict, NoBook
 from bot.core.events import AccountMode, Command
 from bot.core.funding import FundingCost
@@ -47,12 +48,14 @@ def socket_path(state_dir: Path, account: str) -> Path:
 
 
 @asynccontextmanager
-async def listening(path: Path, guard: Guard, now_ms: Callable[[], int]) -> AsyncIterator[None]:
+async def listening(
+    path: Path, guard: Guard, outbox: Outbox, now_ms: Callable[[], int]
+) -> AsyncIterator[None]:
     """Answer on `path` while the block runs. The caller holds the account's lock."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = await reader.readline()
-        answer = _answer(guard, line, now_ms())
+        answer = _answer(guard, outbox, line, now_ms())
         writer.write(json.dumps(answer).encode() + b"\n")
         await writer.drain()
         writer.close()
@@ -67,11 +70,11 @@ async def listening(path: Path, guard: Guard, now_ms: Callable[[], int]) -> Asyn
         path.unlink(missing_ok=True)
 
 
-def _answer(guard: Guard, line: bytes, now_ms: int) -> Answer:
+def _answer(guard: Guard, outbox: Outbox, line: bytes, now_ms: int) -> Answer:
     try:
         asked = json.loads(line)
         if asked["ask"] == "status":
-            return status(guard, now_ms)
+            return status(guard, outbox, now_ms)
         if asked["ask"] == "mode":
             command = Command(AccountMode(asked["mode"]), str(asked["reason"]), now_ms)
             guard.tell(command)
@@ -81,7 +84,7 @@ def _answer(guard: Guard, line: bytes, now_ms: int) -> Answer:
     return {"error": f"expected to be asked for status or mode, was {asked['ask']!r}"}
 
 
-def status(guard: Guard, now_ms: int) -> Answer:
+def status(guard: Guard, outbox: Outbox, now_ms: int) -> Answer:
     """What a trader wants to know at a glance, as plain JSON values; money as text."""
     state, decision = guard.state, guard.decision
     read_age_ms = None
@@ -106,6 +109,20 @@ def status(guard: Guard, now_ms: int) -> Answer:
             {"symbol": due.key.symbol, "amount": f"{due.amount:f}", "until_ms": due.expires_at_ms}
             for due in state.refunds.values()
         ],
+        "alerts": {
+            "channels": [_channel(each) for each in outbox.standing()],
+            "dropped": outbox.dropped,
+        },
+    }
+
+
+def _channel(standing: Standing) -> Answer:
+    """How it goes with one way to a human."""
+    return {
+        "channel": standing.channel,
+        "undelivered": standing.waiting,
+        "oldest_at_ms": standing.oldest_at_ms,
+        "trouble": standing.trouble,
     }
 
 

@@ -34,7 +34,13 @@ from bot.runtime.executor import Executor
 from bot.runtime.feed import Feed
 from bot.runtime.inbox import Inbox
 from bot.runtime.reconcile import Reconciler
-from bot.runtime.record import decision_entry, outcome_entry, policy_entry, prepared_entry
+from bot.runtime.record import (
+    alert_entry,
+    decision_entry,
+    outcome_entry,
+    policy_entry,
+    prepared_entry,
+)
 
 DRAIN_MS = 5_000
 """How long a stopping guard waits for requests that are on their way."""
@@ -93,6 +99,11 @@ class Guard:
     def tell(self, event: Event) -> None:
         """Deliver an event, for instance a human's command."""
         self._inbox.put(event)
+
+    @property
+    def unwritten(self) -> tuple[Entry, ...]:
+        """What the journal does not take at the moment, kept for when it does."""
+        return tuple(self._unwritten)
 
     async def load(self, policy: Policy) -> None:
         """
@@ -160,7 +171,7 @@ class Guard:
             self._unwritten.extend(self._rows(before, decision, now_ms))
             if decision.approved:
                 sentence = f"sending {len(decision.approved)} without a journal row: {e}"
-                self._announce(Alert("account", "spooled", AlertSeverity.CRITICAL, sentence))
+                self._cry("spooled", sentence, now_ms)
         self._commit(state, decision, now_ms)
         return decision.approved
 
@@ -182,7 +193,7 @@ class Guard:
     def _latch(self, sentence: str, now_ms: int) -> None:
         if self.state.mode is AccountMode.ACTIVE:
             self._take(Command(AccountMode.NO_SPEND, sentence, now_ms))
-            self._announce(Alert("account", "promise", AlertSeverity.CRITICAL, sentence))
+            self._cry("promise", sentence, now_ms)
 
     async def _make_durable(self, before: AccountState, decision: Decision, now_ms: int) -> None:
         entries = [*self._unwritten, *self._rows(before, decision, now_ms)]
@@ -220,6 +231,12 @@ class Guard:
         self.decision = decision
         self._signature = decision.signature
         self._feed.pace(decision.endangered, decision.needs_read)
+
+    def _cry(self, kind: str, sentence: str, now_ms: int) -> None:
+        """Say what no decision says."""
+        alert = Alert("account", kind, AlertSeverity.CRITICAL, sentence)
+        self._unwritten.append(alert_entry(alert, now_ms))
+        self._announce(alert)
 
     def _announce(self, alert: Alert) -> None:
         level = {

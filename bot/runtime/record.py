@@ -8,7 +8,7 @@ alone. A restart takes the newest one, decides again, and applies the outcomes t
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from bot.core.decision import Decision
+from bot.core.decision import Alert, Decision
 from bot.core.engine import decide
 from bot.core.events import IntentState, OutcomeReported, PolicyLoaded
 from bot.core.guardrails import Approved
@@ -45,6 +45,11 @@ def started_entry(started: Started, now_ms: int) -> Entry:
 def policy_entry(event: PolicyLoaded) -> Entry:
     """The row of a policy that a running guard goes over to."""
     return Entry(Kind.POLICY, event.received_at_ms, to_json(event, PolicyLoaded), NoIntent())
+
+
+def alert_entry(alert: Alert, now_ms: int) -> Entry:
+    """The row of what the guard itself has to say."""
+    return Entry(Kind.ALERT, now_ms, to_json(alert, Alert), NoIntent())
 
 
 def decision_entry(state: AccountState, decision: Decision, now_ms: int) -> Entry:

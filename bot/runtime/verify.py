@@ -58,7 +58,7 @@ async def verify(journal: Journal) -> Verified:
             case Kind.STARTED:
                 before = replace(newborn(Birth("", 0), ""), intents=intents)
                 intents = dict(resumed(before, "", row.entry.at_ms).intents)
-            case Kind.POLICY | Kind.STOPPED:
+            case Kind.POLICY | Kind.ALERT | Kind.STOPPED:
                 pass
     return Verified(len(rows), decisions, len(intents), rows[-1].hash)
 

@@ -1,6 +1,7 @@
 """`liqguard margin`: what venues print is reproduced, and what is no case is refused by name."""
 
 import json
+import re
 import subprocess
 import sys
 from decimal import Decimal
@@ -10,6 +11,7 @@ import pytest
 
 from bot.cli.margin import answers
 from bot.cli.margin_case import CaseError
+from bot.exchange.venues.margining import UNKNOWN_VENUE, VENUES
 from tests.cli.test_exits import ROOT, assert_refused
 from tests.core.published import Published, published
 
@@ -24,6 +26,7 @@ LONG: dict[str, Any] = {
     "isolated_margin": 5000,
     "mmr": 0.005,
 }
+CROSS = LONG | {"margin_mode": "cross", "wallet_balance": 5_000}
 FIELDS = {"id", "liquidation_price", "maintenance_margin", "bankruptcy_price", "margin_ratio"}
 CASES = published()
 
@@ -92,8 +95,58 @@ def test_tiers_by_name_cross_a_border() -> None:
 
 
 @pytest.mark.parametrize(
+    ("venue", "long", "short", "expected"),
+    [
+        ("binance", 3, 1, 39_818.548387),
+        ("binance", 1, 3, 61_011.904762),
+        ("gate", 3, 1, 79_000 / 1.988),
+        ("bybit", 3, 1, 79_000 / 1.992),
+    ],
+)
+def test_two_legs_of_a_symbol_share_one_price(
+    venue: str, long: int, short: int, expected: float
+) -> None:
+    """Binance: (WB + cumL + cumS - qL EL + qS ES) / (qL mmr + qS mmr - qL + qS)."""
+    both = LONG | {
+        "exchange": venue,
+        "rules": {"maintenance_at": "mark"},
+        "margin_mode": "cross",
+        "wallet_balance": 20_000,
+        "contracts": long,
+        "mmr": 0.004,
+        "hedge_leg": {"side": "short", "entry": 51_000, "contracts": short, "mmr": 0.004},
+    }
+    del both["isolated_margin"]
+    found = one(both)
+    assert found["liquidation_price"] == pytest.approx(expected, abs=1e-6)
+    bust = (20_000 - long * 50_000 + short * 51_000) / (short - long)
+    assert found["bankruptcy_price"] == pytest.approx(bust)
+
+
+def test_okx_adds_its_tick_to_isolated_liquidation_prices_only() -> None:
+    okx = LONG | {"exchange": "okx", "tick": 0.1}
+    plain = one(LONG | {"exchange": "okx"})
+    early = one(okx)
+    assert early["liquidation_price"] == pytest.approx(plain["liquidation_price"] + 0.1)
+    assert early["bankruptcy_price"] == plain["bankruptcy_price"]
+    cross = okx | {"margin_mode": "cross", "wallet_balance": 5_000}
+    assert one(cross)["liquidation_price"] == plain["liquidation_price"]
+
+
+@pytest.mark.parametrize(
     ("case", "error"),
     [
+        (LONG | {"hedge_leg": {}}, "hedge_leg: expected none"),
+        (CROSS | {"hedge_leg": 1}, "hedge_leg: expected a position, was 1"),
+        (CROSS | {"hedge_leg": {"entry": 1}}, "hedge_leg.contracts: expected a number"),
+        (
+            CROSS | {"hedge_leg": {"entry": 1, "contracts": 1, "side": "long"}},
+            "hedge_leg.side: expected the other side, was long",
+        ),
+        (
+            CROSS | {"hedge_leg": {"entry": 1, "contracts": 1, "side": "short", "mmr": 0.1}},
+            "hedge_leg.mmr: expected that of the position, was 0.1",
+        ),
         (5, "expected a case like {...}, was 5"),
         ("text", "expected a case like {...}, was 'text'"),
         (LONG | {"surprise": 1}, "surprise: expected a known field, was unknown"),
@@ -153,6 +206,49 @@ def test_a_batch_keeps_its_order_and_goes_on_after_a_bad_row() -> None:
 def test_text_that_is_no_json_is_refused_whole() -> None:
     with pytest.raises(CaseError, match="expected JSON on standard input"):
         list(answers("{"))
+
+
+MANUAL = (ROOT / "docs/margin.md").read_text(encoding="utf-8")
+
+
+def test_the_manual_shows_what_the_command_answers() -> None:
+    question, answer = re.findall(r"```json\n(.*?)\n```", MANUAL, re.DOTALL)
+    assert one(json.loads(question)) == json.loads(answer)
+
+
+def test_the_table_of_venues_in_the_manual_is_the_data() -> None:
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in MANUAL.splitlines()
+        if re.match(r"\| [a-z, ]+ \| (mark|entry) \|", line)
+    ]
+    told = {name: row[1:] for row in rows for name in row[0].split(", ")}
+    assert told.keys() == VENUES.keys() | {"others"}
+    for name, (at, fee, tiers, legs, shown) in told.items():
+        venue = VENUES.get(name, UNKNOWN_VENUE)
+        rules = venue.rules
+        assert at == rules.maintenance_at
+        assert (
+            fee
+            == {"none": "none", "mark": "at mark", "bankruptcy": "at bankruptcy"}[rules.close_fee]
+        )
+        whole = "progressive" if venue.deducts else "whole position"
+        assert tiers == f"{rules.tier_measure}, {whole}"
+        assert (
+            legs
+            == {"both_legs": "both", "larger_leg": "larger leg", "net": "net"}[
+                rules.hedge_requirement
+            ]
+        )
+        assert (
+            shown
+            == {
+                "none": "as it is",
+                "towards_mark": "to the tick towards the mark",
+                "away_from_mark": "to the tick away from the mark",
+                "one_tick_early": "isolated: one tick early",
+            }[rules.liquidation_rounding]
+        )
 
 
 def asked(text: str, *options: str) -> subprocess.CompletedProcess[str]:

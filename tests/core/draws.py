@@ -28,20 +28,25 @@ def decimals(low: str, high: str, places: int) -> st.SearchStrategy[Decimal]:
 
 @st.composite
 def instruments(draw: st.DrawFn) -> Instrument:
-    """One to four continuous tiers, both valuations, with and without the closing fee."""
+    """One to four tiers, continuous or by quantity, both valuations, all closing fees."""
     rates = sorted(draw(st.lists(decimals("0.001", "0.2", 4), min_size=1, max_size=4)))
     gaps = draw(
         st.lists(decimals("50", "200000", 2), min_size=len(rates) - 1, max_size=len(rates) - 1)
     )
     floors = [sum(gaps[:count], Decimal(0)) for count in range(len(rates))]
-    return build.instrument(
+    measure = draw(st.sampled_from(TierMeasure))
+    table = build.tiers(*zip(floors, rates, strict=True))
+    if measure is TierMeasure.QUANTITY:
+        table = tuple(replace(tier, deduction=Money(Decimal(0))) for tier in table)
+    made = build.instrument(
         tick_size=draw(st.sampled_from(["0.01", "0.1", "5"])),
         margin_step=draw(st.sampled_from(["0.000001", "0.01", "1"])),
         taker_fee=draw(decimals("0", "0.001", 5)),
         maintenance_at=draw(st.sampled_from(MaintenanceAt)),
-        close_fee=draw(st.sampled_from((CloseFee.NONE, CloseFee.MARK))),
-        risk_tiers=build.tiers(*zip(floors, rates, strict=True)),
+        close_fee=draw(st.sampled_from(CloseFee)),
+        risk_tiers=table,
     )
+    return replace(made, rules=replace(made.rules, tier_measure=measure))
 
 
 @st.composite

@@ -16,6 +16,7 @@ from bot.core.model import (
     HedgeRequirement,
     Instrument,
     MaintenanceAt,
+    MarginMode,
     Position,
     Side,
     TierMeasure,
@@ -51,6 +52,10 @@ def fee_to_close(instrument: Instrument, position: Position, price: Fraction) ->
             # Where the margin pays the loss and this very fee.
             entry, size = Fraction(position.entry_price), Fraction(position.quantity)
             sign, margin = position.side.sign, Fraction(position.isolated_margin)
+            if position.margin_mode is MarginMode.CROSS:
+                at_entry = worth(instrument, position, entry)
+                up = sign if instrument.kind is ContractKind.LINEAR else -sign
+                return at_entry * (1 - up / Fraction(position.leverage)) * fee
             if instrument.kind is ContractKind.LINEAR:
                 bust = (entry - sign * margin / size) / (1 - sign * fee)
                 return max(bust, Fraction(0)) * size * fee

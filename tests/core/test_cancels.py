@@ -41,3 +41,20 @@ def test_a_stop_whose_cancel_never_arrived_counts_again() -> None:
     life.read(BETWEEN, stops=[OLD, GOOD_STOP])
     life.mark(50_000)
     assert life.decide() == [CancelStop(OLD.symbol, OLD.side, GOOD_STOP.client_id)]
+
+
+def test_a_cancel_of_an_orphan_that_came_to_nothing_is_asked_for_again_on_time() -> None:
+    """For five seconds the old one may still be on its way; the guard wakes when they are over."""
+    life = Life(build.policy(), stops=[GOOD_STOP])
+    for _ in range(2):
+        life.wait(2_000)
+        life.read(stops=[GOOD_STOP])
+        asked = life.decide()
+    assert asked == [CancelStop(GOOD_STOP.symbol, GOOD_STOP.side, GOOD_STOP.client_id)]
+    life.settle(IntentState.NOT_APPLIED)
+    life.wait(4_000)
+    life.read(stops=[GOOD_STOP])
+    assert life.decide() == []
+    assert life.decision.wake_at_ms == life.now_ms + 1_000
+    life.wait(1_000)
+    assert life.decide() == asked

@@ -17,6 +17,7 @@ from bot.core.metrics import (
     support,
 )
 from bot.core.model import (
+    CloseFee,
     ContractKind,
     Instrument,
     LiquidationReport,
@@ -25,6 +26,7 @@ from bot.core.model import (
     PositionMode,
     Reported,
     Side,
+    TierMeasure,
 )
 from bot.core.state import AccountRead, AccountState, Instruments, NotRead
 from bot.core.units import Price
@@ -102,6 +104,15 @@ def test_an_old_read_of_the_account_is_none_and_has_been_since_it_grew_old() -> 
 JUMPING = replace(
     build.instrument(), tiers=build.tiers((0, "0.01"), (40_000, "0.005"))
 )  # a falling rate
+
+
+def test_tiers_by_quantity_may_jump_and_a_fee_at_bankruptcy_is_no_matter() -> None:
+    """No price moves a position over a border of quantity, nor such a fee."""
+    rules = replace(
+        JUMPING.rules, tier_measure=TierMeasure.QUANTITY, close_fee=CloseFee.BANKRUPTCY
+    )
+    by_quantity = replace(JUMPING, rules=rules)
+    assert isinstance(support(by_quantity, LONG, PositionMode.ONE_WAY), Supported)
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_symbol_from_the_name_of_the_file(tmp_path: Path, name: str, symbol: str
         ("kraken_BTCEUR_1h.csv", r"symbol: expected a symbol that ends with USDT.* was 'BTCEUR'"),
         ("binanceusdm_USDT_1h.csv", "symbol: .*'USDT'"),
         ("mine.csv", "name: expected VENUE_SYMBOL_.*was 'mine.csv'"),
-        ("mine.txt", "name: expected .csv or .csv.gz at its end, was 'mine.txt'"),
+        ("mine.txt", "name: expected .csv, .csv.gz or .parquet at its end, was 'mine.txt'"),
     ],
 )
 def test_refuses_what_the_name_says(tmp_path: Path, name: str, reason: str) -> None:

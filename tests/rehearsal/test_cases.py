@@ -1,6 +1,7 @@
 """Cases: a line of JSON is exactly one position, or one line says what is wrong with it."""
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.core.model import Instrument, MarginMode, Side
+from bot.rehearsal.bars import Bars
 from bot.rehearsal.cases import Case, CaseError, read_case, setup_of
 from bot.rehearsal.setups import ByMargin
 from bot.testing.builders import instrument
@@ -63,11 +65,11 @@ def test_options_are_read() -> None:
         ({"entry_at_ms": 1.5}, "entry_at_ms: expected whole milliseconds"),
         ({"entry_at_ms": "soon"}, "entry_at_ms: expected a number from 0"),
         ({"data": ""}, "data: expected a text"),
-        ({"data": 7}, "data: expected a text, was 7"),
+        ({"data": 7}, "data: expected a text of 1 to 1000 characters, was 7"),
         ({"margin_mode": "both"}, "margin_mode: expected isolated or cross"),
         ({"slippage_bps": 10_000}, "slippage_bps: expected a number from 0 to 9999"),
         ({"latency_ms": 10**9}, "latency_ms: expected a number from 0"),
-        ({"levrage": 3}, "levrage: expected one of data, venue"),
+        ({"levrage": 3}, "'levrage': expected one of data, venue"),
     ],
 )
 def test_a_wrong_case_is_one_line(changed: dict[str, Any], words: str) -> None:
@@ -105,8 +107,8 @@ def test_any_change_of_a_case_gives_a_case_or_an_error(changed: dict[str, Any]) 
         assert found.leverage > 0
 
 
-def _rules(venue: str, symbol: str) -> Instrument:
-    return instrument(symbol)
+def _rules(venue: str, bars: Bars) -> Instrument:
+    return instrument(bars.symbol)
 
 
 @pytest.mark.parametrize("symbol", ["BTC/USDT:USDT", "BTCUSDT"])
@@ -118,11 +120,21 @@ def test_a_symbol_is_that_of_the_data_in_either_writing(symbol: str) -> None:
     assert [setup.reserve, setup.latency_ms] == [D(7), 250]
 
 
+def test_a_venue_is_that_of_the_policy_or_of_the_data() -> None:
+    bars = replace(bars_of(50_000, 49_000, 48_000, symbol="BTC/USDT:USDT"), venue="okx")
+    for venue in ("okx", "binanceusdm"):
+        setup = setup_of(case(venue=venue), bars, "binanceusdm", _rules)
+        assert setup.openings[0].instrument == instrument("BTC/USDT:USDT")
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
         ({"symbol": "ETHUSDT"}, "symbol: expected that of the data, BTC/USDT:USDT, was 'ETHUSDT'"),
-        ({"venue": "okx"}, "venue: expected that of the policy, binanceusdm, was 'okx'"),
+        (
+            {"venue": "okx"},
+            "venue: expected that of the policy, binanceusdm, .* or of the data, .*, was 'okx'",
+        ),
     ],
 )
 def test_a_case_fits_its_data_and_its_policy(changed: dict[str, Any], words: str) -> None:

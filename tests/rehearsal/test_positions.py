@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.core.model import MarginMode, Side
-from bot.exchange.venues.binanceusdm import instruments
+from bot.core.model import Instrument, MarginMode, Side
+from bot.exchange.venues.binanceusdm import RULES, instruments
 from bot.policy.problems import PolicyError
-from bot.rehearsal.bars import read_bars
+from bot.rehearsal.bars import Bars, read_bars
+from bot.rehearsal.listing import contract
 from bot.rehearsal.positions import read_positions
 from bot.rehearsal.setups import ByMargin, ByQuantity, Opening
 
@@ -22,7 +23,11 @@ GOOD = """positions:
 def read(folder: Path, text: str) -> tuple[Opening, ...]:
     file = folder / "book.yaml"
     file.write_text(text, encoding="utf-8")
-    return read_positions(file, instruments())
+    return read_positions(file, read_bars, known)
+
+
+def known(bars: Bars) -> Instrument:
+    return contract(bars.symbol, bars.listing, instruments(), RULES)
 
 
 def test_every_value_is_read(tmp_path: Path) -> None:
@@ -45,7 +50,11 @@ def test_every_value_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("2020-03-12-btc", "2020-03-12-bct", "2:13: positions.0.data: expected a scenario or a"),
+        (
+            "2020-03-12-btc",
+            "2020-03-12-bct",
+            "2:13: positions.0.data: expected a scenario, a price file or",
+        ),
         ("2020-03-12-btc", "2020-03-12-bct", "did you mean 2020-03-12-btc?"),
         ("long", "lang", "2:35: positions.0.side: expected one of long, short (did you mean"),
         ("10x", "10", "2:51: positions.0.leverage: expected a leverage like '10x', was '10'"),
@@ -89,7 +98,9 @@ def test_prices_of_an_unknown_contract_are_refused(tmp_path: Path) -> None:
     prices = tmp_path / "binanceusdm_NOPEUSDT_1h.csv"
     prices.write_text("ts_ms,open,high,low,close,volume\n1700000000000,1,1,1,1,1\n")
     prices.write_text(prices.read_text() + "1700003600000,1,1,1,1,1\n")
-    with pytest.raises(PolicyError, match=r"expected prices of a known contract .*BTC/USDT:USDT"):
+    with pytest.raises(
+        PolicyError, match=r"expected prices of a known contract .*BTC/USDT:USDT.*, was NOPE"
+    ):
         read(tmp_path, GOOD.replace("2020-03-12-btc", str(prices)))
 
 
@@ -101,4 +112,4 @@ def test_a_file_without_positions_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_a_missing_file_is_one_problem(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="expected a readable file"):
-        read_positions(tmp_path / "none.yaml", instruments())
+        read_positions(tmp_path / "none.yaml", read_bars, known)

@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from bot.alerts.box import Routes
+from bot.alerts.outbox import Outbox
+from bot.alerts.store import BoxFile
+from bot.clock import Clock
 from bot.core.events import AccountMode
 from bot.rehearsal.loop import run_virtual
 from bot.runtime.control import (
@@ -22,11 +26,28 @@ from bot.runtime.control import (
     status,
 )
 from bot.runtime.guard import Guard
+from bot.runtime.notices import NoticeReader
+from bot.testing.builders import ACCOUNT
 from tests.runtime.build import policy
 from tests.runtime.paper import World, world
 
 CALM = (0, 50_000)
 STATUS = {"ask": "status"}
+
+
+def untold(here: World) -> Outbox:
+    """An outbox of an account that nobody is told of."""
+    assert isinstance(here.clock, Clock)
+    return Outbox(
+        journal=here.journal,
+        written=asyncio.Event(),
+        spooled=tuple,
+        read=NoticeReader(here.journal, ACCOUNT).read,
+        routes=Routes({}, 0),
+        channels={},
+        file=BoxFile(Path("never")),
+        clock=here.clock,
+    )
 
 
 @asynccontextmanager
@@ -35,7 +56,7 @@ async def listened(path: Path, *corners: tuple[int, int]) -> AsyncIterator[tuple
     async with (
         world(*corners) as here,
         here.guarding() as guard,
-        listening(path, guard, here.clock.now_ms),
+        listening(path, guard, untold(here), here.clock.now_ms),
     ):
         await here.clock.sleep_ms(20_000)
         yield here, guard
@@ -70,6 +91,7 @@ def test_status_shows_the_account_and_its_position_with_numbers_as_text(tmp_path
     assert 0 <= shown.pop("decision_age_ms") <= 31_000
     assert shown == {
         "account": "main",
+        "alerts": {"channels": [], "dropped": 0},
         "mode": "active",
         "mode_reason": "",
         "policy": policy().digest,
@@ -102,7 +124,7 @@ def test_status_shows_the_account_and_its_position_with_numbers_as_text(tmp_path
 def test_a_guard_that_has_not_decided_yet_can_be_asked() -> None:
     async def main() -> Answer:
         async with world(CALM) as here:
-            return status(await here.guard(), here.clock.now_ms())
+            return status(await here.guard(), untold(here), here.clock.now_ms())
 
     shown = run_virtual(main())
     assert shown["positions"] == []
@@ -116,7 +138,7 @@ def test_a_position_that_cannot_be_measured_says_why() -> None:
             await here.clock.sleep_ms(1_000)
             here.venue.seen = lambda: ()  # type: ignore[method-assign]
             await here.clock.sleep_ms(120_000)
-            return status(guard, here.clock.now_ms())
+            return status(guard, untold(here), here.clock.now_ms())
 
     (position,) = run_virtual(main())["positions"]
     assert position["unknown"] == "the mark price is older than 5000 ms"

@@ -237,15 +237,14 @@ def reported_price(instrument: Instrument, side: Side, price: Decimal) -> Price:
     do not say otherwise: this exchange never shows more digits than a tick.
     """
     tick = instrument.tick_size
-    up, down = ceil_to(price, tick), floor_to(price, tick)
-    first, last = (up, down) if side is Side.LONG else (down, up)
+    towards, away = (ceil_to, floor_to) if side is Side.LONG else (floor_to, ceil_to)
     match instrument.rules.liquidation_rounding:
         case LiquidationRounding.NONE | LiquidationRounding.TOWARDS_MARK:
-            return Price(first)
+            return Price(towards(price, tick))
         case LiquidationRounding.AWAY_FROM_MARK:
-            return Price(last)
+            return Price(away(price, tick))
         case LiquidationRounding.ONE_TICK_EARLY:
-            return Price(first + side.sign * tick)
+            return Price(towards(price, tick) + side.sign * tick)
 
 
 def bankruptcy_price(

@@ -1,5 +1,6 @@
 """Everything the paper exchange remembers, as plain values. No behaviour, no formulas."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -129,6 +130,37 @@ class Rung(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Pledge:
+    """
+    Another coin that backs cross positions: its value times `weight`, one less the haircut.
+
+    One coin is worth the mark price of `symbol`, which must be listed.
+    """
+
+    coin: str
+    weight: Ratio
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class CollateralTaken:
+    """
+    A step of a liquidation before any position: coins were turned into the settle currency.
+
+    The account got their counted value, `amount` x `mark` x weight; the haircut goes to the
+    insurance fund. `equity` and `requirement` are as before it.
+    """
+
+    at_ms: int
+    equity: Money
+    requirement: Money
+    coin: str
+    amount: Decimal
+    mark: Price
+    received: Money
+
+
+@dataclass(frozen=True, slots=True)
 class OrdersCancelled:
     """
     The first step of a liquidation: orders that were resting, by client id.
@@ -167,7 +199,7 @@ class PositionStep:
     deleveraged: Quantity
 
 
-LadderStep: TypeAlias = OrdersCancelled | PositionStep
+LadderStep: TypeAlias = OrdersCancelled | CollateralTaken | PositionStep
 
 
 @dataclass(slots=True)
@@ -183,6 +215,8 @@ class AccountBook:
 
     mode: PositionMode = PositionMode.ONE_WAY
     wallet: Money = NOTHING
+    coins: dict[str, Decimal] = field(default_factory=dict)
+    """Balances of other coins, none of them zero."""
     holdings: dict[str, Holding] = field(default_factory=dict)
     stops: dict[str, StopOrder] = field(default_factory=dict)
     orders: dict[str, OrderRecord] = field(default_factory=dict)
@@ -221,6 +255,8 @@ class Books:
     slippage: Ratio
     refuse_stops: bool
     ladder: Ladder
+    pledges: dict[str, Pledge] = field(default_factory=dict)
+    """The coins that count as collateral, by their names."""
     resting: Resting = Resting.COEXIST
     at_ms: int = 0
     quotes: dict[str, Quote] = field(default_factory=dict)
@@ -231,6 +267,7 @@ class Books:
     tapes: dict[str, Tape] = field(default_factory=dict)
     """Of each symbol whose depth is an order book."""
     accounts: dict[str, AccountBook] = field(default_factory=dict)
+    coins_deposited: dict[str, Decimal] = field(default_factory=dict)
     deposited: Money = NOTHING
     insurance_fund: Money = NOTHING
     """Never below zero: what it cannot pay, the profits of others do."""
@@ -240,7 +277,11 @@ class Books:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Where the money is: the last five add up to `deposited`, to the last digit."""
+    """
+    Where the money is: the five after it add up to `deposited`, to the last digit.
+
+    `coins` are what accounts hold of other coins, of what they have deposited of each.
+    """
 
     deposited: Money
     wallets: Money
@@ -248,3 +289,12 @@ class Ledger:
     insurance_fund: Money
     fees: Money
     market: Money
+    coins: Mapping[str, "CoinLedger"]
+
+
+@dataclass(frozen=True, slots=True)
+class CoinLedger:
+    """What accounts have deposited and hold of a coin. The rest everybody else has bought."""
+
+    deposited: Decimal
+    held: Decimal

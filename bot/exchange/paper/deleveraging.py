@@ -88,7 +88,8 @@ def share_of_equity(books: Books, book: AccountBook, held: Holding) -> Decimal:
     """A cross position's part of the equity of all, by its value at mark."""
     legs = joint.legs_of(books, book.mode, joint.cross(book).values())
     worths = [_worth(books, leg.held) for leg in legs]
-    return joint.equity(book.wallet, legs, books.quotes) * _worth(books, held) / sum(worths)
+    backing = book.wallet + joint.pledged(books, book)
+    return joint.equity(backing, legs, books.quotes) * _worth(books, held) / sum(worths)
 
 
 def _worth(books: Books, held: Holding) -> Decimal:

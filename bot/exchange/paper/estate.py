@@ -18,6 +18,7 @@ from bot.exchange.paper.books import (
     NOTHING,
     Books,
     Cause,
+    CollateralTaken,
     Holding,
     PositionStep,
     Realised,
@@ -102,10 +103,11 @@ class Estate:
         return joint.legs_of(self.books, self.book.mode, holdings)
 
     def backing(self) -> Money:
-        """The margin, or the wallet, that backs them."""
+        """The margin, or the wallet and what coins count, that backs them."""
         match self.mode:
             case MarginMode.CROSS:
-                return self.book.wallet
+                counted = arithmetic.money_down(joint.pledged(self.books, self.book))
+                return Money(self.book.wallet + counted)
             case MarginMode.ISOLATED:
                 (slot,) = self.all
                 return self.book.holdings[slot].margin
@@ -141,6 +143,23 @@ class Estate:
         return self.books.quotes[held.symbol].mark
 
     # -- slices ----------------------------------------------------------------------------
+
+    def take_coins(self) -> None:
+        """Turn the coins that back cross positions into money, each at what it counts."""
+        books, book = self.books, self.book
+        for coin, amount in sorted(book.coins.items()):
+            equity, requirement = self.figures()
+            pledge = books.pledges[coin]
+            mark = books.quotes[pledge.symbol].mark
+            paid = arithmetic.money_down(amount * mark)
+            received = arithmetic.money_down(amount * mark * pledge.weight)
+            del book.coins[coin]
+            book.wallet = Money(book.wallet + received)
+            books.market = Money(books.market - paid)
+            books.insurance_fund = Money(books.insurance_fund + paid - received)
+            book.liquidation.append(
+                CollateralTaken(books.at_ms, equity, requirement, coin, amount, mark, received)
+            )
 
     def slice(self, slot: str, quantity: Quantity, rung: Rung) -> None:
         """Take so much of a position off the account, as its ladder settles it."""

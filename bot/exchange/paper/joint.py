@@ -4,29 +4,25 @@ What is liquidated together: an isolated position alone, or all cross positions 
 With W what backs them and, for each position, the direction d, the worth v and the worth at entry
 V of `arithmetic`, they are liquidated as soon as
 
-    W + sum of d (v - V)  <=  sum of requirements
+    W + sum of d (v - V) + sum of b p w  <=  sum of requirements
 
+with b the balance, p the mark price and w the weight of each coin that is collateral beside W.
 All marks count as they are at that moment; the price that is displayed for one cross position
 keeps the others where they are. W is an isolated position's margin, or the wallet. Of a cross
 long and a short of one contract the venue's rules say what they need together. Source: the
 formulas the venues publish (Binance, Hyperliquid, OKX; Gate and Kraken for the larger leg).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from fractions import Fraction
 from itertools import pairwise
 
-from bot.core.model import ContractKind, HedgeRequirement, Instrument, MarginMode, PositionMode
+from bot.core.model import HedgeRequirement, Instrument, MarginMode, PositionMode, Side
 from bot.core.units import ZERO, Money, Quantity
 from bot.exchange.paper import arithmetic
 from bot.exchange.paper.arithmetic import Terms
 from bot.exchange.paper.books import AccountBook, Books, Holding, Quote
-from bot.exchange.paper.way import END, START, Way
-
-_FINEST = Fraction(1, 2**40)
-"""Where inverse contracts bend the way, a place on it is told to this part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +65,15 @@ def equity(backing: Decimal, legs: Iterable[Leg], quotes: Mapping[str, Quote]) -
     return backing + sum(gain_at(leg, quotes[leg.held.symbol].mark) for leg in legs)
 
 
+def pledged(books: Books, book: AccountBook) -> Decimal:
+    """What the account's coins count as collateral at the present marks."""
+    counted = ZERO
+    for coin, balance in book.coins.items():
+        pledge = books.pledges[coin]
+        counted += balance * books.quotes[pledge.symbol].mark * pledge.weight
+    return counted
+
+
 def gain_at(leg: Leg, mark: Decimal) -> Decimal:
     """The position's unrealised profit, not rounded."""
     held = leg.held
@@ -80,42 +85,55 @@ def required_at(leg: Leg, mark: Decimal) -> Decimal:
     if not leg.charged:
         return ZERO
     worth = arithmetic.value(leg.instrument, leg.charged, mark)
-    needed = _terms(leg, mark)
+    needed = terms_at(leg, mark)
     return worth * needed.rate + needed.constant
 
 
 def displayed_price(
-    books: Books, mode: PositionMode, holdings: Iterable[Holding], wallet: Decimal, shown: Holding
+    books: Books, book: AccountBook, holdings: Iterable[Holding], wallet: Decimal, shown: Holding
 ) -> Decimal:
     """
     Where the cross position `shown`, one of `holdings`, is liquidated if no other mark moves.
 
-    A long and a short of one contract move together and share one price, the nearer of two.
-    Not above zero or infinite where there is none.
+    A long and a short of one contract move together and share one price, the nearer of two; a
+    coin that is worth its mark moves with it too. Not above zero or infinite where there is none.
     """
-    legs = legs_of(books, mode, holdings)
+    legs = legs_of(books, book.mode, holdings)
     here = [leg for leg in legs if leg.held.symbol == shown.symbol]
     elsewhere = [leg for leg in legs if leg.held.symbol != shown.symbol]
-    backing = spare(wallet, elsewhere, books.quotes)
-    match here:
-        case [leg]:
-            return arithmetic.liquidation_price_of(
-                leg.instrument,
-                shown.side,
-                shown.quantity,
-                shown.entry_price,
-                margin=_own_margin(leg),
-                backing=backing,
-            )
-        case _:
-            return _nearest(here, backing, books.quotes[shown.symbol].mark)
+    backing = spare(wallet, elsewhere, books.quotes) + pledged(books, book)
+    mark = books.quotes[shown.symbol].mark
+    coins = coins_worth(books, book, shown.symbol)
+    if len(here) > 1 or coins:
+        return _nearest(here, coins, backing - coins * mark, mark)
+    (leg,) = here
+    return price_alone(leg, backing)
+
+
+def price_alone(leg: Leg, backing: Decimal) -> Decimal:
+    """Where a position is liquidated that alone moves with its mark, with all that backs it."""
+    held = leg.held
+    return arithmetic.liquidation_price_of(
+        leg.instrument,
+        held.side,
+        held.quantity,
+        held.entry_price,
+        margin=_own_margin(leg),
+        backing=backing,
+    )
 
 
 def free(books: Books, book: AccountBook) -> Money:
-    """
-    What the wallet would let go: less the initial margins of cross positions and their loss.
+    """What the wallet would let go: no more than it has, nor than is available."""
+    return Money(max(ZERO, min(book.wallet, available(books, book))))
 
-    Initial margins are notional at mark / leverage, rounded up; a profit does not count.
+
+def available(books: Books, book: AccountBook) -> Money:
+    """
+    What could become the initial margin of cross positions: wallet and counted coins.
+
+    Less the initial margins there are (notional at mark / leverage, rounded up) and less what
+    all cross positions together have lost; a profit does not count.
     """
     unrealised, bound = ZERO, ZERO
     for held in cross(book).values():
@@ -125,133 +143,8 @@ def free(books: Books, book: AccountBook) -> Money:
         )
         worth = arithmetic.value(instrument, held.quantity, mark)
         bound += arithmetic.money_up(worth / held.leverage)
-    return Money(max(ZERO, book.wallet + min(ZERO, unrealised) - bound))
-
-
-class Track:
-    """A leg along whose way its line is remembered, for as long as it keeps its tier."""
-
-    __slots__ = ("_constant", "_high", "_low", "_weight", "leg")
-
-    def __init__(self, leg: Leg) -> None:
-        """Know nothing yet."""
-        self.leg = leg
-        self._low, self._high = Decimal("Infinity"), ZERO
-        self._weight, self._constant = ZERO, ZERO
-
-    def line(self, mark: Decimal) -> tuple[Decimal, Decimal]:
-        """A linear leg's profit minus requirement as weight x mark + constant, around `mark`."""
-        if not self._low <= mark <= self._high:
-            self._find(mark)
-        return self._weight, self._constant
-
-    def is_straight(self, start: Decimal, end: Decimal) -> bool:
-        """Whether the leg keeps one line between these mark prices."""
-        self.line(start)
-        return self._low <= end <= self._high
-
-    def _find(self, mark: Decimal) -> None:
-        leg, held = self.leg, self.leg.held
-        sign, quantity, charged = held.side.sign, held.quantity, leg.charged
-        self._weight, self._constant = sign * quantity, -sign * quantity * held.entry_price
-        self._low, self._high = ZERO, Decimal("Infinity")
-        if not charged:
-            return
-        tier = arithmetic.tier_held(leg.instrument, charged, held.entry_price, mark)
-        needed = _terms(leg, mark)
-        self._weight -= charged * needed.rate
-        self._constant -= needed.constant
-        if not arithmetic.is_tier_fixed(leg.instrument):
-            self._low, self._high = tier.floor / charged, tier.cap / charged
-
-
-def tracks_of(books: Books, book: AccountBook) -> list[Track]:
-    """The account's cross positions, to be asked again and again where they are spent."""
-    return [Track(leg) for leg in legs_of(books, book.mode, cross(book).values())]
-
-
-def spent_at(tracks: list[Track], wallet: Decimal, way: Way, here: Fraction) -> Iterator[Fraction]:
-    """The first place from `here` on where the cross book is to be liquidated, if there is any."""
-    if not tracks:
-        return
-    legs = [track.leg for track in tracks]
-    if not all(leg.instrument.kind is ContractKind.LINEAR for leg in legs):
-        yield from _searched(wallet, legs, way, here, END)
-    elif here != START or not _is_safe(tracks, wallet, way):
-        yield from _straight(tracks, wallet, way, here)
-
-
-def _is_safe(tracks: list[Track], backing: Decimal, way: Way) -> bool:
-    """Whether nothing happens on a whole way without borders: nearly always, and quick to tell."""
-    start = end = Decimal(backing)
-    for track in tracks:
-        symbol = track.leg.held.symbol
-        mark_start, mark_end = way.starts[symbol].mark, way.ends[symbol].mark
-        if not track.is_straight(mark_start, mark_end):
-            return False
-        weight, constant = track.line(mark_start)
-        start += weight * mark_start + constant
-        end += weight * mark_end + constant
-    return start > ZERO and end > ZERO
-
-
-def _straight(
-    tracks: list[Track], backing: Decimal, way: Way, here: Fraction
-) -> Iterator[Fraction]:
-    """
-    The place of linear contracts, exactly.
-
-    What is spare is linear in the fraction of the way between the places where a position
-    changes its tier.
-    """
-    borders = sorted(
-        place for track in tracks for place in _borders(track.leg, way) if place > here
-    )
-    low = here
-    for high in (*borders, END):
-        middle = (low + high) / 2
-        share = Decimal(middle.numerator) / middle.denominator
-        start, slope = Decimal(backing), ZERO
-        for track in tracks:
-            symbol = track.leg.held.symbol
-            mark_start, mark_end = way.starts[symbol].mark, way.ends[symbol].mark
-            weight, constant = track.line(mark_start + (mark_end - mark_start) * share)
-            start += weight * mark_start + constant
-            slope += weight * (mark_end - mark_start)
-        exact_start, exact_slope = Fraction(start), Fraction(slope)
-        if exact_start + exact_slope * low <= 0:
-            yield low
-            return
-        if exact_start + exact_slope * high <= 0:
-            yield -exact_start / exact_slope
-            return
-        low = high
-
-
-def _searched(
-    backing: Decimal, legs: list[Leg], way: Way, low: Fraction, high: Fraction
-) -> Iterator[Fraction]:
-    """
-    The place where contracts bend the way: halves are left out where nothing can happen.
-
-    Profit and requirement of a position both go one way with its mark, so between two places
-    they are between what they are there.
-    """
-    least = backing
-    for leg in legs:
-        marks = [way.mark(leg.held.symbol, place) for place in (low, high)]
-        least += min(gain_at(leg, mark) for mark in marks)
-        least -= max(required_at(leg, mark) for mark in marks)
-    if least > ZERO:
-        return
-    if high - low <= _FINEST:
-        yield low
-        return
-    middle = (low + high) / 2
-    for place in _searched(backing, legs, way, low, middle):
-        yield place
-        return
-    yield from _searched(backing, legs, way, middle, high)
+    counted = arithmetic.money_down(pledged(books, book)) if book.coins else ZERO
+    return Money(book.wallet + counted + min(ZERO, unrealised) - bound)
 
 
 def _hedged(books: Books, leg: Leg, legs: list[Leg]) -> Leg:
@@ -259,7 +152,7 @@ def _hedged(books: Books, leg: Leg, legs: list[Leg]) -> Leg:
     for other in legs:
         if other.held.symbol == leg.held.symbol and other is not leg:
             mine, theirs = leg.held.quantity, other.held.quantity
-            larger = (mine, leg.held.side) > (theirs, other.held.side)
+            larger = _size(leg) > _size(other)
             match leg.instrument.rules.hedge_requirement:
                 case HedgeRequirement.BOTH_LEGS:
                     return leg
@@ -271,12 +164,31 @@ def _hedged(books: Books, leg: Leg, legs: list[Leg]) -> Leg:
     return leg
 
 
-def _nearest(legs: list[Leg], backing: Decimal, mark: Decimal) -> Decimal:
+def _size(leg: Leg) -> tuple[Quantity, Decimal, Side]:
+    """What tells the larger leg from the smaller one, which are worth the same unit at mark."""
+    held = leg.held
+    paid = arithmetic.value(leg.instrument, held.quantity, held.entry_price)
+    return held.quantity, paid, held.side
+
+
+def coins_worth(books: Books, book: AccountBook, symbol: str) -> Decimal:
+    """What the coins that are worth the mark of `symbol` count for each unit of that price."""
+    return sum(
+        (
+            balance * books.pledges[coin].weight
+            for coin, balance in book.coins.items()
+            if books.pledges[coin].symbol == symbol
+        ),
+        ZERO,
+    )
+
+
+def _nearest(legs: list[Leg], coins: Decimal, backing: Decimal, mark: Decimal) -> Decimal:
     """
-    The nearest price at which legs of one contract are spent.
+    The nearest price at which legs of one contract, and coins worth its price, are spent.
 
     Everything is linear in the worth of one unit, between the worths at which a leg passes a
-    border of its tiers.
+    border of its tiers. (Coins are worth the price of linear contracts only.)
     """
     instrument, one = legs[0].instrument, Quantity(Decimal(1))
     unit = arithmetic.value(instrument, one, mark)
@@ -290,13 +202,13 @@ def _nearest(legs: list[Leg], backing: Decimal, mark: Decimal) -> Decimal:
     found = []
     for low, high in pairwise(edges):
         inside = low + 1 if high.is_infinite() else (low + high) / 2
-        constant, weight = backing, ZERO
+        constant, weight = backing, coins
         for leg in legs:
             way = arithmetic.direction(instrument, leg.held.side)
             paid = arithmetic.value(instrument, leg.held.quantity, leg.held.entry_price)
             constant, weight = constant - way * paid, weight + way * leg.held.quantity
             if leg.charged:
-                needed = _terms(leg, arithmetic.price_at(instrument, one, inside))
+                needed = terms_at(leg, arithmetic.price_at(instrument, one, inside))
                 constant, weight = constant - needed.constant, weight - leg.charged * needed.rate
         if weight and low < -constant / weight <= high:
             found.append(-constant / weight)
@@ -313,21 +225,10 @@ def _own_margin(leg: Leg) -> Decimal:
     return arithmetic.value(leg.instrument, leg.charged, held.entry_price) / held.leverage
 
 
-def _terms(leg: Leg, mark: Decimal) -> Terms:
+def terms_at(leg: Leg, mark: Decimal) -> Terms:
+    """What the charged part of the position needs within the tier that it has at `mark`."""
     held, instrument = leg.held, leg.instrument
     tier = arithmetic.tier_held(instrument, leg.charged, held.entry_price, mark)
     return arithmetic.terms_in(
         instrument, tier, held.side, leg.charged, held.entry_price, _own_margin(leg)
     )
-
-
-def _borders(leg: Leg, way: Way) -> Iterator[Fraction]:
-    """Where on the way the notional at mark of a linear leg passes a border of its tiers."""
-    start, end = way.starts[leg.held.symbol].mark, way.ends[leg.held.symbol].mark
-    low, high = sorted((leg.charged * start, leg.charged * end))
-    if arithmetic.is_tier_fixed(leg.instrument):
-        return
-    for tier in leg.instrument.tiers[:-1]:
-        if low < tier.cap < high:
-            border = Fraction(tier.cap) / Fraction(leg.charged)
-            yield (border - Fraction(start)) / (Fraction(end) - Fraction(start))

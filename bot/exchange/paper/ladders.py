@@ -105,7 +105,7 @@ BINANCE = Ladder(
     Cancels.CONTRACT,
     Cancels.ACCOUNT,
     False,
-    UntilCompliant(Ratio(Decimal("0.05"))),
+    UntilCompliant(Ratio(Decimal("0.25"))),
     Returns(Ratio(Decimal("0.0125")), Ratio(ZERO)),
 )
 """

@@ -6,7 +6,7 @@ from operator import is_not
 from bot.core.model import MarginMode
 from bot.exchange.paper import arithmetic
 from bot.exchange.paper.books import AccountBook, Books, Holding
-from bot.exchange.paper.joint import Track, tracks_of
+from bot.exchange.paper.tracks import Tracks, tracks_of
 
 
 class Levels:
@@ -15,7 +15,7 @@ class Levels:
     def __init__(self) -> None:
         """Know nothing yet."""
         self._known: dict[tuple[str, str], tuple[Holding, Decimal]] = {}
-        self._crossed: dict[str, tuple[list[Holding], list[Track]]] = {}
+        self._crossed: dict[str, tuple[list[Holding], dict[str, Decimal], Tracks]] = {}
 
     def of(self, books: Books, account: str, slot: str, held: Holding) -> Decimal:
         """The mark price at which an isolated holding is liquidated, unrounded."""
@@ -33,14 +33,18 @@ class Levels:
         self._known[account, slot] = held, level
         return level
 
-    def tracks(self, books: Books, account: str, book: AccountBook) -> list[Track]:
+    def tracks(self, books: Books, account: str, book: AccountBook) -> Tracks:
         """The cross positions of an account, which are liquidated together."""
         holdings = [h for h in book.holdings.values() if h.margin_mode is MarginMode.CROSS]
         if not holdings:
             return []
-        before, tracks = self._crossed.get(account, ([], []))
+        before, coins, tracks = self._crossed.get(account, ([], {}, []))
         # As above: the same holdings are liquidated at the same place.
-        if len(before) != len(holdings) or any(map(is_not, before, holdings)):
+        if (
+            len(before) != len(holdings)
+            or any(map(is_not, before, holdings))
+            or coins != book.coins
+        ):
             tracks = tracks_of(books, book)
-            self._crossed[account] = holdings, tracks
+            self._crossed[account] = holdings, book.coins.copy(), tracks
         return tracks

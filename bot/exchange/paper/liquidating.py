@@ -1,7 +1,8 @@
 """
 The steps of a liquidation, as the exchange's ladder has them, at the present prices.
 
-Cancel orders, net a long against a short, reduce, take over the rest. How it reduces is data.
+Cancel orders, turn collateral into money, net a long against a short, reduce, take over the rest.
+How it reduces is data.
 """
 
 from collections.abc import Iterator
@@ -36,6 +37,8 @@ def liquidate(
     """
     estate = Estate(books, account, slots, margin_mode)
     _cancel(estate)
+    if margin_mode is MarginMode.CROSS:
+        estate.take_coins()
     if not (books.ladder.nets and _net(estate) and not estate.is_spent()):
         if estate.is_beyond_backstop():
             estate.surplus = Keeps()

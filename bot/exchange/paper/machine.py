@@ -20,8 +20,8 @@ from bot.core.model import (
     PositionMode,
     Side,
 )
-from bot.core.units import ONE, ZERO, Money, Price, Quantity, Ratio, floor_to
-from bot.exchange.paper import arithmetic, matching, opening, reading, requests, settling
+from bot.core.units import ZERO, Money, Price, Quantity, Ratio, floor_to
+from bot.exchange.paper import arithmetic, listing, matching, opening, reading, requests, settling
 from bot.exchange.paper.books import (
     AccountBook,
     Books,
@@ -29,12 +29,13 @@ from bot.exchange.paper.books import (
     LadderStep,
     Ledger,
     OrderState,
+    Pledge,
     Quote,
     Realised,
     Resting,
 )
 from bot.exchange.paper.codec import decode, encode
-from bot.exchange.paper.depth import ENDLESS, Depth, OrderBook, Tape
+from bot.exchange.paper.depth import Depth
 from bot.exchange.paper.ladders import GATE, Ladder
 from bot.exchange.paper.levels import Levels
 from bot.exchange.paper.prices import FundingTerm, Prices
@@ -70,32 +71,25 @@ class PaperMachine:
         refuse_stops: bool = False,
         depths: Mapping[str, Depth] = _ENDLESS_EVERYWHERE,
         ladder: Ladder = GATE,
+        pledges: Iterable[Pledge] = (),
     ) -> None:
         """
         Start empty. `slippage` is the share by which market orders fill worse than `last`.
 
         `depths` are the books that they walk through from there on; a symbol without one has no
-        end of depth. `ladder` is how it liquidates. Raises `ValueError` for an instrument whose
-        rules this exchange cannot apply, or which is settled in another currency than the others,
-        `KeyError` for depth of one that it does not list.
+        end of depth. `ladder` is how it liquidates; `pledges` are the coins that back cross
+        positions. Raises `ValueError` for an instrument whose rules this exchange cannot apply,
+        or which is settled in another currency than the others, `KeyError` for depth or a pledge
+        of one that it does not list.
         """
-        listed = {instrument.symbol: instrument for instrument in instruments}
-        for instrument in listed.values():
-            arithmetic.check_listing(instrument)
-        if not ZERO <= slippage < ONE:
-            raise ValueError(f"slippage: expected a share from 0 to below 1, was {slippage}")
-        if len(currencies := sorted({each.settle for each in listed.values()})) > 1:
-            raise ValueError(f"instruments: expected one settle currency, was {currencies}")
-        self._books = Books(listed, dict.fromkeys(listed, ENDLESS), slippage, refuse_stops, ladder)
-        for symbol, depth in depths.items():
-            if listed[symbol].kind is ContractKind.INVERSE and depth != ENDLESS:
-                raise ValueError(f"{symbol}: expected endless depth of an inverse contract")
-            self._books.depths[symbol] = depth
-        self._books.tapes = {
-            symbol: Tape(depth.memory_ms)
-            for symbol, depth in self._books.depths.items()
-            if isinstance(depth, OrderBook)
-        }
+        self._books = listing.empty_books(
+            {instrument.symbol: instrument for instrument in instruments},
+            slippage,
+            depths,
+            ladder,
+            {pledge.coin: pledge for pledge in pledges},
+        )
+        self._books.refuse_stops = refuse_stops
         self._levels = Levels()
         self._notices: list[tuple[str, Notice]] = []
 
@@ -103,7 +97,7 @@ class PaperMachine:
     def from_json(cls, text: str) -> "PaperMachine":
         """The machine that `to_json` wrote. Raises `ValueError` for anything else."""
         books: Books = decode(Books, json.loads(text), "exchange")
-        machine = cls(books.instruments.values(), books.slippage, ladder=books.ladder)
+        machine = cls(books.instruments.values(), books.slippage)
         machine._books = books
         return machine
 
@@ -123,6 +117,16 @@ class PaperMachine:
         book = self._books.accounts.setdefault(account, AccountBook())
         book.wallet = Money(book.wallet + amount)
         self._books.deposited = Money(self._books.deposited + amount)
+        self._tell(account, AccountChanged())
+
+    def deposit_coin(self, account: str, coin: str, amount: Decimal) -> None:
+        """Put a coin that counts as collateral into an account; raises `KeyError` for another."""
+        _check_amount("deposit", amount)
+        pledge, book = self._books.pledges[coin], self._books.accounts[account]
+        deposited = self._books.coins_deposited
+        if amount:
+            book.coins[coin] = book.coins.get(pledge.coin, ZERO) + amount
+            deposited[coin] = deposited.get(coin, ZERO) + amount
         self._tell(account, AccountChanged())
 
     def endow(self, amount: Money) -> None:
@@ -382,7 +386,7 @@ class PaperMachine:
         return reply
 
 
-def _check_amount(what: str, amount: Money) -> None:
+def _check_amount(what: str, amount: Decimal) -> None:
     if amount < ZERO or not arithmetic.on_step(amount, arithmetic.MONEY_STEP):
         raise ValueError(f"{what}: expected a multiple of {arithmetic.MONEY_STEP}, was {amount}")
 

@@ -17,6 +17,7 @@ from bot.exchange.paper.levels import Levels
 from bot.exchange.paper.liquidating import liquidate
 from bot.exchange.paper.prices import Prices
 from bot.exchange.paper.settling import holds, pay_funding, reduce, retire
+from bot.exchange.paper.tracks import spent_at
 from bot.exchange.paper.way import START, Way
 from bot.exchange.ports import AccountChanged, Notice
 
@@ -119,7 +120,7 @@ def _due(books: Books, way: Way) -> list[_Hit]:
 def _hits(books: Books, levels: Levels, way: Way, here: Fraction) -> Iterator[_Hit]:
     """What is met between `here`, where the books are, and the end; the first to meet first."""
     for account, book in books.accounts.items():
-        for place in joint.spent_at(levels.tracks(books, account, book), book.wallet, way, here):
+        for place in spent_at(levels.tracks(books, account, book), book.wallet, way, here):
             yield _Hit(place, account, _JointLiquidation())
         for symbol, side, level, what in _levels(books, levels, account):
             if reached(side, books.quotes[symbol].mark, level):

@@ -46,11 +46,13 @@ def open_position(books: Books, levels: Levels, account: str, wanted: Wanted) ->
         )
     margin = arithmetic.money_up(notional / leverage)
     fee = arithmetic.money_up(notional * wanted.entry_fee)
-    if margin + fee > (free := joint.free(books, book)):
+    is_isolated = wanted.margin_mode is MarginMode.ISOLATED
+    free = joint.free(books, book) if is_isolated else joint.available(books, book)
+    if margin + fee > free:
         raise ValueError(
             f"{where}: expected free money of {margin + fee} for margin and fee, was {free}"
         )
-    bound = margin if wanted.margin_mode is MarginMode.ISOLATED else NOTHING
+    bound = margin if is_isolated else NOTHING
     held = Holding(symbol, side, quantity, quote.last, wanted.margin_mode, bound, leverage)
     wallet = Money(book.wallet - fee)
     if not _is_clear(books, book, held, wallet):
@@ -77,14 +79,15 @@ def level_of(books: Books, levels: Levels, account: str, held: Holding, wallet: 
             return levels.of(books, account, slot, held)
         case MarginMode.CROSS:
             others = [each for each in joint.cross(book).values() if each is not held]
-            return joint.displayed_price(books, book.mode, (*others, held), wallet, held)
+            return joint.displayed_price(books, book, (*others, held), wallet, held)
 
 
 def _is_clear(books: Books, book: AccountBook, held: Holding, wallet: Money) -> bool:
     """Whether the position, and what would be liquidated with it, is safe at the marks."""
     match held.margin_mode:
         case MarginMode.ISOLATED:
-            backing, together = held.margin, [held]
+            backing, together = Decimal(held.margin), [held]
         case MarginMode.CROSS:
-            backing, together = wallet, [*joint.cross(book).values(), held]
+            backing = wallet + joint.pledged(books, book)
+            together = [*joint.cross(book).values(), held]
     return joint.spare(backing, joint.legs_of(books, book.mode, together), books.quotes) > ZERO

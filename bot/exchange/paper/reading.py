@@ -1,28 +1,53 @@
 """What the exchange tells of its books."""
 
-from bot.core.model import AccountSnapshot, NotReported, Position, Reported
+from decimal import Decimal
+
+from bot.core.model import (
+    AccountSnapshot,
+    Collateral,
+    Instrument,
+    MarginMode,
+    NotReported,
+    Position,
+    Reported,
+)
 from bot.core.units import ZERO, Money
-from bot.exchange.paper import arithmetic, joint, opening
-from bot.exchange.paper.books import AccountBook, Books, Holding, Ledger
+from bot.exchange.paper import arithmetic, joint
+from bot.exchange.paper.books import AccountBook, Books, CoinLedger, Holding, Ledger
 from bot.exchange.paper.levels import Levels
+from bot.exchange.paper.tracks import displayed_prices
 
 
 def snapshot(books: Books, levels: Levels, account: str, at_ms: int) -> AccountSnapshot:
     """One complete read; liquidation prices rounded as the venue shows them."""
     book = books.accounts[account]
-    held = (book.holdings[slot] for slot in sorted(book.holdings))
+    tracks = levels.tracks(books, account, book)
+    prices = {id(each): price for each, price in displayed_prices(books, book, tracks)}
+    positions = []
+    for slot in sorted(book.holdings):
+        held = book.holdings[slot]
+        match held.margin_mode:
+            case MarginMode.ISOLATED:
+                level = levels.of(books, account, slot, held)
+            case MarginMode.CROSS:
+                level = prices[id(held)]
+        positions.append(_position(books.instruments[held.symbol], held, level))
     return AccountSnapshot(
         taken_at_ms=at_ms,
         position_mode=book.mode,
         wallet_balance=book.wallet,
         free=joint.free(books, book),
-        positions=tuple(_position(books, levels, account, each) for each in held),
+        positions=tuple(positions),
         stops=tuple(book.stops.values()),
+        collateral=tuple(
+            Collateral(coin, balance, books.pledges[coin].weight, books.pledges[coin].symbol)
+            for coin, balance in sorted(book.coins.items())
+        ),
     )
 
 
 def equity(books: Books, book: AccountBook) -> Money:
-    """Wallet, position margins and unrealised profit at the mark price."""
+    """Wallet, coins without haircut, position margins and unrealised profit at the marks."""
     profits = (
         arithmetic.profit(
             books.instruments[held.symbol],
@@ -34,7 +59,11 @@ def equity(books: Books, book: AccountBook) -> Money:
         for held in book.holdings.values()
     )
     margins = (held.margin for held in book.holdings.values())
-    return Money(book.wallet + sum(margins) + sum(profits))
+    coins = (
+        arithmetic.money_down(balance * books.quotes[books.pledges[coin].symbol].mark)
+        for coin, balance in book.coins.items()
+    )
+    return Money(book.wallet + sum(coins) + sum(margins) + sum(profits))
 
 
 def ledger(books: Books) -> Ledger:
@@ -48,12 +77,14 @@ def ledger(books: Books) -> Ledger:
         insurance_fund=books.insurance_fund,
         fees=books.fees,
         market=books.market,
+        coins={
+            coin: CoinLedger(amount, sum((book.coins.get(coin, ZERO) for book in accounts), ZERO))
+            for coin, amount in books.coins_deposited.items()
+        },
     )
 
 
-def _position(books: Books, levels: Levels, account: str, held: Holding) -> Position:
-    instrument, wallet = books.instruments[held.symbol], books.accounts[account].wallet
-    level = opening.level_of(books, levels, account, held, wallet)
+def _position(instrument: Instrument, held: Holding, level: Decimal) -> Position:
     is_ever_reached = level > ZERO and level.is_finite()
     return Position(
         symbol=held.symbol,

@@ -179,7 +179,7 @@ def set_leverage(
     if held.margin_mode is MarginMode.CROSS:
         worth = arithmetic.value(instrument, held.quantity, mark)
         more = arithmetic.money_up(worth / leverage) - arithmetic.money_up(worth / held.leverage)
-        if more > joint.free(books, book):
+        if more > joint.available(books, book):
             return Refused("-2028", "Leverage is smaller than permitted: insufficient margin.")
     book.holdings[slot] = replace(held, leverage=leverage)
     return Accepted()

@@ -11,6 +11,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypeVar, assert_never
 
+import structlog
+
 from bot.core.actions import Action, PlaceStop
 from bot.core.events import AutoDeleveraged, FundingReported, Liquidated, MarkPrice
 from bot.core.model import AccountSnapshot, Instrument
@@ -20,6 +22,7 @@ from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.prices import Clock, FundingTerm, PathItem, PricePoint
 from bot.exchange.paper.requests import STOPS_REFUSED
 from bot.exchange.paper.store import Store
+from bot.exchange.paper.telling import tell
 from bot.exchange.paper.timeline import PathEnded, Upcoming
 from bot.exchange.paper.wires import Topic
 from bot.exchange.ports import (
@@ -40,6 +43,8 @@ RECV_WINDOW_MS = 5_000
 """A request that arrives later than this after it was sent is refused."""
 
 T = TypeVar("T")
+
+log = structlog.get_logger()
 
 
 class PaperVenue:
@@ -73,6 +78,7 @@ class PaperVenue:
         self._store = store
         self._course = Course(path, machine)
         self._notices: dict[str, Topic[Notice]] = {}
+        self._told = {each: len(machine.liquidation(each)) for each in machine.accounts}
         self._requests = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Self:
@@ -118,9 +124,19 @@ class PaperVenue:
         answer = act(machine, now_ms)
         if notices := machine.take_notices():
             self._store.save(machine)
+            self._log_liquidations(machine, notices)
             for account, notice in notices:
                 self.notices(account).send(notice, now_ms + self.latency_ms)
         return answer
+
+    def _log_liquidations(
+        self, machine: PaperMachine, notices: tuple[tuple[str, Notice], ...]
+    ) -> None:
+        for account in {name: None for name, told in notices if isinstance(told, Liquidated)}:
+            steps = machine.liquidation(account)
+            for line in tell(steps[self._told.get(account, 0) :]):
+                log.warning("liquidation.stepped", account=account, step=line)
+            self._told[account] = len(steps)
 
     def notices(self, account: str) -> Topic[Notice]:
         """What happens to `account`."""

@@ -4,6 +4,7 @@ The guard and the paper exchange, which share no formula, agree on where positio
 Only here do the two meet: paper may not import the guard's arithmetic, nor the guard paper's.
 """
 
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from hypothesis import assume, given
@@ -11,15 +12,19 @@ from hypothesis import strategies as st
 
 from bot.core import cross, margin
 from bot.core.model import (
+    ContractKind,
+    HedgeRequirement,
     Instrument,
     MarginMode,
     NotReported,
     Position,
+    PositionMode,
     Reported,
     Side,
 )
 from bot.core.units import Money, Price, Quantity, Ratio
 from bot.exchange.paper import arithmetic
+from bot.exchange.paper.books import Pledge
 from bot.exchange.paper.ladders import WHOLE
 from bot.exchange.paper.machine import PaperMachine
 from tests.exchange.paper.build import (
@@ -27,6 +32,7 @@ from tests.exchange.paper.build import (
     ENTRY,
     MARK,
     MARK_WITH_FEE,
+    ONE_TIER,
     T0,
     THREE_TIERS,
     D,
@@ -101,67 +107,119 @@ def test_what_the_exchange_shows_is_within_a_tick_of_what_the_guard_finds(
 # -- cross ------------------------------------------------------------------------------------
 
 STEEP = tiers(("30000", "0.01", "100"), last=("0.09", "100"))
-Leg = tuple[Instrument, Side, Decimal, Decimal]
+IN_COINS = tiers(("1", "0.004", "125"), ("5", "0.01", "50"), last=("0.05", "10"))
+
+
+@dataclass(frozen=True)
+class Wallet:
+    """
+    What one wallet backs. `legs` are contract, side and quantity.
+
+    `coins` are collateral: the contract whose mark they are worth, and the amount.
+    """
+
+    mode: PositionMode
+    listed: tuple[Instrument, ...]
+    starts: tuple[Decimal, ...]
+    legs: tuple[tuple[int, Side, Quantity], ...]
+    coins: tuple[tuple[int, Decimal], ...]
+    money: Money
 
 
 @st.composite
-def books_of_legs(draw: st.DrawFn) -> list[Leg]:
-    """Contract, side, quantity and price, of linear positions on one wallet."""
-    found = []
-    for number in range(draw(st.integers(1, 5))):
-        rules = draw(st.sampled_from([MARK, MARK_WITH_FEE, ENTRY]))
-        table = draw(st.sampled_from([THREE_TIERS, STEEP]))
-        listed = contract(f"S{number}", rules=rules, table=table, taker_fee="0.006")
-        price = D(draw(st.integers(100, 100_000)))
-        quantity = round(D(draw(st.integers(1_000, 400_000))) / price, 3) or D("0.001")
-        found.append((listed, draw(st.sampled_from(Side)), quantity, price))
-    return found
+def wallets(draw: st.DrawFn) -> Wallet:
+    """Linear or inverse, in either position mode; linear ones also with coins beside money."""
+    kind, mode = draw(st.sampled_from(ContractKind)), draw(st.sampled_from(PositionMode))
+    linear = kind is ContractKind.LINEAR
+    number = draw(st.integers(1, 4))
+    listed, starts, legs, worth = [], [], [], D(0)
+    for index in range(number):
+        rules = replace(
+            draw(st.sampled_from([MARK, MARK_WITH_FEE, ENTRY])),
+            hedge_requirement=draw(st.sampled_from(HedgeRequirement)),
+        )
+        table = draw(st.sampled_from([THREE_TIERS, STEEP] if linear else [ONE_TIER, IN_COINS]))
+        one = contract(f"S{index}", rules=rules, table=table, taker_fee="0.006", kind=kind)
+        start = D(draw(st.integers(100, 100_000)))
+        both = mode is PositionMode.HEDGE and draw(st.booleans())
+        for side in Side if both else [draw(st.sampled_from(Side))]:
+            size = draw(st.integers(1_000, 400_000))
+            quantity = Quantity(round(size / start if linear else D(size), 3) or D("0.001"))
+            legs.append((index, side, quantity))
+            worth += arithmetic.value(one, quantity, start)
+        listed.append(one)
+        starts.append(start)
+    share = D(draw(st.integers(11, 60))) / 100
+    coins: tuple[tuple[int, Decimal], ...] = ()
+    if linear and draw(st.booleans()):
+        of = draw(st.integers(0, number - 1))
+        coins = ((of, round(worth * draw(st.integers(1, 20)) / 100 / starts[of], 3)),)
+    return Wallet(
+        mode, tuple(listed), tuple(starts), tuple(legs), coins, Money(round(worth * share, 8))
+    )
 
 
-@given(books_of_legs(), st.integers(11, 60))
-def test_the_joint_distance_is_where_the_exchange_takes_the_book(
-    legs: list[Leg], hundredths: int
-) -> None:
-    """All marks go against their positions by the guard's distance: a hair less, a hair more."""
-    wallet = sum((leg[2] * leg[3] for leg in legs), D(0)) * hundredths / 100
-    machine = PaperMachine([leg[0] for leg in legs], Ratio(D(0)), ladder=WHOLE)
-    machine.deposit(ALICE, Money(round(wallet, 8)))
-    machine.move(T0, {listed.symbol: prices(price) for listed, _, _, price in legs})
-    for listed, side, quantity, _ in legs:
+def on_exchange(wallet: Wallet) -> PaperMachine:
+    pledges = [
+        Pledge(f"C{of}", Ratio(D("0.9")), wallet.listed[of].symbol) for of, _ in wallet.coins
+    ]
+    machine = PaperMachine(wallet.listed, Ratio(D(0)), ladder=WHOLE, pledges=pledges)
+    machine.deposit(ALICE, wallet.money)
+    machine.move(
+        T0,
+        {
+            one.symbol: prices(start)
+            for one, start in zip(wallet.listed, wallet.starts, strict=True)
+        },
+    )
+    if wallet.mode is PositionMode.HEDGE:
+        machine.set_position_mode(ALICE, wallet.mode, T0)
+    for (of, amount), pledge in zip(wallet.coins, pledges, strict=True):
+        assert wallet.listed[of].symbol == pledge.symbol
+        machine.deposit_coin(ALICE, pledge.coin, amount)
+    for index, side, quantity in wallet.legs:
         enter(
             machine,
             side,
             str(quantity),
             "10",
-            symbol=listed.symbol,
+            symbol=wallet.listed[index].symbol,
             margin_mode=MarginMode.CROSS,
         )
-    snapshot = machine.snapshot(ALICE, T0)
-    marks = {listed.symbol: price for listed, _, _, price in legs}
-    book = cross.Book(
-        snapshot.wallet_balance,
-        tuple(
-            cross.Leg(
-                machine.instruments[each.symbol],
-                each,
-                Price(marks[each.symbol]),
-                beta=Ratio(D(1)),
-            )
-            for each in snapshot.positions
-        ),
+    return machine
+
+
+@given(wallets())
+def test_the_joint_distance_is_where_the_exchange_takes_the_book(wallet: Wallet) -> None:
+    """All marks go against the account by the guard's distance: a hair less, a hair more."""
+    machine = on_exchange(wallet)
+    snapshot, quotes = machine.snapshot(ALICE, T0), machine.quotes
+    beta = Ratio(D(1))
+    book = cross.faced(
+        cross.Book(
+            snapshot.wallet_balance,
+            tuple(
+                cross.Leg(machine.instruments[each.symbol], each, quotes[each.symbol].mark, beta)
+                for each in snapshot.positions
+            ),
+            tuple(
+                cross.Pledge(
+                    each.symbol, each.balance * each.weight, quotes[each.symbol].mark, beta
+                )
+                for each in snapshot.collateral
+            ),
+        )
     )
     found = cross.joint_liquidation(book)
-    assume(isinstance(found, cross.LiquidatesAfter) and found.shock < D("0.99"))
+    assume(isinstance(found, cross.LiquidatesAfter) and D("0.0001") < found.shock < D("0.99"))
     assert isinstance(found, cross.LiquidatesAfter)
-
-    def shocked(by: Decimal) -> dict[str, Decimal]:
-        return {each.position.symbol: each.price_after(by) for each in book.legs}
-
-    hair = D("1e-9")
+    hair = D("1e-7")
     twin = PaperMachine.from_json(machine.to_json())
     for exchange, shock, survives in (
         (machine, found.shock * (1 - hair), True),
         (twin, found.shock * (1 + hair), False),
     ):
-        exchange.move(T0 + 1_000, {symbol: prices(at) for symbol, at in shocked(shock).items()})
+        there = {each.position.symbol: each.price_after(shock) for each in book.legs}
+        there |= {each.symbol: each.price_after(shock) for each in book.pledges}
+        exchange.move(T0 + 1_000, {symbol: prices(at) for symbol, at in there.items()})
         assert bool(exchange.snapshot(ALICE, T0).positions) is survives

@@ -28,14 +28,14 @@ from tests.exchange.paper.build import (
 )
 
 LONG, SHORT = Side.LONG, Side.SHORT
-CAROL = "carol"
+AARON = "aaron"
 
 
 def three(fund: str = "0") -> PaperMachine:
-    """Alice is long 1 from 50,000 on 5,000; Bob and Carol are short 0.6, at 20x and at 5x."""
+    """Alice is long 1 from 50,000 on 5,000; Bob and Aaron are short 0.6, at 20x and at 5x."""
     machine = machine_with(contract(rules=ENTRY), deposit="5000", fund=fund)
     enter(machine)
-    for account, leverage in ((CAROL, "5"), (BOB, "20")):
+    for account, leverage in ((AARON, "5"), (BOB, "20")):
         machine.deposit(account, Money(D(10_000)))
         enter(machine, SHORT, "0.6", leverage, account=account)
     machine.take_notices()
@@ -52,14 +52,14 @@ def held(machine: PaperMachine, account: str) -> Decimal:
 
 
 def test_the_first_of_the_ranking_closes_at_the_bankruptcy_price() -> None:
-    """Bob and Carol made the same 9.5 %, Bob on four times the leverage: his 0.6 go first."""
+    """Bob and Aaron made the same 9.5 %, Bob on four times the leverage: his 0.6 go first."""
     machine = three()
     stop = PlaceStop(BTC, SHORT, Quantity(D("0.6")), Price(D(51_000)))
     assert machine.handle(BOB, stop, "bobs", T0) == Accepted()
     machine.take_notices()
     crash(machine)
     assert held(machine, ALICE) == held(machine, BOB) == 0
-    assert held(machine, CAROL) == D("0.2")
+    assert held(machine, AARON) == D("0.2")
     (step,) = machine.liquidation(ALICE)
     assert isinstance(step, PositionStep)
     assert (step.deleveraged, step.price) == (Quantity(D(1)), Price(D(45_000)))
@@ -75,7 +75,7 @@ def test_the_first_of_the_ranking_closes_at_the_bankruptcy_price() -> None:
     taken = [each for each in machine.take_notices() if isinstance(each[1], AutoDeleveraged)]
     assert taken == [
         (BOB, AutoDeleveraged(BTC, SHORT, Quantity(D("0.6")), Price(D(45_000)), T0 + 1_000)),
-        (CAROL, AutoDeleveraged(BTC, SHORT, Quantity(D("0.4")), Price(D(45_000)), T0 + 1_000)),
+        (AARON, AutoDeleveraged(BTC, SHORT, Quantity(D("0.4")), Price(D(45_000)), T0 + 1_000)),
     ]
     assert machine.ledger().insurance_fund == 0
     assert total(machine) == 25_000
@@ -84,7 +84,7 @@ def test_the_first_of_the_ranking_closes_at_the_bankruptcy_price() -> None:
 def test_a_fund_that_can_pay_deleverages_nobody() -> None:
     machine = three(fund="1000")
     crash(machine)
-    assert held(machine, BOB) == held(machine, CAROL) == D("0.6")
+    assert held(machine, BOB) == held(machine, AARON) == D("0.6")
     assert machine.ledger().insurance_fund == 0
 
 
@@ -93,7 +93,7 @@ def test_a_fund_pays_for_as_much_as_it_can() -> None:
     machine = three(fund="250.5")
     crash(machine)
     assert held(machine, BOB) == 0
-    assert held(machine, CAROL) == D("0.45")
+    assert held(machine, AARON) == D("0.45")
     assert machine.ledger().insurance_fund == D("0.5")
     (step,) = machine.liquidation(ALICE)
     assert isinstance(step, PositionStep)
@@ -102,17 +102,17 @@ def test_a_fund_pays_for_as_much_as_it_can() -> None:
 
 
 def test_who_has_no_profit_is_ranked_last() -> None:
-    """Bob went short at 45,300 and has a loss; Carol's profit goes before, at any leverage."""
+    """Bob went short at 45,300 and has a loss; Aaron's profit goes before, at any leverage."""
     machine = machine_with(contract(rules=ENTRY), deposit="5000")
     enter(machine)
-    machine.deposit(CAROL, Money(D(60_000)))
-    enter(machine, SHORT, "1", "1", account=CAROL)
+    machine.deposit(AARON, Money(D(60_000)))
+    enter(machine, SHORT, "1", "1", account=AARON)
     machine.deposit(BOB, Money(D(10_000)))
     move(machine, "45260", "45230")
     enter(machine, SHORT, "1", "50", account=BOB)
     machine.move(T0 + 2_000, {BTC: prices("45250", "44000")})
     assert held(machine, BOB) == 1
-    assert held(machine, CAROL) == 0
+    assert held(machine, AARON) == 0
 
 
 def test_what_nobody_here_holds_the_market_takes() -> None:

@@ -176,19 +176,19 @@ def test_one_order_makes_the_rest_compliant_and_pays_the_clearance_fee() -> None
     """
     1 at 50,000 on 5,000 that needs 5 %: spent at 45,000 / 0.95 = 47,368.42 with 2,368.42 left.
 
-    x sold costs 592.105 x, and 2,368.42 - 592.105 x >= 1.05 x 2,368.42 (1 - x) from x = 0.0625
-    on.
+    x sold costs 592.105 x, and 2,368.42 - 592.105 x >= 1.25 x 2,368.42 (1 - x) from x = 0.25 on:
+    0.251, as the order fills at the tick below.
     """
     machine = machine_with(contract(table=FIVE_PERCENT), ladder=BINANCE)
     enter(machine)
     stop(machine, "cancelled", "1000")
     move(machine, "47368")
     (step,) = steps(machine)
-    assert (step.rung, step.quantity, step.left) == (Rung.REDUCED, D("0.063"), D("0.937"))
+    assert (step.rung, step.quantity, step.left) == (Rung.REDUCED, D("0.251"), D("0.749"))
     assert step.price == D("47368.42")
-    assert step.fee == step.to_fund == D("37.30263075")
+    assert step.fee == step.to_fund == D("148.61841775")
     assert machine.snapshot(ALICE, T0).stops == ()
-    margin = 5_000 - D("0.063") * (50_000 - D("47368.42")) - step.fee
+    margin = 5_000 - D("0.251") * (50_000 - D("47368.42")) - step.fee
     assert position_of(machine).isolated_margin == margin
     assert machine.ledger().wallets == 5_000
     assert total(machine) == 10_000
@@ -206,7 +206,7 @@ def test_where_the_fee_is_more_than_what_is_required_nothing_helps() -> None:
 
 
 def test_what_the_order_leaves_is_given_back() -> None:
-    """2 % are required, but a quarter of the depth is there: the order gets 1 % worse."""
+    """2 % are required and all is sold: what the fee leaves of them goes to the wallet."""
     table = tiers(last=("0.02", "50"))
     machine = machine_with(
         contract(table=table), ladder=replace(BINANCE, reduction=WHOLE.reduction)

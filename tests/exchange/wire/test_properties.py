@@ -1,0 +1,68 @@
+"""Whatever is traded: the wire's own accounts agree with each other and with the machine."""
+
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.exchange.wire.build import BTC, DEPOSIT, Client, exchange
+
+SIDES = st.sampled_from(["BUY", "SELL"])
+QUANTITIES = st.sampled_from(["0.001", "0.05", "0.1", "0.5"])
+PRICES = st.sampled_from(["52000", "56000", "59000", "60000", "61000", "65000", "68000"])
+
+STEPS = st.one_of(
+    st.tuples(st.just("order"), SIDES, QUANTITIES, st.booleans()),
+    st.tuples(st.just("limit"), SIDES, QUANTITIES, PRICES),
+    st.tuples(st.just("stop"), SIDES, QUANTITIES, PRICES),
+    st.tuples(st.just("plain stop"), SIDES, QUANTITIES, PRICES),
+    st.tuples(st.just("margin"), st.sampled_from(["0.01", "50", "400"])),
+    st.tuples(st.just("move"), PRICES),
+)
+
+
+def _do(client: Client, step: tuple[object, ...]) -> None:
+    match step:
+        case ("order", str(side), str(quantity), reduce_only):
+            client.order(side, quantity, reduceOnly=reduce_only)
+        case ("limit", str(side), str(quantity), str(price)):
+            client.order(side, quantity, "LIMIT", price=price, timeInForce="GTC")
+        case ("stop", str(side), str(quantity), str(price)):
+            client.stop(side, price, quantity)
+        case ("plain stop", str(side), str(quantity), str(price)):
+            more = {"reduceOnly": False, "workingType": "CONTRACT_PRICE"}
+            client.stop(side, price, quantity, **more)
+        case ("margin", str(amount)):
+            client.ask("POST", "/fapi/v1/positionMargin", symbol="BTCUSDT", amount=amount, type=1)
+        case ("move", str(price)):
+            client.move(BTC, price)
+        case _:
+            raise AssertionError(step)
+
+
+@given(st.lists(STEPS, max_size=25), st.booleans())
+def test_every_cent_of_the_wallet_has_a_row(
+    steps: list[tuple[object, ...]], is_isolated: bool
+) -> None:
+    client = Client(exchange())
+    if is_isolated:
+        client.isolated()
+    told = client.account()["assets"][0]
+    wallet, positions = Decimal(told["walletBalance"]), dict[str, str]()
+    for step in steps:
+        _do(client, step)
+        assert client.answers[-1].status in (200, 400), client.answers[-1].body
+        seen = client.account()
+        income = client.ask("GET", "/fapi/v1/income", limit=1000)
+        booked = sum(Decimal(row["income"]) for row in income)
+        assert Decimal(seen["totalWalletBalance"]) == DEPOSIT + booked
+        trades = client.ask("GET", "/fapi/v1/userTrades", symbol="BTCUSDT", limit=1000)
+        net = sum(Decimal(row["qty"]) * (1 if row["side"] == "BUY" else -1) for row in trades)
+        held = [Decimal(row["positionAmt"]) for row in client.positions()]
+        assert held == [net] if net else not held
+        for _, event in client.exchange.take_outbox():
+            if event["e"] == "ACCOUNT_UPDATE":
+                wallet = Decimal(event["a"]["B"][0]["wb"])
+                positions |= {row["s"]: row["pa"] for row in event["a"]["P"]}
+        assert wallet == Decimal(seen["totalWalletBalance"]), "the stream tells the same"
+        assert Decimal(positions.get("BTCUSDT", "0")) == net
