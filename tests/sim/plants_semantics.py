@@ -88,6 +88,10 @@ def spend_what_is_to_be_kept_free(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(core_state.AccountState, "free", property(lambda self: free.fget(self) * 2))
 
 
+def spend_on_old_data(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(guardrails, "_reasons_to_read", lambda request: iter(()))
+
+
 def place_stops_beyond_liquidation(patch: pytest.MonkeyPatch) -> None:
     with_room = sizing.price_with_room
     patch.setattr(
@@ -140,7 +144,7 @@ def trim_again_while_a_refund_is_due(patch: pytest.MonkeyPatch) -> None:
 
 
 def close_past_bankruptcy(patch: pytest.MonkeyPatch) -> None:
-    def far(position: Any, known: Any, slippage_max: Ratio) -> Price:
+    def far(instrument: Any, position: Any, known: Any, slippage_max: Ratio) -> Price:
         return Price(known.mark_price * (1 - position.side.sign * Decimal("0.6")))
 
     patch.setattr(cost, "_worst_price", far)
@@ -227,6 +231,22 @@ def keep_no_stops_on_hold(patch: pytest.MonkeyPatch) -> None:
             place(desk, *arguments)
 
     patch.setattr(upkeep, "_place", idle)
+
+
+def hold_every_close(patch: pytest.MonkeyPatch) -> None:
+    review = guardrails.review_close
+
+    def held(request: Any, *rest: Any, **named: Any) -> Any:
+        if request.state.mode is AccountMode.HOLD:
+            return guardrails._exhausted("planted", "nothing is closed on hold")
+        return review(request, *rest, **named)
+
+    for module in (act, together):
+        patch.setattr(module, "review_close", held)
+
+
+def never_clear_a_step(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ladder, "has_cleared", lambda *arguments: False)
 
 
 def ignore_loss_max(patch: pytest.MonkeyPatch) -> None:
