@@ -19,7 +19,7 @@ FIRST ?= 0
 N ?= 2000
 ONLY ?= *
 
-.PHONY: demo test check sim browser fuzz bench docs lock system-deps setup
+.PHONY: demo test check sim mutants browser fuzz bench docs lock system-deps setup
 
 demo: setup
 	@$(BIN)/liqguard demo
@@ -52,6 +52,10 @@ bench: setup
 docs: setup
 	@$(BIN)/python docs/reference.py
 	@$(BIN)/liqguard schema > config/policy.schema.json
+
+# Every planted bug must be caught by one of these seeds.
+mutants: setup
+	@$(BIN)/python tests/sim/mutants.py --seeds $(SEEDS) --first $(FIRST)
 
 # Rewrites requirements.lock; --no-emit-* keep hosts and paths of the machine that ran it out.
 lock: setup

@@ -10,8 +10,10 @@ import re
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -22,7 +24,7 @@ from bot.alerts.notice import AtOnce, Notice
 from bot.alerts.outbox import Outbox
 from bot.alerts.routes import load_alerting, open_channels
 from bot.alerts.store import BoxFile
-from bot.clock import Clock
+from bot.clock import Clock, system_wall_ms
 from bot.core.decision import AlertSeverity
 from bot.core.model import Instrument
 from bot.core.policy import Policy
@@ -52,6 +54,9 @@ from bot.runtime.notices import NoticeReader
 from bot.runtime.record import Recorded, read_decision
 from bot.runtime.verify import Verified, verify
 
+if TYPE_CHECKING:
+    from bot.exchange.live.connection import Route
+
 log = structlog.get_logger()
 
 LATENCY_MS = 250
@@ -68,6 +73,13 @@ class RunError(Exception):
 
 class Untested(Exception):
     """A policy that real money would follow has no tests, or they fail. One line for the user."""
+
+
+class LiveMode(StrEnum):
+    """Whether what is decided for a real account is sent."""
+
+    LIVE = "live"
+    OBSERVE = "observe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,23 +250,14 @@ async def _run_paper(
     )
     store = FileStore(state_dir / f"{policy.account}.paper.json")
     machine = _same_run(policy, setup, state_dir, machine, store)
-    clock = Clock(await _resume_at_ms(journal, machine))
+    clock = Clock(await _resume_at_ms(journal, machine.at_ms))
     venue = PaperVenue(
         machine, path, clock, latency_ms=setup.latency_ms, store=store, faults=no_faults()
     )
     async with venue:
         account = PaperAccount(venue, policy.account)
         guard = await assemble(policy, PaperMarket(venue), account, clock, journal)
-        outbox = Outbox(
-            journal=journal,
-            written=written,
-            spooled=lambda: guard.unwritten,
-            read=NoticeReader(journal, policy.account).read,
-            routes=hearers.routes,
-            channels=hearers.channels,
-            file=BoxFile(state_dir / f"{policy.account}.alerts.json"),
-            clock=clock,
-        )
+        outbox = _outbox(journal, written, guard, state_dir, hearers, clock)
         async with listening(socket, guard, outbox, clock.now_ms), asyncio.TaskGroup() as tasks:
             tasks.create_task(outbox.run())
             guarding = tasks.create_task(guard.run())
@@ -281,10 +284,79 @@ async def _run_paper(
     )
 
 
-async def _resume_at_ms(journal: Journal, machine: PaperMachine) -> int:
-    """Where market time goes on: never before anything the guard has already journalled."""
+def _outbox(
+    journal: Journal,
+    written: asyncio.Event,
+    guard: Guard,
+    state_dir: Path,
+    hearers: Audience,
+    clock: Clock,
+) -> Outbox:
+    account = guard.policy.account
+    return Outbox(
+        journal=journal,
+        written=written,
+        spooled=lambda: guard.unwritten,
+        read=NoticeReader(journal, account).read,
+        routes=hearers.routes,
+        channels=hearers.channels,
+        file=BoxFile(state_dir / f"{account}.alerts.json"),
+        clock=clock,
+    )
+
+
+def run_live(
+    policy_file: Path, state_dir: Path, mode: LiveMode, route: "Route", hearers: Audience
+) -> None:
+    """
+    Guard the policy's account on its venue until SIGTERM; SIGHUP reads the policy file again.
+
+    Its keys are in `credentials/` in `state_dir`, under the name that the policy gives. Raises
+    what `connect` and `assemble` raise, `RunError`, `CredentialsError`, `JournalUnavailable`,
+    `JournalDamaged`, `ControlError`.
+    """
+    asyncio.run(_run_live(policy_file, state_dir, mode, route, hearers))
+
+
+async def _run_live(
+    policy_file: Path, state_dir: Path, mode: LiveMode, route: "Route", hearers: Audience
+) -> None:
+    from bot.exchange.live.connection import connect
+    from bot.exchange.live.credentials import read_credentials
+    from bot.exchange.live.observe import ObservedAccount
+    from bot.exchange.venues import binanceusdm_api
+
+    dialects = {"binanceusdm": binanceusdm_api}
+    policy = load_policy(policy_file)
+    if policy.venue not in dialects:
+        raise RunError(f"account.venue: expected {', '.join(dialects)}, was {policy.venue}")
+    credentials = read_credentials(state_dir / "credentials", policy.credentials)
+    written = asyncio.Event()
+    journal = HeardJournal(
+        SqliteJournal.open(journal_path(state_dir, policy.account), policy.account), written
+    )
+    clock = Clock(await _resume_at_ms(journal, system_wall_ms()))
+    async with connect(dialects[policy.venue], credentials, route, clock) as venue:
+        account = venue.account if mode is LiveMode.LIVE else ObservedAccount(venue.account)
+        guard = await assemble(policy, venue.market, account, clock, journal)
+        socket = socket_path(state_dir, policy.account)
+        outbox = _outbox(journal, written, guard, state_dir, hearers, clock)
+        async with listening(socket, guard, outbox, clock.now_ms), asyncio.TaskGroup() as tasks:
+            tasks.create_task(outbox.run())
+            guarding = tasks.create_task(guard.run())
+            _stop_on_signals(guard)
+            _reload_on_hangup(guard, policy_file, tasks)
+            log.info("guard.started", account=policy.account, mode=str(mode))
+            await guarding
+            outbox.finish()
+    log.info("guard.stopped", account=policy.account)
+    await journal.close()
+
+
+async def _resume_at_ms(journal: Journal, at_ms: int) -> int:
+    """Where time goes on: never before anything the guard has already journalled."""
     newest = [await journal.last(kind) for kind in Kind]
-    return max([machine.at_ms, *(row.entry.at_ms for row in newest if isinstance(row, Row))])
+    return max([at_ms, *(row.entry.at_ms for row in newest if isinstance(row, Row))])
 
 
 def _same_run(

@@ -98,6 +98,7 @@ class Outbox:
         self._box = empty(0)
         self._finishing = False
         self._trouble = ""
+        self._spool: tuple[Entry, ...] = ()
 
     def standing(self) -> tuple[Standing, ...]:
         """Every channel, and what it has not taken yet."""
@@ -172,11 +173,17 @@ class Outbox:
         except (JournalUnavailable, JournalDamaged) as e:
             is_read = False
             self._say_once(f"the journal cannot be read: {e}")
-        for entry in self._spooled():
+        for entry in self._newly_spooled():
             await self._take(entry, early=True)
         if self._box != before:
             self._save()
         return is_read
+
+    def _newly_spooled(self) -> Sequence[Entry]:
+        """What is spooled now and was not yet at the last look."""
+        spool, seen = tuple(self._spooled()), self._spool
+        self._spool = spool
+        return spool[len(seen) :] if spool[: len(seen)] == seen else spool
 
     async def _take(self, entry: Entry, *, early: bool) -> None:
         for notice in await self._read(entry):

@@ -190,7 +190,10 @@ def demo(as_json: AsJson = False) -> None:
 def run(
     context: typer.Context,
     policy_file: PolicyFile,
-    mode: Annotated[str, typer.Option(help="paper: our own exchange, which liquidates.")],
+    mode: Annotated[
+        str,
+        typer.Option(help="live; observe: nothing is sent; paper: our own exchange."),
+    ],
     data: Annotated[
         str | None, typer.Option(help="A price file, a scenario, or fetched prices.")
     ] = None,
@@ -203,6 +206,10 @@ def run(
     margin: Number = Decimal(1000),
     reserve: Amount = Decimal(1000),
     entry_at_ms: Annotated[int, typer.Option(help="Enter at the first bar from here on.")] = 0,
+    wire: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="A port of `paper serve`, instead of the venue."),
+    ] = None,
     alerts: Annotated[
         Path | None, typer.Option(help="Who is told what: config/alerts.yaml.")
     ] = None,
@@ -211,7 +218,7 @@ def run(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Guard an account until the data ends or SIGTERM."""
+    """Guard an account until SIGTERM, or in paper mode until the data ends."""
     from bot import app as process
     from bot.cli.show import show_ended
     from bot.core.units import Money
@@ -221,13 +228,23 @@ def run(
     if mode == "live" and not untested:
         with _without_logs():  # a refusal is one line
             process.require_tested(policy_file)
-    if mode != "paper":
-        raise typer.BadParameter(f"expected paper (live and observe come later), was {mode!r}")
     settings = _configure_logs()
+    hearers = process.NOBODY if alerts is None else process.audience(alerts, os.environ)
+    if mode in list(process.LiveMode):
+        from bot.exchange.live.connection import Internet, Loopback
+
+        paper_only = ("data", "positions", "speed", "side", "leverage", "margin", "reserve")
+        _refuse_options(context, "only with --mode paper", *paper_only, "entry_at_ms")
+        route = Internet() if wire is None else Loopback(wire)
+        live = process.LiveMode(mode)
+        process.run_live(policy_file, settings.state_dir, live, route, hearers)
+        return
+    if mode != "paper":
+        raise typer.BadParameter(f"expected live, observe or paper, was {mode!r}")
+    _refuse_options(context, "only with --mode live or observe", "wire")
     policy = load_policy(policy_file)
     openings = _openings(context, policy.venue, data, positions, settings.cache_dir)
     setup = Setup(openings, Money(reserve), entry_at_ms)
-    hearers = process.NOBODY if alerts is None else process.audience(alerts, os.environ)
     ended = process.run_paper(policy_file, setup, settings.state_dir, speed, hearers)
     show_ended(ended, as_json)
 
@@ -289,13 +306,15 @@ def replay(
     named = policy_text(policy)
     if cases is not None:
         said = {parameter.name for parameter in context.command.params}
-        _refuse_options(context, "--cases", *(said - {"cases", "policy", "jobs", "as_json"}))
+        _refuse_options(
+            context, "in the file of --cases", *(said - {"cases", "policy", "jobs", "as_json"})
+        )
         if not replay_cases(read_lines(cases), named, cache, jobs, as_json):
             raise typer.Exit(Exit.INVALID)
         return
     compiled = parse_policy(named.text, named.name)
     if positions is not None:
-        _refuse_options(context, "--positions", "margin_mode")
+        _refuse_options(context, "in the file of --positions", "margin_mode")
     kept = None if positions is not None else MarginMode(margin_mode)
     terms = Terms(kept, depth, taker_fee_bps)
     openings = on_terms(_openings(context, compiled.venue, data, positions, cache), terms)
@@ -522,7 +541,7 @@ def paper_serve(
 
     _configure_logs()
     if data is None:
-        _refuse_options(context, "--data", "speed")
+        _refuse_options(context, "only with --data", "speed")
     try:
         feed = Moved() if data is None else Played(data, speed)
         serve(port, control_port, feed, Money(deposit), as_json)
@@ -562,19 +581,19 @@ def _openings(
             )
             return (opening,)
         case None, Path():
-            _refuse_options(context, "--positions", "side", "leverage", "margin")
+            _refuse_options(context, "in the file of --positions", "side", "leverage", "margin")
             return process.positions_in(positions, venue, lambda text: find_bars(text, cache))
         case _:
             raise typer.BadParameter("expected either --data or --positions")
 
 
-def _refuse_options(context: typer.Context, file: str, *names: str) -> None:
-    """Options that say what the file says: given beside it, which would count?"""
+def _refuse_options(context: typer.Context, place: str, *names: str) -> None:
+    """Options that count only at another `place`: given here, they would be ignored."""
     for name in names:
         source = context.get_parameter_source(name)
         if source is not None and source.name != "DEFAULT":
             option = f"--{name.replace('_', '-')}"
-            raise typer.BadParameter(f"expected in the file of {file}", param_hint=option)
+            raise typer.BadParameter(f"expected {place}", param_hint=option)
 
 
 def _change_mode(account: str, mode: str, reason: str, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from bot import app as process
 from bot.clock import Clock, system_wall_ms
 from bot.core.model import Side
 from bot.core.units import Money, Price, Ratio
+from bot.exchange.paper.ladders import BINANCE
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.prices import Prices
 from bot.exchange.paper.wire.exchange import WireExchange
@@ -77,14 +78,14 @@ def make_exchange(feed: Feed, now_ms: int, deposit: Money) -> WireExchange:
         case Played(data, speed):
             bars = read_bars(data)
             instrument = process.instrument_for(VENUE, bars.symbol)
-            machine = PaperMachine([instrument], SLIPPAGE)
+            machine = PaperMachine([instrument], SLIPPAGE, ladder=BINANCE)
             path = book_path([(bars, Side.LONG)], STEP, funding=True)
             begins_ms = bars.rows[0].open_at_ms
             played = Recorded(retimed(path, begins_ms, now_ms, speed), machine)
             return WireExchange(machine, played, deposit)
         case Moved():
             listed = [process.instrument_for(VENUE, symbol) for symbol in BEGIN]
-            machine = PaperMachine(listed, SLIPPAGE)
+            machine = PaperMachine(listed, SLIPPAGE, ladder=BINANCE)
             prices = {symbol: Price(Decimal(price)) for symbol, price in BEGIN.items()}
             machine.move(now_ms, {each: Prices(at, at) for each, at in prices.items()})
             return WireExchange(machine, ByHand(machine, FUNDING_RATE), deposit)

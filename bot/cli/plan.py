@@ -60,7 +60,7 @@ DEFAULTS = {
 HOUR_MS = 3_600_000
 """Bars shorter than this are joined: the range of a minute says nothing about a stop."""
 
-_NUMBER_MAX = Decimal(10**12)
+_NUMBERS = Decimal("1e-12"), Decimal("1e12")
 _RATIO = re.compile(r"(-?[0-9]{1,6}(?:\.[0-9]{1,8})?) ?(%|bps)")
 _RATIO_UNITS = {"%": Decimal("0.01"), "bps": Decimal("0.0001")}
 
@@ -124,19 +124,20 @@ def asked_in_options(fields: Mapping[str, str]) -> Asked:
 
 def show_plan(asked: Asked, as_json: bool) -> None:
     """Plan it and print it; exits with `Exit.UNSAFE` where a check fails or there is no plan."""
-    planned = _planned(asked)
-    if isinstance(planned, CannotReach):
-        typer.echo(json.dumps({"error": planned.reason}) if as_json else planned.reason)
+    found = planned(asked)
+    if isinstance(found, CannotReach):
+        typer.echo(json.dumps({"error": found.reason}) if as_json else found.reason)
         raise typer.Exit(Exit.UNSAFE)
     if as_json:
-        typer.echo(json.dumps(plan_json(planned)))
+        typer.echo(json.dumps(plan_json(found)))
     else:
-        print_plan(console(), planned)
-    if any(check.verdict is Verdict.FAIL for check in checklist(planned)):
+        print_plan(console(), found)
+    if any(check.verdict is Verdict.FAIL for check in checklist(found)):
         raise typer.Exit(Exit.UNSAFE)
 
 
-def _planned(asked: Asked) -> Plan | CannotReach:
+def planned(asked: Asked) -> Plan | CannotReach:
+    """What was asked for, at the leverage that was given or that is found."""
     if isinstance(asked.leverage, NotGiven):
         return plan_at_best_leverage(asked.instrument, asked.account, asked.idea)
     return plan(asked.instrument, asked.account, asked.idea, asked.leverage)
@@ -294,8 +295,9 @@ def _number(said: Mapping[str, str], name: str) -> Decimal:
         value = Decimal(text)
     except InvalidOperation:
         value = Decimal("NaN")
-    if not (value.is_finite() and ZERO < value <= _NUMBER_MAX):
-        raise Amiss(name, f"a number above 0, up to {_NUMBER_MAX:f}", repr(text))
+    least, most = _NUMBERS
+    if not (value.is_finite() and least <= value <= most):
+        raise Amiss(name, f"a number above 0, up to {most:f}", repr(text))
     return value
 
 

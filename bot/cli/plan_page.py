@@ -82,9 +82,9 @@ def plan_json(planned: Plan) -> dict[str, Any]:
 
 
 def _exact(value: Decimal) -> str:
-    """A number's text, to ten decimals: a quotient has no end."""
-    rounded = round(value, _DIGITS) if value.is_finite() else value
-    return f"{rounded.normalize():f}"
+    """A number's text, to ten decimals: a quotient has no end. However large it is."""
+    text = f"{value:.{_DIGITS}f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
 
 
 def _away_json(name: str, away: Away | NotGiven) -> dict[str, str | None]:

@@ -92,10 +92,12 @@ def _on_terms(opening: Opening, terms: Terms) -> Opening:
 def read_lines(cases: Path) -> list[str]:
     """The lines of a file of cases."""
     try:
-        return cases.read_text(encoding="utf-8").splitlines()
+        # Not splitlines(): a string of JSON may hold what Unicode calls the end of a line.
+        lines = cases.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as e:
         expected = f"{cases}: expected a readable file of UTF-8 text, was '{e}'"
         raise typer.BadParameter(expected, param_hint="--cases") from e
+    return lines if lines[-1] else lines[:-1]
 
 
 def replay_one(setup: Setup, policy: Policy, report: Path | None, as_json: bool) -> None:
@@ -194,10 +196,12 @@ def _results(
     # A fork of a process with threads, such as that of the progress bar, may hang.
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=fresh, initializer=_serve) as pool:
+        # Not map(): what it cancels at its end trips the pool over in Python 3.11.
+        results = [pool.submit(run, line) for line in lines]
         try:
-            yield from pool.map(run, lines)
+            for result in results:
+                yield result.result()
         except BaseException:  # Ctrl-C most of all: what has begun would be waited for
-            pool.shutdown(wait=False, cancel_futures=True)
             for worker in multiprocessing.active_children():
                 worker.kill()
             raise

@@ -221,9 +221,8 @@ def first_root(rising: Callable[[Decimal], Decimal], borders: list[Decimal]) -> 
         if above >= ZERO:
             below, half = rising(low), rising((low + high) / 2)
             slope = 2 * (half - below) / (high - low)
-            # Of a line without a jump the end is exact, and no division of it is.
-            jumps = slope <= ZERO or below + slope * (high - low) < ZERO
-            return high if jumps else min(low - below / slope, high)
+            # Where the line itself does not reach zero so far, the jump at its end does.
+            return min(low - below / slope, high) if slope > ZERO else high
     last = borders[-1]
     below, slope = rising(last), rising(last + ONE) - rising(last)
     return last - below / slope if slope > ZERO else NEVER

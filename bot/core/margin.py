@@ -23,7 +23,7 @@ Gate, OKX, Bybit, KuCoin, Bitunix, Kraken), which this one equation reproduces;
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from bot.core.model import (
     CloseFee,
@@ -224,13 +224,8 @@ def funding_payment(instrument: Instrument, position: Position, mark: Price, rat
     return Money(position.side.sign * value(instrument, position.quantity, mark) * rate)
 
 
-class _Slice(NamedTuple):
-    """Between the values `floor` and `cap` the requirement is value * `slope` - `constant`."""
-
-    floor: Decimal
-    cap: Decimal
-    slope: Decimal
-    constant: Decimal
+_Slice: TypeAlias = tuple[Decimal, Decimal, Decimal, Decimal]
+"""Floor, cap, slope, constant: between the values the requirement is value * slope - constant."""
 
 
 def _liquidation(
@@ -240,11 +235,10 @@ def _liquidation(
     direction = direction_of(instrument, position)
     owned = position.isolated_margin - direction * _entry_value(instrument, position)
     slices = _slices(instrument, position)
-    here = next(each for each in slices if start <= each.cap)
-    # An infinite value is worth more than any requirement, as every rate is below one.
-    is_safe = not start.is_finite() or (
-        owned + here.constant + start * (direction - here.slope) > ZERO
-    )
+    is_safe = True  # an endless value is worth more than any requirement: every rate is below 1
+    if start.is_finite():
+        _, _, slope, constant = next(each for each in slices if start <= each[1])
+        is_safe = owned + constant + start * (direction - slope) > ZERO
     spare, gradient = _first_meeting(slices, owned, direction, start, is_safe)
     if spare * gradient > ZERO:
         return LiquidatesAt(_price_of(instrument, position, spare, gradient))
@@ -264,20 +258,20 @@ def _first_meeting(
     the sign at both ends is asked before anything is divided: no rounding loses a root.
     """
     rises = (direction < 0) is is_safe
-
-    def met(spare: Decimal) -> bool:
-        return spare <= ZERO if is_safe else spare >= ZERO
-
     for floor, cap, slope, constant in slices if rises else slices[::-1]:
-        near, far = (max(start, floor), cap) if rises else (min(start, cap), floor)
-        if (near > far) if rises else (near < far):
+        if cap < start if rises else floor > start:
             continue
+        near, far = (max(start, floor), cap) if rises else (min(start, cap), floor)
         fixed, gradient = owned + constant, direction - slope
-        if near.is_finite() and met(fixed + gradient * near):
+        if near.is_finite() and _meets(fixed + gradient * near, is_safe):
             return near, ONE
-        if not far.is_finite() or met(fixed + gradient * far):
+        if not far.is_finite() or _meets(fixed + gradient * far, is_safe):
             return -fixed, gradient
     return ZERO, ONE
+
+
+def _meets(spare: Decimal, is_safe: bool) -> bool:
+    return spare <= ZERO if is_safe else spare >= ZERO
 
 
 def _slices(instrument: Instrument, position: Position) -> tuple[_Slice, ...]:
@@ -293,19 +287,14 @@ def _slices(instrument: Instrument, position: Position) -> tuple[_Slice, ...]:
             charged = _fee_at_bankruptcy(instrument, position)
     if rules.maintenance_at is MaintenanceAt.ENTRY:
         frozen = maintenance_margin(instrument, position, position.entry_price)
-        return (_Slice(ZERO, ENDLESS, slope, -frozen - charged),)
+        return ((ZERO, ENDLESS, slope, -frozen - charged),)
     if rules.tier_measure is TierMeasure.QUANTITY:
         tier = tier_of(instrument, quantity)
-        return (_Slice(ZERO, ENDLESS, tier.rate + slope, tier.deduction - charged),)
-    last = instrument.tiers[-1]
-    return tuple(
-        _Slice(
-            tier.floor,
-            ENDLESS if tier is last else tier.cap,
-            tier.rate + slope,
-            tier.deduction - charged,
-        )
-        for tier in instrument.tiers
+        return ((ZERO, ENDLESS, tier.rate + slope, tier.deduction - charged),)
+    *lower, last = instrument.tiers
+    return (
+        *((each.floor, each.cap, each.rate + slope, each.deduction - charged) for each in lower),
+        (last.floor, ENDLESS, last.rate + slope, last.deduction - charged),
     )
 
 

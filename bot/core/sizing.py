@@ -166,8 +166,6 @@ def leverage_to_keep(
     by_value = instrument.rules.tier_measure is TierMeasure.VALUE
     allowed = tier_of(instrument, worth if by_value else position.quantity).leverage_max
     leverage = allowed if needed * allowed <= worth else floor_to(worth / needed, step)
-    if leverage * needed > worth:
-        leverage -= step  # the quotient was rounded up
     if leverage < max(step, ONE):
         return CannotReach("not even without leverage")
     return leverage

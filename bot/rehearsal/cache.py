@@ -37,7 +37,8 @@ Span: TypeAlias = tuple[int, int]
 
 Cells: TypeAlias = tuple[str, ...]
 
-_WANTED = re.compile(r"([a-z0-9]+):([0-9A-Z]+):([0-9a-z]+):(.+?)\.\.(.+)")
+_WANTED = re.compile(r"([a-z0-9]{1,40}):([0-9A-Z]{1,40}):([0-9a-z]{1,9}):(.{1,40})\.\.(.{1,40})")
+_YEARS = range(2009, 2100)
 _FORM = "VENUE:SYMBOL:INTERVAL:FROM..UNTIL, like binanceusdm:BTCUSDT:5m:2025-10-10..2025-10-12"
 
 
@@ -163,7 +164,7 @@ def find_bars(source: str, cache: Path) -> Bars:
 
     A stretch of the cache is VENUE:SYMBOL:INTERVAL:FROM..UNTIL. Raises `DataError`.
     """
-    if Path(source).exists() or not _WANTED.fullmatch(source):
+    if not _WANTED.fullmatch(source) or Path(source).exists():
         return read_bars(source)
     return read_cached(wanted(source), cache)
 
@@ -188,8 +189,14 @@ def wanted(text: str) -> Wanted:
 
 
 def moment_ms(text: str) -> int:
-    """Milliseconds since 1970 of a date or time as ISO 8601 writes it, UTC if it does not say."""
+    """
+    Milliseconds since 1970 of a date or time as ISO 8601 writes it, UTC if it does not say.
+
+    Raises `ValueError` for anything else, and for years in which there were no such markets.
+    """
     at = datetime.fromisoformat(text)
+    if at.year not in _YEARS:
+        raise ValueError(f"a year from {_YEARS[0]} to {_YEARS[-1]}, not {at.year}")
     return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
 
 

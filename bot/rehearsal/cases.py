@@ -10,6 +10,7 @@ one venue may be replayed by the rules of another. Numbers may be strings, so th
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -25,6 +26,10 @@ NUMBER_MAX = Decimal(10**12)
 BPS = Decimal(10_000)
 
 _SHOWN_MAX = 60
+_TEXT_MAX = 1000
+_WRITTEN = re.compile(r"[-+.0-9eE]{1,100}")
+"""Decimal takes more for a number: digits of every script, and underscores among them."""
+
 _REQUIRED = ("data", "venue", "symbol", "side", "leverage", "margin", "reserve", "entry_at_ms")
 _OPTIONAL = ("margin_mode", "slippage_bps", "latency_ms")
 
@@ -53,7 +58,9 @@ class Case:
 def read_case(line: str) -> Case:
     """The case of a line; raises `CaseError` for anything that is not exactly one."""
     try:
-        given = json.loads(line, parse_float=Decimal, parse_constant=_no_number)
+        given = json.loads(
+            line, parse_float=Decimal, parse_constant=_no_number, object_pairs_hook=_object
+        )
     except (ValueError, RecursionError) as e:
         raise CaseError(f"case: expected one JSON object a line, was {_short(line)} ({e})") from e
     if not isinstance(given, dict):
@@ -64,7 +71,7 @@ def read_case(line: str) -> Case:
     for name in given:
         if name not in _REQUIRED + _OPTIONAL:
             known = ", ".join(_REQUIRED + _OPTIONAL)
-            raise CaseError(f"{name}: expected one of {known}, was unknown")
+            raise CaseError(f"{_short(name)}: expected one of {known}, was unknown")
     margin_mode = given.get("margin_mode", MarginMode.ISOLATED.value)
     default_bps = SLIPPAGE * BPS
     return Case(
@@ -119,9 +126,19 @@ def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{_short(twice)} is there twice")
+    return given
+
+
 def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise CaseError(f"{name}: expected a text, was {_short(value)}")
+    if not isinstance(value, str) or not 0 < len(value) <= _TEXT_MAX:
+        expected = f"a text of 1 to {_TEXT_MAX} characters"
+        raise CaseError(f"{name}: expected {expected}, was {_short(value)}")
     return value
 
 
@@ -139,6 +156,8 @@ def _number(
     expected = f"a number from 0 to {most:f}" if above is None else f"a number above {above:f}"
     wrong = CaseError(f"{name}: expected {expected}, was {_short(value)}")
     if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
+        raise wrong
+    if isinstance(value, str) and not _WRITTEN.fullmatch(value):
         raise wrong
     try:
         number = Decimal(value)
@@ -158,5 +177,5 @@ def _whole(name: str, value: Any, *, most: int = 10**14) -> int:
 
 def _short(value: Any) -> str:
     """A value as it fits into one line."""
-    text = repr(value)
+    text = str(value) if isinstance(value, Decimal) else repr(value)
     return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}..."

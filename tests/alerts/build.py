@@ -72,6 +72,7 @@ class Script:
         self.store = FragileJournal()
         self.journal = HeardJournal(self.store, self.written)
         self.spooled: list[Entry] = []
+        self.reads = 0
         self._said: dict[str, tuple[Notice, ...]] = {}
 
     def entry(self, *notices: Notice, kind: Kind = Kind.ALERT) -> Entry:
@@ -86,6 +87,7 @@ class Script:
         await self.journal.append([self.entry(*notices, kind=Kind.STARTED)])
 
     async def read(self, entry: Entry) -> tuple[Notice, ...]:
+        self.reads += 1
         return self._said[entry.body]
 
     def outbox(

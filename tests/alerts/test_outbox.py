@@ -147,6 +147,22 @@ def test_a_journal_that_takes_nothing_is_told_of_and_only_once(tmp_path: Path) -
     assert live(tmp_path, act).phone.texts == ["the journal takes no rows"]
 
 
+def test_a_long_spool_is_not_read_again_and_again(tmp_path: Path) -> None:
+    async def act(house: House) -> None:
+        script = house.script
+        before = script.reads
+        for number in range(50):
+            script.spooled.append(script.entry(failure(f"{number}", number)))
+            script.written.set()
+            await house.clock.sleep_ms(1)
+        assert script.reads - before == 50
+        script.spooled[:] = [script.entry(failure("after a while"))]
+        script.written.set()
+        await house.clock.sleep_ms(1)
+
+    assert len(live(tmp_path, act).phone.texts) == 51
+
+
 def test_history_from_before_the_first_alerts_is_not_told(tmp_path: Path) -> None:
     async def main() -> list[str]:
         clock = Clock(T0)

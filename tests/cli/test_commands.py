@@ -61,6 +61,9 @@ def test_without_a_command_the_help_comes_and_that_is_usage(
     assert "Usage" in found.stdout
 
 
+LIVE = ["run", "--mode", "observe", "--policy", "config/policies/demo.yaml"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -68,11 +71,12 @@ def test_without_a_command_the_help_comes_and_that_is_usage(
         (["status"], 2, "Missing option '--account'"),
         (["hold", "--account", "demo"], 2, "Missing option '--reason'"),
         ([*EXPLAIN, "--row", "first"], 2, "--row"),
-        (
-            [*QUIET, "--mode", "live"],
-            2,
-            "expected paper (live and observe come later), was 'live'",
-        ),
+        ([*QUIET, "--mode", "live"], 2, "--data: expected only with --mode paper"),
+        ([*QUIET, "--mode", "dry"], 2, "expected live, observe or paper, was 'dry'"),
+        ([*QUIET, "--wire", "8900"], 2, "expected only with --mode live or observe"),
+        ([*LIVE, "--wire", "8900"], 3, "demo.json: expected the keys of demo"),
+        (["paper", "serve", "--speed", "9"], 2, "--speed: expected only with --data"),
+        (["paper", "serve", "--data", "nothing"], 3, "expected a file or a scenario"),
         ([*QUIET, "--speed", "0"], 2, "--speed"),
         ([*QUIET, "--speed", "nan"], 2, "--speed"),
         ([*QUIET, "--margin", "much"], 2, "expected a number, was 'much'"),
@@ -96,7 +100,7 @@ def test_without_a_command_the_help_comes_and_that_is_usage(
         ),
         ([*RUN, "2020-03-12-bct"], 3, "did you mean 2020-03-12-btc?"),
         ([*RUN, "/nowhere/at-all.csv"], 3, "expected a file or a scenario"),
-        ([*RUN, "pyproject.toml"], 3, "expected .csv or .csv.gz at its end"),
+        ([*RUN, "pyproject.toml"], 3, "expected .csv, .csv.gz or .parquet at its end"),
         (["hold", "--account", "demo", "--reason", "x"], 5, "no guard answers"),
         (["resume", "--account", "demo", "--reason", "x"], 5, "no guard answers"),
     ],
@@ -134,7 +138,7 @@ def test_an_unknown_symbol_is_one_line_with_the_known_ones(tmp_path: Path) -> No
         encoding="utf-8",
     )
     found = liqguard(tmp_path / "state", *RUN, str(file))
-    assert_refused(found, 3, "NOPE/USDT:USDT: expected a contract that binanceusdm is known")
+    assert_refused(found, 3, "NOPE/USDT:USDT: expected a known contract")
     assert "BTC/USDT:USDT" in found.stderr
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from decimal import Decimal
 from io import StringIO
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 
 import pytest
 import typer
+from hypothesis import example, given
+from hypothesis import strategies as st
 from rich.console import Console
 
-from bot.cli.plan import Asked, PlanError, asked_in_json, asked_in_options
+from bot.cli.plan import Asked, PlanError, asked_in_json, asked_in_options, planned
 from bot.cli.plan_page import plan_json, print_plan
 from bot.core.model import ContractKind, Instrument
 from bot.core.planning import NOT_GIVEN, Plan, plan
@@ -259,6 +262,48 @@ def test_the_leverage_that_is_found_passes(tmp_path: Path) -> None:
     assert (told["leverage"], told["verdict"]) == ("11", "pass")
     more = liqguard(tmp_path, *options({**fields, "leverage": "12"}), "--json")
     assert json.loads(more.stdout)["verdict"] == "warn"
+
+
+NUMBERS = st.sampled_from(
+    ["1e-12", "1e12", "1e-300", "0.00000001", "1", "2", "150", "59000", "60000", "61000",
+     "123456789012.12345678"]
+)  # fmt: skip
+RATIOS = st.sampled_from(["0.00000001%", "25 bps", "3%", "50%", "99.99999999%", "-1%", "-99%"])
+DURATIONS = st.sampled_from(["1ms", "8h", "24h", "720h", "999999999999h"])
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "symbol": st.sampled_from(["BTC/USDT:USDT", "1000PEPE/USDT:USDT"]),
+            "side": st.sampled_from(["long", "short"]),
+            "entry_price": NUMBERS,
+            "stop_price": NUMBERS,
+            "equity": NUMBERS,
+            "risk": RATIOS,
+            "daily_move": RATIOS,
+        },
+        optional={
+            "atr": NUMBERS,
+            "leverage": NUMBERS,
+            "funding_rate": RATIOS,
+            "funding_interval": DURATIONS,
+            "holding": DURATIONS,
+            "win_rate": RATIOS,
+            "payoff": NUMBERS,
+            "slippage": RATIOS,
+            "shock": RATIOS,
+        },
+    )
+)
+@example({**BASE, "entry_price": "2", "stop_price": "1e-12", "risk": "50%", "leverage": "1e-12"})
+@example({**BASE, "entry_price": "1e12", "equity": "1e12", "risk": "50%", "atr": "1e-12"})
+def test_whatever_is_asked_is_planned_or_refused(fields: dict[str, str]) -> None:
+    with suppress(PlanError):
+        found = planned(asked_in_json(json.dumps(fields), KNOWN))
+        if isinstance(found, Plan):
+            json.dumps(plan_json(found), allow_nan=False)
+            print_plan(Console(file=StringIO(), width=80), found)
 
 
 def test_the_page_fits_80_columns() -> None:

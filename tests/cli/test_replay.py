@@ -1,7 +1,12 @@
 """`liqguard replay` from outside: one with its page, many in any order, and what is refused."""
 
+import gzip
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -243,3 +248,79 @@ def test_a_page_that_cannot_be_written_is_one_line(prices: Path, tmp_path: Path)
 def test_the_number_of_processes_is_that_of_the_machine(tmp_path: Path) -> None:
     found = liqguard(tmp_path, "replay", "--help")
     assert f"default: {os.cpu_count()}" in found.stdout
+
+
+def test_a_hostile_line_is_an_error_and_the_next_one_is_read(prices: Path, tmp_path: Path) -> None:
+    cut, unsorted = tmp_path / "binanceusdm_BTCUSDT_cut.csv.gz", tmp_path / f"un{prices.name}"
+    cut.write_bytes(gzip.compress(prices.read_bytes())[:-20])
+    rows = prices.read_text(encoding="utf-8").splitlines()
+    unsorted.write_text("\n".join([rows[0], rows[2], rows[1]]), encoding="utf-8")
+    bad = {
+        "x" * 10_000_000: "expected one JSON object a line",
+        case(prices, junk="x" * 10_000_000): "'junk': expected one of data, venue",
+        "[" * 100_000: "recursion",
+        '{"margin":' + "9" * 5_000 + "}": "expected one JSON object a line",
+        '{"margin": NaN}': "NaN is no number",
+        '{"data": "a", "data": "b"}': "'data' is there twice",
+        "null": "expected a JSON object",
+        case(prices, margin="1e308"): "margin: expected a number above 0, was '1e308'",
+        case(prices, margin="1_000"): "margin: expected a number above 0, was '1_000'",
+        case(prices, margin="٣"): "margin: expected a number above 0",
+        case(prices, leverage="NaN"): "leverage: expected a number above 0, was 'NaN'",
+        case(prices, leverage=True): "leverage: expected a number above 0, was True",
+        case(prices, margin=-1): "margin: expected a number above 0, was -1",
+        case(prices, leverage=200): "expected leverage up to",
+        case(prices, side="up"): "side: expected long or short, was 'up'",
+        case(prices, entry_at_ms=10**13): "entry: expected a time before the data ends",
+        case(prices, data="x" * 100_000): "data: expected a text of 1 to 1000 characters",
+        case(prices, data="a\u2028b"): "expected a file or a scenario",
+        case(prices, data="\ud800"): "expected",
+        case(prices, data="\0"): "expected a readable file",
+        case(prices, data=str(tmp_path)): "expected a readable file",
+        case(prices, data=str(cut)): "expected a whole gzip file",
+        case(prices, data=str(unsorted)): "expected a time after that of the row before",
+        case(prices, data="binanceusdm:BTCUSDT:1m:0001-01-01..9999-12-31"): "a year from 2009",
+    }
+    results = many(tmp_path, [*bad, case(prices)])
+    assert "error" not in results.pop()
+    for result, words in zip(results, bad.values(), strict=True):
+        assert set(result) == {"error"}
+        assert words in result["error"]
+        assert "\n" not in result["error"]
+        assert len(result["error"]) < 500
+
+
+@pytest.mark.parametrize("stopped", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_whoever_stops_it_leaves_no_process_behind(
+    prices: Path, tmp_path: Path, stopped: signal.Signals
+) -> None:
+    long = tmp_path / "cases.jsonl"
+    quiet = case(prices, data="quiet-week-btc", leverage=20)
+    long.write_text("\n".join([case(prices, side="short"), *[quiet] * 50]), encoding="utf-8")
+    asked = ("replay", "--cases", str(long), "--policy", "balanced", "--json", "--jobs", "2")
+    with subprocess.Popen(
+        [sys.executable, "-m", "bot", *asked],
+        cwd=ROOT,
+        env={**os.environ, "LIQGUARD_STATE_DIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()  # the first result is there: both workers are at work
+        begun_s = time.perf_counter()
+        process.send_signal(stopped)
+        complaints = process.stderr.read()  # until all that hold its end are gone
+        assert time.perf_counter() - begun_s < 10
+    assert process.returncode == (130 if stopped is signal.SIGINT else -stopped)
+    assert "Traceback" not in complaints
+    assert not _alive_in_session(process.pid)
+
+
+def _alive_in_session(session: int) -> list[str]:
+    """The processes of a session that still run; an orphan that nobody reaps does not."""
+    asked = ["ps", "-o", "stat=,args=", "-s", str(session)]
+    found = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+    return [line for line in found.splitlines() if not line.startswith("Z")]

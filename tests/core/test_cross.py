@@ -371,3 +371,17 @@ def test_the_first_root_of_a_bent_line(values: list[float], expected: str) -> No
 
     borders = [Decimal(0), Decimal(1), Decimal(2)]
     assert first_root(line, borders) == Decimal(expected)
+
+
+@pytest.mark.parametrize(
+    ("slope", "expected"), [("1", "1"), ("4", "0.75"), ("-1", "1"), ("0", "1")]
+)
+def test_a_jump_at_a_border_reaches_what_the_line_before_it_does_not(
+    slope: str, expected: str
+) -> None:
+    """From -3 with a slope, and from 1 on it is 5."""
+
+    def line(x: Decimal) -> Decimal:
+        return Decimal(5) if x >= 1 else -3 + x * Decimal(slope)
+
+    assert first_root(line, [Decimal(0), Decimal(1), Decimal(2)]) == Decimal(expected)

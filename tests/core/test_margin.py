@@ -9,6 +9,7 @@ from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import assume, example, given, settings
@@ -321,6 +322,45 @@ def test_a_cliff_is_reached_before_the_root_below_it() -> None:
     )
     short = build.position(side=SHORT, entry_price=90, margin=25)
     assert liquidation(instrument, short) == LiquidatesAt(Price(Decimal(100)))
+
+
+def test_a_thousand_inverse_shorts_against_bisection() -> None:
+    """Their value falls while the price rises: a root exists until the margin pays any rise."""
+    random, covered = Random(6), 0
+    for _ in range(1_000):
+        entry = Decimal(random.randint(1_000, 90_000_000)) / 1_000
+        face = Decimal(random.randint(1, 1_000_000))
+        value = face / entry
+        instrument = build.instrument(
+            kind=ContractKind.INVERSE,
+            taker_fee=Decimal(random.randint(0, 10)) / 10_000,
+            maintenance_at=random.choice(list(MaintenanceAt)),
+            close_fee=random.choice(list(CloseFee)),
+            risk_tiers=build.tiers(
+                (0, Decimal(random.randint(20, 100)) / 10_000),
+                (value * Decimal(random.randint(20, 90)) / 100, "0.015"),
+                (value, "0.03"),
+            ),
+        )
+        margin = value * Decimal(random.randint(5, 1_100)) / 1_000
+        short = build.position(side=SHORT, quantity=face, entry_price=entry, margin=margin)
+
+        low, high = 1, int(entry * 10**4) * 10**9  # in billionths; the last is far too high
+        if surplus(instrument, short, Fraction(high, 10**9)) > 0:
+            covered += 1
+            found = liquidation(instrument, short)
+            assert isinstance(found, NoLiquidation) or found.price > entry * 9_999
+            continue
+        while high - low > 1:
+            middle = (low + high) // 2
+            if surplus(instrument, short, Fraction(middle, 10**9)) > 0:
+                low = middle
+            else:
+                high = middle
+        found = liquidation(instrument, short)
+        assert isinstance(found, LiquidatesAt)
+        assert low - 1 <= found.price * 10**9 <= high + 1
+    assert 10 < covered < 200
 
 
 def test_an_inverse_short_that_is_covered_has_no_liquidation() -> None:

@@ -21,10 +21,18 @@ from bot.core.cross import (
     faced,
     joint_liquidation,
     shocks_to_watch,
+    spare,
 )
 from bot.core.margin import NoLiquidation
 from bot.core.metrics import BookKnown, Unknown, leg_liquidation, measure_book, measured_book
-from bot.core.model import Collateral, ContractKind, HedgeRequirement, Instrument, Side
+from bot.core.model import (
+    Collateral,
+    ContractKind,
+    HedgeRequirement,
+    Instrument,
+    MaintenanceAt,
+    Side,
+)
 from bot.core.units import Money, Price, Ratio
 from bot.testing import builders as build
 from tests.core.books import book, cross, flat_rate, leg
@@ -84,6 +92,34 @@ def test_only_the_net_is_margined_where_the_venue_says_so() -> None:
     price = joint_price(hedged(20_000, "3", "1", NET))
     assert price == pytest.approx(Decimal(79_000) / Decimal("1.992"), abs=Decimal("1e-10"))
     assert isinstance(joint_liquidation(hedged(1, "2", "2", NET)), NoLiquidation)
+
+
+def test_the_net_of_two_legs_has_brackets_of_its_own() -> None:
+    """
+    1 % up to 150 and 10 % beyond: the net of 2 from 100 is in the first bracket below 75.
+
+    60 + 2 (p - 100) = 0.01 * 2 p, so p = 140 / 1.98; neither leg changes its bracket there.
+    """
+    table = build.tiers((0, "0.01"), (150, "0.1"))
+    instrument = ruled(build.instrument("A", risk_tiers=table), NET)
+    of = faced(
+        book(
+            60,
+            leg(cross("A", quantity=3), 100, instrument=instrument),
+            leg(cross("A", SHORT, quantity=1), 100, instrument=instrument),
+        )
+    )
+    assert joint_price(of) == pytest.approx(Decimal(140) / Decimal("1.98"), abs=Decimal("1e-12"))
+
+
+def test_of_two_equal_legs_the_one_that_needs_more_is_margined() -> None:
+    """Valued at entry, 1 % of 100 or of 200: 2 are required, and 1 of the wallet is not enough."""
+    instrument = ruled(flat_rate("A", "0.01", maintenance_at=MaintenanceAt.ENTRY), LARGER)
+    legs = (
+        leg(cross("A"), 150, instrument=instrument),
+        leg(cross("A", SHORT, entry_price=200), 150, instrument=instrument),
+    )
+    assert spare(book(-98, *legs), Decimal(0)) == 0  # 50 + 50 of profit
 
 
 def test_of_two_legs_the_smaller_one_gains_in_the_shock() -> None:
@@ -159,6 +195,25 @@ def test_a_wallet_that_pays_any_rise_of_inverse_shorts_is_never_liquidated() -> 
     found = joint_liquidation(book("1.24", short))
     assert isinstance(found, LiquidatesAfter)
     assert found.shock > 100
+
+
+def test_a_dip_between_two_ends_that_are_safe_is_found() -> None:
+    """
+    A linear long loses x while an inverse short gains 0.5625 x / (1 - x): least at x = 0.25.
+
+    0.05 - x + 0.5625 x / (1 - x) = 0 where x^2 - 0.4875 x + 0.05 = 0, though at 0 and at 0.5
+    something is left.
+    """
+    free = build.tiers((0, 0))
+    long = leg(cross("A", entry_price=1), 1, instrument=build.instrument("A", risk_tiers=free))
+    inverse = build.instrument("B", kind=ContractKind.INVERSE, risk_tiers=free)
+    short = leg(
+        cross("B", SHORT, quantity="0.5625", entry_price=1), 1, beta=-1, instrument=inverse
+    )
+    found = joint_liquidation(book("0.05", long, short))
+    assert isinstance(found, LiquidatesAfter)
+    expected = (Decimal("0.4875") - Decimal("0.03765625").sqrt()) / 2
+    assert expected - Decimal("1e-20") < found.shock <= expected
 
 
 # Against sums in fractions

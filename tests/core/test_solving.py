@@ -13,6 +13,7 @@ from bot.core.model import (
     ContractKind,
     HedgeRequirement,
     Instrument,
+    MaintenanceAt,
     MarginOnReduce,
     Position,
     Side,
@@ -116,6 +117,33 @@ def test_margin_for_an_inverse_short() -> None:
     short = build.position(side=SHORT, quantity=10_000, entry_price=50_000, margin="0.01")
     added = margin_to_reach(instrument, short, price(50_000), ratio("0.1"))
     assert added == Decimal("0.0090909") + Decimal("0.00000001")
+
+
+def test_a_margin_beyond_bankruptcy_owes_no_fee_there() -> None:
+    """50,000 - 50 + 250, frozen at entry, is more than the entry value: no price is bankruptcy."""
+    instrument = build.instrument(
+        taker_fee="0.001", maintenance_at=MaintenanceAt.ENTRY, close_fee=CloseFee.BANKRUPTCY
+    )
+    position = build.position()
+    found = margin_to_reach(instrument, position, price(50_000), ratio("0.999"))
+    assert found == 50_200 - 5_000
+    check_margin(instrument, position, price(50_000), ratio("0.999"))
+
+
+def test_a_ratio_that_only_a_whole_cover_reaches_owes_no_fee_at_bankruptcy() -> None:
+    """6 % of a balance is required: more margin than the position was worth, so no bankruptcy."""
+    instrument = build.instrument(
+        kind=ContractKind.INVERSE,
+        taker_fee="0.0004",
+        maintenance_at=MaintenanceAt.ENTRY,
+        close_fee=CloseFee.BANKRUPTCY,
+        risk_tiers=build.tiers((0, "0.0777")),
+    )
+    short = build.position(side=SHORT, quantity=100_000, entry_price=50_000, margin="0.1")
+    to = AtRatio(ratio("0.06"))
+    found = margin_to_reach(instrument, short, price(50_000), to)
+    assert found == Decimal("2.49")  # 2 * 0.0777 / 0.06 - 0.1
+    check_margin(instrument, short, price(50_000), to)
 
 
 def test_leverage_that_keeps_a_distance() -> None:

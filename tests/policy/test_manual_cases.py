@@ -28,7 +28,7 @@ def verdict(case: str, policy: Policy) -> Verdict:
 
 def first_policy() -> Policy:
     text = account_file("mine.yaml", "balanced", "mine", "binanceusdm", "isolated")
-    earlier = text.replace("step: top-up,  below: 4.5%", "step: top-up,  below: 5%")
+    earlier = text.replace("share: 25%", "share: 40%")
     assert earlier != text
     return parse_policy(earlier, "mine.yaml")
 
@@ -45,5 +45,6 @@ def test_a_newcomers_first_case_fails_as_told_and_passes_when_corrected() -> Non
     assert f"expected {failure.expected}, was {failure.seen}" in page
     assert f"mine_test.yaml:{failure.line}: at {failure.at_ms // 1000}s" in page
     assert failure.why[:60] in page
-    corrected = case.replace("spent: 250 USDT", f"spent: {failure.seen}")
+    corrected = case.replace(": 0 BTC", f": {failure.seen} BTC")
+    assert corrected != case
     assert verdict(corrected, first_policy()).failures == ()

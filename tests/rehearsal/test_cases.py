@@ -65,11 +65,11 @@ def test_options_are_read() -> None:
         ({"entry_at_ms": 1.5}, "entry_at_ms: expected whole milliseconds"),
         ({"entry_at_ms": "soon"}, "entry_at_ms: expected a number from 0"),
         ({"data": ""}, "data: expected a text"),
-        ({"data": 7}, "data: expected a text, was 7"),
+        ({"data": 7}, "data: expected a text of 1 to 1000 characters, was 7"),
         ({"margin_mode": "both"}, "margin_mode: expected isolated or cross"),
         ({"slippage_bps": 10_000}, "slippage_bps: expected a number from 0 to 9999"),
         ({"latency_ms": 10**9}, "latency_ms: expected a number from 0"),
-        ({"levrage": 3}, "levrage: expected one of data, venue"),
+        ({"levrage": 3}, "'levrage': expected one of data, venue"),
     ],
 )
 def test_a_wrong_case_is_one_line(changed: dict[str, Any], words: str) -> None:

@@ -24,7 +24,7 @@ from tests.sim.pool import Listing, Pool, stake
 
 D = Decimal
 
-LEVERAGES = (3, 5, 8, 10, 15, 20, 25, 35, 50)
+LEVERAGES = (3, 5, 8, 10, 15, 20, 25, 25, 35, 35, 50, 50)
 LISTED = {
     "BTC/USDT:USDT": (20_000, 90_000),
     "ETH/USDT:USDT": (1_000, 4_000),

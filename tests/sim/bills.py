@@ -9,7 +9,8 @@ from bot.exchange.paper.prices import FundingTerm
 from tests.sim.prices import Trend
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
-CADENCES_MS = (8 * HOUR_MS, 4 * HOUR_MS, HOUR_MS, 10 * MINUTE_MS)
+CADENCES_MS = (8 * HOUR_MS, 4 * HOUR_MS, HOUR_MS, 10 * MINUTE_MS, 5 * MINUTE_MS, 5 * MINUTE_MS)
+FIRST_MAX_MS = 10 * MINUTE_MS
 RATE_MAX = 0.04
 """No venue charges more at once."""
 
@@ -20,12 +21,12 @@ def generated_terms(
     """
     The terms of one symbol from the start on, in the order of their announcement.
 
-    The first settlement falls into the run whatever the cadence; the rate may be corrected until
-    shortly before, and the cadence may change after it.
+    The first settlement falls into the first half whatever the cadence; the rate may be corrected
+    until shortly before, and the cadence may change after it.
     """
-    end_ms = start_ms + duration_ms
+    end_ms, first_ms = start_ms + duration_ms, start_ms + min(duration_ms // 2, FIRST_MAX_MS)
     interval_ms = random.choice(CADENCES_MS)
-    at_ms, next_ms = start_ms, random.randint(start_ms + 2 * MINUTE_MS, end_ms - MINUTE_MS)
+    at_ms, next_ms = start_ms, random.randint(start_ms + 2 * MINUTE_MS, first_ms)
     symbol = trend.instrument.symbol
     while at_ms < end_ms:
         rate = _rate(random, trend)
@@ -42,13 +43,11 @@ def generated_terms(
 
 def _rate(random: Random, trend: Trend) -> float:
     """Against the position more often than not; at worst more than what is left of it."""
+    tiny, usual = 10 ** random.uniform(-5, -4), 10 ** random.uniform(-4, -3)
+    dear, hard = random.uniform(0.03, 0.3), random.uniform(0.3, 0.8)
+    brutal = trend.scale * random.uniform(0.85, 1.3)
     size = random.choice(
-        (
-            10 ** random.uniform(-5, -4),
-            10 ** random.uniform(-4, -3),
-            trend.scale * random.uniform(0.03, 0.3),
-            trend.scale * random.uniform(0.3, 1.4),
-        )
+        (tiny, usual, trend.scale * dear, trend.scale * hard, brutal, brutal, brutal)
     )
     sign = trend.against.sign if random.random() < 0.65 else -trend.against.sign
     return sign * size

@@ -89,7 +89,8 @@ def draw(seed: int) -> Case:
     pools = pools_of(openings, shared + reserve)
     distances = {symbol: pool.distance() for symbol, pool in pools.items()}
     duration_ms = random.randint(*_MINUTES[kind]) * MINUTE_MS
-    swarm = draw_swarm(random, START_MS, duration_ms, _QUIET_MINUTES[kind] * MINUTE_MS)
+    quiet_ms = _QUIET_MINUTES[kind] * MINUTE_MS
+    swarm = draw_swarm(random, Random(f"{seed}:rarer"), START_MS, duration_ms, quiet_ms)
     text = policy_text(random, kind, openings, distances, reserve)
     trends = tuple(
         Trend(
@@ -102,7 +103,7 @@ def draw(seed: int) -> Case:
         )
         for each in openings
     )
-    billed = random.choice((0.0, 0.7, 1.0))
+    billed = random.choice((0.0, 0.7, 1.0, 1.0))
     return Case(
         seed=seed,
         kind=kind,

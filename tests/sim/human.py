@@ -6,13 +6,16 @@ from random import Random
 
 from bot.clock import Clock
 from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
+from bot.core.events import AccountMode, Command
 from bot.core.model import MarginMode, Side
 from bot.core.units import Money, Price, Quantity, ceil_to, floor_to
 from bot.exchange.paper.arithmetic import MONEY_STEP
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.venue import PaperVenue
 from bot.exchange.ports import Accepted
-from tests.sim.accounts import Kind
+from bot.runtime.guard import Guard
+from tests.sim import meddling
+from tests.sim.accounts import Kind, Opening
 from tests.sim.case import ACCOUNT, Case
 from tests.sim.observer import Observer
 from tests.sim.truth import Truth
@@ -20,16 +23,24 @@ from tests.sim.truth import Truth
 FLAT_MS = 15_000
 """So long after a position is gone the user may open another."""
 
-TIDY_MS = 40_000
-"""By then the guard has taken its stops of the old one off the book."""
+HOLD_MAX_MS = 600_000
+RETRY_MS = 1_000
 
 
 class Human:
     """Does by hand what the seed wants, without a network in between."""
 
-    def __init__(self, case: Case, venue: PaperVenue, clock: Clock, observer: Observer) -> None:
+    def __init__(
+        self,
+        case: Case,
+        venue: PaperVenue,
+        clock: Clock,
+        guards: list[Guard],
+        observer: Observer,
+    ) -> None:
+        """`guards` holds the one that runs, if any does."""
         self._case, self._venue, self._clock = case, venue, clock
-        self._observer = observer
+        self._guards, self._observer = guards, observer
         self._orders = 0
 
     async def live(self) -> None:
@@ -38,7 +49,24 @@ class Human:
         for at_ms, kind in self._case.swarm.human:
             await self._clock.sleep_until_ms(at_ms)
             shares = (random.random(), random.random())
+            if kind == "user_holds":
+                await self._hold(HOLD_MAX_MS * random.random())
+                continue
             self._venue.at_now(self._acting(kind, Random(f"{shares}")))
+
+    async def _hold(self, duration_ms: float) -> None:
+        """Have the guard hold for a while, if there is one to hear it."""
+        for mode, pause_ms in ((AccountMode.HOLD, duration_ms), (AccountMode.ACTIVE, 0)):
+            while not (self._guards and await self._was_heard(self._guards[-1], mode)):
+                await self._clock.sleep_ms(RETRY_MS)
+            await self._clock.sleep_ms(round(pause_ms))
+
+    async def _was_heard(self, guard: Guard, mode: AccountMode) -> bool:
+        """Tell it; whether it lived long enough to do as it was told."""
+        guard.tell(Command(mode, "a human says so", self._clock.now_ms()))
+        self._observer.hold(mode is AccountMode.HOLD)
+        await self._clock.sleep_ms(RETRY_MS)
+        return self._guards == [guard]
 
     def _acting(self, kind: str, chance: Random) -> Callable[[PaperMachine, int], None]:
         return lambda machine, _: self._act(kind, machine, chance)
@@ -76,6 +104,16 @@ class Human:
                 self._order(kind, machine, PlaceStop(symbol, side, part, at))
             case "user_adds":
                 self._add(kind, machine, chance, truth)
+            case "user_flips":
+                self._order(kind, machine, ClosePosition(symbol, side, truth.quantity))
+                opposite = Side.SHORT if side is Side.LONG else Side.LONG
+                self._open(kind, machine, chance, self._opening(symbol), opposite)
+            case "user_grows" | "user_withdraws" | "user_levers":
+                self._observer.user_spent_at_ms = self._clock.now_ms()
+                self._observer.disturbed(kind)
+                done = meddling.meddle(kind, machine, symbol, share)
+                self._observer.note(f"user: {kind} {symbol}: {done}")
+                machine.move(machine.at_ms, {})  # what follows from it, and a look at it
             case _:
                 raise ValueError(f"no user does {kind}")
 
@@ -111,17 +149,23 @@ class Human:
         left, theirs = (
             [stop for stop in stops if stop.symbol == symbol] for stops in observer.stops()
         )
-        troubled_ms = max(flat_since_ms, observer.disturbed_at_ms, observer.up_since_ms)
-        if left and observer.life and now_ms - troubled_ms > TIDY_MS:
-            observer.broke("6", f"stops of a closed position still rest: {left}")
         for stop in (*left, *theirs):
             self._order(
                 "user_reenters", machine, CancelStop(stop.symbol, stop.side, stop.client_id)
             )
+        self._open("user_reenters", machine, chance, opening, chance.choice(list(Side)))
+
+    def _opening(self, symbol: str) -> Opening:
+        return next(each for each in self._case.openings if each.symbol == symbol)
+
+    def _open(
+        self, kind: str, machine: PaperMachine, chance: Random, opening: Opening, side: Side
+    ) -> None:
+        observer, symbol = self._observer, opening.symbol
         free = machine.snapshot(ACCOUNT, machine.at_ms).free
         margin = Money(free * _share(chance, 0.3, 0.7))
         most = machine.quantity_for(symbol, margin, opening.leverage)
-        quantity, side = min(most, opening.quantity), chance.choice(list(Side))
+        quantity = min(most, opening.quantity)
         try:
             machine.open_position(
                 ACCOUNT,
@@ -136,7 +180,7 @@ class Human:
             observer.note(f"user cannot open: {e}")
             return
         observer.note(f"user opens {side} {quantity} {symbol}")
-        observer.disturbed("user_reenters")
+        observer.disturbed(kind)
         observer.look()
 
     def _order(self, kind: str, machine: PaperMachine, action: Action) -> None:

@@ -14,7 +14,7 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.model import AccountSnapshot, MarginMode, MarginOnReduce, Position
+from bot.core.model import AccountSnapshot, MarginMode, MarginOnReduce, Position, Side
 from bot.core.policy import Metric
 from bot.core.units import Money
 from bot.exchange.ports import Accepted, Reply
@@ -37,8 +37,14 @@ ORDER_FENCE_MS = 6_000
 
 READ_AGE_MAX_MS = 60_000
 REFUND_MS = 300_000
+HEARD_MS = 1_000
+"""By then what a human says has been heard."""
+
 USER_SPENT_MS = 25_000
 """What the user spends in between, the guard cannot keep free."""
+
+SENDING_MS = 100
+"""From the decision until a request is on its way."""
 
 SAME = 1e-9
 """Floats this near to each other are the same."""
@@ -54,10 +60,12 @@ class Judge:
         """The guard hands a request to the network."""
         action = request.action
         self._check_durable(request)
+        self._check_mode(request)
         self._check_age(action)
         match action:
             case AddMargin():
                 self._check_alone(request)
+                self._check_pace(request)
                 self._check_spares_the_book(request)
             case PlaceStop():
                 self._check_size(action)
@@ -88,8 +96,8 @@ class Judge:
                 self._check_spent(request)
             case PlaceStop():
                 self._check_placed(request, request.action)
-            case CancelStop(symbol=symbol):
-                self._check_still_protected(symbol, before)
+            case CancelStop() as cancel:
+                self._check_still_protected(cancel, before)
             case ClosePosition(symbol=symbol):
                 rules = self._observer.case.listed[symbol].rules
                 if rules.margin_on_reduce is MarginOnReduce.PRO_RATA:
@@ -108,6 +116,20 @@ class Judge:
         elif observer.loud_at_ms < observer.failing_since_ms:
             self._broke("5", f"{request.client_id} was sent from the spool, and nobody was told")
         observer.spooled[request.client_id] = request.life
+
+    def _check_mode(self, request: Request) -> None:
+        """A latch and a hold stop spending; a hold also what the ladder would close."""
+        observer = self._observer
+        life, since_ms = observer.held
+        held = life == request.life and self._now_ms - since_ms > HEARD_MS
+        latched = observer.latched_life == request.life
+        match request.action:
+            case AddMargin() if held or latched:
+                self._broke("7", f"spends {'on hold' if held else 'although it said not to'}")
+            case ClosePosition() if held and not request.reason.startswith("protect/"):
+                self._broke("7", f"closes on hold: {request.reason}")
+            case _:
+                pass
 
     def _check_age(self, action: Action) -> None:
         observer = self._observer
@@ -147,6 +169,30 @@ class Judge:
             if not self._is_settled(earlier, request, SPEND_FENCE_MS):
                 self._broke("4", f"a top-up while {earlier.client_id} is under way")
 
+    def _check_pace(self, request: Request) -> None:
+        """No more actions in a minute than the policy allows, and a step's cooldown between."""
+        observer, now_ms = self._observer, self._now_ms
+        recent = [
+            each
+            for each in observer.requests.values()
+            if isinstance(each.action, AddMargin | ClosePosition)
+            and each.sent_at_ms < now_ms  # one step may close parts of several positions at once
+            # What was sent from the spool of a process that died is on no record.
+            and observer.spooled.get(each.client_id) not in observer.killed
+        ]
+        in_a_minute = sum(now_ms - each.sent_at_ms < MINUTE_MS - SENDING_MS for each in recent)
+        if in_a_minute >= observer.case.policy.guardrails.actions_1m_max:
+            self._broke("rate", f"{in_a_minute} actions in the minute before {request.client_id}")
+        cooldown_ms = observer.rules.cooldown_ms(request.reason) - SENDING_MS
+        for each in recent:
+            same = each.reason == request.reason and _position_of(each) == _position_of(request)
+            if (
+                same
+                and isinstance(each.action, AddMargin)
+                and now_ms - each.sent_at_ms < cooldown_ms
+            ):
+                self._broke("rate", f"{request.reason} acts again within its cooldown")
+
     def _is_settled(self, earlier: Request, request: Request, fence_ms: int) -> bool:
         """Whether the guard can know what became of an earlier request."""
         if earlier.told_refused:
@@ -159,10 +205,11 @@ class Judge:
     def _check_close(self, request: Request, action: ClosePosition) -> None:
         observer = self._observer
         if request.reason in observer.rules.reductions:
+            self._check_pace(request)
             self._check_reduction(request, action)
-        if action.symbol in observer.flat_since_ms:
+        scenes = self._scenes(action.symbol, action.side)
+        if action.symbol in observer.flat_since_ms or not scenes:
             return  # too late, and harmless
-        scenes = self._scenes(action.symbol)
         truth = scenes[-1].truths[action.symbol]
         step = observer.case.listed[action.symbol].quantity_step
         quantities = [scene.truths[action.symbol].quantity for scene in scenes]
@@ -190,7 +237,7 @@ class Judge:
             if not self._is_settled(earlier, request, SPEND_FENCE_MS if adds else ORDER_FENCE_MS):
                 self._broke("4", f"closes a part while {earlier.client_id} is under way")
             if self._is_owed(earlier, request):
-                self._broke("4", f"trims again while what {earlier.client_id} freed is owed")
+                self._broke("refund", f"trims again while what {earlier.client_id} freed is owed")
 
     def _is_owed(self, trim: Request, request: Request) -> bool:
         """Whether an earlier trim of the position still waits for a refund that could go."""
@@ -200,7 +247,7 @@ class Judge:
         read, read_at_ms = observer.reads[-1]
         knows = read.taken_at_ms >= trim.arrived_at_ms and read_at_ms < self._now_ms - 1_000
         owed = trim.freed - sum(each.amount for each in self._refunds(trim) if each.accepted)
-        can = observer.no_spend_at_ms == NEVER_MS and read.free >= owed
+        can = not observer.latched_life and not observer.held[0] and read.free >= owed
         shared = any(each.margin_mode is MarginMode.CROSS for each in read.positions)
         step = observer.case.listed[trim.action.symbol].rules.position_margin_step
         in_time = self._now_ms - trim.arrived_at_ms < REFUND_MS
@@ -397,10 +444,10 @@ class Judge:
         observer = self._observer
         scene = observer.scene()
         truth = scene.truths.get(stop.symbol)
-        if truth is None:
+        if truth is None or truth.side is not stop.side:
             return
         sign, at = truth.side.sign, float(stop.trigger_price)
-        scenes = [*self._scenes(stop.symbol), scene]
+        scenes = [*self._scenes(stop.symbol, stop.side), scene]
         real = [scene.real[truth.group].levels[stop.symbol]]
         if truth.group == CROSS:
             # The other marks may have moved while it was under way.
@@ -408,7 +455,8 @@ class Judge:
             real += [each.real[CROSS].levels[stop.symbol] for each in scenes]
         if all(sign * (at - level) <= 0 for level in real) or truth.is_past(at):
             self._broke("6", f"the stop at {at} is not between {truth.mark}, {real[0]}")
-        if observer.rules.breaks_loss_cap(truth, float(stop.quantity), at):
+        known = [each.truths[stop.symbol] for each in scenes]
+        if all(observer.rules.breaks_loss_cap(each, float(stop.quantity), at) for each in known):
             self._broke("6", f"the stop at {at} is looser than loss_max allows")
         users = observer.user_stops(stop.symbol)
         wanted = [
@@ -421,16 +469,18 @@ class Judge:
         if sign * at - tightest > 2 * observer.rules.tick(stop.symbol):
             self._broke("wrongful close", f"the stop at {at} is tighter than {sign * tightest}")
 
-    def _check_still_protected(self, symbol: str, before: Mapping[str, Truth]) -> None:
-        observer = self._observer
+    def _check_still_protected(self, cancel: CancelStop, before: Mapping[str, Truth]) -> None:
+        observer, symbol = self._observer, cancel.symbol
         scene = observer.scene()
         truth = scene.truths.get(symbol)
-        if truth is None or symbol not in before:
+        if truth is None or symbol not in before or truth.side is not cancel.side:
             return
         user_was_here = self._now_ms - observer.last_ms["user_cancels"] < SPEND_FENCE_MS
         levels = [scene.real[truth.group].levels[symbol]]
         if truth.group == CROSS:
-            levels += [each.real[CROSS].levels[symbol] for each in self._scenes(symbol)]
+            levels += [
+                each.real[CROSS].levels[symbol] for each in self._scenes(symbol, truth.side)
+            ]
         if not any(observer.proper_stops(truth, level) for level in levels) and not user_was_here:
             self._broke("6", "the guard cancelled the last proper stop")
 
@@ -447,18 +497,19 @@ class Judge:
         reads = self._observer.reads
         return reads[-1][0].positions if reads else ()
 
-    def _scenes(self, symbol: str) -> list[Scene]:
-        """What the guard may have decided on."""
+    def _scenes(self, symbol: str, side: Side) -> list[Scene]:
+        """What the guard may have decided on about a position on that side."""
         observer = self._observer
         window_ms = max(10_000, observer.case.policy.guardrails.data_age_max_ms) + 2_000
         beliefs = [
             observer.eyes.belief(read, observer.marks, self._now_ms)
             for read in observer.recent_reads()
         ]
-        return [
+        found = [
             *(belief for belief in beliefs if symbol in belief.truths),
             *observer.past.since(self._now_ms - window_ms, symbol),
         ]
+        return [each for each in found if each.truths[symbol].side is side]
 
     def _believed_levels(self, symbol: str) -> Iterator[float]:
         observer = self._observer

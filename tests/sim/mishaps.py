@@ -12,10 +12,26 @@ NETWORK = (
     "stream_broken", "stops_refused",
 )  # fmt: skip
 OUTAGES = ("blackout", "market_stalled", "symbol_stalled", "journal_down", "stops_down")
-HUMAN = ("user_cancels", "user_closes_part", "user_closes", "user_places", "user_adds")
+HUMAN = (
+    "user_cancels",
+    "user_closes_part",
+    "user_closes",
+    "user_places",
+    "user_adds",
+    "user_holds",
+)
 KILLS = ("kill_at_time", "kill_at_await", "kill_after_send")
 OTHER = ("margin_lost", "stops_down_for_good", "user_reenters", "gap", "thin")
 KINDS = (*NETWORK, *OUTAGES, *HUMAN, *KILLS, *OTHER)
+MEDDLING = ("user_grows", "user_flips", "user_withdraws", "user_levers")
+RARER = ("banned", "read_late", "margin_queued", "said_twice", "skewed", *MEDDLING)
+"""Drawn by a stream of their own."""
+
+SKEW_MAX_MS = 4_000
+"""Of two clocks; what the guard does in time for a settlement allows for as much."""
+
+QUEUED_MAX_MS = 24_000
+"""A venue that has taken a request in time may perform it so much later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +63,9 @@ class Swarm:
     """
     The faults of one seed. Nothing new goes wrong from `until_ms` on.
 
-    `margin_lost` and `margin_reply_lost` are chances of a request that moves margin, besides
-    those that every request runs.
+    `margin_lost`, `margin_reply_lost` and `margin_queued` are chances of a request that moves
+    margin, besides those that every request runs; `read_late` is one of every read, `said_twice`
+    of every notice and price. The venue's clock is `skew_ms` ahead.
     """
 
     enabled: frozenset[str]
@@ -56,27 +73,35 @@ class Swarm:
     plan: FaultPlan
     margin_lost: float
     margin_reply_lost: float
+    margin_queued: float
+    read_late: float
+    said_twice: float
+    skew_ms: int
     outages: dict[str, Windows]
     kills: tuple[Kill, ...]
     human: tuple[tuple[int, str], ...]
 
 
-def draw_swarm(random: Random, start_ms: int, duration_ms: int, quiet_ms: int) -> Swarm:
+def draw_swarm(
+    random: Random, rarer: Random, start_ms: int, duration_ms: int, quiet_ms: int
+) -> Swarm:
     """What goes wrong, from the start until so long before the end."""
     calm = random.random() < 0.12
     share = random.choice((0.12, 0.25, 0.5))
-    enabled = frozenset(kind for kind in KINDS if random.random() < share and not calm)
+    shares = dict.fromkeys(KINDS, share) | {"margin_lost": 0.5}
+    enabled = frozenset(kind for kind in KINDS if random.random() < shares[kind] and not calm)
+    enabled |= {kind for kind in RARER if rarer.random() < share / 2 and not calm}
     first_ms, until_ms = start_ms + 5_000, start_ms + duration_ms - quiet_ms
 
-    def moment() -> int:
-        return random.randint(first_ms, until_ms - 1)
+    def moment(chance: Random = random) -> int:
+        return chance.randint(first_ms, until_ms - 1)
 
-    def windows(kind: str, longest_ms: int) -> Windows:
+    def windows(kind: str, longest_ms: int, chance: Random = random) -> Windows:
         if kind not in enabled:
             return Windows()
-        begins = sorted(moment() for _ in range(random.randint(1, 6)))
+        begins = sorted(moment(chance) for _ in range(chance.randint(1, 6)))
         return Windows(
-            tuple((at, min(at + random.randint(500, longest_ms), until_ms)) for at in begins)
+            tuple((at, min(at + chance.randint(500, longest_ms), until_ms)) for at in begins)
         )
 
     outages = {
@@ -85,6 +110,7 @@ def draw_swarm(random: Random, start_ms: int, duration_ms: int, quiet_ms: int) -
         "symbol_stalled": windows("symbol_stalled", 240_000),
         "journal_down": windows("journal_down", 180_000),
         "stops_down": windows("stops_down", 600_000),
+        "banned": windows("banned", 120_000, rarer),
     }
     if "stops_down_for_good" in enabled:
         outages["stops_down"] = Windows(((moment(), start_ms + duration_ms + 10**9),))
@@ -100,6 +126,12 @@ def draw_swarm(random: Random, start_ms: int, duration_ms: int, quiet_ms: int) -
         if kind in enabled
         for _ in range(random.randint(1, 5))
     ]
+    human += [
+        (moment(rarer), kind)
+        for kind in MEDDLING
+        if kind in enabled
+        for _ in range(rarer.randint(1, 4))
+    ]
     lost, reply_lost = random.choice(((0.5, 0.0), (0.0, 0.5), (0.3, 0.4)))
     hits_margin = "margin_lost" in enabled
     return Swarm(
@@ -108,6 +140,10 @@ def draw_swarm(random: Random, start_ms: int, duration_ms: int, quiet_ms: int) -
         plan=_plan(random, enabled),
         margin_lost=lost if hits_margin else 0.0,
         margin_reply_lost=reply_lost if hits_margin else 0.0,
+        margin_queued=0.7 if "margin_queued" in enabled else 0.0,
+        read_late=rarer.choice((0.1, 0.5)) if "read_late" in enabled else 0.0,
+        said_twice=0.3 if "said_twice" in enabled else 0.0,
+        skew_ms=rarer.randint(-SKEW_MAX_MS, SKEW_MAX_MS) if "skewed" in enabled else 0,
         outages=outages,
         kills=tuple(sorted(kills, key=lambda kill: kill.at_ms)),
         human=tuple(sorted(human)),

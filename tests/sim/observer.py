@@ -3,6 +3,11 @@ The observer: watches the exchange, not the guard, and holds every request again
 
 It shares no arithmetic with the guard: it counts requests, money and stops as the exchange saw
 them. What a request must keep is in `judge`, what must hold while time passes in `watch`.
+
+A promise is called by its number, 0 for a liquidation that was no fate and for a crash. The others
+are words: "wrongful close" and "bill" for what the policy does not ask for, or asks in vain,
+"bound" for the price of a close, "refund" for margin that a trim owes, "rate" for actions too soon
+after one another, "assertion" for what the guard itself found wrong with its own decision.
 """
 
 from collections import Counter
@@ -12,6 +17,7 @@ from typing import assert_never
 
 from bot.clock import Clock
 from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
+from bot.core.events import AccountMode
 from bot.core.model import AccountSnapshot, StopOrder
 from bot.core.units import Money, Price
 from bot.exchange.paper.books import Cause
@@ -28,8 +34,11 @@ MINUTE_MS = 60_000
 FORGOTTEN_MS = 10 * MINUTE_MS
 """A position that was flat for so long is another one."""
 
+ON_HOLD = '"mode":"hold"'
+STORE_FAILED = "promise 5"
+"""What the guard says when the store fails is no defect of it."""
+
 USER_STOP_MS = 65_000
-MARKS_PAUSE_MS = 1_000
 STRETCH_MS = 10_000
 HISTORY = 40
 READS = 8
@@ -66,14 +75,18 @@ class Observer:
     hampered_at_ms: int = NEVER_MS
     """The last disturbance that is no refusal of stops: those the guard can stand in for."""
     user_spent_at_ms: int = NEVER_MS
-    no_spend_at_ms: int = NEVER_MS
-    """When the guard said last that it spends no more."""
+    latched_life: int = 0
+    """The life that has said that it spends no more, and"""
+    held: tuple[int, int] = (0, NEVER_MS)
+    """the one that a human has put on hold, with the moment; 0 for none."""
+    hold_on_record: bool = False
+    """Whether the newest decision on disk was made on hold."""
     marks: dict[str, Price] = field(default_factory=dict)
     """The prices that this life of the guard was given last,"""
     marks_at_ms: dict[str, int] = field(default_factory=dict)
     """when that was,"""
     marks_since_ms: dict[str, int] = field(default_factory=dict)
-    """and since when they came without a pause."""
+    """and since when none has been withheld."""
     flat_since_ms: dict[str, int] = field(default_factory=dict)
     reads: list[tuple[AccountSnapshot, int]] = field(default_factory=list)
     """The newest snapshots that this life was given, and when, the newest last."""
@@ -123,14 +136,19 @@ class Observer:
         if event["event"] == "intent.prepared":
             self.reasons[str(event["intent"])] = str(event["reason"])
         if method == "critical" and event.get("kind") in ("promise", "spooled"):
-            self.loud_at_ms = self.no_spend_at_ms = self.clock.now_ms()
+            self.loud_at_ms, self.latched_life = self.clock.now_ms(), self.life
+            if event["kind"] == "promise" and not str(event["text"]).startswith(STORE_FAILED):
+                self.broke("assertion", f"the guard found itself about to break {event['text']}")
 
-    def began(self) -> None:
+    def began(self, mode: AccountMode) -> None:
         """A life of the guard has recovered and runs."""
         self.lives += 1
         self.life, self.up_since_ms = self.lives, self.clock.now_ms()
         self.last_began_ms = self.up_since_ms
         self.note(f"life {self.life} begins")
+        if self.hold_on_record and mode is not AccountMode.HOLD:
+            self.broke("7", f"the hold on record is forgotten: it begins {mode}")
+        self.held = (self.life if mode is AccountMode.HOLD else 0, self.up_since_ms)
 
     def ended(self, was_killed: bool) -> None:
         """That life is over."""
@@ -144,6 +162,13 @@ class Observer:
             facts.clear()
         self.reads.clear()
 
+    def hold(self, holds: bool) -> None:
+        """A human has told the running life to hold, or to go on."""
+        self.held = (self.life if holds else 0, self.clock.now_ms())
+        if not holds:
+            self.latched_life = 0
+        self.disturbed("user_holds" if holds else "user_releases")
+
     def became_durable(self, intent_id: str) -> None:
         """A PREPARED row is on disk."""
         self.durable.add(intent_id)
@@ -151,6 +176,10 @@ class Observer:
     def journal_works(self) -> None:
         """The store took rows."""
         self.failing_since_ms = NEVER_MS
+
+    def decided_durably(self, row: str) -> None:
+        """A decision row is on disk."""
+        self.hold_on_record = ON_HOLD in row
 
     def journal_failed(self) -> None:
         """The store refused."""
@@ -161,9 +190,13 @@ class Observer:
     def mark_delivered(self, symbol: str, price: Price) -> None:
         """A price reached the guard."""
         now_ms = self.clock.now_ms()
-        if now_ms - self.marks_at_ms.get(symbol, NEVER_MS) > MARKS_PAUSE_MS:
-            self.marks_since_ms[symbol] = now_ms
+        self.marks_since_ms.setdefault(symbol, now_ms)
         self.marks_at_ms[symbol], self.marks[symbol] = now_ms, price
+
+    def mark_withheld(self, symbol: str, kind: str) -> None:
+        """A price did not reach the guard."""
+        self.disturbed(kind)
+        self.marks_since_ms.pop(symbol, None)
 
     def read_delivered(self, snapshot: AccountSnapshot) -> None:
         """A snapshot reached the guard."""
@@ -323,4 +356,6 @@ def _is_proper(stop: StopOrder, truth: Truth, level: float) -> bool:
     )
 
 
-_STRETCHES = frozenset({"blackout", "market_stalled", "symbol_stalled", "journal_down"})
+_STRETCHES = frozenset(
+    {"blackout", "banned", "market_stalled", "symbol_stalled", "journal_down", "read_late"}
+)

@@ -1,169 +1,133 @@
-"""Bugs planted on purpose: each must be caught, or the simulation is blind to it."""
+"""
+Bugs planted on purpose: each must be caught, or the simulation is blind to it.
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from decimal import Decimal
-from typing import Any
+By a promise that it breaks, not by any: a bug that is only seen by what it does to another
+promise is not understood. Out of sight here are what needs a disk (an fsync that is skipped, a
+torn row), what a venue's payload does to a parser, and promise 12: no secret takes part.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import pytest
 
-from bot.core import act, alone, engine, guardrails, ladder, protection, sizing, upkeep, vigil
-from bot.core import state as core_state
-from bot.core.guardrails import Approved
-from bot.core.model import Side
-from bot.core.protection import Audit, StopStatus
-from bot.core.units import Ratio
-from bot.exchange.ports import Unsure
-from bot.runtime import reconcile, record
-from bot.runtime.executor import Executor
-from bot.runtime.guard import Guard
+from tests.sim import plants_mechanism as mechanism
+from tests.sim import plants_semantics as semantics
+from tests.sim.world import run_seed
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
-def resend_on_unsure(patch: pytest.MonkeyPatch) -> None:
-    send = Executor._send
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """A bug, the promises that it breaks, and the seed that is known to see it."""
 
-    async def twice(self: Executor, approved: Approved) -> Any:
-        reply = await send(self, approved)
-        return await send(self, approved) if isinstance(reply, Unsure) else reply
+    plant: Plant
+    promises: frozenset[str]
+    seed: int
 
-    patch.setattr(Executor, "_send", twice)
-
-
-def take_unknown_for_not_applied(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(reconcile, "SPEND_FENCE_MS", 0)
-    patch.setattr(reconcile, "SECOND_READ_MS", 0)
-
-
-def close_the_wrong_side(patch: pytest.MonkeyPatch) -> None:
-    review = guardrails.review_close
-
-    def flipped(*arguments: Any, **named: Any) -> Any:
-        found = review(*arguments, **named)
-        if not isinstance(found, Approved):
-            return found
-        side = Side.SHORT if found.intent.action.side is Side.LONG else Side.LONG
-        action = replace(found.intent.action, side=side)
-        return replace(found, intent=replace(found.intent, action=action))
-
-    patch.setattr(act, "review_close", flipped)
+    @property
+    def name(self) -> str:
+        """What it does wrong."""
+        return self.plant.__name__
 
 
-def close_too_early(patch: pytest.MonkeyPatch) -> None:
-    crossed = ladder.is_crossed
-    patch.setattr(
-        ladder, "is_crossed", lambda limit, value: crossed(limit, Ratio(value * Decimal("0.6")))
-    )
+@dataclass(frozen=True, slots=True)
+class Caught:
+    """The seed that broke a promise under a bug, and what it said."""
+
+    seed: int
+    said: str
 
 
-def act_on_neither_floor_nor_level(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(act, "review_close", _denied)
-    patch.setattr(act, "stands_in", lambda *arguments, **named: False)
+@dataclass(frozen=True, slots=True)
+class Survived:
+    """No seed saw the bug by a promise that it breaks; `seen` is what they said instead."""
+
+    seen: tuple[str, ...]
 
 
-def forget_budgets_on_restart(patch: pytest.MonkeyPatch) -> None:
-    resumed = core_state.resumed
-    patch.setattr(record, "resumed", lambda *a: replace(resumed(*a), intents={}))
+def hunt(planted: Planted, seeds: Iterable[int]) -> Caught | Survived:
+    """Live through the seeds under the bug, until one breaks a promise that it should break."""
+    seen: dict[str, None] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        planted.plant(patch)
+        for seed in seeds:
+            for said in run_seed(seed, replays="11" in planted.promises).violations:
+                if any(said.startswith(f"promise {each} at ") for each in planted.promises):
+                    return Caught(seed, said)
+                seen[f"{seed}: {said}"] = None
+    return Survived(tuple(seen))
 
 
-def ignore_the_hourly_budget(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(guardrails, "spent_since", lambda *arguments: Decimal(0))
+def _planted(plant: Plant, seed: int, *promises: str) -> Planted:
+    return Planted(plant, frozenset(promises), seed)
 
 
-def make_every_firing_an_episode(patch: pytest.MonkeyPatch) -> None:
-    episode = vigil.advance_episode
-
-    def newest(evaluation: Any, now_ms: int) -> Any:
-        memory = episode(evaluation, now_ms)
-        return replace(memory, episode=now_ms) if memory.in_episode else memory
-
-    patch.setattr(alone, "advance_episode", newest)
-
-
-def spend_what_is_to_be_kept_free(patch: pytest.MonkeyPatch) -> None:
-    free: Any = vars(core_state.AccountState)["free"]
-    patch.setattr(core_state.AccountState, "free", property(lambda self: free.fget(self) * 2))
-
-
-def spend_on_old_data(patch: pytest.MonkeyPatch) -> None:
-    def nothing(request: Any) -> Iterator[str]:
-        return iter(())
-
-    patch.setattr(guardrails, "_reasons_to_read", nothing)
-
-
-def place_stops_beyond_liquidation(patch: pytest.MonkeyPatch) -> None:
-    with_room = sizing.price_with_room
-    patch.setattr(
-        protection,
-        "price_with_room",
-        lambda instrument, side, settled, room: with_room(instrument, side, settled, Ratio(-room)),
-    )
-
-
-def never_place_a_stop(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(upkeep, "_place", lambda *arguments: None)
-
-
-def leave_the_stop_after_a_top_up(patch: pytest.MonkeyPatch) -> None:
-    place = upkeep._place
-
-    def only_missing(desk: Any, position: Any, target: Any, status: StopStatus) -> None:
-        if status is not StopStatus.DRIFTED:
-            place(desk, position, target, status)
-
-    patch.setattr(upkeep, "_place", only_missing)
-
-
-def cancel_before_placing(patch: pytest.MonkeyPatch) -> None:
-    audit = protection.audit
-
-    def eager(position: Any, ours: Any, target: Any, settled: Any) -> Audit:
-        found = audit(position, ours, target, settled)
-        return replace(found, superfluous=ours) if found.status is StopStatus.DRIFTED else found
-
-    patch.setattr(upkeep, "audit", eager)
-
-
-def leave_stops_of_closed_positions(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(engine, "_cancel_orphans", lambda state, *rest: state)
-
-
-def cancel_foreign_stops(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(upkeep, "account_prefix", lambda account: "")
-
-
-def send_without_a_row(patch: pytest.MonkeyPatch) -> None:
-    async def skip(self: Guard, *arguments: Any) -> None:
-        self._unwritten.clear()
-
-    patch.setattr(Guard, "_make_durable", skip)
-
-
-def spool_in_silence(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Guard, "_announce", lambda self, alert: None)
-
-
-def _denied(*arguments: Any, **named: Any) -> Any:
-    return guardrails._exhausted("planted", "never closes")
-
-
-PLANTED: tuple[Plant, ...] = (
-    resend_on_unsure,
-    take_unknown_for_not_applied,
-    close_the_wrong_side,
-    close_too_early,
-    act_on_neither_floor_nor_level,
-    forget_budgets_on_restart,
-    make_every_firing_an_episode,
-    spend_what_is_to_be_kept_free,
-    place_stops_beyond_liquidation,
-    never_place_a_stop,
-    leave_the_stop_after_a_top_up,
-    cancel_before_placing,
-    leave_stops_of_closed_positions,
-    cancel_foreign_stops,
-    send_without_a_row,
-    spool_in_silence,
+MECHANISM: tuple[Planted, ...] = (
+    _planted(mechanism.resend_on_unsure, 36, "4"),
+    _planted(mechanism.take_unknown_for_not_applied, 2, "4"),
+    _planted(mechanism.forget_budgets_on_restart, 19, "3", "11"),
+    _planted(mechanism.never_place_a_stop, 36, "6"),
+    _planted(mechanism.leave_the_stop_after_a_top_up, 36, "6"),
+    _planted(mechanism.cancel_before_placing, 0, "6"),
+    _planted(mechanism.leave_stops_of_closed_positions, 36, "6"),
+    _planted(mechanism.cancel_foreign_stops, 12, "8"),
+    _planted(mechanism.send_without_a_row, 36, "5"),
+    _planted(mechanism.spool_in_silence, 12, "5"),
+    _planted(mechanism.take_a_part_for_the_whole, 124, "9"),
+    _planted(mechanism.lean_on_a_stop_that_is_being_cancelled, 99, "6"),
+    _planted(mechanism.give_two_lives_the_same_numbers, 15, "4"),
+    _planted(mechanism.put_a_refund_back_twice, 40, "3"),
+    _planted(mechanism.believe_absence_at_once, 123, "9"),
+    _planted(mechanism.settle_until_the_first_failed_read, 36, "5"),
+    _planted(mechanism.forget_open_intents_on_restart, 12, "5"),
+    _planted(mechanism.forget_the_hold_on_restart, 17, "7"),
+    _planted(mechanism.give_up_after_a_refused_stop, 69, "6"),
+    _planted(mechanism.trust_an_older_read, 8, "1", "2", "4", "6"),
+    _planted(mechanism.leave_memories_out_of_the_journal, 36, "11"),
+    _planted(mechanism.decide_by_a_time_that_no_row_has, 36, "11"),
+    _planted(mechanism.go_on_without_the_journal, 12, "5"),
+    _planted(mechanism.reduce_while_the_last_is_unknown, 50, "4"),
+    _planted(mechanism.top_up_while_the_last_is_unknown, 50, "4", "assertion"),
+    _planted(mechanism.let_an_unknown_close_block_the_exit, 46, "4", "0"),
+    _planted(mechanism.cancel_the_last_stop, 36, "6"),
+    _planted(mechanism.stop_for_a_part, 36, "6"),
+    _planted(mechanism.take_any_stop_for_a_whole_one, 72, "6"),
+    _planted(mechanism.ignore_the_cooldown, 58, "rate"),
+    _planted(mechanism.ignore_the_rate_of_actions, 6, "rate"),
 )
+SEMANTICS: tuple[Planted, ...] = (
+    _planted(semantics.close_the_wrong_side, 6, "1"),
+    _planted(semantics.close_too_early, 32, "wrongful close"),
+    _planted(semantics.act_on_neither_floor_nor_level, 6, "4", "0"),
+    _planted(semantics.ignore_the_hourly_budget, 26, "3", "assertion"),
+    _planted(semantics.make_every_firing_an_episode, 102, "3"),
+    _planted(semantics.spend_what_is_to_be_kept_free, 2, "3"),
+    _planted(semantics.place_stops_beyond_liquidation, 36, "6"),
+    _planted(semantics.judge_each_symbol_alone, 1, "6", "4", "0"),
+    _planted(semantics.place_leg_stops_from_the_displayed_price, 1, "6"),
+    _planted(semantics.ignore_the_bill_ahead, 137, "4", "0", "6"),
+    _planted(semantics.act_on_a_bill_in_our_favour, 48, "wrongful close"),
+    _planted(semantics.refund_more_than_was_freed, 40, "3"),
+    _planted(semantics.trim_again_while_a_refund_is_due, 62, "refund"),
+    _planted(semantics.close_past_bankruptcy, 32, "bound"),
+    _planted(semantics.close_at_market_above_the_floor, 6, "bound"),
+    _planted(semantics.starve_the_cross_book, 139, "10"),
+    _planted(semantics.read_an_unknown_leg_as_safe, 85, "2"),
+    _planted(semantics.close_twice_as_much, 6, "1"),
+    _planted(semantics.close_on_old_marks, 39, "2"),
+    _planted(semantics.spend_on_hold, 116, "7"),
+    _planted(semantics.climb_on_hold, 116, "7"),
+    _planted(semantics.keep_no_stops_on_hold, 71, "6"),
+    _planted(semantics.ignore_loss_max, 36, "6"),
+    _planted(semantics.tighten_at_once, 36, "wrongful close"),
+    _planted(semantics.ignore_the_users_stop, 113, "6"),
+    _planted(semantics.ignore_betas, 17, "6"),
+    _planted(semantics.know_only_the_first_tier, 15, "6", "0"),
+    _planted(semantics.exceed_the_amount_of_one_action, 22, "3"),
+    _planted(semantics.exceed_the_day, 26, "3", "assertion"),
+    _planted(semantics.count_no_top_ups, 102, "3"),
+    _planted(semantics.never_act_on_a_bill, 88, "bill"),
+)
+PLANTED = (*MECHANISM, *SEMANTICS)

@@ -93,7 +93,7 @@ def _isolated_rules(random: Random, opening: Opening, distance: float) -> str:
         ),
         (
             f"{{ step: add, below: {percent(0.5, 0.6)}, for: {random.randint(0, 5)}s, do: top_up,"
-            f" with: {{ to: {percent(0.72, 1.1)} }}, cooldown: {random.choice((0, 5, 20, 60))}s"
+            f" with: {{ to: {percent(0.72, 1.1)} }}, cooldown: {random.choice((0, 5, 5, 20))}s"
             f"{hand_over} }}"
         ),
         (

@@ -11,8 +11,8 @@ from strategies import partial_close, place_stop, trim_and_refund
 from tests.sim.case import Case
 from tests.sim.truth import Scene, Truth
 
-BILL_ACT_MS = 605_000
-"""So long before a settlement what it costs may be acted on, with the way of a request."""
+BILL_ACT_MS = 610_000
+"""So long before a settlement what it costs may be acted on: by any clock, and on the way."""
 
 MARGIN = 1.01
 """Distances within one per cent of each other are the same."""
@@ -60,12 +60,19 @@ class Rules:
         )
         """The names of the steps that close a part."""
 
+        self._cooldowns = {
+            f"{rule.name}/{step.name}": step.cooldown_ms for rule, step in self._steps()
+        }
         self._rooms = {mode: tuple(self._find_rooms(mode)) for mode in MarginMode}
         self._cuts = {mode: tuple(self._find_cuts(mode)) for mode in MarginMode}
 
     def tick(self, symbol: str) -> float:
         """The smallest difference of two prices."""
         return self._ticks[symbol]
+
+    def cooldown_ms(self, reason: str) -> int:
+        """How long a step waits after it has acted; what is no step does not."""
+        return self._cooldowns.get(reason, 0)
 
     def stops_wanted(self, truth: Truth, level: float, users: tuple[float, ...]) -> list[float]:
         """Where the standing stop may belong: loosest first, then as steps tighten it."""
@@ -159,7 +166,9 @@ class Rules:
         )
 
     def _is_past_stop(self, truth: Truth, level: float, users: tuple[float, ...]) -> bool:
-        return truth.is_past(self.stops_wanted(truth, level, users)[0])
+        # The guard's level is on the tick that the mark meets first.
+        loosest = self.stops_wanted(truth, level, users)[0]
+        return truth.is_past(loosest + truth.side.sign * self._ticks[truth.symbol])
 
     def _with_room(self, truth: Truth, level: float, room: float) -> float:
         """The mark at which `room` is left: of a cross position, when all have moved together."""

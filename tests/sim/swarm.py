@@ -1,14 +1,16 @@
 """The things that go wrong, each at the seam where the real thing would."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import Random
+from typing import assert_never
 
 from bot.clock import Clock
-from bot.core.events import IntentState, MarkPrice
+from bot.core.events import FundingReported, IntentState, MarkPrice
 from bot.core.model import Instrument
 from bot.exchange.paper.faults import Delivery, Faults, ReplyLost, RequestLost, Travels, Trip
 from bot.exchange.paper.venue import PaperMarket
-from bot.exchange.ports import Quoted
+from bot.exchange.ports import Quoted, Unreachable
 from bot.journal.port import (
     Entry,
     Found,
@@ -19,17 +21,19 @@ from bot.journal.port import (
     Kind,
     Row,
 )
-from tests.sim.mishaps import Swarm, Windows
+from tests.sim.mishaps import QUEUED_MAX_MS, Swarm, Windows
 from tests.sim.observer import Observer
 
 
 class SwarmFaults(Faults):
     """The paper exchange's faults until they stop, with blackouts, each counted."""
 
-    def __init__(self, swarm: Swarm, random: Random, clock: Clock, observer: Observer) -> None:
+    def __init__(
+        self, swarm: Swarm, random: Random, rarer: Random, clock: Clock, observer: Observer
+    ) -> None:
         super().__init__(swarm.plan, random)
         self._swarm, self._clock, self._observer = swarm, clock, observer
-        self._chance = random
+        self._chance, self._rarer = random, rarer
         self.moves_margin = False
         """Whether the next request moves margin: such have a worse fate in some seeds."""
 
@@ -66,7 +70,35 @@ class SwarmFaults(Faults):
         trip = super().read() if self._is_on() else Travels(0, 0)
         if isinstance(trip, RequestLost):
             self._observer.disturbed("read_lost")
+        elif self._happens(self._swarm.read_late):
+            self._observer.disturbed("read_late")
+            return Travels(0, self._rarer.randint(1, self.timeout_ms))
         return trip
+
+    def queued_ms(self) -> int:
+        """How long the venue keeps a request that moves margin waiting, 0 for not at all."""
+        if (
+            not self.moves_margin
+            or self._is_dark()
+            or not self._happens(self._swarm.margin_queued)
+        ):
+            return 0
+        self._observer.disturbed("margin_queued")
+        return self._rarer.randint(1, QUEUED_MAX_MS)
+
+    def times_said(self) -> int:
+        """How often a notice or a price is passed on that comes through."""
+        return 2 if self._happens(self._swarm.said_twice) else 1
+
+    def is_banned(self) -> bool:
+        """Whether the venue answers nothing but that it does not answer."""
+        banned = self._swarm.outages["banned"].cover(self._clock.now_ms())
+        if banned:
+            self._observer.disturbed("banned")
+        return banned
+
+    def _happens(self, chance: float) -> bool:
+        return bool(chance) and self._is_on() and self._rarer.random() < chance
 
     def notice(self) -> Delivery:
         """The fate of one notice."""
@@ -104,39 +136,61 @@ class SwarmFaults(Faults):
 
 
 class StallingMarket:
-    """A `MarketData` whose prices stop coming for a while, unnoticed: all, or those of `weak`."""
+    """
+    A `MarketData` whose prices stop coming for a while, unnoticed: all, or those of `weak`.
+
+    It tells the time of a settlement by the venue's clock.
+    """
 
     def __init__(
-        self, market: PaperMarket, clock: Clock, swarm: Swarm, weak: str, observer: Observer
+        self,
+        market: PaperMarket,
+        faults: SwarmFaults,
+        clock: Clock,
+        weak: str,
+        observer: Observer,
     ) -> None:
-        self._market, self._clock, self._observer = market, clock, observer
+        swarm = observer.case.swarm
+        self._market, self._faults, self._clock = market, faults, clock
+        self._observer, self._skew_ms = observer, swarm.skew_ms
         self._stalls = (swarm.outages["market_stalled"], swarm.outages["blackout"])
         self._symbol_stalls, self._weak = swarm.outages["symbol_stalled"], weak
 
     async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
         """Rules of the named symbols."""
+        if self._faults.is_banned():
+            raise Unreachable("this address is banned")
         return await self._market.instruments(symbols)
 
     def latest(self) -> tuple[Quoted, ...]:
         """The newest prices and bills; none of those that do not come."""
-        return tuple(each for each in self._market.latest() if self._delivers(each))
+        return tuple(self._told(each) for each in self._market.latest() if self._delivers(each))
 
     async def stream(self, publish: Callable[[Quoted], None]) -> None:
-        """Publish what comes."""
+        """Publish what comes, some of it twice."""
 
         def pass_on(quoted: Quoted) -> None:
             if self._delivers(quoted):
-                publish(quoted)
+                for _ in range(self._faults.times_said()):
+                    publish(self._told(quoted))
 
         await self._market.stream(pass_on)
+
+    def _told(self, quoted: Quoted) -> Quoted:
+        match quoted:
+            case FundingReported(next_at_ms=at_ms):
+                return replace(quoted, next_at_ms=at_ms + self._skew_ms)
+            case MarkPrice():
+                return quoted
+        assert_never(quoted)
 
     def _delivers(self, quoted: Quoted) -> bool:
         now_ms = self._clock.now_ms()
         if any(windows.cover(now_ms) for windows in self._stalls):
-            self._observer.disturbed("market_stalled")
+            self._observer.mark_withheld(quoted.symbol, "market_stalled")
             return False
         if quoted.symbol == self._weak and self._symbol_stalls.cover(now_ms):
-            self._observer.disturbed("symbol_stalled")
+            self._observer.mark_withheld(quoted.symbol, "symbol_stalled")
             return False
         if isinstance(quoted, MarkPrice):
             self._observer.mark_delivered(quoted.symbol, quoted.price)
@@ -162,6 +216,8 @@ class FailingJournal:
         head = await self._journal.append(entries)
         self._observer.journal_works()
         for entry in entries:
+            if entry.kind is Kind.DECISION:
+                self._observer.decided_durably(entry.body)
             match entry.subject:
                 case IntentMoved(intent_id, IntentState.PREPARED):
                     self._observer.became_durable(intent_id)

@@ -41,6 +41,9 @@ MARKS_LATE_MS = 6_000
 EFFECTIVE_MS = 60_000
 """What is done about a bill is done so long before the settlement."""
 
+TIDY_MS = 40_000
+"""By then the guard has taken its stops of a closed position off the book."""
+
 BILL_WORK_MS = 600_000
 DRIFT = 0.1
 
@@ -103,7 +106,8 @@ class Watch:
         observer, symbol = self._observer, paid.symbol
         since_ms = self._since.get((symbol, "dear"), paid.at_ms)
         due_ms = paid.at_ms - EFFECTIVE_MS
-        was_able = observer.life and max(observer.disturbed_at_ms, observer.up_since_ms) < since_ms
+        troubled_ms = max(observer.disturbed_at_ms, observer.up_since_ms)
+        was_able = observer.life and not observer.held[0] and troubled_ms < since_ms
         acted = paid.at_ms - self._closed_at_ms[symbol] < BILL_WORK_MS
         if was_able and since_ms < due_ms - EFFECTIVE_MS and not acted:
             observer.broke("bill", f"{symbol} paid {paid.amount}, and nothing was done about it")
@@ -122,6 +126,23 @@ class Watch:
         for truth in scene.truths.values():
             self._position(scene, truth)
             self._bills(scene, truth)
+        self._orphans(scene)
+
+    def _orphans(self, scene: Scene) -> None:
+        """No stop of the guard outlives its position, once nothing keeps it from cancelling."""
+        observer, at_ms = self._observer, scene.at_ms
+        left = {
+            f"the stop {stop.client_id} of a closed position": stop
+            for stop in observer.stops()[0]
+            if stop.symbol not in scene.truths or scene.truths[stop.symbol].side is not stop.side
+        }
+        for gone in [key for key in self._since if key[1] == "orphan" and key[0] not in left]:
+            del self._since[gone]
+        for name in left:
+            since_ms = at_ms - self._lasts(name, "orphan", True, at_ms)
+            troubled_ms = max(since_ms, observer.disturbed_at_ms, observer.up_since_ms)
+            if observer.life and at_ms - troubled_ms > TIDY_MS:
+                self._broke(name, "orphan", at_ms, "6", f"{name} still rests")
 
     def _position(self, scene: Scene, truth: Truth) -> None:
         observer, sign, symbol = self._observer, truth.side.sign, truth.symbol
@@ -176,11 +197,12 @@ class Watch:
     def _check_reaction(self, truth: Truth, naked_ms: int) -> None:
         observer, symbol, at_ms = self._observer, truth.symbol, truth.at_ms
         # Without a price of one leg nobody can say where the stops of the others belong.
-        is_blind = truth.group == CROSS and not self._marks_flow(CROSS, at_ms)
-        if not naked_ms or not observer.reads or is_blind:
+        sees = truth.group != CROSS or self._marks_flow(CROSS, at_ms)
+        sighted_ms = self._lasts(symbol, "sighted", sees, at_ms)
+        if not naked_ms or not observer.reads or not sees:
             return
         since_ms, saw_ms = self._since[symbol, "naked"], self._saw_naked_at_ms[symbol]
-        knows_since_ms = max(saw_ms, observer.up_since_ms, since_ms)
+        knows_since_ms = max(saw_ms, observer.up_since_ms, since_ms, at_ms - sighted_ms)
         if truth.group == CROSS:
             knows_since_ms = max(knows_since_ms, self._marks_since_ms(CROSS))
         recently_refused = at_ms - self._refused_at_ms[symbol] <= BACKOFF_MS

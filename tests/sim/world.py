@@ -11,13 +11,12 @@ from typing import Any
 import structlog
 
 from bot.clock import Clock
-from bot.core.actions import Action, AddMargin
-from bot.core.model import AccountSnapshot
+from bot.core.actions import Action
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.prices import PathItem, Prices
 from bot.exchange.paper.store import MemoryOnly
-from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
-from bot.exchange.ports import Accepted, Refused, Reply, Unreachable
+from bot.exchange.paper.venue import PaperMarket
+from bot.exchange.ports import Accepted, Refused, Unreachable
 from bot.journal.port import JournalUnavailable
 from bot.journal.sqlite import SqliteJournal
 from bot.rehearsal.loop import run_virtual
@@ -26,6 +25,7 @@ from bot.runtime.guard import Guard
 from tests.sim.afterwards import judge_journal
 from tests.sim.case import ACCOUNT, Case, draw
 from tests.sim.human import Human
+from tests.sim.line import ObservedAccount, QueueingVenue
 from tests.sim.lives import LIFE, Life, make_task
 from tests.sim.observer import Observer
 from tests.sim.swarm import FailingJournal, StallingMarket, SwarmFaults
@@ -69,38 +69,20 @@ class ObservedMachine(PaperMachine):
         return reply
 
 
-class ObservedAccount(PaperAccount):
-    """The guard's side of the account: the observer sees what it asks and is told."""
+def run_seed(
+    seed: int, tell: Callable[[str], None] = lambda line: None, *, replays: bool = True
+) -> Result:
+    """
+    Live through one seed on a loop of its own; `tell` hears every event.
 
-    def __init__(self, venue: PaperVenue, faults: SwarmFaults, observer: Observer) -> None:
-        super().__init__(venue, ACCOUNT)
-        self._faults, self._observer = faults, observer
-
-    async def snapshot(self) -> AccountSnapshot:
-        """Read, seen."""
-        snapshot = await super().snapshot()
-        self._observer.read_delivered(snapshot)
-        return snapshot
-
-    async def send(self, action: Action, client_id: str) -> Reply:
-        """Send, seen."""
-        self._observer.sends(action, client_id)
-        LIFE.get().sends()
-        self._faults.moves_margin = isinstance(action, AddMargin)
-        reply = await super().send(action, client_id)
-        self._observer.replied(client_id, reply)
-        return reply
-
-
-def run_seed(seed: int, tell: Callable[[str], None] = lambda line: None) -> Result:
-    """Live through one seed on a loop of its own; `tell` hears every event."""
-    return run_virtual(_World(draw(seed), tell).live())
+    `replays`: decide everything that the journal tells of once more, which takes as long again.
+    """
+    return run_virtual(_World(draw(seed), tell, replays).live())
 
 
 class _World:
-    def __init__(self, case: Case, tell: Callable[[str], None]) -> None:
-        """Must be made while the loop runs: `live` does the rest."""
-        self._case, self._tell = case, tell
+    def __init__(self, case: Case, tell: Callable[[str], None], replays: bool) -> None:
+        self._case, self._tell, self._replays = case, tell, replays
 
     async def live(self) -> Result:
         """From the start to the end of the prices, or to the first broken promise."""
@@ -111,11 +93,13 @@ class _World:
         machine = ObservedMachine(case.listed.values(), case.slippage, depths=case.depths)
         observer = machine.observer = Observer(case, clock, machine, self._tell)
         _open(case, machine)
-        faults = SwarmFaults(case.swarm, case.stream("faults"), clock, observer)
+        faults = SwarmFaults(
+            case.swarm, case.stream("faults"), case.stream("rarer faults"), clock, observer
+        )
         observer.stops_are_refused = faults.refuse_stops
         stored = SqliteJournal.open(None, ACCOUNT)
         journal = FailingJournal(stored, clock, case.swarm.outages["journal_down"], observer)
-        venue = PaperVenue(
+        venue = QueueingVenue(
             machine,
             self._path(observer),
             clock,
@@ -125,8 +109,9 @@ class _World:
         )
         with _logged(observer):
             async with venue, asyncio.TaskGroup() as tasks:
-                human = tasks.create_task(Human(case, venue, clock, observer).live())
-                keeper = _Keeper(case, venue, faults, clock, journal, observer)
+                keeper = _Keeper(case, venue, clock, journal, observer)
+                by_hand = Human(case, venue, clock, keeper.guards, observer)
+                human = tasks.create_task(by_hand.live())
                 keeping = tasks.create_task(keeper.keep())
                 reaping = tasks.create_task(keeper.reap())
                 await venue.run()
@@ -135,7 +120,7 @@ class _World:
                 keeper.finish()
                 await keeping
         if not observer.violations:
-            await judge_journal(stored, observer)
+            await judge_journal(stored, observer, self._replays)
         rows = await stored.rows(0)
         await stored.close()
         requests = "\n".join(
@@ -166,16 +151,16 @@ class _Keeper:
     def __init__(
         self,
         case: Case,
-        venue: PaperVenue,
-        faults: SwarmFaults,
+        venue: QueueingVenue,
         clock: Clock,
         journal: FailingJournal,
         observer: Observer,
     ) -> None:
-        self._case, self._venue, self._faults, self._clock = case, venue, faults, clock
+        self._case, self._venue, self._clock = case, venue, clock
         self._journal, self._observer = journal, observer
         self._life = Life()
-        self._guards: list[Guard] = []
+        self.guards: list[Guard] = []
+        """The one that runs, if any does."""
 
     async def keep(self) -> None:
         """Start the guard, again and again until the prices end."""
@@ -190,7 +175,7 @@ class _Keeper:
             await asyncio.wait({process})
             self._observer.ended(was_killed=life.is_over)
             self._post_mortem(process)
-            self._guards.clear()
+            self.guards.clear()
             pause_ms = round(1000 * random.choice((0.05, 1, 5, 20, 60)) * random.uniform(0.5, 1.5))
             await self._clock.sleep_ms(pause_ms if life.is_over else RESTART_MS)
 
@@ -202,18 +187,18 @@ class _Keeper:
 
     def finish(self) -> None:
         """The prices have ended: let the guard stop as on SIGTERM."""
-        for guard in self._guards:
+        for guard in self.guards:
             guard.stop()
 
     async def _one_life(self) -> None:
-        account = ObservedAccount(self._venue, self._faults, self._observer)
+        account = ObservedAccount(self._venue, self._observer)
         weak = self._case.openings[-1].symbol
         market = StallingMarket(
-            PaperMarket(self._venue), self._clock, self._case.swarm, weak, self._observer
+            PaperMarket(self._venue), self._venue.faults, self._clock, weak, self._observer
         )
         guard = await assemble(self._case.policy, market, account, self._clock, self._journal)
-        self._guards.append(guard)
-        self._observer.began()
+        self.guards.append(guard)
+        self._observer.began(guard.state.mode)
         if self._venue.ended:
             guard.stop()
         await guard.run()
@@ -227,7 +212,7 @@ class _Keeper:
         error = process.exception()
         if error is None:
             return
-        could_not_start = not self._guards and isinstance(error, JournalUnavailable | Unreachable)
+        could_not_start = not self.guards and isinstance(error, JournalUnavailable | Unreachable)
         if could_not_start:
             self._observer.disturbed("could_not_start")
         else:

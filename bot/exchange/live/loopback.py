@@ -10,6 +10,8 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from bot.exchange.live.sessions import session
+
 LOOPBACK = "127.0.0.1"
 
 
@@ -21,7 +23,7 @@ class LoopbackSession:
         self.headers: dict[str, str] = {}
         """Sent with every request: none besides the client's own."""
         self._port = port
-        self._session = aiohttp.ClientSession()
+        self._session = session(aiohttp.TCPConnector())
 
     def get(self, url: URL, **options: Any) -> Any:
         """GET."""

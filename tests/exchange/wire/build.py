@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from bot.core.units import Money, Price, Ratio
+from bot.exchange.paper.ladders import BINANCE
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.prices import Prices
 from bot.exchange.paper.wire.exchange import WireExchange
@@ -26,7 +27,7 @@ NO_FUNDING = Ratio(D(0))
 def exchange(now_ms: int = T0) -> WireExchange:
     """Bitcoin at 60,000 and ether at 3,000, moved by hand, market orders 5 bp worse than last."""
     listed = binanceusdm.instruments()
-    machine = PaperMachine([listed[BTC], listed[ETH]], Ratio(D("0.0005")))
+    machine = PaperMachine([listed[BTC], listed[ETH]], Ratio(D("0.0005")), ladder=BINANCE)
     machine.move(
         now_ms,
         {

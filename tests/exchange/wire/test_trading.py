@@ -95,7 +95,9 @@ def test_a_position_is_liquidated_and_its_stops_with_it(client: Client) -> None:
         (event["o"]["x"], event["o"]["X"], event["o"]["rp"])
         for _, event in pushed
         if event["e"] == "ORDER_TRADE_UPDATE"
-    ] == [("CALCULATED", "FILLED", "-600.00000000")]
+    ] == [("CALCULATED", "FILLED", "-581.03000000")]  # 0.1 x (54189.7 - 60000): 5 bp worse
+    (cleared,) = client.ask("GET", "/fapi/v1/income", incomeType="INSURANCE_CLEAR")
+    assert cleared["income"] == "-18.97000000"  # the fee takes what was left of 600
     (gone,) = [event for _, event in pushed if event["e"] == "ACCOUNT_UPDATE"]
     assert gone["a"]["P"][0]["pa"] == "0"
     assert client.account()["totalWalletBalance"] == "9397.00000000"

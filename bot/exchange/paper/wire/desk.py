@@ -600,11 +600,13 @@ class Desk:
         )
         self.trades.append(trade)
         name = str(trade.trade_id)
+        is_venues = order.client_id.startswith("autoclose-")
         if profit:
             self._book("REALIZED_PNL", order.symbol, profit, trade.at_ms, name)
         if fee:
-            self._book("COMMISSION", order.symbol, -fee, trade.at_ms, name)
-        execution = "CALCULATED" if order.client_id.startswith("autoclose-") else "TRADE"
+            kind = "INSURANCE_CLEAR" if is_venues else "COMMISSION"
+            self._book(kind, order.symbol, -fee, trade.at_ms, name)
+        execution = "CALCULATED" if is_venues else "TRADE"
         self._tell(order.pushed(execution, trade, self._now_ms))
 
     def _book(self, kind: str, symbol: str, amount: Decimal, at_ms: int, trade_id: str) -> None:

@@ -1,0 +1,226 @@
+"""
+One account of a real venue. Implements `Account`.
+
+Truth is what complete reads say; the stream is an alarm clock. An answer to a write proves itself
+or it is `Unsure`; the one thing proven without an answer is that nothing was sent.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import aiohttp
+import structlog
+
+from bot.clock import Clock
+from bot.core.actions import Action
+from bot.core.model import AccountSnapshot
+from bot.exchange.live.calls import Call, Heard, Json, NotSent, Silent, Unreadable, parse_json
+from bot.exchange.live.dialect import Dialect, Irrelevant, Listed, StreamEnded
+from bot.exchange.live.lanes import Lane
+from bot.exchange.live.transport import Network
+from bot.exchange.ports import (
+    MarginChange,
+    Notice,
+    OrderAbsent,
+    OrderFound,
+    Refused,
+    Reply,
+    Unreachable,
+    Unsure,
+)
+
+READS_TRIED = 3
+"""A read whose parts are not of one moment is made again so often."""
+
+TERMS_MS = 30_000
+"""How old what seldom changes may be: margin modes, leverages, the account's mode."""
+
+SWEEP_MS = 60_000
+"""How often waiting orders are looked for where neither a position nor an order was."""
+
+NEVER_MS = -(2**62)
+HEARTBEAT_S = 10
+KEEP_ALIVE_MS = 20 * 60_000
+HTTP_OK = 200
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _TermsRead:
+    at_ms: int
+    held: frozenset[str]
+    answers: Sequence[Json]
+
+
+class LiveAccount:
+    """Reads on one lane, writes on another."""
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        listed: Listed,
+        *,
+        reads: Lane,
+        writes: Lane,
+        network: Network,
+        clock: Clock,
+    ) -> None:
+        """Speak for the account whose keys the lanes sign with."""
+        self._dialect = dialect
+        self._listed = listed
+        self._reads = reads
+        self._writes = writes
+        self._network = network
+        self._clock = clock
+        self._terms_read = _TermsRead(NEVER_MS, frozenset(), ())
+        self._swept_at_ms = NEVER_MS
+        self._waiting: frozenset[str] = frozenset()
+
+    async def snapshot(self) -> AccountSnapshot:
+        """One complete read."""
+        problem = ""
+        for _ in range(READS_TRIED):
+            at_ms = await self.server_time_ms()
+            state = await self._all(self._dialect.state_calls())
+            try:
+                held = self._dialect.held_names(state)
+                terms, stops = await self._terms(held), await self._stops(held)
+                return self._dialect.snapshot_of(terms, state, stops, self._listed, at_ms)
+            except Unreadable as e:
+                problem = str(e)
+                log.warning("account.unreadable", reason=problem)
+                self._terms_read.at_ms = NEVER_MS
+        raise Unreachable(problem)
+
+    async def stream(self, publish: Callable[[Notice], None]) -> None:
+        """Publish notices until cancelled; raises `Unreachable` when the stream is lost."""
+        key = self._dialect.listen_key_of(await read(self._reads, self._dialect.listen_call()))
+        url = self._dialect.account_url(key)
+        try:
+            async with (
+                self._network.ws_connect(url, heartbeat=HEARTBEAT_S) as socket,
+                asyncio.TaskGroup() as tasks,
+            ):
+                keeping = tasks.create_task(self._keep(key))
+                async for message in socket:
+                    if message.type is aiohttp.WSMsgType.TEXT and self._tell(
+                        message.data, publish
+                    ):
+                        break
+                keeping.cancel()
+        except (aiohttp.ClientError, OSError, TimeoutError) as e:
+            raise Unreachable(f"account stream: {type(e).__name__}") from e
+        raise Unreachable("the account stream has ended")
+
+    async def send(self, action: Action, client_id: str) -> Reply:
+        """Perform one action."""
+        call = self._dialect.write_call(action, client_id, self._listed)
+        match await self._writes.ask(call):
+            case Heard() as heard:
+                return self._dialect.reply_of(heard, action, client_id, self._listed)
+            case NotSent(reason):
+                return Refused("NOT_SENT", reason)
+            case Silent(reason):
+                return Unsure(reason)
+
+    async def order(self, symbol: str, client_id: str) -> OrderFound | OrderAbsent:
+        """Look an order of ours up, in the regular and in the conditional book."""
+        name = self._listed.id_of(symbol)
+        answers = [
+            await hear(self._reads, call) for call in self._dialect.order_calls(name, client_id)
+        ]
+        try:
+            return self._dialect.order_of(answers, client_id, name)
+        except Unreadable as e:
+            raise Unreachable(str(e)) from e
+
+    async def margin_changes(self, symbol: str, since_ms: int) -> tuple[MarginChange, ...]:
+        """Margin added to positions of `symbol` at or after the venue time `since_ms`."""
+        call = self._dialect.margin_call(self._listed.id_of(symbol), since_ms)
+        try:
+            return self._dialect.margin_changes_of(await read(self._reads, call), self._listed)
+        except Unreadable as e:
+            raise Unreachable(str(e)) from e
+
+    async def server_time_ms(self) -> int:
+        """The venue's clock."""
+        try:
+            return self._dialect.time_of(await read(self._reads, self._dialect.time_call()))
+        except Unreadable as e:
+            raise Unreachable(str(e)) from e
+
+    async def _terms(self, held: frozenset[str]) -> Sequence[Json]:
+        """As read last, unless that is long ago or a position has been opened since."""
+        known, now_ms = self._terms_read, self._clock.now_ms()
+        if now_ms - known.at_ms > TERMS_MS or not held <= known.held:
+            answers = await self._all(self._dialect.terms_calls())
+            self._terms_read = _TermsRead(now_ms, held, answers)
+        return self._terms_read.answers
+
+    async def _stops(self, held: frozenset[str]) -> Sequence[Json]:
+        """What waits where a position is open or something waited; now and then everywhere."""
+        now_ms = self._clock.now_ms()
+        if now_ms - self._swept_at_ms > SWEEP_MS:
+            found = await self._all([self._dialect.all_stops_call()])
+            self._swept_at_ms = now_ms
+        else:
+            names = sorted(held | self._waiting)
+            found = await self._all([self._dialect.stops_call(name) for name in names])
+        self._waiting = self._dialect.stop_names(found)
+        return found
+
+    async def _all(self, calls: Sequence[Call]) -> Sequence[Json]:
+        """The answers of calls that are made at the same time; `Unreachable` for any failure."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                asked = [tasks.create_task(read(self._reads, call)) for call in calls]
+        except* Unreachable as e:
+            raise Unreachable(str(e.exceptions[0])) from e
+        return [each.result() for each in asked]
+
+    async def _keep(self, key: str) -> None:
+        while True:
+            await self._clock.sleep_ms(KEEP_ALIVE_MS)
+            await read(self._reads, self._dialect.keep_call(key))
+
+    def _tell(self, text: str, publish: Callable[[Notice], None]) -> bool:
+        """Publish what a frame tells; whether the stream is over."""
+        try:
+            told = self._dialect.account_frame(
+                parse_json(text), self._listed, self._clock.now_ms()
+            )
+        except Unreadable as e:
+            # An alarm that cannot be read is an alarm: the account is read anew.
+            log.warning("frame.unreadable", reason=str(e))
+            told = StreamEnded(str(e))
+        match told:
+            case StreamEnded():
+                return True
+            case Irrelevant():
+                return False
+            case notice:
+                publish(notice)
+                return False
+
+
+async def hear(lane: Lane, call: Call) -> Heard:
+    """An answer to a read, of any status; raises `Unreachable` when there is none."""
+    match await lane.ask(call):
+        case Heard() as heard:
+            return heard
+        case NotSent(reason) | Silent(reason):
+            raise Unreachable(f"{call.path}: {reason}")
+
+
+async def read(lane: Lane, call: Call) -> Json:
+    """The parsed answer to a read; raises `Unreachable` for anything but a good one."""
+    heard = await hear(lane, call)
+    try:
+        json = parse_json(heard.text)
+    except Unreadable as e:
+        raise Unreachable(f"{call.path}: HTTP {heard.status}: {e}") from e
+    if heard.status != HTTP_OK:
+        raise Unreachable(f"{call.path}: HTTP {heard.status}: {heard.text[:120]}")
+    return json

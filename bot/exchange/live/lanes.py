@@ -1,0 +1,87 @@
+"""
+How often a venue is asked: reads within half of what it allows, the way out never behind them.
+
+Throttling reads the real clock, so this sits in front of real venues only. A 429 stops reads until
+the venue's time is over; a 418 stops everything on this address.
+"""
+
+from dataclasses import dataclass
+
+import structlog
+from asyncio_throttle.throttler import Throttler
+
+from bot.clock import Clock
+from bot.exchange.live.calls import Call, Heard, NotSent, Outcome
+from bot.exchange.live.transport import Transport
+
+READ_SHARE = 0.5
+WINDOW_S = 10
+"""The budget of a minute is given out in parts, so that it is never all spent at once."""
+
+WRITES_PER_WINDOW = 100
+"""Orders in 10 s: a third of what Binance allows an account."""
+
+RETRY_AFTER_USUAL_S = 60
+_TOO_MANY, _BANNED = 429, 418
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Quiet:
+    """Until when nothing of a kind is sent, for all accounts on this address."""
+
+    reads_until_ms: int = 0
+    all_until_ms: int = 0
+
+
+class Lane:
+    """A transport with a budget of its own."""
+
+    def __init__(
+        self, transport: Transport, clock: Clock, quiet: Quiet, *, budget: int, is_read: bool
+    ) -> None:
+        """Spend up to `budget` of weight in each window."""
+        self._transport = transport
+        self._clock = clock
+        self._quiet = quiet
+        self._throttler = Throttler(budget, WINDOW_S)
+        self._is_read = is_read
+
+    async def ask(self, call: Call) -> Outcome:
+        """Send once, when there is budget; not at all while the venue wants quiet."""
+        if isinstance(refused := self._refusal(), NotSent):
+            return refused
+        for _ in range(call.weight):
+            await self._throttler.acquire()  # type: ignore[no-untyped-call]
+        if isinstance(refused := self._refusal(), NotSent):
+            return refused
+        outcome = await self._transport.ask(call)
+        if isinstance(outcome, Heard) and outcome.status in (_TOO_MANY, _BANNED):
+            self._be_quiet(outcome)
+        return outcome
+
+    def _refusal(self) -> NotSent | None:
+        now_ms = self._clock.now_ms()
+        if now_ms < self._quiet.all_until_ms:
+            return NotSent(f"the venue has banned this address until {self._quiet.all_until_ms}")
+        if self._is_read and now_ms < self._quiet.reads_until_ms:
+            return NotSent(f"the venue wants no reads until {self._quiet.reads_until_ms}")
+        return None
+
+    def _be_quiet(self, heard: Heard) -> None:
+        headers = {name.lower(): text for name, text in heard.headers.items()}
+        told = headers.get("retry-after", "")
+        wait_s = int(told) if told.isdecimal() else RETRY_AFTER_USUAL_S
+        until_ms = self._clock.now_ms() + wait_s * 1000
+        if heard.status == _BANNED:
+            self._quiet.all_until_ms = max(self._quiet.all_until_ms, until_ms)
+            log.critical("venue.banned", until_ms=until_ms)
+        else:
+            self._quiet.reads_until_ms = max(self._quiet.reads_until_ms, until_ms)
+            log.error("venue.too_many_requests", until_ms=until_ms)
+
+
+def read_budget(weight_per_minute: int) -> int:
+    """The weight of reads in a window, out of what the venue allows in a minute."""
+    return int(weight_per_minute * READ_SHARE * WINDOW_S / 60)

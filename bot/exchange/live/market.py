@@ -1,0 +1,125 @@
+"""
+Mark prices and funding of a real venue, once for all its accounts. Implements `MarketData`.
+
+The stream is watched by its own clock: a second of silence is usual, five are a dead connection,
+whatever the socket says. Before every new connection prices are asked for once.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+import aiohttp
+import structlog
+
+from bot.clock import Clock
+from bot.core.events import FundingReported, MarkPrice
+from bot.core.model import Instrument
+from bot.exchange.live.account import read
+from bot.exchange.live.calls import Unreadable, parse_json
+from bot.exchange.live.dialect import Dialect, Listed, Marked
+from bot.exchange.live.lanes import Lane
+from bot.exchange.live.transport import Network
+from bot.exchange.ports import Quoted, Unreachable
+
+SILENCE_S = 5
+RECONNECT_MS = 1_000
+IDLE_MS = 500
+
+log = structlog.get_logger()
+
+
+class LiveMarket:
+    """Knows the contracts that it was asked for, and watches their prices."""
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        listed: Listed,
+        intervals: Mapping[str, int],
+        *,
+        reads: Lane,
+        network: Network,
+        clock: Clock,
+    ) -> None:
+        """`intervals` are the funding intervals by symbol."""
+        self._dialect = dialect
+        self._listed = listed
+        self._intervals = intervals
+        self._reads = reads
+        self._network = network
+        self._clock = clock
+        self._instruments: dict[str, Instrument] = {}
+        self._latest: dict[tuple[str, type[Quoted]], Quoted] = {}
+
+    async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
+        """Rules of the named symbols; raises `KeyError` with the name that is not listed."""
+        for symbol in symbols:
+            if symbol not in self._instruments:
+                self._instruments[symbol] = await self._instrument(symbol)
+        return tuple(self._instruments[symbol] for symbol in symbols)
+
+    def latest(self) -> tuple[Quoted, ...]:
+        """The newest mark price and funding of each symbol that has any, without waiting."""
+        return tuple(self._latest.values())
+
+    async def stream(self, publish: Callable[[Quoted], None]) -> None:
+        """Publish mark prices and funding until cancelled."""
+        while True:
+            watched = self._watched()
+            if watched:
+                try:
+                    await self._poll(publish)
+                    await self._listen(watched, publish)
+                except (Unreachable, aiohttp.ClientError, OSError, TimeoutError) as e:
+                    log.warning("marks.lost", reason=f"{type(e).__name__}: {e}")
+                    await self._clock.sleep_ms(RECONNECT_MS)
+            else:
+                await self._clock.sleep_ms(IDLE_MS)
+
+    async def _instrument(self, symbol: str) -> Instrument:
+        name = self._listed.id_of(symbol)
+        answers = [await read(self._reads, each) for each in self._dialect.instrument_calls(name)]
+        try:
+            return self._dialect.instrument_of(answers, self._listed, name)
+        except Unreadable as e:
+            raise Unreachable(str(e)) from e
+
+    def _watched(self) -> tuple[str, ...]:
+        return tuple(sorted(self._listed.id_of(symbol) for symbol in self._instruments))
+
+    async def _poll(self, publish: Callable[[Quoted], None]) -> None:
+        json = await read(self._reads, self._dialect.marks_call())
+        try:
+            self._take(self._dialect.marks_of(json, self._listed), publish)
+        except Unreadable as e:
+            raise Unreachable(str(e)) from e
+
+    async def _listen(self, watched: tuple[str, ...], publish: Callable[[Quoted], None]) -> None:
+        """Until the connection dies or falls silent, or other contracts are watched."""
+        async with self._network.ws_connect(
+            self._dialect.marks_url(watched), heartbeat=SILENCE_S
+        ) as socket:
+            while watched == self._watched():
+                async with asyncio.timeout(SILENCE_S):
+                    message = await socket.receive()
+                if message.type is not aiohttp.WSMsgType.TEXT:
+                    raise Unreachable(f"mark stream: {message.type.name}")
+                with suppress(Unreadable):  # the next frame is a second away
+                    frame = parse_json(message.data)
+                    self._take(self._dialect.mark_frame(frame, self._listed), publish)
+
+    def _take(self, marks: Sequence[Marked], publish: Callable[[Quoted], None]) -> None:
+        now_ms = self._clock.now_ms()
+        for each in marks:
+            if each.symbol not in self._instruments:
+                continue
+            quoted: list[Quoted] = [MarkPrice(each.symbol, each.price, now_ms)]
+            if each.next_at_ms > 0:
+                interval_ms = self._intervals[each.symbol]
+                quoted.append(
+                    FundingReported(each.symbol, each.rate, each.next_at_ms, interval_ms, now_ms)
+                )
+            for quote in quoted:
+                self._latest[each.symbol, type(quote)] = quote
+                publish(quote)

@@ -1,0 +1,47 @@
+"""Observing: everything of a live account is read, and nothing is ever sent."""
+
+from collections.abc import Callable
+
+from bot.core.actions import Action
+from bot.core.model import AccountSnapshot
+from bot.exchange.ports import (
+    Account,
+    MarginChange,
+    Notice,
+    OrderAbsent,
+    OrderFound,
+    Refused,
+    Reply,
+)
+
+
+class ObservedAccount:
+    """An `Account` whose writes stay here."""
+
+    def __init__(self, account: Account) -> None:
+        """Read through `account`."""
+        self._account = account
+
+    async def send(self, action: Action, client_id: str) -> Reply:
+        """Send nothing: proven, and said so."""
+        return Refused("OBSERVED", "nothing is sent in observe mode")
+
+    async def snapshot(self) -> AccountSnapshot:
+        """One complete read."""
+        return await self._account.snapshot()
+
+    async def stream(self, publish: Callable[[Notice], None]) -> None:
+        """Publish notices until cancelled; raises `Unreachable` when the stream is lost."""
+        await self._account.stream(publish)
+
+    async def order(self, symbol: str, client_id: str) -> OrderFound | OrderAbsent:
+        """Look an order of ours up."""
+        return await self._account.order(symbol, client_id)
+
+    async def margin_changes(self, symbol: str, since_ms: int) -> tuple[MarginChange, ...]:
+        """Margin added to positions of `symbol` at or after the venue time `since_ms`."""
+        return await self._account.margin_changes(symbol, since_ms)
+
+    async def server_time_ms(self) -> int:
+        """The venue's clock."""
+        return await self._account.server_time_ms()

@@ -1,0 +1,90 @@
+"""Strict reading of parsed answers. Every error names where it is, what was expected, what was."""
+
+from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from bot.core.units import ZERO
+from bot.exchange.live.calls import Json, Unreadable
+
+_MAGNITUDE_MAX = Decimal(10**15)
+
+
+class Row:
+    """One JSON object, and its place for errors."""
+
+    def __init__(self, json: Json, where: str) -> None:
+        """Raise `Unreadable` for what is no object."""
+        if not isinstance(json, dict):
+            raise Unreadable(f"{where}: expected an object, was {json!r}")
+        self._json: dict[str, Any] = json
+        self.where = where
+
+    def raw(self, name: str) -> Json:
+        """What is there, whatever it is."""
+        if name not in self._json:
+            raise Unreadable(f"{self.where}.{name}: expected to be there, was missing")
+        return self._json[name]
+
+    def has(self, name: str) -> bool:
+        """Whether it is there."""
+        return name in self._json
+
+    def text(self, name: str) -> str:
+        """A text that is not empty."""
+        value = self.raw(name)
+        if not isinstance(value, str) or not value:
+            raise self.wrong(name, "a text")
+        return value
+
+    def number(self, name: str) -> Decimal:
+        """A finite number, as text or as a JSON number."""
+        value = self.raw(name)
+        if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+            raise self.wrong(name, "a number")
+        try:
+            number = Decimal(value)
+        except InvalidOperation as e:
+            raise self.wrong(name, "a number") from e
+        if not number.is_finite() or abs(number) > _MAGNITUDE_MAX:
+            raise self.wrong(name, "a number of a sane size")
+        return number
+
+    def above_zero(self, name: str) -> Decimal:
+        """A number above zero."""
+        number = self.number(name)
+        if number <= ZERO:
+            raise self.wrong(name, "a number above 0")
+        return number
+
+    def integer(self, name: str) -> int:
+        """A whole number."""
+        number = self.number(name)
+        if number != int(number):
+            raise self.wrong(name, "a whole number")
+        return int(number)
+
+    def flag(self, name: str) -> bool:
+        """A boolean, as JSON's or as a text."""
+        match self.raw(name):
+            case bool(value):
+                return value
+            case "true":
+                return True
+            case "false":
+                return False
+            case _:
+                pass
+        raise self.wrong(name, "true or false")
+
+    def wrong(self, name: str, expected: str) -> Unreadable:
+        """The error for a part that is not what it has to be."""
+        return Unreadable(f"{self.where}.{name}: expected {expected}, was {self._json[name]!r}")
+
+
+def rows(json: Json, where: str) -> Iterator[Row]:
+    """The objects of a JSON list."""
+    if not isinstance(json, list):
+        raise Unreadable(f"{where}: expected a list, was {json!r}")
+    for at, each in enumerate(json):
+        yield Row(each, f"{where}[{at}]")

@@ -1,0 +1,686 @@
+"""
+Binance USD-M's protocol: recipes of requests, strict parsers, and which refusals are proof.
+
+Recipes: `documented`, and compared with what ccxt 4.5.90 puts on the wire. Conditional orders
+live in the algo service. A position's margin mode and leverage come from symbolConfig, since
+positionRisk v3 has neither. An error code is proof only when it is in `DEFINITE`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import assert_never
+
+import structlog
+
+from bot.core.actions import (
+    Action,
+    AddMargin,
+    AtMarket,
+    CancelStop,
+    ClosePosition,
+    NoWorseThan,
+    PlaceStop,
+)
+from bot.core.events import Liquidated
+from bot.core.model import (
+    NO_FILL,
+    AccountSnapshot,
+    ContractKind,
+    Fill,
+    Filled,
+    Instrument,
+    LiquidationReport,
+    MarginMode,
+    NotReported,
+    Position,
+    PositionMode,
+    Reported,
+    RiskTier,
+    Side,
+    StopOrder,
+)
+from bot.core.units import ZERO, Money, Price, Quantity, Ratio
+from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
+from bot.exchange.live.dialect import Irrelevant, Listed, Marked, StreamEnded, Told
+from bot.exchange.live.reading import Row, rows
+from bot.exchange.ports import (
+    Accepted,
+    AccountChanged,
+    MarginChange,
+    OrderAbsent,
+    OrderFound,
+    Refused,
+    Reply,
+    Unsure,
+)
+from bot.exchange.venues.binanceusdm import RULES
+
+log = structlog.get_logger()
+
+ccxt_id = "binanceusdm"
+read_weight_per_minute = 2_400
+
+DUPLICATE = -4116
+"""An order of this id is open: an earlier send of it may have arrived, so it proves nothing."""
+
+DEFINITE = frozenset(
+    {
+        *(-1003, -1015, -1021, -1022),
+        *range(-1136, -1099),
+        *(-2010, -2011, -2014, -2015, -2018, -2019, -2020, -2021, -2022, -2023),
+        *(-2024, -2025, -2026, -2027, -2028),
+        *(code for code in range(-4210, -3999) if code != DUPLICATE),
+        *(-4400, -4401, -5021, -5022, -5027, -5028),
+    }
+)
+"""
+Codes by which the venue says that it did nothing. `documented`; -1000, -1001, -1006, -1007, -1008
+and -1016 are missing on purpose: with them it does not say so, or not always.
+"""
+
+NOT_THERE = frozenset({-2013, -2011})
+_HTTP_OK = 200
+_EIGHT_HOURS_MS = 8 * 3_600_000
+_HOUR_MS = 3_600_000
+_PUBLIC, _PRIVATE, _PRIVATE_V3 = "fapiPublic", "fapiPrivate", "fapiPrivateV3"
+_NONE: dict[str, str] = {}
+
+_STOP_OVER = frozenset({"CANCELED", "EXPIRED", "REJECTED"})
+_STOP_WAITS = frozenset({"NEW", "TRIGGERING", "TRIGGERED"})
+_ORDER_OPEN = frozenset({"NEW", "PARTIALLY_FILLED"})
+_ORDER_OVER = frozenset({"FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH", "REJECTED"})
+
+
+# -- clock ---------------------------------------------------------------------------------
+
+
+def time_call() -> Call:
+    """The venue's clock."""
+    return Call(_PUBLIC, "GET", "time", _NONE)
+
+
+def time_of(json: Json) -> int:
+    """Its milliseconds."""
+    return Row(json, "time").integer("serverTime")
+
+
+# -- contracts -----------------------------------------------------------------------------
+
+
+def listing_call() -> Call:
+    """All contracts."""
+    return Call(_PUBLIC, "GET", "exchangeInfo", _NONE)
+
+
+def listing_of(json: Json) -> Listed:
+    """Perpetual contracts by the venue's id, also those of other margin assets than USDT."""
+    return Listed(
+        {
+            row.text("symbol"): _symbol(row)
+            for row in rows(Row(json, "exchangeInfo").raw("symbols"), "symbols")
+            if row.raw("contractType") == "PERPETUAL"
+        }
+    )
+
+
+def _symbol(row: Row) -> str:
+    return f"{row.text('baseAsset')}/{row.text('quoteAsset')}:{row.text('marginAsset')}"
+
+
+def instrument_calls(name: str) -> Sequence[Call]:
+    """Rules, tiers and fee of one contract."""
+    of = {"symbol": name}
+    return (
+        listing_call(),
+        Call(_PRIVATE, "GET", "leverageBracket", of),
+        Call(_PRIVATE, "GET", "commissionRate", of, weight=20),
+    )
+
+
+def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrument:
+    """The contract; its tiers with the venue's own deductions."""
+    info, brackets, fees = jsons
+    (row,) = (
+        each
+        for each in rows(Row(info, "exchangeInfo").raw("symbols"), "symbols")
+        if each.raw("symbol") == name
+    )
+    filters = {each.text("filterType"): each for each in rows(row.raw("filters"), name)}
+    (bracket,) = (each for each in rows(brackets, "leverageBracket") if each.raw("symbol") == name)
+    for needed in ("PRICE_FILTER", "MARKET_LOT_SIZE", "LOT_SIZE"):
+        if needed not in filters:
+            raise Unreadable(f"{name}: expected a filter {needed}, was {sorted(filters)}")
+    steps = [filters[each].above_zero("stepSize") for each in ("LOT_SIZE", "MARKET_LOT_SIZE")]
+    return Instrument(
+        symbol=listed.symbols[name],
+        kind=ContractKind.LINEAR,
+        settle=row.text("marginAsset"),
+        tick_size=Price(filters["PRICE_FILTER"].above_zero("tickSize")),
+        quantity_step=Quantity(max(steps)),
+        quantity_min=Quantity(filters["MARKET_LOT_SIZE"].above_zero("minQty")),
+        taker_fee=Ratio(Row(fees, "commissionRate").number("takerCommissionRate")),
+        tiers=_tiers(bracket),
+        rules=RULES,
+    )
+
+
+def _tiers(bracket: Row) -> tuple[RiskTier, ...]:
+    table = sorted(
+        rows(bracket.raw("brackets"), f"{bracket.where}.brackets"),
+        key=lambda row: row.number("notionalFloor"),
+    )
+    if not table:
+        raise Unreadable(f"{bracket.where}.brackets: expected some, was none")
+    return tuple(
+        RiskTier(
+            floor=row.number("notionalFloor"),
+            cap=Decimal("Infinity") if row is table[-1] else row.above_zero("notionalCap"),
+            rate=Ratio(row.above_zero("maintMarginRatio")),
+            deduction=Money(row.number("cum")),
+            leverage_max=row.above_zero("initialLeverage"),
+        )
+        for row in table
+    )
+
+
+def intervals_call() -> Call:
+    """Contracts with another funding interval than eight hours."""
+    return Call(_PUBLIC, "GET", "fundingInfo", _NONE)
+
+
+def intervals_of(json: Json, listed: Listed) -> Mapping[str, int]:
+    """Funding interval of every listed symbol."""
+    usual = dict.fromkeys(listed.symbols.values(), _EIGHT_HOURS_MS)
+    return usual | {
+        listed.symbols[row.text("symbol")]: row.integer("fundingIntervalHours") * _HOUR_MS
+        for row in rows(json, "fundingInfo")
+        if row.raw("symbol") in listed.symbols
+    }
+
+
+# -- account -------------------------------------------------------------------------------
+
+
+def terms_calls() -> Sequence[Call]:
+    """Margin modes and leverages by symbol, and the account's mode: they seldom change."""
+    return (
+        Call(_PRIVATE, "GET", "symbolConfig", _NONE, weight=5),
+        Call(_PRIVATE, "GET", "accountConfig", _NONE, weight=5),
+    )
+
+
+def state_calls() -> Sequence[Call]:
+    """
+    Positions and money. Either answer has the positions' margins: they must agree.
+
+    Only positionRisk has entry and liquidation prices, only account has the wallet.
+    """
+    return (
+        Call(_PRIVATE_V3, "GET", "positionRisk", _NONE, weight=5),
+        Call(_PRIVATE_V3, "GET", "account", _NONE, weight=5),
+    )
+
+
+def held_names(state: Sequence[Json]) -> frozenset[str]:
+    """The contracts with an open position."""
+    return frozenset(row.text("symbol") for row in _open(state[0], "positionRisk"))
+
+
+def stops_call(name: str) -> Call:
+    """What waits in one contract."""
+    return Call(_PRIVATE, "GET", "openAlgoOrders", {"symbol": name})
+
+
+def all_stops_call() -> Call:
+    """What waits in any contract: forty times as heavy."""
+    return Call(_PRIVATE, "GET", "openAlgoOrders", _NONE, weight=40)
+
+
+def stop_names(stops: Sequence[Json]) -> frozenset[str]:
+    """The contracts in which something waits."""
+    return frozenset(row.text("symbol") for each in stops for row in rows(each, "openAlgoOrders"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    margin_mode: MarginMode
+    leverage: Decimal
+
+
+def snapshot_of(
+    terms: Sequence[Json],
+    state: Sequence[Json],
+    stops: Sequence[Json],
+    listed: Listed,
+    taken_at_ms: int,
+) -> AccountSnapshot:
+    """The account; raises `Unreadable` where its parts are not of one moment."""
+    configs, mode = terms
+    risks, account = state
+    wallets = {_essence(row) for row in _open(Row(account, "account").raw("positions"), "account")}
+    if wallets != {_essence(row) for row in _open(risks, "positionRisk")}:
+        raise Unreadable("positionRisk: expected the positions of account, was changed between")
+    (balance,) = (
+        row
+        for row in rows(Row(account, "account").raw("assets"), "account.assets")
+        if row.raw("asset") == "USDT"
+    )
+    known = _terms(configs)
+    found = (_position(row, listed, known) for row in _open(risks, "positionRisk"))
+    positions = tuple(sorted(found, key=lambda each: each.key))
+    is_hedged = Row(mode, "accountConfig").flag("dualSidePosition")
+    return AccountSnapshot(
+        taken_at_ms=taken_at_ms,
+        position_mode=PositionMode.HEDGE if is_hedged else PositionMode.ONE_WAY,
+        wallet_balance=Money(balance.number("crossWalletBalance")),
+        free=Money(balance.number("availableBalance")),
+        positions=positions,
+        stops=tuple(stop for each in stops for stop in _stops(each, listed, positions)),
+    )
+
+
+def _open(json: Json, where: str) -> list[Row]:
+    return [row for row in rows(json, where) if row.number("positionAmt") != ZERO]
+
+
+def _essence(row: Row) -> tuple[str, Decimal, Decimal]:
+    """What does not move with the mark price."""
+    return row.text("symbol"), row.number("positionAmt"), row.number("isolatedWallet")
+
+
+def _terms(configs: Json) -> dict[str, _Terms]:
+    modes = {"ISOLATED": MarginMode.ISOLATED, "CROSSED": MarginMode.CROSS}
+    found = {}
+    for row in rows(configs, "symbolConfig"):
+        if row.raw("marginType") not in modes:
+            raise row.wrong("marginType", "ISOLATED or CROSSED")
+        mode = modes[row.text("marginType")]
+        found[row.text("symbol")] = _Terms(mode, row.above_zero("leverage"))
+    return found
+
+
+def _position(row: Row, listed: Listed, terms: Mapping[str, _Terms]) -> Position:
+    name, amount = row.text("symbol"), row.number("positionAmt")
+    if name not in terms:
+        raise Unreadable(f"symbolConfig: expected a row of {name}, was none")
+    mode, wallet = terms[name].margin_mode, row.number("isolatedWallet")
+    if mode is MarginMode.CROSS and wallet != ZERO:
+        raise row.wrong("isolatedWallet", "0 for a cross position")
+    return Position(
+        symbol=listed.symbols.get(name, name),
+        side=Side.LONG if amount > ZERO else Side.SHORT,
+        quantity=Quantity(abs(amount)),
+        entry_price=Price(row.above_zero("entryPrice")),
+        margin_mode=mode,
+        isolated_margin=Money(wallet),
+        leverage=terms[name].leverage,
+        liquidation=_liquidation(row),
+    )
+
+
+def _liquidation(row: Row) -> LiquidationReport:
+    """Nothing readable above zero is no report: it says nothing about safety."""
+    try:
+        return Reported(Price(row.above_zero("liquidationPrice")))
+    except Unreadable:
+        return NotReported()
+
+
+def _stops(orders: Json, listed: Listed, positions: tuple[Position, ...]) -> tuple[StopOrder, ...]:
+    """
+    Stop-market orders on the mark price that wait; nothing else protects as a stop does.
+
+    One that closes the whole position has the size of what it would close.
+    """
+    found = []
+    for row in rows(orders, "openAlgoOrders"):
+        kind = row.raw("orderType") if row.has("orderType") else row.raw("type")
+        if kind != "STOP_MARKET" or row.raw("workingType") != "MARK_PRICE":
+            continue
+        symbol = listed.symbols.get(row.text("symbol"), row.text("symbol"))
+        closes_all = row.flag("closePosition") if row.has("closePosition") else False
+        side = _closes(row)
+        held = [each.quantity for each in positions if (each.symbol, each.side) == (symbol, side)]
+        if closes_all and not held:
+            continue
+        found.append(
+            StopOrder(
+                symbol=symbol,
+                side=side,
+                client_id=row.text("clientAlgoId"),
+                quantity=held[0] if closes_all else Quantity(row.above_zero("quantity")),
+                trigger_price=Price(row.above_zero("triggerPrice")),
+                reduce_only=closes_all or row.flag("reduceOnly"),
+            )
+        )
+    return tuple(found)
+
+
+def _closes(row: Row) -> Side:
+    match row.raw("side"):
+        case "SELL":
+            return Side.LONG
+        case "BUY":
+            return Side.SHORT
+        case _:
+            pass
+    raise row.wrong("side", "BUY or SELL")
+
+
+# -- writes --------------------------------------------------------------------------------
+
+
+def write_call(action: Action, client_id: str, listed: Listed) -> Call:
+    """The recipe of an action. Every order can only reduce."""
+    of = {"symbol": listed.id_of(action.symbol)}
+    match action:
+        case AddMargin(amount=amount):
+            sent = of | {"amount": f"{amount:f}", "type": "1"}
+            return Call(_PRIVATE, "POST", "positionMargin", sent)
+        case PlaceStop(quantity=quantity, trigger_price=trigger):
+            sent = of | {
+                "algoType": "CONDITIONAL",
+                "side": _direction(action.side),
+                "type": "STOP_MARKET",
+                "quantity": f"{quantity:f}",
+                "triggerPrice": f"{trigger:f}",
+                "workingType": "MARK_PRICE",
+                "reduceOnly": "true",
+                "clientAlgoId": client_id,
+                "newOrderRespType": "RESULT",
+            }
+            return Call(_PRIVATE, "POST", "algoOrder", sent)
+        case CancelStop(target_client_id=target):
+            return Call(_PRIVATE, "DELETE", "algoOrder", {"clientAlgoId": target})
+        case ClosePosition(quantity=quantity, bound=bound):
+            sent = of | {
+                "side": _direction(action.side),
+                "quantity": f"{quantity:f}",
+                "reduceOnly": "true",
+                "newClientOrderId": client_id,
+                "newOrderRespType": "RESULT",
+            }
+            match bound:
+                case AtMarket():
+                    sent |= {"type": "MARKET"}
+                case NoWorseThan(price):
+                    sent |= {"type": "LIMIT", "timeInForce": "IOC", "price": f"{price:f}"}
+                case _:
+                    assert_never(bound)
+            return Call(_PRIVATE, "POST", "order", sent)
+    assert_never(action)
+
+
+def _direction(side: Side) -> str:
+    return "SELL" if side is Side.LONG else "BUY"
+
+
+def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply:
+    """What an answer to a write proves. Whatever does not prove itself is Unsure."""
+    try:
+        row = Row(parse_json(heard.text), f"HTTP {heard.status}")
+        if row.has("code") and row.integer("code") < 0:
+            code, text = row.integer("code"), str(row.raw("msg"))
+            if code in DEFINITE:
+                return Refused(str(code), text)
+            return Unsure(f"{code} {text}")
+        if heard.status != _HTTP_OK:
+            return Unsure(f"HTTP {heard.status} without a code")
+        return _proof(row, action, client_id, listed.id_of(action.symbol))
+    except Unreadable as e:
+        return Unsure(str(e))
+
+
+def _proof(row: Row, action: Action, client_id: str, name: str) -> Reply:
+    expected: tuple[object, ...]
+    echoed: tuple[object, ...]
+    match action:
+        case AddMargin(amount=amount):
+            expected = (_HTTP_OK, 1, amount)
+            echoed = (row.integer("code"), row.integer("type"), row.number("amount"))
+        case PlaceStop():
+            expected = (client_id, name, _direction(action.side))
+            echoed = _echo(row, "algoId", "clientAlgoId")
+        case CancelStop(target_client_id=target):
+            expected = (_HTTP_OK, target)
+            echoed = (row.integer("code"), row.text("clientAlgoId"))
+        case ClosePosition():
+            expected = (client_id, name, _direction(action.side))
+            echoed = _echo(row, "orderId", "clientOrderId")
+        case _:
+            assert_never(action)
+    if echoed != expected:
+        return Unsure(f"expected an echo of {expected}, was {echoed}")
+    return Accepted()
+
+
+def _echo(row: Row, number: str, client_id: str) -> tuple[str, str, str]:
+    if row.integer(number) <= 0:
+        raise row.wrong(number, "an order's number")
+    return row.text(client_id), row.text("symbol"), row.text("side")
+
+
+# -- evidence ------------------------------------------------------------------------------
+
+
+def order_calls(name: str, client_id: str) -> Sequence[Call]:
+    """An order in the plain book, and in the conditional one."""
+    return (
+        Call(_PRIVATE, "GET", "order", {"symbol": name, "origClientOrderId": client_id}),
+        Call(_PRIVATE, "GET", "algoOrder", {"clientAlgoId": client_id}),
+    )
+
+
+def order_of(answers: Sequence[Heard], client_id: str, name: str) -> OrderFound | OrderAbsent:
+    """
+    What the two books say. The conditional one counts where both know the id: once triggered, a
+    stop leaves a plain order of its own name.
+    """
+    plain, conditional = (_found(each) for each in answers)
+    if conditional is not None:
+        return _stop_found(conditional, client_id, name)
+    if plain is not None:
+        return _order_found(plain, client_id, name)
+    return OrderAbsent()
+
+
+def _found(heard: Heard) -> Row | None:
+    """The order of an answer, or None where the venue says that it knows none."""
+    row = Row(parse_json(heard.text), f"HTTP {heard.status}")
+    if row.has("code") and row.integer("code") < 0:
+        if row.integer("code") in NOT_THERE:
+            return None
+        raise Unreadable(f"order: expected an order, was {row.raw('code')} {row.raw('msg')}")
+    if heard.status != _HTTP_OK:
+        raise Unreadable(f"order: expected HTTP 200, was {heard.status}")
+    return row
+
+
+def _stop_found(row: Row, client_id: str, name: str) -> OrderFound:
+    _check_named(row, "clientAlgoId", client_id, name)
+    status = row.text("algoStatus")
+    if status in _STOP_WAITS:
+        return OrderFound(client_id, resting=True, filled=NO_FILL)
+    if status in _STOP_OVER:
+        return OrderFound(client_id, resting=False, filled=NO_FILL)
+    if status != "FINISHED":
+        raise row.wrong("algoStatus", "a status that is known")
+    return OrderFound(client_id, resting=False, filled=_filled(row, "actualQty", "actualPrice"))
+
+
+def _order_found(row: Row, client_id: str, name: str) -> OrderFound:
+    _check_named(row, "clientOrderId", client_id, name)
+    status = row.text("status")
+    if status not in _ORDER_OPEN | _ORDER_OVER:
+        raise row.wrong("status", "a status that is known")
+    filled = _filled(row, "executedQty", "avgPrice")
+    return OrderFound(client_id, resting=status in _ORDER_OPEN, filled=filled)
+
+
+def _check_named(row: Row, key: str, client_id: str, name: str) -> None:
+    if (row.raw(key), row.raw("symbol")) != (client_id, name):
+        raise row.wrong(key, f"the order {client_id} of {name}")
+
+
+def _filled(row: Row, quantity: str, price: str) -> Filled:
+    amount = row.number(quantity)
+    if amount == ZERO:
+        return NO_FILL
+    return Fill(Quantity(amount), Price(row.above_zero(price)))
+
+
+def margin_call(name: str, since_ms: int) -> Call:
+    """The history of margin moved into positions of a contract."""
+    asked = {"symbol": name, "type": "1", "startTime": str(since_ms), "limit": "500"}
+    return Call(_PRIVATE, "GET", "positionMargin/history", asked)
+
+
+def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
+    """Its rows that add, oldest first."""
+    changes = (
+        MarginChange(
+            listed.symbols[row.text("symbol")],
+            Money(row.above_zero("amount")),
+            row.integer("time"),
+        )
+        for row in rows(json, "positionMargin/history")
+        if row.integer("type") == 1
+    )
+    return tuple(sorted(changes, key=lambda change: change.at_ms))
+
+
+# -- prices --------------------------------------------------------------------------------
+
+
+def marks_call() -> Call:
+    """Mark prices and bills of all contracts."""
+    return Call(_PUBLIC, "GET", "premiumIndex", _NONE, weight=10)
+
+
+def marks_of(json: Json, listed: Listed) -> Sequence[Marked]:
+    """The readable ones; one bad row hides no other."""
+    names = ("symbol", "markPrice", "lastFundingRate", "nextFundingTime")
+    return _marked(rows(json, "premiumIndex"), listed, names)
+
+
+def marks_url(names: Sequence[str]) -> str:
+    """Where the marks of these contracts are pushed every second."""
+    streams = "/".join(f"{name.lower()}@markPrice@1s" for name in names)
+    return f"wss://fstream.binance.com/market/stream?streams={streams}"
+
+
+def mark_frame(json: Json, listed: Listed) -> Sequence[Marked]:
+    """The mark of a frame; none if it is about something else."""
+    frame = Row(json, "frame")
+    if not frame.has("data"):
+        return ()
+    row = Row(frame.raw("data"), "frame.data")
+    if row.raw("e") != "markPriceUpdate":
+        return ()
+    return _marked([row], listed, ("s", "p", "r", "T"))
+
+
+def _marked(
+    found: Iterable[Row], listed: Listed, names: tuple[str, str, str, str]
+) -> tuple[Marked, ...]:
+    symbol, price, rate, next_at = names
+    marks = []
+    for row in found:
+        try:
+            name = row.text(symbol)
+            if name in listed.symbols:
+                marks.append(
+                    Marked(
+                        listed.symbols[name],
+                        Price(row.above_zero(price)),
+                        Ratio(row.number(rate)),
+                        row.integer(next_at),
+                    )
+                )
+        except Unreadable as e:
+            log.warning("mark.unreadable", reason=str(e))
+    return tuple(marks)
+
+
+# -- the account's stream ------------------------------------------------------------------
+
+
+def listen_call() -> Call:
+    """A key to listen with."""
+    return Call(_PRIVATE, "POST", "listenKey", _NONE)
+
+
+def listen_key_of(json: Json) -> str:
+    """The key."""
+    return Row(json, "listenKey").text("listenKey")
+
+
+def keep_call(key: str) -> Call:
+    """Keep the key alive for another hour."""
+    return Call(_PRIVATE, "PUT", "listenKey", {"listenKey": key})
+
+
+def account_url(key: str) -> str:
+    """Where the account's events are pushed."""
+    return f"wss://fstream.binance.com/private/ws?listenKey={key}"
+
+
+def account_frame(json: Json, listed: Listed, received_at_ms: int) -> Told:
+    """What a frame is an alarm for. The venue's own orders tell of liquidations."""
+    frame = Row(json, "frame")
+    match frame.raw("e") if frame.has("e") else "":
+        case "listenKeyExpired":
+            return StreamEnded("the listen key has expired")
+        case "ORDER_TRADE_UPDATE":
+            order = Row(frame.raw("o"), "frame.o")
+            if order.text("c").startswith("autoclose-") and order.raw("X") == "FILLED":
+                return Liquidated(
+                    listed.symbols.get(order.text("s"), order.text("s")),
+                    Side.LONG if order.raw("S") == "SELL" else Side.SHORT,
+                    Price(order.above_zero("ap")),
+                    received_at_ms,
+                )
+            return AccountChanged()
+        case "ACCOUNT_UPDATE" | "ALGO_UPDATE" | "ACCOUNT_CONFIG_UPDATE" | "MARGIN_CALL":
+            return AccountChanged()
+        case _:
+            return Irrelevant()
+
+
+# -- before the start ----------------------------------------------------------------------
+
+
+def check_calls() -> Sequence[Call]:
+    """What has to be known before anything is guarded."""
+    return (
+        Call("sapi", "GET", "account/apiRestrictions", _NONE),
+        Call(_PRIVATE, "GET", "accountConfig", _NONE, weight=5),
+        Call(_PRIVATE, "GET", "symbolConfig", _NONE, weight=5),
+    )
+
+
+def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
+    """Why this key or account cannot be guarded, a sentence each."""
+    key, account, configs = jsons
+    allowed, mode = Row(key, "apiRestrictions"), Row(account, "accountConfig")
+    found = []
+    for name, what in (
+        ("enableWithdrawals", "withdraw"),
+        ("enableInternalTransfer", "transfer to others"),
+        ("permitsUniversalTransfer", "transfer between accounts"),
+    ):
+        if allowed.has(name) and allowed.flag(name):
+            found.append(f"API key: expected one that cannot {what}, was allowed to ({name})")
+    if not allowed.flag("enableFutures"):
+        found.append("API key: expected one that may trade futures, was not (enableFutures)")
+    if not mode.flag("canTrade"):
+        found.append("account: expected one that can trade, was not (canTrade)")
+    if mode.flag("multiAssetsMargin"):
+        found.append("account: multi-assets margin is not supported: other assets back it too")
+    found += [
+        f"{row.text('symbol')}: expected the venue's auto-margin to be off, was on"
+        for row in rows(configs, "symbolConfig")
+        if row.flag("isAutoAddMargin")
+    ]
+    return tuple(found)

@@ -1,0 +1,45 @@
+"""Guarded runs with the guard away in calm hours end as whole ones do."""
+
+import pytest
+
+from bench.benefit.guarded import run_guarded_fast
+from bot.core.model import MarginMode, Side
+from bot.core.policy import Policy
+from bot.policy.loader import parse_policy
+from bot.policy.preset import account_file
+from bot.rehearsal.runs import run_guarded
+from tests.bench.made import setup
+
+LONG, SHORT, CROSS, ISOLATED = Side.LONG, Side.SHORT, MarginMode.CROSS, MarginMode.ISOLATED
+BOOK = tuple((f"2020-03-12-{name}", LONG, CROSS) for name in ("btc", "eth", "xrp"))
+Held = tuple[tuple[str, Side, MarginMode], ...]
+
+
+def preset(name: str) -> Policy:
+    return parse_policy(account_file(name, name, "bench", "binanceusdm", "mixed"), name)
+
+
+@pytest.mark.parametrize(
+    ("held", "leverage", "named"),
+    [
+        ((("2020-03-12-btc", LONG, ISOLATED),), 10, "balanced"),
+        ((("2021-05-19-eth", SHORT, ISOLATED),), 10, "patient"),
+        ((("2021-05-19-eth", LONG, ISOLATED),), 10, "conservative"),
+        ((("quiet-week-btc", LONG, ISOLATED),), 20, "balanced"),
+        ((("constructed-funding-shock", LONG, ISOLATED),), 20, "balanced"),
+        (BOOK, 10, "balanced"),
+    ],
+    ids=["stopped", "held", "early", "quiet", "billed", "book"],
+)
+def test_a_run_with_the_guard_away_ends_as_a_whole_one(
+    held: Held, leverage: int, named: str
+) -> None:
+    given, policy = setup(*held, leverage=leverage), preset(named)
+    fast, whole = run_guarded_fast(given, policy), run_guarded(given, policy)
+    assert bool(fast.fate.taken) == bool(whole.fate.taken)
+    assert float(fast.fate.equity_final) == pytest.approx(float(whole.fate.equity_final), abs=2)
+    ways_out = [
+        [each.verb for each in deeds if each.verb not in ("place_stop", "cancel_stop")]
+        for deeds in (fast.deeds, whole.deeds)
+    ]
+    assert ways_out[0] == ways_out[1]

@@ -1,0 +1,438 @@
+"""Binance USD-M's answers as the venue documents them, and answers that nobody should believe."""
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.core.actions import (
+    Action,
+    AddMargin,
+    CancelStop,
+    ClosePosition,
+    NoWorseThan,
+    PlaceStop,
+)
+from bot.core.events import Liquidated
+from bot.core.model import (
+    NO_FILL,
+    Fill,
+    MarginMode,
+    NotReported,
+    PositionMode,
+    Reported,
+    Side,
+)
+from bot.core.units import Money, Price, Quantity
+from bot.exchange.live.calls import Heard, Unreadable, parse_json
+from bot.exchange.live.dialect import Irrelevant, Listed, StreamEnded
+from bot.exchange.ports import Accepted, AccountChanged, OrderFound, Refused, Unsure
+from bot.exchange.venues import binanceusdm_api as venue
+
+D = Decimal
+LISTED = Listed({"BTCUSDT": "BTC/USDT:USDT", "ADAUSDT": "ADA/USDT:USDT"})
+BTC, ADA = "BTC/USDT:USDT", "ADA/USDT:USDT"
+
+# `documented`: a cross position of one-way mode, as in the manual of positionRisk v3.
+CROSS_ROW = {
+    "symbol": "ADAUSDT",
+    "positionSide": "BOTH",
+    "positionAmt": "30",
+    "entryPrice": "0.385",
+    "breakEvenPrice": "0.385077",
+    "markPrice": "0.41047590",
+    "unRealizedProfit": "0.76427700",
+    "liquidationPrice": "0",
+    "isolatedMargin": "0",
+    "notional": "12.31427700",
+    "marginAsset": "USDT",
+    "isolatedWallet": "0",
+    "initialMargin": "0.61571385",
+    "maintMargin": "0.08004280",
+    "positionInitialMargin": "0.61571385",
+    "openOrderInitialMargin": "0",
+    "adl": 2,
+    "bidNotional": "0",
+    "askNotional": "0",
+    "updateTime": 1720736417660,
+}
+SHORT_ROW = CROSS_ROW | {
+    "symbol": "BTCUSDT",
+    "positionAmt": "-0.010",
+    "entryPrice": "60000",
+    "liquidationPrice": "65123.45",
+    "isolatedWallet": "61.5",
+}
+FLAT_ROW = CROSS_ROW | {"symbol": "BTCUSDT", "positionAmt": "0.000", "entryPrice": "0.0"}
+CONFIGS = [
+    {"symbol": "ADAUSDT", "marginType": "CROSSED", "isAutoAddMargin": False, "leverage": 20},
+    {"symbol": "BTCUSDT", "marginType": "ISOLATED", "isAutoAddMargin": False, "leverage": 10},
+]
+ONE_WAY = {"dualSidePosition": False, "multiAssetsMargin": False, "canTrade": True}
+STOP_ROW = {
+    "algoId": 2148627,
+    "clientAlgoId": "MRumok0dkhrP4kCm12AHaB",
+    "algoType": "CONDITIONAL",
+    "orderType": "STOP_MARKET",
+    "symbol": "BTCUSDT",
+    "side": "BUY",
+    "positionSide": "BOTH",
+    "timeInForce": "GTC",
+    "quantity": "0.010",
+    "algoStatus": "NEW",
+    "triggerPrice": "64000.0",
+    "price": "0.000",
+    "workingType": "MARK_PRICE",
+    "closePosition": False,
+    "reduceOnly": True,
+}
+
+
+def account(*rows: Mapping[str, Any]) -> dict[str, Any]:
+    """GET account with these positions beside 126.72 USDT and some other asset."""
+    money = {"asset": "USDT", "crossWalletBalance": "126.72", "availableBalance": "100.5"}
+    return {"assets": [{"asset": "BNB"}, money], "positions": list(rows)}
+
+
+def snapshot(
+    *rows: Mapping[str, Any],
+    stops: tuple[Mapping[str, Any], ...] = (),
+    mode: Mapping[str, Any] = ONE_WAY,
+) -> Any:
+    """What is read of these positions and stops."""
+    state = (list(rows), account(*rows))
+    return venue.snapshot_of((CONFIGS, mode), state, (list(stops),), LISTED, 7)
+
+
+def test_positions_come_with_side_mode_and_liquidation() -> None:
+    seen = snapshot(CROSS_ROW, SHORT_ROW)
+    ada, btc = seen.positions
+    assert (ada.symbol, ada.side, ada.quantity) == (ADA, Side.LONG, D(30))
+    assert (ada.margin_mode, ada.isolated_margin) == (MarginMode.CROSS, D(0))
+    assert (ada.leverage, ada.liquidation) == (D(20), NotReported())
+    assert (btc.side, btc.quantity, btc.entry_price) == (Side.SHORT, D("0.01"), D(60_000))
+    assert (btc.margin_mode, btc.isolated_margin) == (MarginMode.ISOLATED, D("61.5"))
+    assert btc.liquidation == Reported(Price(D("65123.45")))
+    assert (seen.wallet_balance, seen.free) == (D("126.72"), D("100.5"))
+    assert seen.position_mode is PositionMode.ONE_WAY
+
+
+def test_flat_rows_are_no_positions() -> None:
+    assert snapshot(FLAT_ROW).positions == ()
+
+
+@pytest.mark.parametrize("none", ["0", "", None, "-1", "NaN", "0.00000000", {}, True])
+def test_no_liquidation_price_has_many_spellings(none: object) -> None:
+    (position,) = snapshot(SHORT_ROW | {"liquidationPrice": none}).positions
+    assert position.liquidation == NotReported()
+
+
+@pytest.mark.parametrize("name", ["positionAmt", "entryPrice", "isolatedWallet"])
+@pytest.mark.parametrize("value", ["", None, "NaN", "Infinity", "1e400", True, [], "abc"])
+def test_what_a_position_stands_on_is_never_made_up(name: str, value: object) -> None:
+    with pytest.raises(Unreadable, match=name):
+        snapshot(SHORT_ROW | {name: value})
+
+
+def test_hedge_mode_is_seen() -> None:
+    legs = (SHORT_ROW | {"positionSide": "SHORT"},)
+    seen = snapshot(*legs, mode=ONE_WAY | {"dualSidePosition": True})
+    assert seen.position_mode is PositionMode.HEDGE
+
+
+def test_a_change_between_two_parts_of_a_read_is_no_read() -> None:
+    before, after = SHORT_ROW, SHORT_ROW | {"isolatedWallet": "161.5"}
+    parts: Any = ([before], account(after))
+    with pytest.raises(Unreadable, match="changed between"):
+        venue.snapshot_of((CONFIGS, ONE_WAY), parts, ([],), LISTED, 7)
+
+
+def test_stops_are_those_that_protect() -> None:
+    rows = (
+        STOP_ROW,
+        STOP_ROW | {"clientAlgoId": "tp", "orderType": "TAKE_PROFIT_MARKET"},
+        STOP_ROW | {"clientAlgoId": "last", "workingType": "CONTRACT_PRICE"},
+        STOP_ROW | {"clientAlgoId": "opens", "reduceOnly": False},
+        STOP_ROW | {"clientAlgoId": "all", "closePosition": True, "quantity": "0"},
+        STOP_ROW | {"clientAlgoId": "orphan", "closePosition": True, "side": "SELL"},
+    )
+    found = {each.client_id: each for each in snapshot(SHORT_ROW, stops=rows).stops}
+    assert set(found) == {"MRumok0dkhrP4kCm12AHaB", "opens", "all"}
+    ours = found["MRumok0dkhrP4kCm12AHaB"]
+    assert (ours.symbol, ours.side, ours.quantity) == (BTC, Side.SHORT, D("0.010"))
+    assert (ours.trigger_price, ours.reduce_only) == (D("64000.0"), True)
+    assert not found["opens"].reduce_only
+    assert (found["all"].quantity, found["all"].reduce_only) == (D("0.01"), True)
+
+
+# -- writes --------------------------------------------------------------------------------
+
+ADD = AddMargin(BTC, Side.LONG, Money(D("25.756")))
+STOP = PlaceStop(BTC, Side.LONG, Quantity(D("0.1")), Price(D("57000.5")))
+CANCEL = CancelStop(BTC, Side.LONG, "other")
+CLOSE = ClosePosition(BTC, Side.SHORT, Quantity(D("0.1")))
+BOUNDED = ClosePosition(BTC, Side.LONG, Quantity(D("1E-3")), NoWorseThan(Price(D("59900"))))
+
+RECIPES: list[tuple[Action, str, str, dict[str, str]]] = [
+    (ADD, "POST", "positionMargin", {"symbol": "BTCUSDT", "amount": "25.756", "type": "1"}),
+    (
+        STOP,
+        "POST",
+        "algoOrder",
+        {
+            "algoType": "CONDITIONAL",
+            "symbol": "BTCUSDT",
+            "side": "SELL",
+            "type": "STOP_MARKET",
+            "quantity": "0.1",
+            "triggerPrice": "57000.5",
+            "workingType": "MARK_PRICE",
+            "reduceOnly": "true",
+            "clientAlgoId": "id1",
+            "newOrderRespType": "RESULT",
+        },
+    ),
+    (CANCEL, "DELETE", "algoOrder", {"clientAlgoId": "other"}),
+    (
+        CLOSE,
+        "POST",
+        "order",
+        {
+            "symbol": "BTCUSDT",
+            "side": "BUY",
+            "type": "MARKET",
+            "quantity": "0.1",
+            "reduceOnly": "true",
+            "newClientOrderId": "id1",
+            "newOrderRespType": "RESULT",
+        },
+    ),
+    (
+        BOUNDED,
+        "POST",
+        "order",
+        {
+            "symbol": "BTCUSDT",
+            "side": "SELL",
+            "type": "LIMIT",
+            "timeInForce": "IOC",
+            "price": "59900",
+            "quantity": "0.001",
+            "reduceOnly": "true",
+            "newClientOrderId": "id1",
+            "newOrderRespType": "RESULT",
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("action", "method", "path", "parameters"), RECIPES, ids=repr)
+def test_recipes_are_exact_and_only_reduce(
+    action: Action, method: str, path: str, parameters: dict[str, str]
+) -> None:
+    call = venue.write_call(action, "id1", LISTED)
+    assert (call.api, call.method, call.path) == ("fapiPrivate", method, path)
+    assert dict(call.parameters) == parameters
+
+
+PROOFS: list[tuple[Action, dict[str, Any]]] = [
+    (
+        ADD,
+        {"code": 200, "msg": "Successfully modify position margin.", "amount": 25.756, "type": 1},
+    ),
+    (
+        STOP,
+        {
+            "algoId": 1,
+            "clientAlgoId": "id1",
+            "symbol": "BTCUSDT",
+            "side": "SELL",
+            "algoStatus": "NEW",
+        },
+    ),
+    (CANCEL, {"algoId": 1, "clientAlgoId": "other", "code": "200", "msg": "success"}),
+    (CLOSE, {"orderId": 1, "clientOrderId": "id1", "symbol": "BTCUSDT", "side": "BUY"}),
+]
+
+
+def reply(action: Action, body: object, status: int = 200) -> object:
+    text = body if isinstance(body, str) else json.dumps(body)
+    return venue.reply_of(Heard(status, {}, text), action, "id1", LISTED)
+
+
+@pytest.mark.parametrize(("action", "body"), PROOFS, ids=repr)
+def test_an_echo_is_a_proof_and_nothing_less(action: Action, body: dict[str, Any]) -> None:
+    assert reply(action, body) == Accepted()
+    for name in body.keys() - {"msg", "algoStatus"}:
+        if (name, action) == ("algoId", CANCEL):
+            continue  # it is found by our id
+        less = {other: value for other, value in body.items() if other != name}
+        assert isinstance(reply(action, less), Unsure), name
+        wrongs: tuple[object, ...] = (None, "", 0, -1, "x", [], 1e300)
+        for wrong in wrongs:
+            answered = reply(action, body | {name: wrong})
+            assert isinstance(answered, Unsure | Refused), (name, wrong)
+    assert isinstance(reply(action, body, status=502), Unsure)
+
+
+@pytest.mark.parametrize("code", sorted(venue.DEFINITE))
+def test_codes_of_the_list_are_proof(code: int) -> None:
+    assert reply(CLOSE, {"code": code, "msg": "no"}, 400) == Refused(str(code), "no")
+
+
+@pytest.mark.parametrize("code", [-1000, -1001, -1006, -1007, -1008, -1016, -4116, -9999, -1])
+def test_other_codes_prove_nothing(code: int) -> None:
+    assert isinstance(reply(CLOSE, {"code": code, "msg": "?"}, 503), Unsure)
+
+
+JUNK = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-5_000, 5_000)
+    | st.floats()
+    | st.sampled_from(["", "id1", "BTCUSDT", "BUY", "NEW", "NaN", "1e400"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["code", "msg", "orderId", "clientOrderId", "symbol", "side", "x"]),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(JUNK, st.sampled_from([200, 400, 403, 502, 524]))
+def test_junk_is_never_success_and_refused_only_by_a_code(body: Any, status: int) -> None:
+    match reply(CLOSE, body, status):
+        case Accepted():
+            assert status == 200
+            assert body["orderId"] not in (None, 0, "")
+            assert (body["clientOrderId"], body["symbol"], body["side"]) == (
+                "id1",
+                "BTCUSDT",
+                "BUY",
+            )
+        case Refused(code):
+            assert int(body["code"]) == int(code)
+            assert int(code) in venue.DEFINITE
+        case _:
+            pass
+
+
+@given(st.text(max_size=60))
+def test_text_is_never_success(text: str) -> None:
+    assert isinstance(reply(CLOSE, text), Unsure)
+
+
+def test_numbers_are_exact_and_what_is_no_number_is_refused() -> None:
+    assert parse_json('{"amount": 0.1}') == {"amount": D("0.1")}
+    for text in ('{"a": NaN}', '{"a": Infinity}', "", "<html>", '{"a":', "[" * 100_000):
+        with pytest.raises(Unreadable):
+            parse_json(text)
+
+
+# -- evidence ------------------------------------------------------------------------------
+
+NONE = Heard(400, {}, '{"code": -2013, "msg": "Order does not exist."}')
+
+
+def heard(body: object, status: int = 200) -> Heard:
+    return Heard(status, {}, json.dumps(body))
+
+
+def test_a_triggered_stop_counts_by_its_conditional_order() -> None:
+    stop = STOP_ROW | {"clientAlgoId": "id1", "actualQty": "0.010", "actualPrice": "63990.5"}
+    done = heard(stop | {"algoStatus": "FINISHED"})
+    left = {
+        "clientOrderId": "id1",
+        "symbol": "BTCUSDT",
+        "status": "FILLED",
+        "executedQty": "0.010",
+        "avgPrice": "63990.5",
+    }
+    expected = OrderFound("id1", False, Fill(Quantity(D("0.010")), Price(D("63990.5"))))
+    assert venue.order_of((heard(left), done), "id1", "BTCUSDT") == expected
+    assert venue.order_of((heard(left), NONE), "id1", "BTCUSDT") == expected
+    waiting = heard(stop | {"algoStatus": "NEW"})
+    assert venue.order_of((NONE, waiting), "id1", "BTCUSDT") == OrderFound("id1", True, NO_FILL)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        heard({"code": -1007, "msg": "Timeout"}, 408),
+        heard({}),
+        heard({"clientOrderId": "other", "symbol": "BTCUSDT", "status": "NEW"}),
+        heard({"clientOrderId": "id1", "symbol": "ADAUSDT", "status": "NEW"}),
+        heard({"clientOrderId": "id1", "symbol": "BTCUSDT", "status": "ODD"}),
+        Heard(502, {}, "<html>"),
+    ],
+)
+def test_an_answer_about_something_else_is_no_evidence(answer: Heard) -> None:
+    with pytest.raises(Unreadable):
+        venue.order_of((answer, NONE), "id1", "BTCUSDT")
+
+
+# -- frames --------------------------------------------------------------------------------
+
+
+def test_the_venues_own_orders_tell_of_liquidations() -> None:
+    order = {"s": "BTCUSDT", "c": "autoclose-1", "S": "SELL", "X": "FILLED", "ap": "9910.12"}
+    frame = {"e": "ORDER_TRADE_UPDATE", "o": order}
+    told = venue.account_frame(frame, LISTED, 5)
+    assert told == Liquidated(BTC, Side.LONG, Price(D("9910.12")), 5)
+    ours = frame | {"o": order | {"c": "lgabc"}}
+    assert venue.account_frame(ours, LISTED, 5) == AccountChanged()
+
+
+def test_other_frames_ring_or_end_or_say_nothing() -> None:
+    assert venue.account_frame({"e": "ACCOUNT_UPDATE"}, LISTED, 5) == AccountChanged()
+    assert venue.account_frame({"e": "TRADE_LITE"}, LISTED, 5) == Irrelevant()
+    assert venue.account_frame({"result": None, "id": 1}, LISTED, 5) == Irrelevant()
+    ended = venue.account_frame({"e": "listenKeyExpired"}, LISTED, 5)
+    assert isinstance(ended, StreamEnded)
+
+
+def test_one_bad_mark_hides_no_other() -> None:
+    good = {
+        "symbol": "BTCUSDT",
+        "markPrice": "11793.63104562",
+        "lastFundingRate": "0.00038246",
+        "nextFundingTime": 1597392000000,
+    }
+    bad = [good | {"symbol": "ADAUSDT", "markPrice": each} for each in ("0", "-1", None, "NaN")]
+    (mark,) = venue.marks_of([*bad, good, {"x": 1}], LISTED)
+    assert (mark.symbol, mark.price, mark.rate) == (BTC, D("11793.63104562"), D("0.00038246"))
+
+
+# -- before the start ----------------------------------------------------------------------
+
+KEY = {"enableFutures": True, "enableWithdrawals": False, "permitsUniversalTransfer": False}
+
+
+@pytest.mark.parametrize(
+    ("key", "mode", "config", "word"),
+    [
+        ({"enableWithdrawals": True}, {}, {}, "withdraw"),
+        ({"permitsUniversalTransfer": True}, {}, {}, "transfer"),
+        ({"enableFutures": False}, {}, {}, "trade futures"),
+        ({}, {"canTrade": False}, {}, "can trade"),
+        ({}, {"multiAssetsMargin": True}, {}, "multi-assets"),
+        ({}, {}, {"isAutoAddMargin": True}, "auto-margin"),
+    ],
+)
+def test_a_key_or_account_that_cannot_be_guarded_is_refused(
+    key: dict[str, bool], mode: dict[str, bool], config: dict[str, bool], word: str
+) -> None:
+    (sentence,) = venue.refusals((KEY | key, ONE_WAY | mode, [CONFIGS[0] | config]))
+    assert word in sentence
+
+
+def test_a_good_key_and_account_are_fine() -> None:
+    assert venue.refusals((KEY, ONE_WAY, CONFIGS)) == ()

@@ -1,0 +1,63 @@
+"""Mark prices and funding: pushed, asked for after a silence, and never made up."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from bot.core.events import FundingReported, MarkPrice
+from bot.exchange.live import market as module
+from bot.exchange.ports import Quoted
+from tests.exchange.live.wired import Wired, until, wired
+from tests.exchange.wire.build import BTC, D
+
+
+@asynccontextmanager
+async def watching(live: Wired) -> AsyncIterator[list[Quoted]]:
+    """The market's stream while the block lasts."""
+    heard: list[Quoted] = []
+    async with asyncio.TaskGroup() as tasks:
+        streaming = tasks.create_task(live.market.stream(heard.append))
+        yield heard
+        streaming.cancel()
+
+
+def marks(heard: list[Quoted]) -> Iterator[object]:
+    return (each.price for each in heard if isinstance(each, MarkPrice))
+
+
+async def test_the_mark_follows_and_only_of_what_was_asked_for() -> None:
+    async with wired() as live, watching(live) as heard:
+        await live.market.instruments((BTC,))
+        await until(lambda: D(60_000) in marks(heard))
+        live.move(BTC, "61234")
+        await until(lambda: D(61_234) in marks(heard))
+        assert {each.symbol for each in heard} == {BTC}
+        newest = [each for each in live.market.latest() if isinstance(each, MarkPrice)]
+        assert [each.price for each in newest] == [D(61_234)]
+        (bill,) = [each for each in live.market.latest() if isinstance(each, FundingReported)]
+        assert (bill.rate, bill.interval_ms) == (D(0), 8 * 3_600_000)
+        assert bill.next_at_ms > live.clock.now_ms()
+
+
+async def test_a_dropped_stream_is_dialled_again() -> None:
+    async with wired() as live, watching(live) as heard:
+        await live.market.instruments((BTC,))
+        await until(lambda: live.server.hub.listeners)
+        live.server.hub.close_all()
+        await until(lambda: not live.server.hub.listeners)
+        live.move(BTC, "59000")
+        await until(lambda: D(59_000) in marks(heard))
+
+
+async def test_a_silent_stream_is_left_and_prices_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "SILENCE_S", 0.3)
+    async with wired() as live, watching(live) as heard:
+        await live.market.instruments((BTC,))
+        await until(lambda: live.server.hub.listeners)
+        live.server.hub.stalled = True
+        live.move(BTC, "58000")
+        await until(lambda: D(58_000) in marks(heard), patience_s=5)

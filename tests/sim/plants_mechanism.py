@@ -1,0 +1,265 @@
+"""
+Planted bugs of mechanism: how requests are made durable, sent, followed and taken back.
+
+Each function sabotages our own code for as long as the patch lasts.
+"""
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from bot.core import engine, guardrails, protection, upkeep
+from bot.core import state as core_state
+from bot.core.actions import PlaceStop
+from bot.core.events import AccountMode
+from bot.core.guardrails import Approved
+from bot.core.model import Fill
+from bot.core.protection import Audit, StopStatus
+from bot.core.state import AccountRead
+from bot.core.units import Quantity, floor_to
+from bot.exchange.ports import OrderFound, Unreachable, Unsure
+from bot.journal.port import JournalUnavailable
+from bot.runtime import guard, reconcile, record
+from bot.runtime.executor import Executor
+from bot.runtime.guard import Guard
+from bot.runtime.reconcile import Reconciler
+
+
+def resend_on_unsure(patch: pytest.MonkeyPatch) -> None:
+    send = Executor._send
+
+    async def twice(self: Executor, approved: Approved) -> Any:
+        reply = await send(self, approved)
+        return await send(self, approved) if isinstance(reply, Unsure) else reply
+
+    patch.setattr(Executor, "_send", twice)
+
+
+def take_unknown_for_not_applied(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(reconcile, "SPEND_FENCE_MS", 0)
+    patch.setattr(reconcile, "SECOND_READ_MS", 0)
+
+
+def forget_budgets_on_restart(patch: pytest.MonkeyPatch) -> None:
+    resumed = core_state.resumed
+    patch.setattr(record, "resumed", lambda *a: replace(resumed(*a), intents={}))
+
+
+def never_place_a_stop(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(upkeep, "_place", lambda *arguments: None)
+
+
+def leave_the_stop_after_a_top_up(patch: pytest.MonkeyPatch) -> None:
+    place = upkeep._place
+
+    def only_missing(desk: Any, position: Any, target: Any, status: StopStatus) -> None:
+        if status is not StopStatus.DRIFTED:
+            place(desk, position, target, status)
+
+    patch.setattr(upkeep, "_place", only_missing)
+
+
+def cancel_before_placing(patch: pytest.MonkeyPatch) -> None:
+    audit = protection.audit
+
+    def eager(position: Any, ours: Any, target: Any, settled: Any) -> Audit:
+        found = audit(position, ours, target, settled)
+        return replace(found, superfluous=ours) if found.status is StopStatus.DRIFTED else found
+
+    patch.setattr(upkeep, "audit", eager)
+
+
+def leave_stops_of_closed_positions(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(engine, "_cancel_orphans", lambda state, *rest: state)
+
+
+def cancel_foreign_stops(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(upkeep, "account_prefix", lambda account: "")
+
+
+def send_without_a_row(patch: pytest.MonkeyPatch) -> None:
+    async def skip(self: Guard, *arguments: Any) -> None:
+        self._unwritten.clear()
+
+    patch.setattr(Guard, "_make_durable", skip)
+
+
+def spool_in_silence(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Guard, "_announce", lambda self, alert: None)
+
+
+def take_a_part_for_the_whole(patch: pytest.MonkeyPatch) -> None:
+    evidence = reconcile._close_evidence
+
+    def generous(order: Any, ordered: Any) -> Any:
+        match order:
+            case OrderFound(resting=False, filled=Fill() as fill):
+                whole = replace(order, filled=replace(fill, quantity=ordered))
+                return evidence(whole, ordered)
+            case _:
+                return evidence(order, ordered)
+
+    patch.setattr(reconcile, "_close_evidence", generous)
+
+
+def lean_on_a_stop_that_is_being_cancelled(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(upkeep, "_cancelled", lambda state: iter(()))
+
+
+def give_two_lives_the_same_numbers(patch: pytest.MonkeyPatch) -> None:
+    resumed = core_state.resumed
+
+    def again(state: Any, *arguments: Any) -> Any:
+        return replace(resumed(state, *arguments), intents_planned=state.intents_planned)
+
+    patch.setattr(record, "resumed", again)
+
+
+def put_a_refund_back_twice(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(core_state, "_put_back", lambda refunds, *arguments: refunds)
+
+
+def believe_absence_at_once(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(reconcile, "ORDER_FENCE_MS", 0)
+    patch.setattr(reconcile, "SECOND_READ_MS", 0)
+
+
+def settle_until_the_first_failed_read(patch: pytest.MonkeyPatch) -> None:
+    look = Reconciler._look
+
+    async def once(self: Reconciler, intent: Any) -> Any:
+        try:
+            return await look(self, intent)
+        except Unreachable:
+            await self._clock.sleep_ms(10**9)
+            raise
+
+    patch.setattr(Reconciler, "_look", once)
+
+
+def forget_open_intents_on_restart(patch: pytest.MonkeyPatch) -> None:
+    settle = Reconciler.settle
+
+    async def fresh(self: Reconciler, intent: Any, acknowledged: bool) -> None:
+        if intent.detail != "the guard restarted":
+            await settle(self, intent, acknowledged)
+
+    patch.setattr(Reconciler, "settle", fresh)
+
+
+def forget_the_hold_on_restart(patch: pytest.MonkeyPatch) -> None:
+    resumed = core_state.resumed
+    patch.setattr(record, "resumed", lambda *a: replace(resumed(*a), mode=AccountMode.ACTIVE))
+
+
+def give_up_after_a_refused_stop(patch: pytest.MonkeyPatch) -> None:
+    place = upkeep._place
+
+    def sulking(desk: Any, *arguments: Any) -> None:
+        if not desk.memory.stop_refusals:
+            place(desk, *arguments)
+
+    patch.setattr(upkeep, "_place", sulking)
+
+
+def trust_an_older_read(patch: pytest.MonkeyPatch) -> None:
+    read = core_state._read
+
+    def trusting(state: Any, event: Any) -> Any:
+        match state.account:
+            case AccountRead(snapshot=known) if known.taken_at_ms > event.snapshot.taken_at_ms:
+                newer = replace(event.snapshot, taken_at_ms=known.taken_at_ms)
+                return read(state, replace(event, snapshot=newer))
+            case _:
+                return read(state, event)
+
+    patch.setattr(core_state, "_read", trusting)
+
+
+def leave_memories_out_of_the_journal(patch: pytest.MonkeyPatch) -> None:
+    entry = record.decision_entry
+
+    def without(state: Any, *arguments: Any) -> Any:
+        return entry(replace(state, memories={}), *arguments)
+
+    patch.setattr(guard, "decision_entry", without)
+
+
+def decide_by_a_time_that_no_row_has(patch: pytest.MonkeyPatch) -> None:
+    decide = engine.decide
+    patch.setattr(guard, "decide", lambda state, policy, now_ms: decide(state, policy, now_ms + 1))
+
+
+def go_on_without_the_journal(patch: pytest.MonkeyPatch) -> None:
+    durable = Guard._make_durable
+
+    async def careless(self: Guard, *arguments: Any) -> None:
+        try:
+            await durable(self, *arguments)
+        except JournalUnavailable:
+            self._unwritten.extend(self._rows(*arguments))
+
+    patch.setattr(Guard, "_make_durable", careless)
+
+
+def reduce_while_the_last_is_unknown(patch: pytest.MonkeyPatch) -> None:
+    _without_reason(patch, "_reasons_not_to_reduce", "in_flight")
+
+
+def top_up_while_the_last_is_unknown(patch: pytest.MonkeyPatch) -> None:
+    _without_reason(patch, "_reasons_to_hold", "in_flight")
+
+
+def let_an_unknown_close_block_the_exit(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(guardrails, "RETRY_CLOSE_MS", 10**9)
+
+
+def cancel_the_last_stop(patch: pytest.MonkeyPatch) -> None:
+    audit = protection.audit
+
+    def eager(position: Any, ours: Any, target: Any, settled: Any) -> Audit:
+        found = audit(position, ours, target, settled)
+        return replace(found, superfluous=ours) if found.status is StopStatus.RESTS else found
+
+    patch.setattr(upkeep, "audit", eager)
+
+
+def stop_for_a_part(patch: pytest.MonkeyPatch) -> None:
+    approve = guardrails.approve_stop
+
+    def smaller(request: Any, action: Any) -> Approved:
+        if isinstance(action, PlaceStop):
+            step = request.state.instruments.by_symbol[action.symbol].quantity_step
+            part = floor_to(action.quantity * Decimal("0.9"), step)
+            action = replace(action, quantity=Quantity(part))
+        return approve(request, action)
+
+    patch.setattr(upkeep, "approve_stop", smaller)
+
+
+def take_any_stop_for_a_whole_one(patch: pytest.MonkeyPatch) -> None:
+    covers = protection.covers
+
+    def lax(stop: Any, position: Any) -> bool:
+        return covers(replace(stop, quantity=position.quantity), position)
+
+    patch.setattr(protection, "covers", lax)
+
+
+def ignore_the_cooldown(patch: pytest.MonkeyPatch) -> None:
+    _without_reason(patch, "_reasons_to_wait", "cooldown")
+
+
+def ignore_the_rate_of_actions(patch: pytest.MonkeyPatch) -> None:
+    _without_reason(patch, "_reasons_to_wait", "actions_per_1m")
+
+
+def _without_reason(patch: pytest.MonkeyPatch, name: str, limit: str) -> None:
+    reasons = getattr(guardrails, name)
+
+    def fewer(*arguments: Any) -> Any:
+        return (each for each in reasons(*arguments) if each.limit != limit)
+
+    patch.setattr(guardrails, name, fewer)
