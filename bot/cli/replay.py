@@ -24,6 +24,7 @@ from bot.core.model import MarginMode
 from bot.core.policy import Policy
 from bot.core.units import Money, Ratio
 from bot.exchange.paper.depth import BTC_2025
+from bot.exchange.paper.telling import tell
 from bot.exchange.ports import Unreachable
 from bot.logs import configure
 from bot.policy.loader import load_policy, parse_policy
@@ -114,8 +115,17 @@ def replay_one(setup: Setup, policy: Policy, report: Path | None, as_json: bool)
     out.print(headline(told, deal(told.guarded, policy)))
     out.print()
     out.print(deeds_table(told.guarded.deeds))
+    _tell_liquidations(told.replayed)
     if report is not None:
         typer.echo(f"report: {report}")
+
+
+def _tell_liquidations(replayed: Replay) -> None:
+    for whom, fate in (("Unguarded", replayed.unguarded), ("Guarded", replayed.guarded.fate)):
+        if fate.liquidation:
+            typer.echo(f"{whom}, the liquidation step by step:")
+            for line in tell(fate.liquidation):
+                typer.echo(f"  {line}")
 
 
 def replay_cases(

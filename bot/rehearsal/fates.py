@@ -8,7 +8,7 @@ from bot.core.cross import Book, Leg, LiquidatesAfter, joint_liquidation, spare
 from bot.core.margin import NoLiquidation, liquidation_distance
 from bot.core.model import AccountSnapshot, MarginMode, PositionKey, Reported
 from bot.core.units import ONE, ZERO, Money, Price, Quantity, Ratio
-from bot.exchange.paper.books import Cause
+from bot.exchange.paper.books import Cause, LadderStep
 from bot.exchange.paper.ladders import WHOLE
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.prices import Prices
@@ -55,13 +55,15 @@ class Fate:
     `equity_final` = wallet + margins + unrealised profit at mark. `funding_paid` is what was paid
     in bills less what was received. `distance_min` is the smallest liquidation distance seen
     while a position was open: of an isolated one its own, of cross ones the common adverse move
-    of all marks that liquidates them together.
+    of all marks that liquidates them together. `liquidation` are the steps in which the exchange
+    took what it took.
     """
 
     endings: tuple[Ending, ...]
     equity_final: Money
     funding_paid: Money
     distance_min: Ratio
+    liquidation: tuple[LadderStep, ...]
 
     @property
     def taken(self) -> tuple[TakenOver, ...]:
@@ -170,4 +172,5 @@ class Observed(PaperMachine):
             equity_final=self.equity(ACCOUNT),
             funding_paid=Money(sum((paid.amount for paid in self.funding(ACCOUNT)), ZERO)),
             distance_min=Ratio(ZERO) if taken else self._distance_min,
+            liquidation=self.liquidation(ACCOUNT),
         )

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import pytest
 from tests.alerts.receiver import Receiver, receiving
 from tests.cli.test_exits import QUIET, ROOT, RUN, assert_refused, liqguard
 
-CRASH = [*RUN, "2020-03-12-btc", "--entry-at-ms", "1584007200000", "--speed", "1000000000"]
+FALL = (8_000, 7_900, 7_800, 7_600, 7_300, 7_000)
+"""From hour to hour: far enough for a 10x long."""
+FAST = ["--speed", "1000000000"]
 FILE = str(ROOT / "config/alerts.yaml")
 
 
@@ -32,17 +35,31 @@ def texts(receiver: Receiver) -> list[str]:
     return [each["message"] for each in receiver.received]
 
 
-def ran(state_dir: Path, *more: str, **environ: str) -> dict[str, Any]:
-    found = liqguard(state_dir, *CRASH, "--json", *more, **environ)
+@pytest.fixture
+def crash(tmp_path: Path) -> list[str]:
+    """The command that guards a long through hourly bars that fall."""
+    file = tmp_path / "binanceusdm_BTCUSDT_made-up.csv"
+    rows = ["ts_ms,open,high,low,close,volume"]
+    for index, (first, last) in enumerate(pairwise(FALL)):
+        at_ms = 1_583_971_200_000 + index * 3_600_000
+        rows.append(f"{at_ms},{first},{first},{last},{last},1")
+    file.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return [*RUN, str(file), *FAST]
+
+
+def ran(command: list[str], state_dir: Path, *more: str, **environ: str) -> dict[str, Any]:
+    found = liqguard(state_dir, *command, "--json", *more, **environ)
     assert found.returncode == 0, found.stderr
     assert "a-made-up-word" not in found.stdout + found.stderr
     ended: dict[str, Any] = json.loads(found.stdout)
     return ended
 
 
-def test_a_crash_is_told_and_changes_nothing(tmp_path: Path, receiver: Receiver) -> None:
-    silent = ran(tmp_path / "silent")
-    told = ran(tmp_path / "told", "--alerts", FILE, **urls(receiver))
+def test_a_crash_is_told_and_changes_nothing(
+    crash: list[str], tmp_path: Path, receiver: Receiver
+) -> None:
+    silent = ran(crash, tmp_path / "silent")
+    told = ran(crash, tmp_path / "told", "--alerts", FILE, **urls(receiver))
     assert told == silent
     said = texts(receiver)
     assert "the guard has started" in said
@@ -53,16 +70,16 @@ def test_a_crash_is_told_and_changes_nothing(tmp_path: Path, receiver: Receiver)
 
 
 def test_what_a_dead_channel_did_not_take_is_kept_and_told_the_next_time(
-    tmp_path: Path, receiver: Receiver
+    crash: list[str], tmp_path: Path, receiver: Receiver
 ) -> None:
     receiver.status = 500
-    ran(tmp_path, "--alerts", FILE, **urls(receiver))
+    ran(crash, tmp_path, "--alerts", FILE, **urls(receiver))
     assert receiver.received == []
     kept = (tmp_path / "demo.alerts.json").read_text(encoding="utf-8")
     assert "closing " in kept
     assert "a-made-up-word" not in kept
     receiver.status = 200
-    ran(tmp_path, "--alerts", FILE, **urls(receiver))
+    ran(crash, tmp_path, "--alerts", FILE, **urls(receiver))
     said = texts(receiver)
     assert any(text.startswith("closing ") for text in said)
     assert said.count("the guard has started") == 2
@@ -98,13 +115,13 @@ def test_status_shows_what_is_undelivered(tmp_path: Path, receiver: Receiver) ->
 
 
 def test_a_channel_without_its_url_is_refused_before_anything_runs(tmp_path: Path) -> None:
-    found = liqguard(tmp_path / "state", *CRASH, "--alerts", FILE, MAIL_URL="json://localhost")
+    found = liqguard(tmp_path / "state", *QUIET, "--alerts", FILE, MAIL_URL="json://localhost")
     assert_refused(found, 3, "channel phone: expected its apprise URL in PHONE_URL, was unset")
     assert not (tmp_path / "state").exists()
 
 
 def test_a_file_that_is_wrong_is_refused(tmp_path: Path) -> None:
-    found = liqguard(tmp_path / "state", *CRASH, "--alerts", "nope.yaml")
+    found = liqguard(tmp_path / "state", *QUIET, "--alerts", "nope.yaml")
     assert_refused(found, 3, "nope.yaml:1:1: policy: expected a readable file")
 
 

@@ -96,6 +96,14 @@ def test_a_page_is_written_where_it_is_asked_for(prices: Path, tmp_path: Path) -
     assert file.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
+def test_a_liquidation_is_told_step_by_step(prices: Path, tmp_path: Path) -> None:
+    found = liqguard(tmp_path, "replay", "--data", str(prices), "--policy", DEMO)
+    assert found.returncode == 0, found.stderr
+    _, _, told = found.stdout.partition("Unguarded, the liquidation step by step:\n")
+    assert "BTC/USDT:USDT long taken over: " in told.splitlines()[0]
+    assert "Guarded, the liquidation" not in found.stdout
+
+
 def test_terms_of_trade_change_what_is_left(prices: Path, tmp_path: Path) -> None:
     plain = float(one(prices, tmp_path)["guarded"]["final_equity"])
     for worse in (

@@ -22,6 +22,7 @@ from bot.clock import Clock, system_wall_ms
 from bot.core.model import Reported
 from bot.exchange.live.connection import Loopback, connect
 from bot.exchange.live.credentials import Credentials
+from bot.exchange.paper.books import Cause
 from bot.exchange.paper.wire.mishaps import WITHOUT_EFFECT, Mishap, MishapKind
 from bot.exchange.paper.wire.server import WireServer
 from bot.exchange.venues import binanceusdm_api
@@ -209,18 +210,43 @@ async def test_whatever_becomes_of_the_reply_a_top_up_is_spent_once(tmp_path: Pa
         await journal.close()
 
 
+@pytest.mark.timeout(300)
+async def test_whatever_becomes_of_the_request_the_way_out_is_taken(tmp_path: Path) -> None:
+    """No stop is taken by the venue, and the guard's own close is lost on its way."""
+    async with AsyncExitStack() as stack:
+        venues = [
+            await _guarded(stack, kind, tmp_path, path="/fapi/v1/order", has_effect=False)
+            for kind in FAULTS
+        ]
+        for hand, server in venues:
+            server.exchange.machine.refuse_stops = True
+            hand.now_ms = system_wall_ms()
+            hand.ask("DELETE", "/fapi/v1/algoOpenOrders", symbol="BTCUSDT")
+            hand.move(BTC, "54500")  # 0.5 % above liquidation, within the floor of the policy
+            server.publish()
+        await asyncio.sleep(SETTLES_S)  # noqa: TID251 - guards of their own time are waited for
+        for kind, (_, server) in zip(FAULTS, venues, strict=True):
+            assert not server.mishaps.ahead, f"{kind} has been met"
+            causes = [each.cause for each in server.exchange.machine.realised("demo")]
+            assert causes == [Cause.CLOSE], kind
+
+
 async def _guarded(
-    stack: AsyncExitStack, kind: MishapKind, folder: Path
+    stack: AsyncExitStack,
+    kind: MishapKind,
+    folder: Path,
+    path: str = "/fapi/v1/positionMargin",
+    *,
+    has_effect: bool = True,
 ) -> tuple[Client, WireServer]:
-    """A venue of its own with a guard, and a fault for the top-up that is to come."""
+    """A venue of its own with a guard, and a fault for what is to come."""
     clock = Clock(system_wall_ms())
     venue = exchange(clock.now_ms())
     server = WireServer(venue, clock, push_ms=500)
     hand = Client(venue, "demo", now_ms=clock.now_ms())
     hand.isolated()
     hand.order("BUY", "0.1")
-    path = "/fapi/v1/positionMargin"
-    server.mishaps.ahead.append(Mishap(kind, 1, True, "POST", path, 0))
+    server.mishaps.ahead.append(Mishap(kind, 1, has_effect, "POST", path, 0))
     port, _ = await stack.enter_async_context(server.serving(0, 0))
     keys = Credentials(SecretStr(KEY), SecretStr("paper"))
     connection = await stack.enter_async_context(

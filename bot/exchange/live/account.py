@@ -41,6 +41,7 @@ SWEEP_MS = 60_000
 
 NEVER_MS = -(2**62)
 HEARTBEAT_S = 10
+CONNECT_S = 5
 KEEP_ALIVE_MS = 20 * 60_000
 HTTP_OK = 200
 
@@ -96,23 +97,18 @@ class LiveAccount:
 
     async def stream(self, publish: Callable[[Notice], None]) -> None:
         """Publish notices until cancelled; raises `Unreachable` when the stream is lost."""
-        key = self._dialect.listen_key_of(await read(self._reads, self._dialect.listen_call()))
-        url = self._dialect.account_url(key)
         try:
-            async with (
-                self._network.ws_connect(url, heartbeat=HEARTBEAT_S) as socket,
-                asyncio.TaskGroup() as tasks,
-            ):
-                keeping = tasks.create_task(self._keep(key))
-                async for message in socket:
-                    if message.type is aiohttp.WSMsgType.TEXT and self._tell(
-                        message.data, publish
-                    ):
-                        break
-                keeping.cancel()
-        except (aiohttp.ClientError, OSError, TimeoutError) as e:
+            key = self._dialect.listen_key_of(await read(self._reads, self._dialect.listen_call()))
+            async with asyncio.timeout(CONNECT_S):
+                socket = await self._network.ws_connect(
+                    self._dialect.account_url(key), heartbeat=HEARTBEAT_S
+                )
+            try:
+                await self._listen(socket, key, publish)
+            finally:
+                await socket.close()
+        except (aiohttp.ClientError, OSError, TimeoutError, Unreadable) as e:
             raise Unreachable(f"account stream: {type(e).__name__}") from e
-        raise Unreachable("the account stream has ended")
 
     async def send(self, action: Action, client_id: str) -> Reply:
         """Perform one action."""
@@ -173,17 +169,34 @@ class LiveAccount:
 
     async def _all(self, calls: Sequence[Call]) -> Sequence[Json]:
         """The answers of calls that are made at the same time; `Unreachable` for any failure."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                asked = [tasks.create_task(read(self._reads, call)) for call in calls]
-        except* Unreachable as e:
-            raise Unreachable(str(e.exceptions[0])) from e
-        return [each.result() for each in asked]
+        asked = (read(self._reads, call) for call in calls)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        for each in answers:
+            if isinstance(each, BaseException):
+                raise each
+        return answers
 
-    async def _keep(self, key: str) -> None:
+    async def _listen(
+        self,
+        socket: aiohttp.ClientWebSocketResponse,
+        key: str,
+        publish: Callable[[Notice], None],
+    ) -> None:
+        """Until the stream is over: always by `Unreachable`. Keeps its key alive meanwhile."""
+        kept_ms = self._clock.now_ms()
         while True:
-            await self._clock.sleep_ms(KEEP_ALIVE_MS)
-            await read(self._reads, self._dialect.keep_call(key))
+            left_ms = max(kept_ms + KEEP_ALIVE_MS - self._clock.now_ms(), 0)
+            try:
+                async with asyncio.timeout(left_ms / 1000):
+                    message = await socket.receive()
+            except TimeoutError:
+                await read(self._reads, self._dialect.keep_call(key))
+                kept_ms = self._clock.now_ms()
+                continue
+            if message.type is not aiohttp.WSMsgType.TEXT:
+                raise Unreachable(f"account stream: {message.type.name}")
+            if self._tell(message.data, publish):
+                raise Unreachable("account stream: the venue has ended it")
 
     def _tell(self, text: str, publish: Callable[[Notice], None]) -> bool:
         """Publish what a frame tells; whether the stream is over."""

@@ -97,9 +97,11 @@ class LiveMarket:
 
     async def _listen(self, watched: tuple[str, ...], publish: Callable[[Quoted], None]) -> None:
         """Until the connection dies or falls silent, or other contracts are watched."""
-        async with self._network.ws_connect(
-            self._dialect.marks_url(watched), heartbeat=SILENCE_S
-        ) as socket:
+        async with asyncio.timeout(SILENCE_S):
+            socket = await self._network.ws_connect(
+                self._dialect.marks_url(watched), heartbeat=SILENCE_S
+            )
+        try:
             while watched == self._watched():
                 async with asyncio.timeout(SILENCE_S):
                     message = await socket.receive()
@@ -108,6 +110,8 @@ class LiveMarket:
                 with suppress(Unreadable):  # the next frame is a second away
                     frame = parse_json(message.data)
                     self._take(self._dialect.mark_frame(frame, self._listed), publish)
+        finally:
+            await socket.close()
 
     def _take(self, marks: Sequence[Marked], publish: Callable[[Quoted], None]) -> None:
         now_ms = self._clock.now_ms()

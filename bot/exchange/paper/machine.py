@@ -21,7 +21,16 @@ from bot.core.model import (
     Side,
 )
 from bot.core.units import ZERO, Money, Price, Quantity, Ratio, floor_to
-from bot.exchange.paper import arithmetic, listing, matching, opening, reading, requests, settling
+from bot.exchange.paper import (
+    arithmetic,
+    growing,
+    listing,
+    matching,
+    opening,
+    reading,
+    requests,
+    settling,
+)
 from bot.exchange.paper.books import (
     AccountBook,
     Books,
@@ -172,6 +181,22 @@ class PaperMachine:
             account,
             opening.Wanted(symbol, side, quantity, leverage, entry_fee, margin_mode),
         )
+        self._tell(account, AccountChanged())
+        self._travel(at_ms, _STANDING)
+
+    def grow_position(
+        self,
+        account: str,
+        symbol: str,
+        side: Side,
+        *,
+        quantity: Quantity,
+        at_ms: int,
+        entry_fee: Ratio = NO_FEE,
+    ) -> None:
+        """Add to an open position at the last price; raises `ValueError` when it is forbidden."""
+        self._travel(at_ms, _STANDING)
+        growing.grow_position(self._books, account, symbol, side, quantity, entry_fee)
         self._tell(account, AccountChanged())
         self._travel(at_ms, _STANDING)
 

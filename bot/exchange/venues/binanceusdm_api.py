@@ -141,13 +141,9 @@ def instrument_calls(name: str) -> Sequence[Call]:
 def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrument:
     """The contract; its tiers with the venue's own deductions."""
     info, brackets, fees = jsons
-    (row,) = (
-        each
-        for each in rows(Row(info, "exchangeInfo").raw("symbols"), "symbols")
-        if each.raw("symbol") == name
-    )
+    row = _only(rows(Row(info, "exchangeInfo").raw("symbols"), "symbols"), "symbol", name)
     filters = {each.text("filterType"): each for each in rows(row.raw("filters"), name)}
-    (bracket,) = (each for each in rows(brackets, "leverageBracket") if each.raw("symbol") == name)
+    bracket = _only(rows(brackets, "leverageBracket"), "symbol", name)
     for needed in ("PRICE_FILTER", "MARKET_LOT_SIZE", "LOT_SIZE"):
         if needed not in filters:
             raise Unreadable(f"{name}: expected a filter {needed}, was {sorted(filters)}")
@@ -163,6 +159,14 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
         tiers=_tiers(bracket),
         rules=RULES,
     )
+
+
+def _only(found: Iterable[Row], key: str, name: str) -> Row:
+    """The one row that `key` gives this name."""
+    named = [each for each in found if each.has(key) and each.raw(key) == name]
+    if len(named) != 1:
+        raise Unreadable(f"{key}: expected one row of {name}, was {len(named)}")
+    return named[0]
 
 
 def _tiers(bracket: Row) -> tuple[RiskTier, ...]:
@@ -261,11 +265,8 @@ def snapshot_of(
     wallets = {_essence(row) for row in _open(Row(account, "account").raw("positions"), "account")}
     if wallets != {_essence(row) for row in _open(risks, "positionRisk")}:
         raise Unreadable("positionRisk: expected the positions of account, was changed between")
-    (balance,) = (
-        row
-        for row in rows(Row(account, "account").raw("assets"), "account.assets")
-        if row.raw("asset") == "USDT"
-    )
+    assets = rows(Row(account, "account").raw("assets"), "account.assets")
+    balance = _only(assets, "asset", "USDT")
     known = _terms(configs)
     found = (_position(row, listed, known) for row in _open(risks, "positionRisk"))
     positions = tuple(sorted(found, key=lambda each: each.key))

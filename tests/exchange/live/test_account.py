@@ -18,8 +18,9 @@ from bot.core.actions import (
 from bot.core.events import Liquidated
 from bot.core.model import NO_FILL, Fill, Side
 from bot.core.units import Money, Price, Quantity
+from bot.exchange.live import account as module
 from bot.exchange.live.lanes import Quiet
-from bot.exchange.paper.wire.mishaps import WITHOUT_EFFECT, MishapKind
+from bot.exchange.paper.wire.mishaps import WITHOUT_EFFECT, Mishap, MishapKind
 from bot.exchange.ports import (
     Accepted,
     AccountChanged,
@@ -182,6 +183,44 @@ async def test_a_read_that_went_wrong_is_no_read(live: Wired) -> None:
             await read()
         live.server.mishaps.ahead.clear()
         live.account._reads._quiet = Quiet()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/fapi/v1/time",
+        "/fapi/v3/positionRisk",
+        "/fapi/v3/account",
+        "/fapi/v1/symbolConfig",
+        "/fapi/v1/accountConfig",
+        "/fapi/v1/openAlgoOrders",
+    ],
+)
+async def test_no_part_of_a_read_may_be_missing(live: Wired, path: str) -> None:
+    mishap = Mishap(MishapKind.HTML_502, 99, has_effect=False, method="GET", path=path, delay_ms=0)
+    live.server.mishaps.ahead.append(mishap)
+    with pytest.raises(Unreachable, match="502"):
+        await live.account.snapshot()
+
+
+@pytest.mark.parametrize("kind", [MishapKind.OBJECT_200, MishapKind.DROPPED, MishapKind.HTML_502])
+async def test_a_stream_that_cannot_begin_is_lost(live: Wired, kind: MishapKind) -> None:
+    live.fault(kind, 9)
+    with pytest.raises(Unreachable):
+        await live.account.stream(lambda _: None)
+
+
+async def test_a_listen_key_is_kept_and_a_stream_that_cannot_keep_it_is_lost(
+    live: Wired, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "KEEP_ALIVE_MS", 200)
+    async with asyncio.TaskGroup() as tasks:
+        listening = tasks.create_task(_lost(live))
+        await until(lambda: live.server.hub.listeners)
+        await live.clock.sleep_ms(1_000)
+        assert not listening.done()
+        live.server.exchange.expire_listen_keys("alice")
+        assert await listening
 
 
 async def test_a_read_without_an_answer_is_no_read(live: Wired) -> None:

@@ -151,6 +151,12 @@ def test_a_change_between_two_parts_of_a_read_is_no_read() -> None:
         venue.snapshot_of((CONFIGS, ONE_WAY), parts, ([],), LISTED, 7)
 
 
+def test_a_wallet_that_is_not_told_is_no_read() -> None:
+    parts: Any = ([], {"assets": [{"asset": "BNB"}], "positions": []})
+    with pytest.raises(Unreadable, match="USDT"):
+        venue.snapshot_of((CONFIGS, ONE_WAY), parts, ([],), LISTED, 7)
+
+
 def test_stops_are_those_that_protect() -> None:
     rows = (
         STOP_ROW,

@@ -54,6 +54,19 @@ def test_a_sale_opens_a_short_and_a_larger_purchase_turns_it(client: Client) -> 
     assert client.positions()[0]["positionAmt"] == "0.2"
 
 
+def test_a_position_grows_at_the_average_price(client: Client) -> None:
+    client.order("BUY", "0.1")
+    client.move(BTC, "63000")
+    client.order("BUY", "0.2")
+    (row,) = client.positions()
+    # By hand: (0.1 x 60000 + 0.2 x 63000) / 0.3 = 62000; margin 600 + 0.2 x 63000 / 10.
+    assert (row["positionAmt"], row["entryPrice"], row["isolatedWallet"]) == (
+        "0.3",
+        "62000",
+        "1860.00000000",
+    )
+
+
 def test_a_cross_position_leaves_the_wallet_whole() -> None:
     client = Client(exchange())
     client.order("BUY", "0.1")
@@ -293,6 +306,9 @@ def test_modes_are_changed_only_where_nothing_depends_on_them(client: Client) ->
     client.move(BTC, "59000")
     assert client.code("POST", mode, symbol="BTCUSDT", marginType="CROSSED") == -4048
     assert client.code("POST", "/fapi/v1/leverage", symbol="BTCUSDT", leverage=5) == -4161
+    client.ask("POST", "/fapi/v1/leverage", symbol="BTCUSDT", leverage=20)
+    (config,) = client.ask("GET", "/fapi/v1/symbolConfig", symbol="BTCUSDT")
+    assert (config["leverage"], config["marginType"]) == (20, "ISOLATED")
     assert client.code("POST", "/fapi/v1/leverage", symbol="BTCUSDT", leverage=151) == -4028
     dual = "/fapi/v1/positionSide/dual"
     assert client.code("POST", dual, dualSidePosition=False) == -4059

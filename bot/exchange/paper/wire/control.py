@@ -12,6 +12,7 @@ from typing import Any
 
 from bot.core.model import NotReported
 from bot.core.units import ZERO, Money, Price, Ratio
+from bot.exchange.paper.books import Resting
 from bot.exchange.paper.prices import FundingTerm
 from bot.exchange.paper.wire.admission import BAN_MS
 from bot.exchange.paper.wire.exchange import WireExchange
@@ -129,6 +130,13 @@ class Control:
                 {"refuse": "true | false"},
                 "Let the stop endpoint refuse everything, or take stops again.",
                 self._stops,
+            ),
+            Command(
+                "POST",
+                "/control/resting",
+                {"rule": " | ".join(Resting)},
+                "What resting stops mean for a close: nothing, a refusal (-4118), or their end.",
+                self._resting,
             ),
             Command(
                 "POST",
@@ -276,6 +284,11 @@ class Control:
         asked.text("refuse")
         self._exchange.machine.refuse_stops = asked.flag("refuse")
         return {"refuse": self._exchange.machine.refuse_stops}
+
+    def _resting(self, asked: Parameters) -> dict[str, Any]:
+        expected = Refusal(-1102, f"rule: expected one of {', '.join(Resting)}")
+        self._exchange.machine.resting = asked.choice(Resting, "rule", expected)
+        return {"rule": self._exchange.machine.resting.value}
 
     def _ban(self, asked: Parameters) -> dict[str, Any]:
         until_ms = self._exchange.machine.at_ms + asked.integer_or("ms", BAN_MS)

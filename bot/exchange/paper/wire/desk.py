@@ -21,7 +21,7 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.model import Instrument, MarginMode, Position, Side
+from bot.core.model import MarginMode, Position, Side
 from bot.core.units import ZERO, Money, Price, Quantity
 from bot.exchange.paper.arithmetic import money_up, tier_of
 from bot.exchange.paper.books import Cause, Realised
@@ -196,10 +196,11 @@ class Desk:
         if not 1 <= leverage <= instrument.tiers[0].leverage_max:
             raise Refusal(-4028, f"Leverage {leverage} is not valid")
         for position in self._held(instrument.symbol):
-            if position.margin_mode is MarginMode.ISOLATED and leverage < position.leverage:
-                raise Refusal(-4161)
-            if leverage != position.leverage:
-                raise not_here("changing the leverage of an open position")
+            reply = self._machine.set_leverage(
+                self.name, instrument.symbol, position.side, leverage, self._now_ms
+            )
+            if isinstance(reply, Refused):
+                raise refusal_of(reply)
         self.terms.set_leverage(instrument.symbol, leverage)
         self._tell(
             {
@@ -506,12 +507,17 @@ class Desk:
             )
         opened = order.quantity - held
         if opened > ZERO:
-            self._check_margin(self._machine.instruments[order.symbol], opened, at)
+            self._check_margin(order, opened, at)
 
-    def _check_margin(self, instrument: Instrument, quantity: Decimal, at: Decimal) -> None:
-        leverage = self.terms.leverage(instrument.symbol)
+    def _check_margin(self, order: Order, quantity: Decimal, at: Decimal) -> None:
+        """Refuse to open or add `quantity` at a price where tier or free money forbid it."""
+        instrument = self._machine.instruments[order.symbol]
+        opens = order.direction.opens
+        held = [each for each in self._held(order.symbol) if each.side is opens]
+        leverage = held[0].leverage if held else self.terms.leverage(order.symbol)
         notional = quantity * at
-        if leverage > tier_of(instrument, notional).leverage_max:
+        whole = notional + sum((each.quantity * at for each in held), ZERO)
+        if leverage > tier_of(instrument, whole).leverage_max:
             raise Refusal(-2027)
         needed = money_up(notional / leverage) + money_up(notional * instrument.taker_fee)
         if needed > self.view().snapshot.free:
@@ -562,21 +568,29 @@ class Desk:
 
     def _open(self, order: Order) -> None:
         instrument, price = self._machine.instruments[order.symbol], self._last(order.symbol)
-        if self._held(order.symbol):
-            raise not_here("adding to an open position")
         quantity = Quantity(order.rest)
-        self._check_margin(instrument, quantity, price)
+        self._check_margin(order, quantity, price)
         try:
-            self._machine.open_position(
-                self.name,
-                order.symbol,
-                order.direction.opens,
-                quantity=quantity,
-                leverage=self.terms.leverage(order.symbol),
-                at_ms=self._now_ms,
-                entry_fee=instrument.taker_fee,
-                margin_mode=self.terms.margin_mode(order.symbol),
-            )
+            if self._held(order.symbol):
+                self._machine.grow_position(
+                    self.name,
+                    order.symbol,
+                    order.direction.opens,
+                    quantity=quantity,
+                    at_ms=self._now_ms,
+                    entry_fee=instrument.taker_fee,
+                )
+            else:
+                self._machine.open_position(
+                    self.name,
+                    order.symbol,
+                    order.direction.opens,
+                    quantity=quantity,
+                    leverage=self.terms.leverage(order.symbol),
+                    at_ms=self._now_ms,
+                    entry_fee=instrument.taker_fee,
+                    margin_mode=self.terms.margin_mode(order.symbol),
+                )
         except ValueError as e:
             raise Refusal(-2019, f"Margin is insufficient. ({e})") from e
         fee = money_up(quantity * price * instrument.taker_fee)
