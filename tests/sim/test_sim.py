@@ -58,8 +58,8 @@ def test_a_seed_is_the_same_in_every_process() -> None:
 def test_a_broken_promise_is_printed_with_the_command_that_lives_it_through_again() -> None:
     script = (
         "from pytest import MonkeyPatch\n"
-        "from tests.sim import planted, run\n"
-        "planted.never_place_a_stop(MonkeyPatch())\n"
+        "from tests.sim import plants_mechanism, run\n"
+        "plants_mechanism.never_place_a_stop(MonkeyPatch())\n"
         "import sys; sys.argv[1:] = ['--seed', '0']\n"
         "sys.exit(run.main())"
     )
