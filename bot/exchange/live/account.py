@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import aiohttp
 import structlog
 
-from bot.clock import Clock
+from bot.clock import Clock, system_wall_ms
 from bot.core.actions import Action
 from bot.core.model import AccountSnapshot
 from bot.exchange.live.calls import Call, Heard, Json, NotSent, Silent, Unreadable, parse_json
@@ -38,6 +38,9 @@ TERMS_MS = 30_000
 
 SWEEP_MS = 60_000
 """How often waiting orders are looked for where neither a position nor an order was."""
+
+CLOCK_TRIP_MAX_MS = 1_000
+"""An answer that took longer does not tell the time well enough."""
 
 NEVER_MS = -(2**62)
 HEARTBEAT_S = 10
@@ -83,7 +86,7 @@ class LiveAccount:
         """One complete read."""
         problem = ""
         for _ in range(READS_TRIED):
-            at_ms = await self.server_time_ms()
+            at_ms = await self._follow_clock()
             state = await self._all(self._dialect.state_calls())
             try:
                 held = self._dialect.held_names(state)
@@ -146,6 +149,17 @@ class LiveAccount:
             return self._dialect.time_of(await read(self._reads, self._dialect.time_call()))
         except Unreadable as e:
             raise Unreachable(str(e)) from e
+
+    async def _follow_clock(self) -> int:
+        """The venue's time. Clocks drift: requests are dated by it from now on."""
+        asked_ms = system_wall_ms()
+        venue_ms = await self.server_time_ms()
+        heard_ms = system_wall_ms()
+        if heard_ms - asked_ms <= CLOCK_TRIP_MAX_MS:
+            ahead_ms = (asked_ms + heard_ms) // 2 - venue_ms
+            self._reads.follow_clock(ahead_ms)
+            self._writes.follow_clock(ahead_ms)
+        return venue_ms
 
     async def _terms(self, held: frozenset[str]) -> Sequence[Json]:
         """As read last, unless that is long ago or a position has been opened since."""

@@ -75,8 +75,8 @@ async def connect(
         reads = Lane(transports[0], clock, quiet, budget=budget, is_read=True)
         writes = Lane(transports[1], clock, quiet, budget=WRITES_PER_WINDOW, is_read=False)
         ahead_ms = await _clock_ahead_ms(dialect, reads)
-        for transport in transports:
-            transport.set_clock_offset_ms(ahead_ms)
+        for lane in (reads, writes):
+            lane.follow_clock(ahead_ms)
         await _check(dialect, reads)
         try:
             listed = dialect.listing_of(await read(reads, dialect.listing_call()))

@@ -61,6 +61,10 @@ class Lane:
             self._be_quiet(outcome)
         return outcome
 
+    def follow_clock(self, ahead_ms: int) -> None:
+        """Date requests by the venue's clock, which this machine's is `ahead_ms` ahead of."""
+        self._transport.set_clock_offset_ms(ahead_ms)
+
     def _refusal(self) -> NotSent | None:
         now_ms = self._clock.now_ms()
         if now_ms < self._quiet.all_until_ms:

@@ -268,6 +268,19 @@ async def test_notices_ring_and_name_a_liquidation(live: Wired) -> None:
     assert (gone.symbol, gone.side) == (BTC, Side.LONG)
 
 
+@pytest.mark.parametrize("drift_ms", [-30_000, 30_000])
+async def test_a_clock_that_has_drifted_is_followed_at_the_next_read(
+    live: Wired, drift_ms: int
+) -> None:
+    for lane in (live.account._reads, live.account._writes):
+        lane.follow_clock(drift_ms)
+    drifted = await live.account.send(CLOSE, "c1")
+    assert isinstance(drifted, Refused)
+    assert drifted.code == "-1021"
+    await live.account.snapshot()
+    assert await live.account.send(CLOSE, "c2") == Accepted()
+
+
 async def test_a_stream_that_ends_is_lost(live: Wired) -> None:
     async with asyncio.TaskGroup() as tasks:
         listening = tasks.create_task(_lost(live))

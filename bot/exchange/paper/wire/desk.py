@@ -6,7 +6,6 @@ here: limit orders, and conditional orders of any other kind. They are looked at
 of the prices, and trade at the last price of that step.
 """
 
-import re
 from collections.abc import Callable
 from decimal import Decimal
 from itertools import count
@@ -21,24 +20,22 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.model import MarginMode, Position, Side
+from bot.core.model import MarginMode, Position
 from bot.core.units import ZERO, Money, Price, Quantity
 from bot.exchange.paper.arithmetic import money_up, tier_of
 from bot.exchange.paper.books import Cause, Realised
 from bot.exchange.paper.machine import PaperMachine
+from bot.exchange.paper.wire.herald import Herald
+from bot.exchange.paper.wire.intake import read_algo, read_order
 from bot.exchange.paper.wire.listing import (
     ALGO_ORDERS_MAX,
     NOTIONAL_MIN,
     Listing,
-    check_steps,
-    check_tick,
     quantity_max,
-    text,
 )
 from bot.exchange.paper.wire.orders import (
     AlgoOrder,
     AlgoStatus,
-    AlgoType,
     Direction,
     Income,
     Order,
@@ -52,16 +49,11 @@ from bot.exchange.paper.wire.orders import (
 from bot.exchange.paper.wire.parameters import Parameters, malformed
 from bot.exchange.paper.wire.refusal import Refusal, not_here, refusal_of
 from bot.exchange.paper.wire.terms import TradingTerms
-from bot.exchange.paper.wire.views import ASSET, AccountView, notional_max, view
+from bot.exchange.paper.wire.views import AccountView, notional_max, view
 from bot.exchange.ports import MarginChange, OrderFound, Refused
 
-MARGIN_CALL_RATIO = Decimal("0.8")
-"""The margin ratio from which a position is called. `assumed`."""
-
-_CLIENT_ID = re.compile(r"[.A-Z:/a-z0-9_-]{1,36}")
 _MOVED = {"code": 200, "msg": "Successfully modify position margin.", "type": 1}
 _DONE = {"code": 200, "msg": "success"}
-_CONDITIONAL = {*AlgoType, "TRAILING_STOP_MARKET"}
 
 
 class Desk:
@@ -88,14 +80,15 @@ class Desk:
         self._tell = tell
         self._realised = len(machine.realised(name))
         self._funded = len(machine.funding(name))
-        self._told = self.view()
-        self._called: set[str] = set()
+        self._herald = Herald(self.view(), tell)
 
     # -- requests --------------------------------------------------------------------------
 
     def place(self, asked: Parameters) -> Order:
         """POST order."""
-        order = self._order(asked)
+        order = read_order(asked, self._listing, self._ids, self._now_ms)
+        if any(each.client_id == order.client_id for each in self.open_orders()):
+            raise Refusal(-4116)
         self._check_room(order)
         self.orders[order.order_id] = order
         if order.time_in_force is TimeInForce.GTX and self._is_marketable(order):
@@ -111,7 +104,7 @@ class Desk:
 
     def place_algo(self, asked: Parameters) -> AlgoOrder:
         """POST algoOrder."""
-        algo = self._algo(asked)
+        algo = read_algo(asked, self._listing, self._ids, self._now_ms)
         waiting = [each for each in self.open_algos() if each.symbol == algo.symbol]
         if any(each.client_id == algo.client_id for each in self.open_algos()):
             raise Refusal(-4116)
@@ -325,7 +318,7 @@ class Desk:
                 except Refusal:
                     order.end(Status.EXPIRED, self._now_ms)
                     self._tell(order.pushed("EXPIRED", None, self._now_ms))
-        self._call_margin()
+        self._herald.call_margin(self.view(), self._now_ms)
 
     def catch_up(self) -> None:
         """Learn what the machine did to the account by itself, and tell it."""
@@ -350,17 +343,17 @@ class Desk:
         self._funded += len(paid)
         for bill in paid:
             self._book("FUNDING_FEE", bill.symbol, -bill.amount, bill.at_ms, "")
-        self._tell_account("FUNDING_FEE" if paid else "ORDER")
+        self._herald.tell_account(self.view(), "FUNDING_FEE" if paid else "ORDER", self._now_ms)
 
     def announce(self, reason: str) -> None:
         """Push the account if it has changed, with the venue's word for why."""
-        self._tell_account(reason)
+        self._herald.tell_account(self.view(), reason, self._now_ms)
 
     def pay_in(self, amount: Money) -> None:
         """A deposit from outside."""
         self._machine.deposit(self.name, amount)
         self._book("TRANSFER", "", amount, self._now_ms, "")
-        self._tell_account("DEPOSIT")
+        self._herald.tell_account(self.view(), "DEPOSIT", self._now_ms)
 
     # -- inside ----------------------------------------------------------------------------
 
@@ -394,92 +387,6 @@ class Desk:
     def _price(self, algo: AlgoOrder) -> Price:
         quote = self._machine.quotes[algo.symbol]
         return quote.mark if algo.working_type is WorkingType.MARK_PRICE else quote.last
-
-    def _order(self, asked: Parameters) -> Order:
-        instrument = self._listing.named(asked.text("symbol"))
-        direction = asked.choice(Direction, "side", Refusal(-1117))
-        if asked.text("type") in _CONDITIONAL:
-            raise Refusal(-4120)
-        kind = asked.choice(PlainType, "type", Refusal(-1116))
-        _check_position_side(asked)
-        quantity = asked.decimal("quantity")
-        check_steps(instrument, quantity)
-        price, time_in_force = ZERO, TimeInForce.GTC
-        if kind is PlainType.LIMIT:
-            price = asked.decimal("price")
-            check_tick(instrument, price)
-            time_in_force = asked.choice(TimeInForce, "timeInForce", Refusal(-1115))
-        client_id = self._client_id(asked, "newClientOrderId")
-        if any(each.client_id == client_id for each in self.open_orders()):
-            raise Refusal(-4116)
-        return Order(
-            order_id=next(self._ids),
-            client_id=client_id,
-            symbol=instrument.symbol,
-            direction=direction,
-            type=kind,
-            quantity=Quantity(quantity),
-            price=price,
-            time_in_force=time_in_force,
-            reduce_only=asked.flag("reduceOnly"),
-            close_position=False,
-            created_ms=self._now_ms,
-            updated_ms=self._now_ms,
-        )
-
-    def _algo(self, asked: Parameters) -> AlgoOrder:
-        if asked.text("algoType") != "CONDITIONAL":
-            raise malformed("algoType")
-        instrument = self._listing.named(asked.text("symbol"))
-        direction = asked.choice(Direction, "side", Refusal(-1117))
-        if asked.text("type") == "TRAILING_STOP_MARKET":
-            raise not_here("trailing stops")
-        kind = asked.choice(AlgoType, "type", Refusal(-1116))
-        _check_position_side(asked)
-        trigger = asked.decimal("triggerPrice")
-        check_tick(instrument, trigger)
-        reduce_only, close_position = asked.flag("reduceOnly"), asked.flag("closePosition")
-        quantity, price = ZERO, ZERO
-        if close_position:
-            if asked.has("quantity") or kind.becomes is PlainType.LIMIT or reduce_only:
-                raise Refusal(-4136, "Target strategy invalid for orderType with closePosition.")
-        else:
-            quantity = asked.decimal("quantity")
-            check_steps(instrument, quantity)
-        if kind.becomes is PlainType.LIMIT:
-            price = asked.decimal("price")
-            check_tick(instrument, price)
-        gtc = TimeInForce.GTC
-        working = asked.choice_or(
-            WorkingType, "workingType", malformed("workingType"), WorkingType.CONTRACT_PRICE
-        )
-        return AlgoOrder(
-            algo_id=next(self._ids),
-            client_id=self._client_id(asked, "clientAlgoId"),
-            symbol=instrument.symbol,
-            direction=direction,
-            type=kind,
-            quantity=Quantity(quantity),
-            trigger_price=trigger,
-            price=price,
-            time_in_force=asked.choice_or(TimeInForce, "timeInForce", Refusal(-1115), gtc),
-            working_type=working,
-            reduce_only=reduce_only,
-            close_position=close_position,
-            in_machine=kind is AlgoType.STOP_MARKET
-            and working is WorkingType.MARK_PRICE
-            and (reduce_only or close_position),
-            created_ms=self._now_ms,
-            updated_ms=self._now_ms,
-        )
-
-    def _client_id(self, asked: Parameters, name: str) -> str:
-        if not asked.has(name):
-            return f"paper_{next(self._ids)}"
-        client_id = asked.text(name)
-        if not _CLIENT_ID.fullmatch(client_id):
-            raise Refusal(-4015)
-        return client_id
 
     def _check_room(self, order: Order) -> None:
         """Refuse what the position, the resting orders or the least notional forbid."""
@@ -547,7 +454,7 @@ class Desk:
             order.end(Status.EXPIRED, self._now_ms)
         if order.status is Status.EXPIRED:
             self._tell(order.pushed("EXPIRED", None, self._now_ms))
-        self._tell_account("ORDER")
+        self._herald.tell_account(self.view(), "ORDER", self._now_ms)
 
     def _against(self, order: Order) -> Decimal:
         return self._held_against(order.symbol, order.direction)
@@ -703,88 +610,11 @@ class Desk:
         order.add_fill(row.quantity, row.price, row.at_ms)
         self._traded(order, row.quantity, row.price, row.fee, row.profit)
 
-    def _tell_account(self, reason: str) -> None:
-        """Push balances and the positions that are not as they were last told."""
-        seen, told = self.view(), self._told
-        before = {each.position.symbol: each for each in told.positions}
-        rows = [
-            each.pushed_row()
-            for each in seen.positions
-            if each.position.symbol not in before
-            or _facts(before[each.position.symbol].position) != _facts(each.position)
-        ]
-        still = {each.position.symbol for each in seen.positions}
-        rows += [
-            {**each.pushed_row(), "pa": "0", "ep": "0", "bep": "0", "up": "0", "iw": "0"}
-            for symbol, each in before.items()
-            if symbol not in still
-        ]
-        cross = seen.snapshot.wallet_balance
-        if not rows and cross == told.snapshot.wallet_balance:
-            return
-        self._told = seen
-        moved = cross - told.snapshot.wallet_balance
-        balance = {
-            "a": ASSET,
-            "wb": text(seen.wallet_balance),
-            "cw": text(cross),
-            "bc": text(moved) if reason != "ORDER" else "0",
-        }
-        self._tell(
-            {
-                "e": "ACCOUNT_UPDATE",
-                "E": self._now_ms,
-                "T": self._now_ms,
-                "a": {"m": reason, "B": [balance], "P": rows},
-            }
-        )
-
-    def _call_margin(self) -> None:
-        """Warn once of every position whose margin is nearly used up."""
-        seen = self.view()
-        backing = seen.snapshot.wallet_balance + sum(
-            each.unrealised for each in seen.positions if each.is_cross
-        )
-        needed = sum(each.maintenance_margin for each in seen.positions if each.is_cross)
-        for each in seen.positions:
-            symbol = each.position.symbol
-            balance, need = (
-                (backing, needed)
-                if each.is_cross
-                else (each.isolated_margin, each.maintenance_margin)
-            )
-            if need < MARGIN_CALL_RATIO * balance:
-                self._called.discard(symbol)
-            elif symbol not in self._called:
-                self._called.add(symbol)
-                self._tell(
-                    {
-                        "e": "MARGIN_CALL",
-                        "E": self._now_ms,
-                        "cw": text(seen.snapshot.wallet_balance),
-                        "p": [each.called_row()],
-                    }
-                )
-
 
 def _id(asked: Parameters) -> int:
     return asked.integer("orderId")
 
 
-def _check_position_side(asked: Parameters) -> None:
-    if asked.has("positionSide") and asked.text("positionSide") != "BOTH":
-        raise Refusal(-4061)
-
-
 def _fits(algo: AlgoOrder, row: Realised) -> bool:
     """Whether the reduction may be this stop's."""
     return algo.symbol == row.symbol and algo.direction is closing(row.side)
-
-
-def _facts(position: Position) -> tuple[Side, Decimal, Decimal, Decimal]:
-    return (
-        position.side,
-        position.quantity,
-        position.entry_price,
-        position.isolated_margin,
-    )
