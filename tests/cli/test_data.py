@@ -113,12 +113,12 @@ def test_what_was_fetched_is_told_and_can_be_replayed(
     assert not results[0]["guarded"]["liquidated"]
     cases = tmp_path / "cases.jsonl"
     case: dict[str, Any] = {
-        "data": NAME,
+        "data": LATE,
         "venue": "binanceusdm",
         "symbol": "BTCUSDT",
         "side": "long",
     }
-    amounts = {"leverage": 10, "margin": 1000, "reserve": 1000, "entry_at_ms": 0}
+    amounts = {"leverage": 10, "margin": 1000, "reserve": 1000, "entry_at_ms": LATE_MS}
     cases.write_text(json.dumps(case | amounts) + "\n", encoding="utf-8")
     many = ("replay", "--cases", str(cases), *policy, "--json", "--jobs", "1")
     found = liqguard(tmp_path, *many, LIQGUARD_CACHE_DIR=str(tmp_path))
