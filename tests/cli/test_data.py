@@ -20,6 +20,8 @@ from tests.exchange.loopback import LoopSession, Venue, html, served
 DAY = ("--from", "2023-11-01", "--until", "2023-11-02")
 ONE = ("--symbol", "BTCUSDT", "--interval", "1m", *DAY)
 NAME = "binanceusdm:BTCUSDT:1m:2023-11-01..2023-11-02"
+LATE = "binanceusdm:BTCUSDT:1m:2023-11-01T23:00..2023-11-02"
+LATE_MS = 1698879600000
 
 
 @contextmanager
@@ -101,8 +103,9 @@ def test_what_was_fetched_is_told_and_can_be_replayed(
 
     results = []
     policy = ("--policy", str(ROOT / "config/policies/demo.yaml"))
-    for named in (NAME, file):
-        asked = ("replay", "--data", named, *policy, "--json")
+    entry = ("--entry-at-ms", str(LATE_MS))
+    for named in (LATE, file):
+        asked = ("replay", "--data", named, *policy, *entry, "--json")
         found = liqguard(tmp_path, *asked, LIQGUARD_CACHE_DIR=str(tmp_path))
         assert found.returncode == 0, found.stderr
         results.append(json.loads(found.stdout))
@@ -110,14 +113,14 @@ def test_what_was_fetched_is_told_and_can_be_replayed(
     assert not results[0]["guarded"]["liquidated"]
     cases = tmp_path / "cases.jsonl"
     case: dict[str, Any] = {
-        "data": NAME,
+        "data": LATE,
         "venue": "binanceusdm",
         "symbol": "BTCUSDT",
         "side": "long",
     }
-    amounts = {"leverage": 10, "margin": 1000, "reserve": 1000, "entry_at_ms": 0}
+    amounts = {"leverage": 10, "margin": 1000, "reserve": 1000, "entry_at_ms": LATE_MS}
     cases.write_text(json.dumps(case | amounts) + "\n", encoding="utf-8")
-    many = ("replay", "--cases", str(cases), *policy, "--json", "--jobs", "2")
+    many = ("replay", "--cases", str(cases), *policy, "--json", "--jobs", "1")
     found = liqguard(tmp_path, *many, LIQGUARD_CACHE_DIR=str(tmp_path))
     assert json.loads(found.stdout) == results[0]
 

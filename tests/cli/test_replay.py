@@ -324,3 +324,26 @@ def _alive_in_session(session: int) -> list[str]:
     asked = ["ps", "-o", "stat=,args=", "-s", str(session)]
     found = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
     return [line for line in found.splitlines() if not line.startswith("Z")]
+
+
+def test_a_book_may_mix_isolated_and_cross(prices: Path, tmp_path: Path) -> None:
+    """The cross long falls with its wallet; the isolated one has its own margin, a bit later."""
+    other = prices.with_name("binanceusdm_ETHUSDT_made-up.csv")
+    other.write_bytes(prices.read_bytes())
+    file, page = tmp_path / "book.yaml", tmp_path / "page.html"
+    legs = [
+        f"  - {{ data: {data}, side: long, leverage: 10x, margin: 1000 USDT, "
+        f"margin_mode: {mode} }}"
+        for data, mode in ((prices, "cross"), (other, "isolated"))
+    ]
+    file.write_text("\n".join(["positions:", *legs]) + "\n", encoding="utf-8")
+    terms = ("--reserve", "100", "--slippage-bps", "20", "--latency-ms", "1000", "--depth", "1e6")
+    asked = ("--positions", str(file), "--policy", "balanced", "--json", *terms)
+    found = liqguard(tmp_path, "replay", *asked, "--no-funding", "--report", str(page))
+    assert found.returncode == 0, found.stderr
+    result = json.loads(found.stdout)
+    assert float(result["unguarded"]["final_equity"]) == pytest.approx(0, abs=1)
+    assert not result["guarded"]["liquidated"]
+    assert float(result["guarded"]["final_equity"]) > 100
+    assert {deed["symbol"][:3] for deed in result["actions"]} == {"BTC", "ETH"}
+    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")

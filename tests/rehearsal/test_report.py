@@ -101,7 +101,7 @@ def test_a_calm_account_was_left_alone() -> None:
 
 def test_a_book_tells_of_its_wallet(crossed: Chronicle) -> None:
     sentence = headline(crossed, deal(crossed.guarded, crossed.policy))
-    assert "the account of 2 positions lost 2 of its positions and the wallet" in sentence
+    assert "the account of 2 positions lost all its positions and the wallet" in sentence
     assert "ended at 0.00 USDT, from 10,000.00; guarded, it " in sentence
 
 

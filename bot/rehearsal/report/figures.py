@@ -80,7 +80,10 @@ def _distance_panel(told: Chronicle) -> Panel:
                     )
                     for limit in limits
                 ],
-                max(value for trace, _ in curves for value in trace["y"] if value is not None),
+                (
+                    0.0,
+                    max(value for trace, _ in curves for value in trace["y"] if value is not None),
+                ),
                 height=270,
                 least_px=14,
             ),
@@ -94,6 +97,9 @@ def _equity_panel(told: Chronicle, acts: Acts) -> Panel:
         _extended(lines.equity, told.ends_ms) for lines in (told.alone, told.watched)
     )
     ends = {"unguarded": alone[-1][-1][1], "guarded": watched[-1][-1][1]}
+    worths = [float(value) for line in (alone, watched) for _, value in line[0]]
+    # Two accounts that both kept most of their money would be one line at the top.
+    least = min(worths) if min(worths) > max(worths) / 2 else 0.0
     taken = [(each.at_ms, value_at(alone, each.at_ms)) for each in told.unguarded.taken]
     done = [(card.at_ms, value_at(watched, card.at_ms)) for _, card in acts]
     return Panel(
@@ -116,13 +122,17 @@ def _equity_panel(told: Chronicle, acts: Acts) -> Panel:
             signs(done, "act", "circle", "--guarded"),
         ),
         layout={
-            "yaxis": {"separatethousands": True, "rangemode": "tozero", "hoverformat": ",.2f"},
+            "yaxis": {
+                "separatethousands": True,
+                "rangemode": "normal" if least else "tozero",
+                "hoverformat": ",.2f",
+            },
             "annotations": _apart(
                 [
                     side_note(float(value), f"{name}<br><b>{money(value)}</b>")
                     for name, value in ends.items()
                 ],
-                max(float(value) for line in (alone, watched) for _, value in line[0]),
+                (least, max(worths)),
                 height=300,
                 least_px=32,
             ),
@@ -181,13 +191,14 @@ def _level(limit: Limit) -> dict[str, Any]:
 
 
 def _apart(
-    notes: Sequence[dict[str, Any]], greatest: float, height: int, least_px: int
+    notes: Sequence[dict[str, Any]], span: tuple[float, float], height: int, least_px: int
 ) -> list[dict[str, Any]]:
-    """The notes with as much shift as keeps each `least_px` from the one below."""
-    per_unit = (height - MARGINS_PX) / greatest if greatest > 0 else 0
+    """The notes with as much shift as keeps each `least_px` from the one below, on that `span`."""
+    lowest, greatest = span
+    per_unit = (height - MARGINS_PX) / (greatest - lowest) if greatest > lowest else 0
     shifted, free_from = [], float("-inf")
     for note in sorted(notes, key=lambda note: float(note["y"])):
-        wanted = note["y"] * per_unit
+        wanted = (note["y"] - lowest) * per_unit
         placed = max(wanted, free_from)
         free_from = placed + least_px
         shifted.append({**note, "yshift": placed - wanted})

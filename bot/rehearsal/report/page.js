@@ -48,6 +48,7 @@
     },
     yaxis: {
       gridcolor: "--grid", zeroline: true, zerolinecolor: "--zero", fixedrange: phone.matches,
+      automargin: phone.matches, // a price of seven digits needs more than the margin there
       ...panel.layout.yaxis,
     },
   }, style);

@@ -71,7 +71,8 @@ def _end_of(fate: Fate) -> str:
     if len(fate.endings) == 1:
         return f"was liquidated {when}"
     wallet = " and the wallet" if fate.wallet_lost else ""
-    return f"lost {len(taken)} of its positions{wallet} to liquidation {when}"
+    many = "all" if len(taken) == len(fate.endings) else f"{len(taken)} of"
+    return f"lost {many} its positions{wallet} to liquidation {when}"
 
 
 def _way_out(told: Chronicle, cards: Sequence[Card]) -> str:
