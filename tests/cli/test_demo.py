@@ -1,10 +1,12 @@
 """The demo: its stories are those that a replay tells, and the first one gets a page."""
 
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from bot.app import RunError
 from bot.cli import demo
@@ -18,8 +20,12 @@ from bot.rehearsal.replay import replay
 @pytest.fixture
 def one_story(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(demo, "STORIES", STORIES[:1])
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
     with _without_logs():
         yield
+    structlog.reset_defaults()  # the file that it logged to is closed
+    root.handlers, root.level = handlers, level
 
 
 def test_its_json_is_that_of_a_replay_and_names_the_page(
