@@ -192,7 +192,7 @@ def run(
     policy_file: PolicyFile,
     mode: Annotated[
         str,
-        typer.Option(help="live; observe: nothing is sent; paper: our own exchange."),
+        typer.Option(help="live, with --wire; observe: nothing is sent; paper: ours."),
     ],
     data: Annotated[
         str | None, typer.Option(help="A price file, a scenario, or fetched prices.")
@@ -235,6 +235,13 @@ def run(
 
         paper_only = ("data", "positions", "speed", "side", "leverage", "margin", "reserve")
         _refuse_options(context, "only with --mode paper", *paper_only, "entry_at_ms")
+        if mode == "live" and wire is None:
+            # Nobody has tried the adapter on the venue itself; its papers are all it was made by.
+            raise typer.BadParameter(
+                "expected a port of `liqguard paper serve`, was none: on the venue itself only "
+                "--mode observe runs yet, which sends nothing",
+                param_hint="--wire",
+            )
         route = Internet() if wire is None else Loopback(wire)
         live = process.LiveMode(mode)
         process.run_live(policy_file, settings.state_dir, live, route, hearers)

@@ -75,6 +75,7 @@ LIVE = ["run", "--mode", "observe", "--policy", "config/policies/demo.yaml"]
         ([*QUIET, "--mode", "dry"], 2, "expected live, observe or paper, was 'dry'"),
         ([*QUIET, "--wire", "8900"], 2, "expected only with --mode live or observe"),
         ([*LIVE, "--wire", "8900"], 3, "demo.json: expected the keys of demo"),
+        (["run", "--mode", "live", *LIVE[3:]], 2, "expected a port of `liqguard paper serve`"),
         (["paper", "serve", "--speed", "9"], 2, "--speed: expected only with --data"),
         (["paper", "serve", "--data", "nothing"], 3, "expected a file or a scenario"),
         ([*QUIET, "--speed", "0"], 2, "--speed"),
