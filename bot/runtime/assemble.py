@@ -35,7 +35,7 @@ async def assemble(
     """
     inbox = Inbox(clock)
     feed = Feed(market, account, clock, inbox.put)
-    reconciler = Reconciler(account, clock, inbox.put)
+    reconciler = Reconciler(account, feed.read, clock, inbox.put)
     executor = Executor(account, reconciler, clock, inbox.put)
     await journal.keep(policy.text)
     now_ms = clock.now_ms()

@@ -6,7 +6,7 @@ proven only once the request cannot arrive any more (the fence) and two reads, a
 in kind, agree.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
@@ -14,7 +14,7 @@ import structlog
 
 from bot.clock import Clock
 from bot.core.actions import AddMargin, CancelStop, ClosePosition, PlaceStop
-from bot.core.events import AccountReported, Event, IntentState, OutcomeReported
+from bot.core.events import Event, IntentState, OutcomeReported
 from bot.core.model import NO_FILL, AccountSnapshot, Fill, Filled
 from bot.core.state import Intent
 from bot.exchange.ports import Account, OrderAbsent, OrderFound, Unreachable
@@ -59,10 +59,21 @@ Evidence: TypeAlias = Proven | Absent | Unclear
 
 
 class Reconciler:
-    """Asks the exchange about the intents of one account until each is terminal."""
+    """
+    Asks the exchange about the intents of one account until each is terminal.
 
-    def __init__(self, account: Account, clock: Clock, publish: Callable[[Event], None]) -> None:
+    `read` reads the account and publishes what it found, as `Feed.read` does.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        read: Callable[[], Awaitable[AccountSnapshot]],
+        clock: Clock,
+        publish: Callable[[Event], None],
+    ) -> None:
         self._account = account
+        self._read = read
         self._clock = clock
         self._publish = publish
 
@@ -138,12 +149,6 @@ class Reconciler:
             log.warning("evidence.contradicted", intent=intent.id)
             return Unclear()
         return Absent()
-
-    async def _read(self) -> AccountSnapshot:
-        asked_at_ms = self._clock.now_ms()
-        snapshot = await self._account.snapshot()
-        self._publish(AccountReported(snapshot, asked_at_ms, self._clock.now_ms()))
-        return snapshot
 
     def _report(
         self, intent: Intent, state: IntentState, evidence: str, filled: Filled = NO_FILL

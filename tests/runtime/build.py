@@ -14,8 +14,10 @@ from bot.core.units import Money, Price, Quantity
 from bot.journal.port import Entry, Found, Head, JournalUnavailable, Kind, Row
 from bot.journal.sqlite import SqliteJournal
 from bot.policy.loader import parse_policy
-from bot.testing.builders import ACCOUNT, SYMBOL, position, snapshot
-from bot.testing.scripted import ScriptedAccount
+from bot.runtime.feed import Feed
+from bot.runtime.reconcile import Reconciler
+from bot.testing.builders import ACCOUNT, SYMBOL, instrument, position, snapshot
+from bot.testing.scripted import ScriptedAccount, ScriptedMarket
 
 D = Decimal
 T0 = 1_600_000_000_000
@@ -89,6 +91,11 @@ class Scene:
 
     def publish(self, event: Event) -> None:
         self.published.append((self.passed_ms, event))
+
+    def reconciler(self) -> Reconciler:
+        """One that reads the account as the feed of a market with the usual contract does."""
+        feed = Feed(ScriptedMarket([instrument()]), self.account, self.clock, self.publish)
+        return Reconciler(self.account, feed.read, self.clock, self.publish)
 
     @property
     def passed_ms(self) -> int:

@@ -16,7 +16,6 @@ from bot.exchange.ports import (
 )
 from bot.rehearsal.loop import run_virtual
 from bot.runtime.executor import WRITE_TIMEOUT_MS, Executor
-from bot.runtime.reconcile import Reconciler
 from bot.testing.scripted import Silence
 from tests.runtime.build import ADD, CANCEL, CLOSE, STOP, Scene, approved
 
@@ -29,7 +28,7 @@ def perform(reply: Reply | Silence, action: Action, *orders: OrderFound | OrderA
         scene = Scene()
         scene.account.replies.write(reply)
         scene.account.orders.write(*orders or (OrderAbsent(),))
-        reconciler = Reconciler(scene.account, scene.clock, scene.publish)
+        reconciler = scene.reconciler()
         executor = Executor(scene.account, reconciler, scene.clock, scene.publish)
         await executor.perform(approved(action))
         return scene
@@ -67,7 +66,7 @@ def test_a_refusal_stands_when_the_account_cannot_be_read_after_it() -> None:
         scene = Scene()
         scene.account.replies.write(Refused("-1", "no"))
         scene.account.reads.write(Unreachable("gone"))
-        reconciler = Reconciler(scene.account, scene.clock, scene.publish)
+        reconciler = scene.reconciler()
         executor = Executor(scene.account, reconciler, scene.clock, scene.publish)
         await executor.perform(approved(ADD))
         return scene

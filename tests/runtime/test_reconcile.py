@@ -5,7 +5,12 @@ from collections.abc import Callable
 import pytest
 
 from bot.core.actions import Action
-from bot.core.events import AccountReported, IntentState, OutcomeReported
+from bot.core.events import (
+    AccountReported,
+    InstrumentsReported,
+    IntentState,
+    OutcomeReported,
+)
 from bot.core.model import NO_FILL, AccountSnapshot, Fill
 from bot.core.units import Money, Price, Quantity
 from bot.exchange.ports import MarginChange, OrderAbsent, OrderFound, Unreachable
@@ -15,7 +20,6 @@ from bot.runtime.reconcile import (
     ORDER_FENCE_MS,
     SECOND_READ_MS,
     SPEND_FENCE_MS,
-    Reconciler,
 )
 from bot.testing.builders import SYMBOL, foreign_stop, position, snapshot
 from bot.testing.scripted import ScriptedAccount
@@ -42,7 +46,7 @@ def settle(
     async def main() -> Scene:
         scene = Scene()
         write(scene.account)
-        reconciler = Reconciler(scene.account, scene.clock, scene.publish)
+        reconciler = scene.reconciler()
         await reconciler.settle(intent(action), acknowledged=acknowledged)
         return scene
 
@@ -104,9 +108,8 @@ def test_evidence_of_the_effect_is_proof_at_the_first_look(
 @pytest.mark.parametrize("action", [ADD, STOP, CANCEL, CLOSE])
 def test_a_fresh_read_of_the_account_comes_before_the_outcome(action: Action) -> None:
     scene = settle(action, applied(action))
-    *_, read, outcome = [event for _, event in scene.published]
-    assert isinstance(read, AccountReported)
-    assert isinstance(outcome, OutcomeReported)
+    published = [type(event) for _, event in scene.published]
+    assert published == [AccountReported, InstrumentsReported, OutcomeReported]
 
 
 @pytest.mark.parametrize(
@@ -206,3 +209,10 @@ def test_a_contradiction_after_a_first_absence_is_no_second_absence() -> None:
 def test_less_than_half_of_the_amount_is_no_contradiction() -> None:
     scene = settle(ADD, reads(long_read("5499")))
     assert [state for _, state in scene.outcomes()] == [NOT_APPLIED]
+
+
+def test_a_read_for_evidence_learns_the_rules_of_a_position_not_seen_before() -> None:
+    """Else the guard knows of a position that it cannot measure, until the next read."""
+    scene = settle(CLOSE, orders(found("1")))
+    (learned,) = [each for _, each in scene.published if isinstance(each, InstrumentsReported)]
+    assert [each.symbol for each in learned.instruments] == [SYMBOL]
