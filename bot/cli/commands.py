@@ -4,26 +4,33 @@ The commands. Each loads what it needs when it runs, so that `--help` and `check
 
 import json
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bot.cli.exits import Exit
+from bot.cli.options import (
+    BPS,
+    Account,
+    Amount,
+    AsJson,
+    Number,
+    PolicyFile,
+    bps,
+    decimal,
+    moment,
+    pattern,
+)
 
 if TYPE_CHECKING:
     from bot.core.model import Instrument
     from bot.rehearsal.setups import Opening
     from bot.settings import Settings
-
-BPS = Decimal(10_000)
-NUMBER_MAX = Decimal(10**12)
-"""More than any market, and little enough to calculate with exactly."""
 
 app = typer.Typer(
     name="liqguard",
@@ -38,58 +45,6 @@ journal_app = typer.Typer(help="Look into a journal.", no_args_is_help=True)
 app.add_typer(journal_app, name="journal")
 paper_app = typer.Typer(help="The paper exchange by itself.", no_args_is_help=True)
 app.add_typer(paper_app, name="paper")
-
-PolicyFile = Annotated[Path, typer.Option("--policy", help="The policy file of the account.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
-Account = Annotated[str, typer.Option("--account", help="The account's name in its policy.")]
-
-
-def _parsed(text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except InvalidOperation as e:
-        raise typer.BadParameter(f"expected a number, was {text!r}") from e
-
-
-def _decimal(text: str) -> Decimal:
-    value = _parsed(text)
-    if not value.is_finite() or value <= 0:
-        raise typer.BadParameter(f"expected a number above 0, was {text!r}")
-    if value > NUMBER_MAX:
-        raise typer.BadParameter(f"expected a number up to {NUMBER_MAX:f}, was {text!r}")
-    return value
-
-
-def _amount(text: str) -> Decimal:
-    return Decimal(0) if _parsed(text) == 0 else _decimal(text)
-
-
-def _bps(text: str) -> Decimal:
-    value = _amount(text)
-    if value >= BPS:
-        raise typer.BadParameter(f"expected less than {BPS:f} bps, was {text!r}")
-    return value
-
-
-def _moment(text: str) -> int:
-    from bot.rehearsal.cache import moment_ms
-
-    try:
-        return moment_ms(text)
-    except ValueError as e:
-        expected = f"expected a date or a time like 2025-10-12T06:00, was {text!r}"
-        raise typer.BadParameter(expected) from e
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    try:
-        return re.compile(text)
-    except re.error as e:
-        raise typer.BadParameter(f"expected a regular expression, was {text!r}") from e
-
-
-Number = Annotated[Decimal, typer.Option(parser=_decimal, metavar="NUMBER")]
-Amount = Annotated[Decimal, typer.Option(parser=_amount, metavar="USDT")]
 
 
 @app.command()
@@ -169,7 +124,7 @@ def try_out(
     from bot.cli.tests import show_trials
 
     with _without_logs():  # the verdicts tell the story
-        trials = process.try_policies(files, _pattern(run))
+        trials = process.try_policies(files, pattern(run))
     failed = show_trials(trials, as_json=as_json, diff=diff, coverage=coverage, junit=junit)
     if failed:
         raise typer.Exit(Exit.UNSAFE)
@@ -277,14 +232,14 @@ def replay(
     entry_at_ms: Annotated[int, typer.Option(help="Enter at the first bar from here on.")] = 0,
     latency_ms: Annotated[int, typer.Option(min=0, help="One way, of everything.")] = 250,
     slippage_bps: Annotated[
-        Decimal, typer.Option(parser=_bps, metavar="BPS", help="Worse than the last price.")
+        Decimal, typer.Option(parser=bps, metavar="BPS", help="Worse than the last price.")
     ] = Decimal(5),
     depth: Annotated[
         Decimal | None,
-        typer.Option(parser=_decimal, metavar="USDT", help="Resting within 1% of the price."),
+        typer.Option(parser=decimal, metavar="USDT", help="Resting within 1% of the price."),
     ] = None,
     taker_fee_bps: Annotated[
-        Decimal | None, typer.Option(parser=_bps, metavar="BPS", help="Not the venue's.")
+        Decimal | None, typer.Option(parser=bps, metavar="BPS", help="Not the venue's.")
     ] = None,
     funding: Annotated[bool, typer.Option(help="Charge recorded funding.")] = True,
     report: Annotated[Path | None, typer.Option(help="Write a page to this file.")] = None,
@@ -509,10 +464,10 @@ def data_fetch(
         typer.Option(help="A linear perpetual contract, like BTCUSDT; many if repeated."),
     ],
     begins: Annotated[
-        int, typer.Option("--from", parser=_moment, metavar="TIME", help="2025-10-10, UTC.")
+        int, typer.Option("--from", parser=moment, metavar="TIME", help="2025-10-10, UTC.")
     ],
     until: Annotated[
-        int, typer.Option(parser=_moment, metavar="TIME", help="Up to here, 2025-10-12T06:00.")
+        int, typer.Option(parser=moment, metavar="TIME", help="Up to here, 2025-10-12T06:00.")
     ],
     venue: Annotated[str, typer.Option(help="Whose prices.")] = "binanceusdm",
     interval: Annotated[str, typer.Option(help="1m, 3m, 5m, 15m, 30m or 1h.")] = "5m",

@@ -37,8 +37,6 @@ STEP = Ratio(Decimal("0.0025"))
 def test_the_guard_saves_what_is_lost_without_it(
     klines: dict[str, Any], side: Literal["long", "short"], leverage: int
 ) -> None:
-    if klines["kind"] == "history":
-        pytest.xfail("the full histories begin without a mark price and are refused")
     recorded = read_bars(klines["path"])
     bars = _around_the_worst(recorded, Side(side))
     opening = Opening(
