@@ -4,6 +4,7 @@ Why the guard did what it did: one decision with all that it saw, and why not fo
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 
 import typer
 
@@ -21,15 +22,22 @@ from bot.core.actions import (
 from bot.core.decision import Audited, BookVerdict, NotAudited, PositionVerdict, StopVerdict
 from bot.core.funding import FundingCost, FundingUnknown
 from bot.core.guardrails import Denied
-from bot.core.ladder import IDLE, StepPhase, StepVerdict, metric_value
+from bot.core.ladder import IDLE, NotKnown, StepPhase, StepVerdict, metric_value
 from bot.core.margin import LiquidatesAt, LiquidatesTogether, NoLiquidation
-from bot.core.metrics import BookKnown, Known, Unknown
-from bot.core.policy import Above, Below, Policy, Rule, Step, Threshold
+from bot.core.metrics import (
+    BookKnown,
+    ByVolatility,
+    Known,
+    TimeLeft,
+    Unknown,
+    VolatilityUnknown,
+)
+from bot.core.policy import Above, Below, Metric, Policy, Rule, Step, Threshold
 from bot.core.protection import StopNotNeeded, StopWanted
 from bot.core.state import AccountRead, NotRead, PositionMemory, Refund
-from bot.core.units import Ratio
 from bot.journal.codec import to_json
 from bot.journal.port import Row
+from bot.policy.values import level_text
 from bot.runtime.record import Recorded
 
 
@@ -139,6 +147,16 @@ def _measured(symbol: str, known: Known, recorded: Recorded) -> Iterator[str]:
             )
         case FundingUnknown(reason):
             yield f"  funding: {reason}"
+    match known.volatility:
+        case ByVolatility(atrs, sigmas, time):
+            after = (
+                level_text(Metric.TIME_TO_LIQUIDATION, time.ms)
+                if isinstance(time, TimeLeft)
+                else f"unknown: {time.reason}"
+            )
+            yield f"  away by {atrs:.2f} ATRs, {sigmas:.2f} sigmas of a day; time left: {after}"
+        case VolatilityUnknown():
+            pass  # a rule that asks for it says so itself
 
 
 def _of_book(book: BookVerdict, recorded: Recorded, policy: Policy) -> Iterator[str]:
@@ -183,28 +201,28 @@ def _why(
     if isinstance(measured, Unknown):
         return "nothing is known"
     value = metric_value(rule.metric, measured)
-    if isinstance(value, FundingUnknown):
+    if isinstance(value, NotKnown):
         return value.reason
-    clears = ""
+    metric, clears = rule.metric, ""
     if verdict.phase is StepPhase.FIRING:
-        clears = f", clears at {percent(_clearing(step.threshold, rule))}"
-    return f"{rule.metric} {percent(value)}, fires {_words(step.threshold)}{clears}"
+        clears = f", clears at {level_text(metric, _clearing(step.threshold, rule))}"
+    return f"{metric} {level_text(metric, value)}, fires {_words(metric, step.threshold)}{clears}"
 
 
-def _words(threshold: Threshold) -> str:
+def _words(metric: Metric, threshold: Threshold) -> str:
     match threshold:
         case Below(value):
-            return f"below {percent(value)}"
+            return f"below {level_text(metric, value)}"
         case Above(value):
-            return f"above {percent(value)}"
+            return f"above {level_text(metric, value)}"
 
 
-def _clearing(threshold: Threshold, rule: Rule) -> Ratio:
+def _clearing(threshold: Threshold, rule: Rule) -> Decimal:
     match threshold:
         case Below(value):
-            return Ratio(value + rule.hysteresis)
+            return value + rule.hysteresis
         case Above(value):
-            return Ratio(value - rule.hysteresis)
+            return value - rule.hysteresis
 
 
 def _stop(verdict: StopVerdict) -> str:

@@ -22,6 +22,7 @@ from bot.core.metrics import (
     Unknown,
     cross_positions,
     measure_book,
+    notional,
     settle_liquidation,
 )
 from bot.core.model import (
@@ -32,7 +33,7 @@ from bot.core.model import (
     Position,
     PositionKey,
 )
-from bot.core.policy import Above, Below, Policy
+from bot.core.policy import Above, Below, Metric, Policy
 from bot.core.protection import StopNotNeeded, StopWanted, distance_at_stop, wanted
 from bot.core.state import (
     DAY_MS,
@@ -422,7 +423,9 @@ def _spared_by_others(request: Request) -> Decimal | Denied:
                     case Below(value):
                         limits.append(spare(known.book, value + rule.hysteresis))
                     case Above(value):
-                        allowed = known.maintenance_margin / (value - rule.hysteresis)
+                        is_ratio = rule.metric is Metric.MARGIN_RATIO
+                        over = known.maintenance_margin if is_ratio else notional(known.book)
+                        allowed = over / (value - rule.hysteresis)
                         limits.append(Money(known.margin_balance - allowed))
             return min(limits)
 

@@ -21,6 +21,7 @@ from bot.policy.values import (
     CredentialsName,
     HandsOver,
     KeepsFloor,
+    Level,
     MarginModes,
     MatchedModes,
     Name,
@@ -195,9 +196,9 @@ class StepSection:
     at: Place
     step: Cell[Name]
     """Names the step in alerts and in the journal; its own within the ladder."""
-    below: Cell[Ratio] | Absent
-    """The threshold of a rule on the distance."""
-    above: Cell[Ratio] | Absent
+    below: Cell[Level] | Absent
+    """The threshold of a rule on a distance, in the metric's unit."""
+    above: Cell[Level] | Absent
     """The threshold of a rule on anything else."""
     for_: Cell[Duration]
     """The step fires when its threshold has been crossed for so long."""
@@ -213,7 +214,11 @@ class StepSection:
 
 @dataclass(frozen=True, slots=True)
 class RuleSection:
-    """A metric and the ladder on it."""
+    """
+    A metric and the ladder on it.
+
+    Levels are written in the unit of `watch`, which must come before them.
+    """
 
     at: Place
     rule: Cell[Name]
@@ -221,8 +226,10 @@ class RuleSection:
     match: MatchSection
     watch: Cell[Metric]
     """The metric that thresholds are compared with."""
-    hysteresis: Cell[Ratio]
+    hysteresis: Cell[Level]
     """A step that fired clears only when the metric is back by this much."""
+    unknown_after: Cell[Duration] | Absent
+    """A metric that only bars tell, and nobody could measure for so long, is an alarm."""
     ladder: Cell[tuple[StepSection, ...]]
     """The steps, from the mildest threshold to the most severe. The deepest that fires acts."""
 

@@ -144,6 +144,7 @@ def _rule(rule: RuleSection) -> Rule:
         match=Match(match.symbols.value, match.side.value, match.margin_mode.value),
         metric=rule.watch.value,
         hysteresis=rule.hysteresis.value,
+        unknown_after_ms=or_else(rule.unknown_after, Duration(0)),
         steps=tuple(_step(rule.watch.value, step) for step in rule.ladder.value),
     )
 

@@ -20,7 +20,7 @@ from bot.policy.document import (
     fields_of,
     key_of,
 )
-from bot.policy.values import KINDS, Symbol, Symbols
+from bot.policy.values import ANY_LEVEL, KINDS, Level, Symbol, Symbols, level_of
 from bot.policy.verbs import BoundVerb, Verb, find_verbs
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
@@ -91,7 +91,8 @@ def _field(hint: Any) -> Schema:
 
 
 def _value(hint: Any) -> Schema:
-    return {"description": KINDS[hint].expected, **KINDS[hint].schema}
+    kind = ANY_LEVEL if hint == Level else KINDS[hint]
+    return {"description": kind.expected, **kind.schema}
 
 
 def _parameters(verb: Verb) -> Schema:
@@ -109,8 +110,14 @@ def _parameters(verb: Verb) -> Schema:
 def _thresholds(metric: Metric) -> Schema:
     """Which threshold the steps must have where `watch` names the metric."""
     wanted, other = ("below", "above") if bound_of(metric) is Below else ("above", "below")
-    step = {"properties": {other: False}, "required": [wanted]}
-    return _where("watch", metric.value, {"properties": {"ladder": {"items": step}}})
+    level = level_of(metric).schema
+    step = {"properties": {wanted: level, other: False}, "required": [wanted]}
+    rule: Schema = {"properties": {"hysteresis": level, "ladder": {"items": step}}}
+    if metric.needs_bars:
+        rule["required"] = ["unknown_after"]
+    else:
+        rule["properties"]["unknown_after"] = False
+    return _where("watch", metric.value, rule)
 
 
 def _where(key: str, word: str, then: Schema) -> Schema:

@@ -8,9 +8,10 @@ read as two different numbers.
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, Generic, NewType, TypeAlias, TypeVar
+from typing import Any, Generic, NewType, TypeAlias, TypeVar, assert_never
 
 from bot.core.model import MarginMode, PositionMode, Side
 from bot.core.policy import AnyMarginMode, AnySide, AnySymbol, Metric
@@ -33,6 +34,8 @@ Count = NewType("Count", int)
 KeepsFloor = NewType("KeepsFloor", bool)
 HandsOver = NewType("HandsOver", bool)
 Beta = NewType("Beta", Ratio)
+Level = NewType("Level", Decimal)
+"""A threshold or a hysteresis, written in the unit of the metric that a rule watches."""
 MarginModes: TypeAlias = frozenset[MarginMode]
 MatchedModes: TypeAlias = MarginMode | AnyMarginMode
 Symbols: TypeAlias = frozenset[str] | AnySymbol
@@ -68,6 +71,9 @@ _SYMBOL = r"[!-~]{1,40}"
 _RATIO_UNITS = {"%": Decimal("0.01"), "bps": Decimal("0.0001")}
 _RATIO_MAX = Decimal(10)
 _MULTIPLE_UNITS = {"x": Decimal(1)}
+_ATR_UNITS = {"atr": Decimal(1)}
+_SIGMA_UNITS = {"sigma": Decimal(1)}
+_MULTIPLE_MAX = Decimal(1_000)
 _BETA_MAX = Decimal(100)
 _MONEY_UNITS = {"USDT": Decimal(1)}
 _DURATION_UNITS = {
@@ -131,6 +137,23 @@ def _symbol(text: str) -> Symbol:
     if text == "any" or not re.fullmatch(_SYMBOL, text):
         raise Unfit
     return Symbol(text)
+
+
+def _level(units: Mapping[str, Decimal]) -> Callable[[str], Level]:
+    def parse(text: str) -> Level:
+        value = _measured(text, units)
+        if not ZERO < value <= _MULTIPLE_MAX:
+            raise Unfit("more than 0 and at most 1000")
+        return Level(value)
+
+    return parse
+
+
+def _level_in_time(text: str) -> Level:
+    value = _duration(text)
+    if value == 0:
+        raise Unfit("more than 0")
+    return Level(Decimal(value))
 
 
 def _written(pattern: str) -> Mapping[str, object]:
@@ -212,3 +235,69 @@ KINDS: Mapping[object, Kind[Any]] = {
     ),
 }
 """How each type of `bot.policy.document`, and of the verbs' parameters, is written."""
+
+_IN_RATIO: Kind[Level] = replace(KINDS[Ratio], parse=lambda text: Level(_ratio(text)))
+_IN_ATRS: Kind[Level] = Kind(
+    "a number of ATRs like '3 atr'", _level(_ATR_UNITS), _number_with(_ATR_UNITS)
+)
+_IN_SIGMAS: Kind[Level] = Kind(
+    "a number of sigmas like '2.5 sigma'", _level(_SIGMA_UNITS), _number_with(_SIGMA_UNITS)
+)
+_IN_TIME: Kind[Level] = replace(KINDS[Duration], parse=_level_in_time)
+_IN_MULTIPLES: Kind[Level] = Kind(
+    "a multiple like '8x'", _level(_MULTIPLE_UNITS), _number_with(_MULTIPLE_UNITS)
+)
+
+
+def level_of(metric: Metric) -> Kind[Level]:
+    """How the thresholds on a metric are written."""
+    match metric:
+        case (
+            Metric.LIQUIDATION_DISTANCE
+            | Metric.MARGIN_RATIO
+            | Metric.BREAK_EVEN_DISTANCE
+            | Metric.FUNDING_COST_INTERVAL
+            | Metric.FUNDING_COST_24H
+            | Metric.FUNDING_COST_EPISODE
+        ):
+            return _IN_RATIO
+        case Metric.LIQUIDATION_DISTANCE_ATR:
+            return _IN_ATRS
+        case Metric.LIQUIDATION_DISTANCE_SIGMA:
+            return _IN_SIGMAS
+        case Metric.TIME_TO_LIQUIDATION:
+            return _IN_TIME
+        case Metric.EFFECTIVE_LEVERAGE:
+            return _IN_MULTIPLES
+    assert_never(metric)
+
+
+def level_text(metric: Metric, value: Decimal) -> str:
+    """A value of a metric as a policy would write it, to two decimals or a whole second."""
+    kind = level_of(metric)
+    if not value.is_finite():
+        return "endless"
+    if kind is _IN_RATIO:
+        return f"{value * 100:.2f}%"
+    if kind is _IN_TIME:
+        minutes, seconds = divmod(int(value) // 1000, 60)
+        return f"{minutes // 60}h {minutes % 60}m {seconds}s"
+    unit = {id(_IN_ATRS): " atr", id(_IN_SIGMAS): " sigma", id(_IN_MULTIPLES): "x"}[id(kind)]
+    return f"{value:.2f}{unit}"
+
+
+def _in_any_unit(text: str) -> Level:
+    for kind in _LEVELS:
+        with suppress(Unfit):
+            return kind.parse(text)
+    raise Unfit
+
+
+_LEVELS = (_IN_RATIO, _IN_ATRS, _IN_SIGMAS, _IN_TIME, _IN_MULTIPLES)
+
+ANY_LEVEL: Kind[Level] = Kind(
+    "a threshold with a unit, like '12%', '3 atr', '2.5 sigma', '4h' or '8x'",
+    _in_any_unit,
+    {"anyOf": [kind.schema for kind in _LEVELS]},
+)
+"""A level in a rule of which nobody can say what it watches."""

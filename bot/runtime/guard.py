@@ -23,6 +23,7 @@ from bot.core.events import (
     Tick,
 )
 from bot.core.guardrails import Approved
+from bot.core.ladder import symbols_to_chart
 from bot.core.model import Instrument
 from bot.core.policy import Policy
 from bot.core.promises import broken
@@ -231,6 +232,7 @@ class Guard:
         self.decision = decision
         self._signature = decision.signature
         self._feed.pace(decision.endangered, decision.needs_read)
+        self._feed.chart(symbols_to_chart(self.policy, state.positions))
 
     def _cry(self, kind: str, sentence: str, now_ms: int) -> None:
         """Say what no decision says."""

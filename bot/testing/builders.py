@@ -194,6 +194,7 @@ def account_state(
         },
         funding={},
         funding_before={},
+        swings={},
         account=AccountRead(read, asked_at_ms=now_ms, received_at_ms=now_ms),
         lost_at_ms=now_ms - 1,
         liquidated=(),
@@ -237,10 +238,11 @@ def rule(
     symbols: frozenset[str] | AnySymbol = _ANY_SYMBOL,
     side: Side | AnySide = _ANY_SIDE,
     margin_mode: MarginMode | AnyMarginMode = MarginMode.ISOLATED,
+    unknown_after_ms: int = 600_000,
 ) -> Rule:
     """A ladder on the liquidation distance of every isolated position."""
     match = Match(symbols, side, margin_mode)
-    return Rule(name, match, metric, Ratio(Decimal(hysteresis)), steps)
+    return Rule(name, match, metric, Decimal(hysteresis), Duration(unknown_after_ms), steps)
 
 
 def protect(

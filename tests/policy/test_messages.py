@@ -301,7 +301,9 @@ CHANGES: dict[str, Change] = {
         "watch: margin_ratio",
         "watch: margin_rate",
         "32:12: rules.1.watch: expected liquidation_distance, margin_ratio, "
-        "funding_cost_interval, funding_cost_24h or funding_cost_episode "
+        "liquidation_distance_atr, liquidation_distance_sigma, time_to_liquidation, "
+        "effective_leverage, break_even_distance, funding_cost_interval, "
+        "funding_cost_24h or funding_cost_episode "
         "(did you mean 'margin_ratio'?), was 'margin_rate'",
     ),
     "rule name": change(

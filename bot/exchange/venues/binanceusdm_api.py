@@ -22,8 +22,10 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.events import Liquidated
+from bot.core.events import BarsReported, Liquidated
 from bot.core.model import (
+    BAR_MS,
+    BARS_MAX,
     NO_FILL,
     AccountSnapshot,
     ContractKind,
@@ -35,6 +37,7 @@ from bot.core.model import (
     NotReported,
     Position,
     PositionMode,
+    PriceBar,
     Reported,
     RiskTier,
     Side,
@@ -83,6 +86,8 @@ NOT_THERE = frozenset({-2013, -2011})
 _HTTP_OK = 200
 _EIGHT_HOURS_MS = 8 * 3_600_000
 _HOUR_MS = 3_600_000
+_CLOSES_AT = 6
+"""Where in a row of a chart the end of its bar stands."""
 _PUBLIC, _PRIVATE, _PRIVATE_V3 = "fapiPublic", "fapiPrivate", "fapiPrivateV3"
 _NONE: dict[str, str] = {}
 
@@ -563,6 +568,33 @@ def marks_of(json: Json, listed: Listed) -> Sequence[Marked]:
     """The readable ones; one bad row hides no other."""
     names = ("symbol", "markPrice", "lastFundingRate", "nextFundingTime")
     return _marked(rows(json, "premiumIndex"), listed, names)
+
+
+def bars_call(name: str) -> Call:
+    """The newest hours of a mark price, the one that is not over yet among them."""
+    asked = {"symbol": name, "interval": "1h", "limit": str(BARS_MAX + 1)}
+    return Call(_PUBLIC, "GET", "markPriceKlines", asked, weight=2)
+
+
+def bars_of(json: Json, symbol: str, received_at_ms: int) -> BarsReported:
+    """Those of them that are over, and have no gap behind them."""
+    if not isinstance(json, list):
+        raise Unreadable(f"markPriceKlines: expected a list, was {json!r:.80}")
+    closed_at_ms, bars = 0, list[PriceBar]()
+    for number, each in enumerate(json):
+        where = f"markPriceKlines.{number}"
+        if not isinstance(each, list) or len(each) <= _CLOSES_AT or type(each[0]) is not int:
+            raise Unreadable(f"{where}: expected a row of a chart, was {each!r:.80}")
+        opens_at_ms, high, low, close = (each[index] for index in (0, 2, 3, 4))
+        if opens_at_ms + BAR_MS > received_at_ms:
+            break
+        if opens_at_ms != closed_at_ms:
+            bars.clear()
+        row = Row({"high": high, "low": low, "close": close}, where)
+        prices = (Price(row.above_zero(name)) for name in ("high", "low", "close"))
+        bars.append(PriceBar(*prices))
+        closed_at_ms = opens_at_ms + BAR_MS
+    return BarsReported(symbol, closed_at_ms, tuple(bars), received_at_ms)
 
 
 def marks_url(names: Sequence[str]) -> str:
