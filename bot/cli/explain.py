@@ -60,7 +60,7 @@ def explanation(recorded: Recorded, policy: Policy) -> Iterator[str]:
         case AccountRead(received_at_ms=at_ms):
             yield (
                 f"account read {_age(recorded, at_ms)} old: wallet {state.wallet_balance:f}, "
-                f"free {state.free:f} USDT"
+                f"free {state.free:f} {policy.settle}"
             )
         case NotRead():
             yield "the account has not been read"
@@ -70,7 +70,7 @@ def explanation(recorded: Recorded, policy: Policy) -> Iterator[str]:
         yield from _of_book(decision.book, recorded, policy)
     for approved in decision.approved:
         intent = approved.intent
-        what = action_sentence(intent.action)
+        what = action_sentence(intent.action, policy.settle)
         if isinstance(intent.purpose, Refund):
             what += ", which a trim had freed"
         yield f"  did: {what}, because of {intent.reason}, {intent.id}"
@@ -81,11 +81,11 @@ def explanation(recorded: Recorded, policy: Policy) -> Iterator[str]:
         yield "  did nothing"
 
 
-def action_sentence(action: Action) -> str:
-    """What an action does, with its numbers."""
+def action_sentence(action: Action, settle: str) -> str:
+    """What an action does, with its numbers; amounts are in `settle`."""
     match action:
         case AddMargin(symbol=symbol, amount=amount):
-            return f"added {amount:f} USDT margin to {symbol}"
+            return f"added {amount:f} {settle} margin to {symbol}"
         case PlaceStop(symbol=symbol, quantity=quantity, trigger_price=trigger):
             return f"placed a stop for {quantity:f} {symbol} at {trigger:f}"
         case CancelStop(symbol=symbol, target_client_id=target):
@@ -106,11 +106,11 @@ def _of_position(verdict: PositionVerdict, recorded: Recorded, policy: Policy) -
     position, measured = verdict.position, verdict.measured
     yield (
         f"{position.symbol} {position.side} {position.quantity:f} {position.margin_mode}, entry "
-        f"{position.entry_price:f}, margin {position.isolated_margin:f} USDT"
+        f"{position.entry_price:f}, margin {position.isolated_margin:f} {policy.settle}"
     )
     match measured:
         case Known():
-            yield from _measured(position.symbol, measured, recorded)
+            yield from _measured(position.symbol, measured, recorded, policy.settle)
         case Unknown(reason, since_ms):
             yield f"  cannot be measured for {_age(recorded, since_ms)}: {reason}"
     memory = recorded.state.memory_of(position.key)
@@ -123,7 +123,7 @@ def _of_position(verdict: PositionVerdict, recorded: Recorded, policy: Policy) -
     yield from _denials(verdict.denied)
 
 
-def _measured(symbol: str, known: Known, recorded: Recorded) -> Iterator[str]:
+def _measured(symbol: str, known: Known, recorded: Recorded, settle: str) -> Iterator[str]:
     mark = recorded.state.marks[symbol]
     yield f"  mark {known.mark_price:f}, {_age(recorded, mark.received_at_ms)} old"
     match known.liquidation:
@@ -136,12 +136,12 @@ def _measured(symbol: str, known: Known, recorded: Recorded) -> Iterator[str]:
     yield f"  {where}"
     yield (
         f"  distance {percent(known.liquidation_distance)}, margin ratio "
-        f"{percent(known.margin_ratio)}, margin balance {known.margin_balance:.2f} USDT"
+        f"{percent(known.margin_ratio)}, margin balance {_money(known.margin_balance, settle)}"
     )
     match known.funding:
         case FundingCost(payment, next_at_ms, interval, day, episode):
             yield (
-                f"  funding: next bill {payment:.4f} USDT at {utc(next_at_ms)} UTC = "
+                f"  funding: next bill {payment:.4f} {settle} at {utc(next_at_ms)} UTC = "
                 f"{percent(interval)} of margin, {percent(day)} in 24 h, "
                 f"{percent(episode)} paid in this episode"
             )
@@ -159,14 +159,21 @@ def _measured(symbol: str, known: Known, recorded: Recorded) -> Iterator[str]:
             pass  # a rule that asks for it says so itself
 
 
+def _money(amount: Decimal, settle: str) -> str:
+    """To the cent, or to a ten-thousandth of a coin that is worth more."""
+    return f"{amount:.2f} {settle}" if settle.startswith("USD") else f"{amount:.4f} {settle}"
+
+
 def _of_book(book: BookVerdict, recorded: Recorded, policy: Policy) -> Iterator[str]:
     yield "all cross positions together"
+    settle = policy.settle
     match book.measured:
         case BookKnown() as known:
             yield (
                 f"  distance {percent(known.liquidation_distance)}, margin ratio "
-                f"{percent(known.margin_ratio)}, margin balance {known.margin_balance:.2f} USDT, "
-                f"maintenance {known.maintenance_margin:.2f} USDT"
+                f"{percent(known.margin_ratio)}, "
+                f"margin balance {_money(known.margin_balance, settle)}, "
+                f"maintenance {_money(known.maintenance_margin, settle)}"
             )
         case Unknown(reason, since_ms):
             yield f"  cannot be measured for {_age(recorded, since_ms)}: {reason}"

@@ -49,7 +49,7 @@ from bot.core.state import (
     RefundDue,
     Trim,
 )
-from bot.core.stress import worst_stressed_loss
+from bot.core.stress import Held, worst_stressed_loss
 from bot.core.units import ZERO, Money, Price, Quantity, floor_to
 
 MINUTE_MS = 60_000
@@ -352,7 +352,8 @@ def _raises_stressed_loss(request: Request, close: PartClose) -> bool:
     """
     Whether more would be lost under the policy's shock with part of the position than with all.
 
-    So it is where a venue keeps all margin in the position and the wallet pays the loss.
+    So it is where a venue keeps all margin in the position and the wallet pays the loss, and where
+    the part has hedged another leg of its symbol.
     """
     position, state, stress = close.position, request.state, request.policy.stress
     instrument, mark = state.instruments.by_symbol[position.symbol], state.marks[position.symbol]
@@ -367,8 +368,14 @@ def _raises_stressed_loss(request: Request, close: PartClose) -> bool:
         quantity=Quantity(position.quantity * share),
         isolated_margin=Money(margin),
     )
-    before = worst_stressed_loss([(position, mark.price)], stress)
-    return worst_stressed_loss([(rest, mark.price)], stress) > before
+    others = [
+        Held(instrument, each, mark.price)
+        for each in state.positions
+        if each.symbol == position.symbol and each.key != position.key
+    ]
+    before = worst_stressed_loss([Held(instrument, position, mark.price), *others], stress)
+    left = [Held(instrument, rest, mark.price)] if share else []
+    return worst_stressed_loss([*left, *others], stress) > before
 
 
 def _reasons_to_wait(request: Request, cooldown_ms: int) -> Iterator[Denied]:

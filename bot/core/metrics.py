@@ -171,13 +171,16 @@ class Facts:
 
 
 def support(
-    instrument: Instrument, position: Position, mode: PositionMode
+    instrument: Instrument, position: Position, mode: PositionMode, policy: Policy
 ) -> Supported | NotSupported:
     """Whether this version can guard `position`; asked at start and at every measurement."""
     if mode is not PositionMode.ONE_WAY:
         return NotSupported(f"{position.symbol}: hedge mode is not supported yet")
-    if instrument.kind is not ContractKind.LINEAR:
-        return NotSupported(f"{position.symbol}: inverse contracts are not supported yet")
+    if instrument.settle != policy.settle:
+        return NotSupported(
+            f"{position.symbol}: it pays in {instrument.settle}, the amounts of the policy are in "
+            f"{policy.settle} (account.settle)"
+        )
     by_value = instrument.rules.tier_measure is TierMeasure.VALUE
     if by_value and not tiers_are_continuous(instrument):
         return NotSupported(f"{position.symbol}: its risk tiers have jumps, not supported yet")
@@ -186,7 +189,7 @@ def support(
 
 def measure(state: AccountState, position: Position, now_ms: int, policy: Policy) -> Measured:
     """Measure one isolated position at `now_ms`; an old mark price is none."""
-    match facts_of(state, position, now_ms, policy.guardrails.data_age_max_ms):
+    match facts_of(state, position, now_ms, policy):
         case Unknown() as unknown:
             return unknown
         case Facts() as facts:
@@ -198,7 +201,7 @@ def measure_book(state: AccountState, now_ms: int, policy: Policy) -> MeasuredBo
     legs = []
     positions = cross_positions(state)
     for position in positions:
-        match facts_of(state, position, now_ms, policy.guardrails.data_age_max_ms):
+        match facts_of(state, position, now_ms, policy):
             case Unknown(reason, since_ms):
                 return Unknown(f"{position.symbol}: {reason}", since_ms)
             case Facts(instrument, mark_price):
@@ -304,9 +307,10 @@ def leg_known(state: AccountState, known: BookKnown, leg: Leg, now_ms: int) -> K
 
 
 def facts_of(
-    state: AccountState, position: Position, now_ms: int, data_age_max_ms: int
+    state: AccountState, position: Position, now_ms: int, policy: Policy
 ) -> Facts | Unknown:
     """The rules and the mark price of a position, if all that is known of it is fresh."""
+    data_age_max_ms = policy.guardrails.data_age_max_ms
     mark = state.marks.get(position.symbol)
     instrument = state.instruments.by_symbol.get(position.symbol)
     if mark is None:
@@ -323,7 +327,7 @@ def facts_of(
             reason = f"the account read is older than {POSITION_AGE_MAX_MS} ms"
             return Unknown(reason, at_ms + POSITION_AGE_MAX_MS)
         case AccountRead(snapshot=snapshot):
-            match support(instrument, position, snapshot.position_mode):
+            match support(instrument, position, snapshot.position_mode, policy):
                 case NotSupported(reason):
                     return Unknown(reason, now_ms)
                 case Supported():

@@ -221,8 +221,9 @@ class Policy:
     """
     Everything the user decided for one account: `text` is the file, `digest` its SHA-256.
 
-    `credentials` is the name under which a process that goes live finds what the venue asks for,
-    never the credentials themselves.
+    Amounts are in `settle`, the coin that the account's contracts pay in. `credentials` is the
+    name under which a process that goes live finds what the venue asks for, never the credentials
+    themselves.
     """
 
     digest: str
@@ -230,6 +231,7 @@ class Policy:
     account: str
     venue: str
     credentials: str
+    settle: str
     margin_modes: frozenset[MarginMode]
     position_mode: PositionMode
     protect: Protect

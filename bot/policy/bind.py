@@ -4,10 +4,22 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from bot.core.policy import Metric
+from bot.core.units import Money
 from bot.policy.document import Absent, Cell, Unread, fields_of, key_of
 from bot.policy.problems import Report, did_you_mean, listed, shown
 from bot.policy.tree import ListNode, LostNode, MapNode, Node, TextNode, describe
-from bot.policy.values import ANY_LEVEL, Kind, Level, Symbol, Symbols, Unfit, level_of
+from bot.policy.values import (
+    ANY_AMOUNT,
+    ANY_LEVEL,
+    Coin,
+    Kind,
+    Level,
+    Symbol,
+    Symbols,
+    Unfit,
+    amount_in,
+    level_of,
+)
 from bot.policy.verbs import BoundVerb, Verb
 
 T = TypeVar("T")
@@ -42,6 +54,9 @@ class _Binder:
                 watched = bound[name].content
                 known = isinstance(watched, Metric)
                 self._kinds[Level] = level_of(watched) if known else ANY_LEVEL
+            if hint == Cell[Coin] | Absent and isinstance(bound[name], Cell):
+                coin = bound[name].content
+                self._kinds[Money] = ANY_AMOUNT if isinstance(coin, Unread) else amount_in(coin)
         return kind(at=node.at, **bound)
 
     def _mapping(self, node: Node, *ways: list[str]) -> Keyed:

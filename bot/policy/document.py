@@ -17,6 +17,7 @@ from bot.policy.tree import Node
 from bot.policy.values import (
     AccountName,
     Beta,
+    Coin,
     Count,
     CredentialsName,
     HandsOver,
@@ -85,7 +86,8 @@ class AccountSection:
     """
     Which account the policy is for, and what it must look like.
 
-    Without `credentials` they are those of the account's own name.
+    Without `credentials` they are those of the account's own name. Amounts are written in the coin
+    of `settle`, USDT without one.
     """
 
     at: Place
@@ -99,6 +101,8 @@ class AccountSection:
     """What the guard expects to find."""
     credentials: Cell[CredentialsName] | Absent
     """Where a process that goes live finds the credentials, if not under the account's name."""
+    settle: Cell[Coin] | Absent
+    """The coin that the account's contracts pay in, and its amounts are written in."""
 
 
 @dataclass(frozen=True, slots=True)

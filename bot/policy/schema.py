@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, get_args, get_origin, get_type_hints
 
 from bot.core.policy import Below, Metric
+from bot.core.units import Money
 from bot.policy.checks import bound_of
 from bot.policy.document import (
     Absent,
@@ -20,7 +21,16 @@ from bot.policy.document import (
     fields_of,
     key_of,
 )
-from bot.policy.values import ANY_LEVEL, KINDS, Level, Symbol, Symbols, level_of
+from bot.policy.values import (
+    ANY_AMOUNT,
+    ANY_LEVEL,
+    KINDS,
+    Kind,
+    Level,
+    Symbol,
+    Symbols,
+    level_of,
+)
 from bot.policy.verbs import BoundVerb, Verb, find_verbs
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
@@ -91,7 +101,8 @@ def _field(hint: Any) -> Schema:
 
 
 def _value(hint: Any) -> Schema:
-    kind = ANY_LEVEL if hint == Level else KINDS[hint]
+    kinds: Mapping[object, Kind[Any]] = {**KINDS, Level: ANY_LEVEL, Money: ANY_AMOUNT}
+    kind = kinds[hint]
     return {"description": kind.expected, **kind.schema}
 
 

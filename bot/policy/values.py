@@ -29,6 +29,7 @@ AccountName = NewType("AccountName", str)
 CredentialsName = NewType("CredentialsName", str)
 Name = NewType("Name", str)
 Venue = NewType("Venue", str)
+Coin = NewType("Coin", str)
 Symbol = NewType("Symbol", str)
 Count = NewType("Count", int)
 KeepsFloor = NewType("KeepsFloor", bool)
@@ -76,6 +77,8 @@ _SIGMA_UNITS = {"sigma": Decimal(1)}
 _MULTIPLE_MAX = Decimal(1_000)
 _BETA_MAX = Decimal(100)
 _MONEY_UNITS = {"USDT": Decimal(1)}
+SETTLE = "USDT"
+"""The coin of the amounts of a policy that names none."""
 _DURATION_UNITS = {
     "ms": Decimal(1),
     "s": Decimal(1_000),
@@ -107,10 +110,6 @@ def _beta(text: str) -> Beta:
     if value > _BETA_MAX:
         raise Unfit("at most 100x")
     return Beta(Ratio(value))
-
-
-def _money(text: str) -> Money:
-    return Money(_measured(text, _MONEY_UNITS))
 
 
 def _price(text: str) -> Price:
@@ -162,6 +161,17 @@ def _written(pattern: str) -> Mapping[str, object]:
 
 def _number_with(units: Mapping[str, Decimal]) -> Mapping[str, object]:
     return _written(f"{_NUMBER} ?(?:{'|'.join(units)})")
+
+
+def amount_in(coin: str) -> Kind[Money]:
+    """How amounts of money are written where `coin` is what contracts pay in."""
+    units = {coin: Decimal(1)}
+    example = "250" if coin == SETTLE else "0.25"
+    return Kind(
+        f"an amount like '{example} {coin}'",
+        lambda text: Money(_measured(text, units)),
+        _number_with(units),
+    )
 
 
 def _words(expected: str, pattern: str, *, is_confidential: bool = False) -> Kind[str]:
@@ -217,7 +227,8 @@ KINDS: Mapping[object, Kind[Any]] = {
     HandsOver: _one_of({"next": HandsOver(True)}),
     Ratio: Kind("a ratio like '12%' or '25 bps'", _ratio, _number_with(_RATIO_UNITS)),
     Beta: Kind("a multiple like '1.2x'", _beta, _number_with(_MULTIPLE_UNITS)),
-    Money: Kind("an amount like '250 USDT'", _money, _number_with(_MONEY_UNITS)),
+    Coin: _words("a coin like 'BTC'", r"[A-Z0-9]{2,12}"),
+    Money: amount_in(SETTLE),
     Price: Kind("a price like '61250.5 USDT'", _price, _number_with(_MONEY_UNITS)),
     Duration: Kind(
         "a duration like '500ms', '30s', '10m' or '1h'", _duration, _number_with(_DURATION_UNITS)
@@ -301,3 +312,18 @@ ANY_LEVEL: Kind[Level] = Kind(
     {"anyOf": [kind.schema for kind in _LEVELS]},
 )
 """A level in a rule of which nobody can say what it watches."""
+
+ANY_AMOUNT: Kind[Money] = replace(
+    KINDS[Money],
+    expected="an amount in the coin of account.settle",
+    parse=lambda text: Money(_amount_of_any(text)),
+    schema=_written(rf"{_NUMBER} ?[A-Z0-9]{{2,12}}"),
+)
+"""An amount in a file of which nobody can say what its contracts pay in."""
+
+
+def _amount_of_any(text: str) -> Decimal:
+    found = re.fullmatch(rf"({_NUMBER}) ?[A-Z0-9]{{2,12}}", text)
+    if found is None:
+        raise Unfit
+    return Decimal(found[1])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeAlias
 
+from bot.core.margin import value
 from bot.core.model import Instrument, MarginMode, Side
 from bot.core.units import ZERO, Money, Price, Quantity, Ratio
 from bot.exchange.paper.arithmetic import money_up
@@ -145,7 +146,7 @@ def _margin(opening: Opening, price: Price) -> Money:
         case ByMargin(margin):
             return margin
         case ByQuantity(quantity):
-            return money_up(quantity * price / opening.leverage)
+            return money_up(value(opening.instrument, quantity, price) / opening.leverage)
 
 
 def _quantity(opening: Opening, machine: PaperMachine) -> Quantity:

@@ -118,6 +118,7 @@ class Guard:
         for what, old, new in (
             ("name", self.policy.account, policy.account),
             ("venue", self.policy.venue, policy.venue),
+            ("settle", self.policy.settle, policy.settle),
         ):
             if old != new:
                 raise PolicyRefused(f"account.{what}: expected {old}, was {new}")

@@ -79,6 +79,7 @@ def instrument(
     symbol: str = SYMBOL,
     *,
     kind: ContractKind = ContractKind.LINEAR,
+    settle: str = "USDT",
     tick_size: Number = "0.1",
     margin_step: Number = "0.01",
     taker_fee: Number = "0.0005",
@@ -91,7 +92,7 @@ def instrument(
     return Instrument(
         symbol=symbol,
         kind=kind,
-        settle="USDT",
+        settle=settle,
         tick_size=Price(Decimal(tick_size)),
         quantity_step=Quantity(Decimal("0.001")),
         quantity_min=Quantity(Decimal("0.001")),
@@ -304,6 +305,7 @@ def policy(
     limits: Guardrails = guardrails(),  # noqa: B008 - frozen
     stress: Stress = stress(),  # noqa: B008 - frozen
     margin_modes: frozenset[MarginMode] = frozenset({MarginMode.ISOLATED}),
+    settle: str = "USDT",
 ) -> Policy:
     """A policy without a ladder: the standing stop and the floor only."""
     return Policy(
@@ -312,6 +314,7 @@ def policy(
         account=ACCOUNT,
         venue="paper",
         credentials=ACCOUNT,
+        settle=settle,
         margin_modes=margin_modes,
         position_mode=PositionMode.ONE_WAY,
         protect=protection,

@@ -63,7 +63,7 @@ CHANGES: dict[str, Change] = {
         "  venue: binanceusdm",
         "  venue: binanceusdm\n  mode: paper",
         "5:3: account.mode: expected a known key "
-        "(one of name, venue, margin_mode, position_mode or credentials), was 'mode'",
+        "(one of name, venue, margin_mode, position_mode, credentials or settle), was 'mode'",
     ),
     "credentials instead of their name": change(
         "  position_mode: one_way",
@@ -75,7 +75,8 @@ CHANGES: dict[str, Change] = {
         "  position_mode: one_way",
         "  position_mode: one_way\n  api_secret: Not/A+Real+Key",
         "7:3: account.api_secret: expected a known key "
-        "(one of name, venue, margin_mode, position_mode or credentials), was 'api_secret'",
+        "(one of name, venue, margin_mode, position_mode, credentials or settle), "
+        "was 'api_secret'",
     ),
     "repeated key": change(
         "  floor: 150 bps",

@@ -178,3 +178,26 @@ def test_what_is_told_of_a_level_is_read_as_one(metric: Metric) -> None:
         assert level_of(metric).parse(told) == 3
     except Unfit as unfit:
         raise AssertionError(told) from unfit
+
+
+def test_amounts_are_written_in_the_coin_that_the_account_settles_in() -> None:
+    text = file("liquidation_distance", "1%", "below: 3%")
+    coins = text.replace("one_way }", "one_way, settle: BTC }")
+    with pytest.raises(PolicyError) as raised:
+        parse_policy(coins, "my.yaml")
+    first, *_ = map(str, raised.value.problems)
+    assert first == (
+        "my.yaml:9:14: guardrails.keep_free: expected an amount like '0.25 BTC' "
+        "(unknown unit 'USDT'), was '0 USDT'"
+    )
+    assert len(raised.value.problems) == 6
+    policy = parse_policy(coins.replace("USDT", "BTC"), "my.yaml")
+    assert (policy.settle, policy.guardrails.top_up_24h_max) == ("BTC", Decimal("800.5"))
+    assert parse_policy(text, "my.yaml").settle == "USDT"
+
+
+def test_where_the_coin_cannot_be_read_the_amounts_are_not_wrong_too() -> None:
+    text = file("liquidation_distance", "1%", "below: 3%")
+    assert message(text.replace("one_way }", "one_way, settle: '?' }")) == (
+        "my.yaml:2:99: account.settle: expected a coin like 'BTC', was '?'"
+    )
