@@ -26,7 +26,7 @@ from bot.alerts.routes import load_alerting, open_channels
 from bot.alerts.store import BoxFile
 from bot.clock import Clock, system_wall_ms
 from bot.core.decision import AlertSeverity
-from bot.core.model import Instrument
+from bot.core.model import Instrument, PositionMode
 from bot.core.policy import Policy
 from bot.core.units import Money
 from bot.exchange.paper.faults import no_faults
@@ -330,6 +330,11 @@ async def _run_live(
     policy = load_policy(policy_file)
     if policy.venue not in dialects:
         raise RunError(f"account.venue: expected {', '.join(dialects)}, was {policy.venue}")
+    if policy.position_mode is not PositionMode.ONE_WAY:
+        raise RunError(
+            f"account.position_mode: expected one_way, as the adapter of {policy.venue} closes no "
+            f"leg by its side yet, was {policy.position_mode}"
+        )
     credentials = read_credentials(state_dir / "credentials", policy.credentials)
     written = asyncio.Event()
     journal = HeardJournal(

@@ -190,9 +190,7 @@ def _keep_stop_blindly(desk: Desk, position: Position, unknown: Unknown) -> Stop
         case AccountRead(snapshot=snapshot, received_at_ms=at_ms) if (
             instrument is not None
             and desk.now_ms - at_ms <= POSITION_AGE_MAX_MS
-            and isinstance(
-                support(instrument, position, snapshot.position_mode, desk.policy), Supported
-            )
+            and isinstance(support(instrument, position, snapshot, desk.policy), Supported)
         ):
             settled, _ = settle_liquidation(instrument, position)
             ground = survey(state, instrument, position, settled)

@@ -332,8 +332,8 @@ def _reasons_not_to_reduce(
         moves = isinstance(intent.action, AddMargin | ClosePosition)
         if intent.is_open and moves and intent.key in touched:
             yield _wait("in_flight", f"intent {intent.id} is not settled", FAR_MS)
-    if any(_raises_stressed_loss(request, close) for close in closes):
-        text = "less margin would go with the part than it loses: more would be at risk"
+    if any(_raises_stressed_loss(request, close.position, close.quantity) for close in closes):
+        text = "without the part more would be at risk than with it"
         yield _exhausted("stressed_loss", text)
     yield from _reasons_to_wait(request, cooldown_ms)
 
@@ -348,16 +348,35 @@ def _reasons_not_to_trim(state: AccountState, touched: Set[PositionKey]) -> Iter
             yield _wait("refund_due", text, due.expires_at_ms)
 
 
-def _raises_stressed_loss(request: Request, close: PartClose) -> bool:
+def hedge_of(request: Request, position: Position) -> tuple[Position, ...]:
+    """
+    The leg against `position`, where closing the position alone would leave more at risk.
+
+    Such a close takes both legs, whoever asks for it.
+    """
+    if not _raises_stressed_loss(request, position, position.quantity):
+        return ()
+    return _others_of(request.state, position)
+
+
+def _others_of(state: AccountState, position: Position) -> tuple[Position, ...]:
+    return tuple(
+        each
+        for each in state.positions
+        if each.symbol == position.symbol and each.key != position.key
+    )
+
+
+def _raises_stressed_loss(request: Request, position: Position, quantity: Quantity) -> bool:
     """
     Whether more would be lost under the policy's shock with part of the position than with all.
 
     So it is where a venue keeps all margin in the position and the wallet pays the loss, and where
     the part has hedged another leg of its symbol.
     """
-    position, state, stress = close.position, request.state, request.policy.stress
+    state, stress = request.state, request.policy.stress
     instrument, mark = state.instruments.by_symbol[position.symbol], state.marks[position.symbol]
-    share = max(position.quantity - close.quantity, ZERO) / position.quantity
+    share = max(position.quantity - quantity, ZERO) / position.quantity
     match instrument.rules.margin_on_reduce:
         case MarginOnReduce.PRO_RATA:
             margin = position.isolated_margin * share
@@ -368,11 +387,7 @@ def _raises_stressed_loss(request: Request, close: PartClose) -> bool:
         quantity=Quantity(position.quantity * share),
         isolated_margin=Money(margin),
     )
-    others = [
-        Held(instrument, each, mark.price)
-        for each in state.positions
-        if each.symbol == position.symbol and each.key != position.key
-    ]
+    others = [Held(instrument, each, mark.price) for each in _others_of(state, position)]
     before = worst_stressed_loss([Held(instrument, position, mark.price), *others], stress)
     left = [Held(instrument, rest, mark.price)] if share else []
     return worst_stressed_loss([*left, *others], stress) > before

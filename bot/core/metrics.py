@@ -35,13 +35,13 @@ from bot.core.margin import (
 )
 from bot.core.model import (
     BAR_MS,
+    AccountSnapshot,
     Collateral,
     ContractKind,
     Instrument,
     MarginMode,
     NotReported,
     Position,
-    PositionMode,
     Reported,
     Side,
     TierMeasure,
@@ -171,11 +171,21 @@ class Facts:
 
 
 def support(
-    instrument: Instrument, position: Position, mode: PositionMode, policy: Policy
+    instrument: Instrument, position: Position, read: AccountSnapshot, policy: Policy
 ) -> Supported | NotSupported:
     """Whether this version can guard `position`; asked at start and at every measurement."""
-    if mode is not PositionMode.ONE_WAY:
-        return NotSupported(f"{position.symbol}: hedge mode is not supported yet")
+    if read.position_mode is not policy.position_mode:
+        return NotSupported(
+            f"{position.symbol}: the account is in {read.position_mode} mode, the policy says "
+            f"{policy.position_mode} (account.position_mode)"
+        )
+    against = (each for each in read.positions if each.symbol == position.symbol)
+    modes = {each.margin_mode for each in against if each.key != position.key}
+    if modes and MarginMode.CROSS in {position.margin_mode, *modes}:
+        return NotSupported(
+            f"{position.symbol}: a cross position with one against it in its symbol is not "
+            "supported yet"
+        )
     if instrument.settle != policy.settle:
         return NotSupported(
             f"{position.symbol}: it pays in {instrument.settle}, the amounts of the policy are in "
@@ -327,7 +337,7 @@ def facts_of(
             reason = f"the account read is older than {POSITION_AGE_MAX_MS} ms"
             return Unknown(reason, at_ms + POSITION_AGE_MAX_MS)
         case AccountRead(snapshot=snapshot):
-            match support(instrument, position, snapshot.position_mode, policy):
+            match support(instrument, position, snapshot, policy):
                 case NotSupported(reason):
                     return Unknown(reason, now_ms)
                 case Supported():

@@ -61,8 +61,9 @@ def by_relief(
 
 
 def _loss(legs: list[Held], stress: Stress) -> Decimal:
-    """What the legs of one symbol lose together, the way that costs most."""
-    return max(sum((_loss_of(held, stress, hurt) for held in legs), ZERO) for hurt in Side)
+    """What the legs of one symbol lose together, the way that costs most; nothing if none does."""
+    losses = (sum((_loss_of(held, stress, hurt) for held in legs), ZERO) for hurt in Side)
+    return max(ZERO, *losses)
 
 
 def _loss_of(held: Held, stress: Stress, hurt: Side) -> Decimal:

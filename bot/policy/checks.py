@@ -9,7 +9,7 @@ from contextlib import suppress
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from bot.core.model import MarginMode
+from bot.core.model import MarginMode, PositionMode
 from bot.core.policy import Above, AnyMarginMode, AnySide, AnySymbol, Below, Metric
 from bot.core.strategy import Severity
 from bot.core.units import ONE, Duration, Money, Ratio
@@ -146,9 +146,17 @@ def _less_than_whole(share: Cell[Ratio], why: str = "") -> Findings:
 
 
 def _is_stressed(policy: PolicySection) -> Findings:
-    modes = policy.account.margin_mode
-    if isinstance(policy.stress, Absent) and MarginMode.CROSS in modes.value:
-        expected = f"a mapping of shock, betas, as the account is {describe(modes.node)}"
+    """What nets against each other is judged under a shock, which nobody may guess."""
+    account = policy.account
+    mode: Cell[Any]
+    if MarginMode.CROSS in account.margin_mode.value:
+        mode = account.margin_mode
+    elif account.position_mode.value is PositionMode.HEDGE:
+        mode = account.position_mode
+    else:
+        return
+    if isinstance(policy.stress, Absent):
+        expected = f"a mapping of shock, betas, as the account is {describe(mode.node)}"
         yield Finding(policy.at.child("stress"), expected, "missing")
 
 

@@ -185,12 +185,10 @@ def _words(expected: str, pattern: str, *, is_confidential: bool = False) -> Kin
     return Kind(expected, parse, _written(pattern), is_confidential)
 
 
-def _one_of(choices: Mapping[str, T], not_yet: Mapping[str, str] | None = None) -> Kind[T]:
+def _one_of(choices: Mapping[str, T]) -> Kind[T]:
     def parse(text: str) -> T:
         if text in choices:
             return choices[text]
-        if not_yet and text in not_yet:
-            raise Unfit(f"{not_yet[text]} is not supported yet")
         raise Unfit(did_you_mean(text, list(choices)) if len(choices) > 1 else "")
 
     return Kind(listed(list(choices)), parse, {"enum": list(choices)})
@@ -215,7 +213,7 @@ KINDS: Mapping[object, Kind[Any]] = {
         }
     ),
     MatchedModes: _one_of({**_MODES, "any": AnyMarginMode()}),
-    PositionMode: _one_of({"one_way": PositionMode.ONE_WAY}, {"hedge": "hedge mode"}),
+    PositionMode: _one_of({mode.value: mode for mode in PositionMode}),
     Metric: _one_of({metric.value: metric for metric in Metric}),
     Sides: _one_of({"any": AnySide(), **{side.value: side for side in Side}}),
     Symbol: Kind(

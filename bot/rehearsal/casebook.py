@@ -16,7 +16,7 @@ from typing import assert_never
 
 from bot.clock import Clock
 from bot.core.events import BarsReported, Tick
-from bot.core.model import BAR_MS, AccountSnapshot, Instrument, MarginMode
+from bot.core.model import BAR_MS, AccountSnapshot, Instrument, MarginMode, PositionMode
 from bot.core.policy import Policy
 from bot.core.units import ZERO, Money, Price
 from bot.exchange.paper.faults import FaultPlan, Faults, ReplyLost, RequestLost, Travels, Trip
@@ -112,7 +112,7 @@ def try_case(case: Case, policy: Policy, instruments: Mapping[str, Instrument]) 
 
 async def _live(case: Case, policy: Policy, instruments: Mapping[str, Instrument]) -> Lived:
     machine = PaperMachine([instruments[symbol] for symbol in case.prices], SLIPPAGE)
-    _open(case, machine)
+    _open(case, machine, policy.position_mode)
     clock = Clock(BEGINS_MS)
     journal = SqliteJournal.open(None, policy.account)
     venue = PaperVenue(
@@ -162,7 +162,7 @@ async def _tick(case: Case, guard: Guard, clock: Clock) -> None:
             guard.tell(Tick(clock.now_ms()))
 
 
-def _open(case: Case, machine: PaperMachine) -> None:
+def _open(case: Case, machine: PaperMachine, mode: PositionMode) -> None:
     """Open the given positions at their entry prices; the prices of the case come after."""
     entries = {given.symbol: given.entry_price for given in case.positions}
     first = {symbol: _price(series[0]) for symbol, series in case.prices.items()}
@@ -173,6 +173,8 @@ def _open(case: Case, machine: PaperMachine) -> None:
     own = sum((_own_margin(given) for given in case.positions), ZERO)
     # A cross position needs its initial margin free to be opened; the wallet is what it is.
     machine.deposit(ACCOUNT, Money(own + max(case.wallet, margins - own)))
+    if mode is PositionMode.HEDGE:
+        machine.set_position_mode(ACCOUNT, mode, begun_ms)
     for given in case.positions:
         machine.open_position(
             ACCOUNT,

@@ -62,7 +62,7 @@ async def _refuse_unsupported(feed: Feed, policy: Policy) -> None:
         if position.symbol not in feed.listed:
             refusals.append(f"{position.symbol}: the venue gives no rules for it")
             continue
-        verdict = support(feed.listed[position.symbol], position, snapshot.position_mode, policy)
+        verdict = support(feed.listed[position.symbol], position, snapshot, policy)
         if isinstance(verdict, NotSupported):
             refusals.append(verdict.reason)
         if position.margin_mode not in policy.margin_modes:

@@ -119,6 +119,7 @@ class Guard:
             ("name", self.policy.account, policy.account),
             ("venue", self.policy.venue, policy.venue),
             ("settle", self.policy.settle, policy.settle),
+            ("position_mode", self.policy.position_mode, policy.position_mode),
         ):
             if old != new:
                 raise PolicyRefused(f"account.{what}: expected {old}, was {new}")

@@ -306,6 +306,7 @@ def policy(
     stress: Stress = stress(),  # noqa: B008 - frozen
     margin_modes: frozenset[MarginMode] = frozenset({MarginMode.ISOLATED}),
     settle: str = "USDT",
+    position_mode: PositionMode = PositionMode.ONE_WAY,
 ) -> Policy:
     """A policy without a ladder: the standing stop and the floor only."""
     return Policy(
@@ -316,7 +317,7 @@ def policy(
         credentials=ACCOUNT,
         settle=settle,
         margin_modes=margin_modes,
-        position_mode=PositionMode.ONE_WAY,
+        position_mode=position_mode,
         protect=protection,
         guardrails=limits,
         stress=stress,

@@ -281,11 +281,11 @@ CHANGES: dict[str, Change] = {
         "  margin_mode: any\n",
         "5:16: account.margin_mode: expected isolated, cross or mixed, was 'any'",
     ),
-    "hedge account": change(
+    "neither position mode": change(
         "one_way",
-        "hedge",
-        "6:18: account.position_mode: expected one_way (hedge mode is not supported yet), "
-        "was 'hedge'",
+        "hedged",
+        "6:18: account.position_mode: expected one_way or hedge (did you mean 'hedge'?), "
+        "was 'hedged'",
     ),
     "mixed match": change(
         "side: long, margin_mode: isolated",
@@ -442,6 +442,11 @@ CHANGES: dict[str, Change] = {
         "  margin_mode: isolated\n",
         "  margin_mode: cross\n",
         "1:1: stress: expected a mapping of shock, betas, as the account is 'cross', was missing",
+    ),
+    "hedge without stress": change(
+        "one_way",
+        "hedge",
+        "1:1: stress: expected a mapping of shock, betas, as the account is 'hedge', was missing",
     ),
     "mixed without stress": change(
         "  margin_mode: isolated\n",

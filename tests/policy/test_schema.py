@@ -39,6 +39,7 @@ MEANING = {
     "shock of everything",
     "cross without stress",
     "mixed without stress",
+    "hedge without stress",
     "distance of some cross positions",
     "ratio of one side of cross positions",
     "hysteresis of the whole ratio",

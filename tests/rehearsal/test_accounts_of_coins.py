@@ -4,32 +4,17 @@ A whole guard on accounts whose contracts pay in the coin, on the exchange that 
 The same fall takes the account without a guard; with one every journal is verified.
 """
 
-import asyncio
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-
 import pytest
 
-from bot.clock import Clock
-from bot.core.actions import Action, AddMargin, ClosePosition
+from bot.core.actions import AddMargin, ClosePosition
 from bot.core.model import ContractKind, MarginMode, Side
-from bot.core.policy import Policy
 from bot.core.units import Money, Price, Quantity, Ratio
-from bot.exchange.paper.course import Course
-from bot.exchange.paper.faults import no_faults
 from bot.exchange.paper.machine import PaperMachine
-from bot.exchange.paper.prices import PathItem, PricePoint, Prices
-from bot.exchange.paper.store import MemoryOnly
-from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
-from bot.journal.codec import from_json
-from bot.journal.port import Kind
-from bot.journal.sqlite import SqliteJournal
-from bot.rehearsal.loop import run_virtual
-from bot.runtime.assemble import StartRefused, assemble
-from bot.runtime.record import Recorded
-from bot.runtime.verify import verify
+from bot.exchange.paper.prices import Prices
+from bot.runtime.assemble import StartRefused
 from bot.testing.builders import ACCOUNT
 from tests.exchange.paper.build import contract
+from tests.rehearsal.living import guarded, unguarded
 from tests.runtime.build import T0, TEXT, D, policy
 
 BTC, ETH = "BTC/USD:BTC", "ETH/USD:BTC"
@@ -49,15 +34,6 @@ CROSS = (
         "{ step: less, below: 4%, for: 0s, do: partial_close, with: { to: 6% }, cooldown: 10s }",
     )
 )
-
-
-@dataclass(frozen=True)
-class Lived:
-    """What came of a guarded account."""
-
-    machine: PaperMachine
-    intents: Sequence[Action]
-    decisions: int
 
 
 def opened(*legs: tuple[str, Side, int, MarginMode], deposit: str) -> PaperMachine:
@@ -81,52 +57,6 @@ def opened(*legs: tuple[str, Side, int, MarginMode], deposit: str) -> PaperMachi
         )
     machine.take_notices()
     return machine
-
-
-def path(*corners: tuple[int, int]) -> Iterator[PathItem]:
-    for at_ms, price in corners:
-        for symbol in (BTC, ETH):
-            yield PricePoint(T0 + at_ms, symbol, Price(D(price)), Price(D(price)))
-
-
-def unguarded(machine: PaperMachine, *corners: tuple[int, int]) -> bool:
-    """Whether the exchange takes anything over."""
-    course = Course(path(*corners), machine)
-    course.advance(T0 + corners[-1][0])
-    return bool(machine.liquidation(ACCOUNT))
-
-
-def guarded(machine: PaperMachine, rules: Policy, *corners: tuple[int, int]) -> Lived:
-    async def main() -> Lived:
-        clock = Clock(T0)
-        venue = PaperVenue(
-            machine,
-            path(*corners),
-            clock,
-            latency_ms=50,
-            store=MemoryOnly(),
-            faults=no_faults(),
-        )
-        journal = SqliteJournal.open(None, rules.account)
-        async with venue:
-            account = PaperAccount(venue, ACCOUNT)
-            guard = await assemble(rules, PaperMarket(venue), account, clock, journal)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(guard.run())
-                await venue.run()
-                guard.stop()
-        rows = await journal.rows(0)
-        verified = await verify(journal)
-        intents = [
-            approved.intent.action
-            for row in rows
-            if row.entry.kind is Kind.DECISION
-            for approved in from_json(row.entry.body, Recorded).decision.approved
-        ]
-        await journal.close()
-        return Lived(machine, intents, verified.decisions)
-
-    return run_virtual(main())
 
 
 ISOLATED = MarginMode.ISOLATED

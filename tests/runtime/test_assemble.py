@@ -6,7 +6,6 @@ import pytest
 
 from bot.core.model import (
     AccountSnapshot,
-    ContractKind,
     Instrument,
     MarginMode,
     PositionMode,
@@ -65,14 +64,15 @@ def test_an_account_without_positions_is_guarded() -> None:
         pytest.param(
             snapshot([position()], position_mode=PositionMode.HEDGE),
             [instrument()],
-            "BTCUSDT: hedge mode is not supported yet",
+            "BTCUSDT: the account is in hedge mode, the policy says one_way "
+            "(account.position_mode)",
             id="hedge",
         ),
         pytest.param(
             snapshot([position()]),
-            [instrument(kind=ContractKind.INVERSE)],
-            "BTCUSDT: inverse contracts are not supported yet",
-            id="inverse",
+            [instrument(settle="BTC")],
+            "BTCUSDT: it pays in BTC, the amounts of the policy are in USDT (account.settle)",
+            id="another coin",
         ),
         pytest.param(
             snapshot([position()]), [], "BTCUSDT: the venue gives no rules for it", id="unlisted"
