@@ -3,7 +3,7 @@ Binance USD-M's protocol: recipes of requests, strict parsers, and which refusal
 
 Recipes: `documented`, and compared with what ccxt 4.5.90 puts on the wire. Conditional orders
 live in the algo service. A position's margin mode and leverage come from symbolConfig, since
-positionRisk v3 has neither. An error code is proof only when it is in `DEFINITE`.
+positionRisk v3 has neither. Which error codes are proof is in `binanceusdm_refusals`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -55,29 +55,12 @@ from bot.exchange.ports import (
     Unsure,
 )
 from bot.exchange.venues.binanceusdm import RULES
+from bot.exchange.venues.binanceusdm_refusals import CANCEL_REFUSED, REFUSED
 
 log = structlog.get_logger()
 
 ccxt_id = "binanceusdm"
 read_weight_per_minute = 2_400
-
-DUPLICATE = -4116
-"""An order of this id is open: an earlier send of it may have arrived, so it proves nothing."""
-
-DEFINITE = frozenset(
-    {
-        *(-1003, -1015, -1021, -1022),
-        *range(-1136, -1099),
-        *(-2010, -2011, -2014, -2015, -2018, -2019, -2020, -2021, -2022, -2023),
-        *(-2024, -2025, -2026, -2027, -2028),
-        *(code for code in range(-4210, -3999) if code != DUPLICATE),
-        *(-4400, -4401, -5021, -5022, -5027, -5028),
-    }
-)
-"""
-Codes by which the venue says that it did nothing. `documented`; -1000, -1001, -1006, -1007, -1008
-and -1016 are missing on purpose: with them it does not say so, or not always.
-"""
 
 NOT_THERE = frozenset({-2013, -2011})
 _HTTP_OK = 200
@@ -423,7 +406,7 @@ def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Re
         row = Row(parse_json(heard.text), f"HTTP {heard.status}")
         if row.has("code") and row.integer("code") < 0:
             code, text = row.integer("code"), str(row.raw("msg"))
-            if code in DEFINITE:
+            if code in REFUSED or (isinstance(action, CancelStop) and code in CANCEL_REFUSED):
                 return Refused(str(code), text)
             return Unsure(f"{code} {text}")
         if heard.status != _HTTP_OK:
