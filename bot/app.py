@@ -26,6 +26,7 @@ from bot.alerts.routes import load_alerting, open_channels
 from bot.alerts.store import BoxFile
 from bot.clock import Clock, system_wall_ms
 from bot.core.decision import AlertSeverity
+from bot.core.events import OutcomeReported
 from bot.core.model import Instrument
 from bot.core.policy import Policy
 from bot.core.units import Money
@@ -35,6 +36,7 @@ from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.store import FileStore, NothingSaved
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
 from bot.exchange.venues import binanceusdm
+from bot.journal.codec import from_json
 from bot.journal.port import Journal, JournalUnavailable, Kind, Row
 from bot.journal.sqlite import SqliteJournal
 from bot.policy.casefile import NoData, load_cases
@@ -258,7 +260,10 @@ async def _run_paper(
         account = PaperAccount(venue, policy.account)
         guard = await assemble(policy, PaperMarket(venue), account, clock, journal)
         outbox = _outbox(journal, written, guard, state_dir, hearers, clock)
-        async with listening(socket, guard, outbox, clock.now_ms), asyncio.TaskGroup() as tasks:
+        async with (
+            listening(socket, guard, outbox, clock.now_ms, "paper"),
+            asyncio.TaskGroup() as tasks,
+        ):
             tasks.create_task(outbox.run())
             guarding = tasks.create_task(guard.run())
             prices = tasks.create_task(venue.run())
@@ -341,7 +346,10 @@ async def _run_live(
         guard = await assemble(policy, venue.market, account, clock, journal)
         socket = socket_path(state_dir, policy.account)
         outbox = _outbox(journal, written, guard, state_dir, hearers, clock)
-        async with listening(socket, guard, outbox, clock.now_ms), asyncio.TaskGroup() as tasks:
+        async with (
+            listening(socket, guard, outbox, clock.now_ms, str(mode)),
+            asyncio.TaskGroup() as tasks,
+        ):
             tasks.create_task(outbox.run())
             guarding = tasks.create_task(guard.run())
             _stop_on_signals(guard)
@@ -417,21 +425,39 @@ def verify_journal(state_dir: Path, account: str) -> Verified:
     return asyncio.run(main())
 
 
-def explain(state_dir: Path, account: str, sequence: int | None) -> tuple[Row, Recorded, Policy]:
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A decision row, with its policy and what has become of its intents by their ids."""
+
+    row: Row
+    recorded: Recorded
+    policy: Policy
+    outcomes: Mapping[str, OutcomeReported]
+
+
+def explain(state_dir: Path, account: str, sequence: int | None) -> Explained:
     """
-    The decision row `sequence`, or the newest one that did or said something, with its policy.
+    The decision row `sequence`, or the newest one that did or said something.
 
     Raises `RunError` where there is none, `JournalDamaged`, `JournalUnavailable`.
     """
 
-    async def main() -> tuple[Row, Recorded, Policy]:
+    async def main() -> Explained:
         journal = SqliteJournal.read(journal_path(state_dir, account), account)
-        rows = [row for row in await journal.rows(0) if row.entry.kind is Kind.DECISION]
+        every = await journal.rows(0)
+        rows = [row for row in every if row.entry.kind is Kind.DECISION]
         for row in reversed(rows):
             recorded, policy = await read_decision(journal, row)
             wanted = recorded.decision.is_noteworthy if sequence is None else True
             if wanted and sequence in (None, row.sequence):
-                return row, recorded, policy
+                moved = (
+                    from_json(each.entry.body, OutcomeReported)
+                    for each in every
+                    if each.entry.kind is Kind.INTENT and each.sequence > row.sequence
+                )
+                its = {approved.intent.id for approved in recorded.decision.approved}
+                outcomes = {each.intent_id: each for each in moved if each.intent_id in its}
+                return Explained(row, recorded, policy, outcomes)
         known = ", ".join(str(row.sequence) for row in rows[-5:])
         raise RunError(f"journal of {account!r}: expected a decision row, like {known or 'none'}")
 

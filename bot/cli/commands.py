@@ -429,8 +429,8 @@ def explain(
     from bot import app as process
     from bot.cli.explain import show_explanation
 
-    row, recorded, policy = process.explain(_configure_logs().state_dir, account, sequence)
-    show_explanation(row, recorded, policy, as_json)
+    found = process.explain(_configure_logs().state_dir, account, sequence)
+    show_explanation(found, as_json)
 
 
 @journal_app.command("verify")

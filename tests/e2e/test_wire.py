@@ -171,8 +171,15 @@ def test_observe_sends_nothing(tmp_path: Path) -> None:
             wait_for_log(guard, "intent.answered")
             venue.control("mark", symbol="BTCUSDT", price=TOP_UP_AT)
             wait_for_log(guard, "intent.answered")
+            status = liqguard(state_dir, "status", "--account", "demo")
+            assert "OBSERVE: nothing is sent" in status.stdout
+            assert "spent 1h 0," in status.stdout
             guard.send_signal(signal.SIGTERM)
             assert guard.wait(timeout=30) == 0
+        told = liqguard(state_dir, "explain", "--account", "demo").stdout
+        assert "would have: " in told
+        assert "withheld: observe: nothing is sent" in told
+        assert "verified" in liqguard(state_dir, "journal", "verify", "--account", "demo").stdout
         assert not venue.stops()
         assert not venue.added()
         assert len(venue.ask("GET", "/fapi/v1/allOrders", symbol="BTCUSDT")) == 1

@@ -10,8 +10,8 @@ from bot.exchange.ports import (
     Notice,
     OrderAbsent,
     OrderFound,
-    Refused,
     Reply,
+    Withheld,
 )
 
 
@@ -23,8 +23,8 @@ class ObservedAccount:
         self._account = account
 
     async def send(self, action: Action, client_id: str) -> Reply:
-        """Send nothing: proven, and said so."""
-        return Refused("OBSERVED", "nothing is sent in observe mode")
+        """Send nothing, and say so."""
+        return Withheld("observe: nothing is sent")
 
     async def snapshot(self) -> AccountSnapshot:
         """One complete read."""
