@@ -58,6 +58,7 @@ from bot.runtime.verify import Verified, verify
 
 if TYPE_CHECKING:
     from bot.exchange.live.connection import Route
+    from bot.exchange.live.credentials import Credentials
 
 log = structlog.get_logger()
 
@@ -310,24 +311,46 @@ def _outbox(
     )
 
 
+def keys_of(
+    policy_file: Path, state_dir: Path, secrets_dir: Path, environ: Mapping[str, str]
+) -> "Credentials":
+    """
+    The keys of the policy's account, under the name that it gives them.
+
+    Raises `CredentialsError`, `PolicyError`.
+    """
+    from bot.exchange.live.credentials import KeyPlaces, find_credentials
+
+    places = KeyPlaces(secrets_dir, state_dir / "credentials", environ)
+    return find_credentials(places, load_policy(policy_file).credentials)
+
+
 def run_live(
-    policy_file: Path, state_dir: Path, mode: LiveMode, route: "Route", hearers: Audience
+    policy_file: Path,
+    keys: "Credentials",
+    state_dir: Path,
+    mode: LiveMode,
+    route: "Route",
+    hearers: Audience,
 ) -> None:
     """
     Guard the policy's account on its venue until SIGTERM; SIGHUP reads the policy file again.
 
-    Its keys are in `credentials/` in `state_dir`, under the name that the policy gives. Raises
-    what `connect` and `assemble` raise, `RunError`, `CredentialsError`, `JournalUnavailable`,
+    Raises what `connect` and `assemble` raise, `RunError`, `JournalUnavailable`,
     `JournalDamaged`, `ControlError`.
     """
-    asyncio.run(_run_live(policy_file, state_dir, mode, route, hearers))
+    asyncio.run(_run_live(policy_file, keys, state_dir, mode, route, hearers))
 
 
 async def _run_live(
-    policy_file: Path, state_dir: Path, mode: LiveMode, route: "Route", hearers: Audience
+    policy_file: Path,
+    keys: "Credentials",
+    state_dir: Path,
+    mode: LiveMode,
+    route: "Route",
+    hearers: Audience,
 ) -> None:
     from bot.exchange.live.connection import connect
-    from bot.exchange.live.credentials import read_credentials
     from bot.exchange.live.observe import ObservedAccount
     from bot.exchange.venues import binanceusdm_api
 
@@ -335,13 +358,12 @@ async def _run_live(
     policy = load_policy(policy_file)
     if policy.venue not in dialects:
         raise RunError(f"account.venue: expected {', '.join(dialects)}, was {policy.venue}")
-    credentials = read_credentials(state_dir / "credentials", policy.credentials)
     written = asyncio.Event()
     journal = HeardJournal(
         SqliteJournal.open(journal_path(state_dir, policy.account), policy.account), written
     )
     clock = Clock(await _resume_at_ms(journal, system_wall_ms()))
-    async with connect(dialects[policy.venue], credentials, route, clock) as venue:
+    async with connect(dialects[policy.venue], keys, route, clock) as venue:
         account = venue.account if mode is LiveMode.LIVE else ObservedAccount(venue.account)
         guard = await assemble(policy, venue.market, account, clock, journal)
         socket = socket_path(state_dir, policy.account)

@@ -22,6 +22,12 @@ from pydantic_settings import (
 from bot.logs import LogFormat, LogLevel
 
 PREFIX = "LIQGUARD_"
+KEYS = ("LIQGUARD_KEY_", "LIQGUARD_SECRET_")
+"""Keys of accounts, which are read where they are needed and are kept in no settings."""
+
+
+SECRETS_DIR = "/run/secrets"
+"""Where Docker mounts secrets."""
 
 
 class SettingsError(Exception):
@@ -41,6 +47,8 @@ class Settings(BaseSettings):
 
     state_dir: Annotated[Path, BeforeValidator(_directory)]
     cache_dir: Annotated[Path, BeforeValidator(_directory)]
+    secrets_dir: Annotated[Path, BeforeValidator(_directory)]
+    """Where an orchestrator mounts secrets, keys of accounts among them."""
     log_format: LogFormat = "auto"
     log_level: LogLevel = "info"
 
@@ -73,13 +81,13 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     problems = [
         _unknown(name, known)
         for name in sorted(environ)
-        if name.upper().startswith(PREFIX) and name not in known
+        if name.upper().startswith(PREFIX) and name not in known and not name.startswith(KEYS)
     ]
     source = EnvSettingsSource(Settings)
     source.env_vars = {name.lower(): text for name, text in environ.items() if name in known}
     try:
         state_dir = _folder(environ, "XDG_STATE_HOME", ".local/state")
-        given = {"state_dir": state_dir, **source()}
+        given = {"state_dir": state_dir, "secrets_dir": SECRETS_DIR, **source()}
         # A service without a home has a folder for its state, and that is enough.
         cache_dir = _folder(environ, "XDG_CACHE_HOME", ".cache") or f"{given['state_dir']}/cache"
         settings = Settings(**{"cache_dir": cache_dir, **given})

@@ -28,7 +28,10 @@ from bot.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
     from bot.core.model import Instrument
+    from bot.exchange.live.credentials import Credentials
     from bot.rehearsal.setups import Opening
     from bot.settings import Settings
 
@@ -199,7 +202,8 @@ def run(
             )
         route = Internet() if wire is None else Loopback(wire)
         live = process.LiveMode(mode)
-        process.run_live(policy_file, settings.state_dir, live, route, hearers)
+        keys = _known_keys(policy_file, settings)
+        process.run_live(policy_file, keys, settings.state_dir, live, route, hearers)
         return
     if mode != "paper":
         raise typer.BadParameter(f"expected live, observe or paper, was {mode!r}")
@@ -576,7 +580,16 @@ def _without_logs() -> Iterator[None]:
         yield
 
 
-def _configure_logs() -> "Settings":
+def _known_keys(policy_file: Path, settings: "Settings") -> "Credentials":
+    """The keys of an account; from here on nothing that is logged shows them."""
+    from bot import app as process
+
+    keys = process.keys_of(policy_file, settings.state_dir, settings.secrets_dir, os.environ)
+    _configure_logs((keys.key, keys.secret))
+    return keys
+
+
+def _configure_logs(secrets: "tuple[SecretStr, ...]" = ()) -> "Settings":
     from bot.logs import configure
     from bot.settings import load_settings
 
@@ -587,5 +600,6 @@ def _configure_logs() -> "Settings":
         sys.stderr,
         is_terminal=sys.stderr.isatty(),
         no_color=bool(os.environ.get("NO_COLOR")),
+        secrets=secrets,
     )
     return settings
