@@ -74,6 +74,11 @@ class MarginChange:
 
 
 @dataclass(frozen=True, slots=True)
+class NoMarginHistory:
+    """The venue keeps no history of margin moved: only the position's margin tells of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class AccountChanged:
     """Something happened to the account: an alarm clock, the truth is in the next snapshot."""
 
@@ -101,6 +106,10 @@ class MarketData(Protocol):
 class Account(Protocol):
     """Private side of a venue: one account."""
 
+    @property
+    def request_life_ms(self) -> int:
+        """How long after its date the venue may still accept a request that is under way."""
+
     async def snapshot(self) -> AccountSnapshot:
         """One complete read."""
 
@@ -113,7 +122,9 @@ class Account(Protocol):
     async def order(self, symbol: str, client_id: str) -> OrderFound | OrderAbsent:
         """Look an order of ours up, in the regular and in the conditional book."""
 
-    async def margin_changes(self, symbol: str, since_ms: int) -> tuple[MarginChange, ...]:
+    async def margin_changes(
+        self, symbol: str, since_ms: int
+    ) -> tuple[MarginChange, ...] | NoMarginHistory:
         """Margin added to positions of `symbol` at or after the venue time `since_ms`."""
 
     async def server_time_ms(self) -> int:

@@ -57,12 +57,18 @@ class Connection:
 
 @asynccontextmanager
 async def connect(
-    dialect: Dialect, credentials: Credentials, route: Route, clock: Clock
+    dialect: Dialect,
+    credentials: Credentials,
+    route: Route,
+    clock: Clock,
+    *,
+    accept_unproven_key: bool = False,
 ) -> AsyncIterator[Connection]:
     """
     Connect, check and hand over; closes everything at the end.
 
-    Raises `Unreachable`, and `CheckFailed` with everything that forbids to guard the account.
+    Raises `Unreachable`, and `CheckFailed` with everything that forbids to guard the account:
+    also what the venue does not tell about the key, unless the user answers for it.
     """
     networks = [_network(route) for _ in range(2)]
     transports = [
@@ -77,7 +83,7 @@ async def connect(
         ahead_ms = await _clock_ahead_ms(dialect, reads)
         for lane in (reads, writes):
             lane.follow_clock(ahead_ms)
-        await _check(dialect, reads)
+        await _check(dialect, reads, accept_unproven_key)
         try:
             listed = dialect.listing_of(await read(reads, dialect.listing_call()))
             intervals = dialect.intervals_of(await read(reads, dialect.intervals_call()), listed)
@@ -86,7 +92,13 @@ async def connect(
         yield Connection(
             LiveMarket(dialect, listed, intervals, reads=reads, network=networks[0], clock=clock),
             LiveAccount(
-                dialect, listed, reads=reads, writes=writes, network=networks[0], clock=clock
+                dialect,
+                listed,
+                credentials,
+                reads=reads,
+                writes=writes,
+                network=networks[0],
+                clock=clock,
             ),
         )
     finally:
@@ -123,10 +135,12 @@ async def _clock_ahead_ms(dialect: Dialect, reads: Lane) -> int:
     return ahead_ms
 
 
-async def _check(dialect: Dialect, reads: Lane) -> None:
+async def _check(dialect: Dialect, reads: Lane, accept_unproven_key: bool) -> None:
     answers = [await read(reads, call) for call in dialect.check_calls()]
     try:
         found = dialect.refusals(answers)
+        if not accept_unproven_key:
+            found += dialect.unproven(answers)
     except Unreadable as e:
         raise Unreachable(str(e)) from e
     if found:

@@ -25,6 +25,9 @@ from bot.exchange.ports import Quoted, Unreachable
 SILENCE_S = 5
 RECONNECT_MS = 1_000
 IDLE_MS = 500
+PING_MS = 10_000
+POLL_MS = 60_000
+"""Some venues push the mark alone: the next bill is asked for."""
 
 log = structlog.get_logger()
 
@@ -97,12 +100,21 @@ class LiveMarket:
 
     async def _listen(self, watched: tuple[str, ...], publish: Callable[[Quoted], None]) -> None:
         """Until the connection dies or falls silent, or other contracts are watched."""
+        opening = self._dialect.marks_opening(watched, self._clock.now_ms())
         async with asyncio.timeout(SILENCE_S):
-            socket = await self._network.ws_connect(
-                self._dialect.marks_url(watched), heartbeat=SILENCE_S
-            )
+            socket = await self._network.ws_connect(opening.url, heartbeat=SILENCE_S)
         try:
+            for text in opening.asks:
+                await socket.send_str(text)
+            asked_ms = pinged_ms = self._clock.now_ms()
             while watched == self._watched():
+                now_ms = self._clock.now_ms()
+                if now_ms >= asked_ms + POLL_MS:
+                    await self._poll(publish)
+                    asked_ms = now_ms
+                if opening.ping and now_ms >= pinged_ms + PING_MS:
+                    await socket.send_str(opening.ping)
+                    pinged_ms = now_ms
                 async with asyncio.timeout(SILENCE_S):
                     message = await socket.receive()
                 if message.type is not aiohttp.WSMsgType.TEXT:

@@ -42,7 +42,16 @@ from bot.core.model import (
 )
 from bot.core.units import ZERO, Money, Price, Quantity, Ratio
 from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
-from bot.exchange.live.dialect import Irrelevant, Listed, Marked, StreamEnded, Told
+from bot.exchange.live.credentials import Credentials
+from bot.exchange.live.dialect import (
+    Ground,
+    Irrelevant,
+    Listed,
+    Marked,
+    Opening,
+    StreamEnded,
+    Told,
+)
 from bot.exchange.live.reading import Row, rows
 from bot.exchange.ports import (
     Accepted,
@@ -61,6 +70,7 @@ log = structlog.get_logger()
 
 ccxt_id = "binanceusdm"
 read_weight_per_minute = 2_400
+request_life_ms = 5_000
 
 NOT_THERE = frozenset({-2013, -2011})
 _HTTP_OK = 200
@@ -355,8 +365,13 @@ def _closes(row: Row) -> Side:
 # -- writes --------------------------------------------------------------------------------
 
 
-def write_call(action: Action, client_id: str, listed: Listed) -> Call:
-    """The recipe of an action. Every order can only reduce."""
+def ground_calls(action: Action, listed: Listed) -> Sequence[Call]:
+    """Nothing: stops are cancelled by our own ids."""
+    return ()
+
+
+def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -> Call:
+    """The recipe of an action. Every order can only reduce: one-way mode."""
     of = {"symbol": listed.id_of(action.symbol)}
     match action:
         case AddMargin(amount=amount):
@@ -548,10 +563,10 @@ def marks_of(json: Json, listed: Listed) -> Sequence[Marked]:
     return _marked(rows(json, "premiumIndex"), listed, names)
 
 
-def marks_url(names: Sequence[str]) -> str:
+def marks_opening(names: Sequence[str], at_ms: int) -> Opening:
     """Where the marks of these contracts are pushed every second."""
     streams = "/".join(f"{name.lower()}@markPrice@1s" for name in names)
-    return f"wss://fstream.binance.com/market/stream?streams={streams}"
+    return Opening(f"wss://fstream.binance.com/market/stream?streams={streams}")
 
 
 def mark_frame(json: Json, listed: Listed) -> Sequence[Marked]:
@@ -590,24 +605,23 @@ def _marked(
 # -- the account's stream ------------------------------------------------------------------
 
 
-def listen_call() -> Call:
+def account_calls() -> Sequence[Call]:
     """A key to listen with."""
-    return Call(_PRIVATE, "POST", "listenKey", _NONE)
+    return (Call(_PRIVATE, "POST", "listenKey", _NONE),)
 
 
-def listen_key_of(json: Json) -> str:
-    """The key."""
-    return Row(json, "listenKey").text("listenKey")
-
-
-def keep_call(key: str) -> Call:
-    """Keep the key alive for another hour."""
-    return Call(_PRIVATE, "PUT", "listenKey", {"listenKey": key})
-
-
-def account_url(key: str) -> str:
+def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: int) -> Opening:
     """Where the account's events are pushed."""
-    return f"wss://fstream.binance.com/private/ws?listenKey={key}"
+    return Opening(f"wss://fstream.binance.com/private/ws?listenKey={_listen_key(answers)}")
+
+
+def keep_calls(answers: Sequence[Json]) -> Sequence[Call]:
+    """Keep the key alive for another hour."""
+    return (Call(_PRIVATE, "PUT", "listenKey", {"listenKey": _listen_key(answers)}),)
+
+
+def _listen_key(answers: Sequence[Json]) -> str:
+    return Row(answers[0], "listenKey").text("listenKey")
 
 
 def account_frame(json: Json, listed: Listed, received_at_ms: int) -> Told:
@@ -668,3 +682,8 @@ def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
         if row.flag("isAutoAddMargin")
     ]
     return tuple(found)
+
+
+def unproven(jsons: Sequence[Json]) -> tuple[str, ...]:
+    """Nothing: the venue tells what a key may do."""
+    return ()

@@ -29,7 +29,7 @@ from bot.core.model import (
 )
 from bot.core.units import Money, Price, Quantity
 from bot.exchange.live.calls import Heard, Unreadable, parse_json
-from bot.exchange.live.dialect import Irrelevant, Listed, StreamEnded
+from bot.exchange.live.dialect import Ground, Irrelevant, Listed, StreamEnded
 from bot.exchange.ports import Accepted, AccountChanged, OrderFound, Refused, Unsure
 from bot.exchange.venues import binanceusdm_api as venue
 from bot.exchange.venues.binanceusdm_refusals import CANCEL_REFUSED, REFUSED
@@ -241,7 +241,7 @@ RECIPES: list[tuple[Action, str, str, dict[str, str]]] = [
 def test_recipes_are_exact_and_only_reduce(
     action: Action, method: str, path: str, parameters: dict[str, str]
 ) -> None:
-    call = venue.write_call(action, "id1", LISTED)
+    call = venue.write_call(action, "id1", LISTED, Ground(PositionMode.ONE_WAY, ()))
     assert (call.api, call.method, call.path) == ("fapiPrivate", method, path)
     assert dict(call.parameters) == parameters
 

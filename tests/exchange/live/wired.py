@@ -60,6 +60,7 @@ async def wired(push_ms: int = 100, keys: Credentials = ALICE) -> AsyncIterator[
         server.serving(0, 0) as (port, _),
         connect(binanceusdm_api, keys, Loopback(port), clock) as venue_side,
     ):
+        await venue_side.account.snapshot()
         yield Wired(server, venue_side.market, venue_side.account, clock, hand)
 
 

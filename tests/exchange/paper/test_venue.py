@@ -101,7 +101,8 @@ def test_a_request_takes_the_latency_twice_and_acts_in_between() -> None:
         assert free(venue) == 4_900
         assert await request == Accepted()
         assert passed_ms(venue) == 2 * LATENCY_MS
-        assert (await account.margin_changes(BTC, T0))[0].at_ms == T0 + LATENCY_MS
+        changes = await account.margin_changes(BTC, T0)
+        assert changes == (MarginChange(BTC, ADD.amount, T0 + LATENCY_MS),)
 
     play(scene)
 
