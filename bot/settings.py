@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -40,6 +41,13 @@ def _directory(text: str) -> Path:
     return Path(text)
 
 
+def _names(text: str | frozenset[str]) -> frozenset[str]:
+    """Names with commas between them."""
+    if isinstance(text, frozenset):
+        return text
+    return frozenset(name for each in text.split(",") if (name := each.strip()))
+
+
 class Settings(BaseSettings):
     """What `load_settings` read: the folders, and the form and depth of the log."""
 
@@ -49,6 +57,8 @@ class Settings(BaseSettings):
     cache_dir: Annotated[Path, BeforeValidator(_directory)]
     secrets_dir: Annotated[Path, BeforeValidator(_directory)]
     """Where an orchestrator mounts secrets, keys of accounts among them."""
+    unverified_keys: Annotated[frozenset[str], NoDecode, BeforeValidator(_names)] = frozenset()
+    """The keys, by name, that the user answers for where the venue does not tell what they may."""
     log_format: LogFormat = "auto"
     log_level: LogLevel = "info"
 

@@ -84,7 +84,7 @@ def test_the_environment_of_the_process_is_not_read(monkeypatch: pytest.MonkeyPa
             (
                 "LIQGUARD_QQQ: unknown setting, known are "
                 "LIQGUARD_CACHE_DIR, LIQGUARD_LOG_FORMAT, LIQGUARD_LOG_LEVEL, "
-                "LIQGUARD_SECRETS_DIR, LIQGUARD_STATE_DIR"
+                "LIQGUARD_SECRETS_DIR, LIQGUARD_STATE_DIR, LIQGUARD_UNVERIFIED_KEYS"
             ),
         ),
         (

@@ -30,8 +30,8 @@ from bot.cli.options import (
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
+    from bot.app import LiveKeys
     from bot.core.model import Instrument
-    from bot.exchange.live.credentials import Credentials
     from bot.rehearsal.setups import Opening
     from bot.settings import Settings
 
@@ -424,6 +424,28 @@ def resume(
 
 
 @app.command()
+def doctor(
+    policy_file: PolicyFile,
+    wire: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="A port of `paper serve`, instead of the venue."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look at an account as the guard does before it begins: nothing is sent, nothing changes."""
+    from bot import app as process
+    from bot.cli.doctor import show_findings
+    from bot.exchange.live.connection import Internet, Loopback
+
+    settings = _configure_logs()
+    keys = _known_keys(policy_file, settings)
+    route = Internet() if wire is None else Loopback(wire)
+    found = process.doctor(policy_file, keys, route)
+    if not show_findings(found, accept_unverified=keys.accept_unverified, as_json=as_json):
+        raise typer.Exit(Exit.UNSAFE)
+
+
+@app.command()
 def explain(
     account: Account,
     sequence: Annotated[int | None, typer.Option("--row", help="A decision row.")] = None,
@@ -580,12 +602,12 @@ def _without_logs() -> Iterator[None]:
         yield
 
 
-def _known_keys(policy_file: Path, settings: "Settings") -> "Credentials":
+def _known_keys(policy_file: Path, settings: "Settings") -> "LiveKeys":
     """The keys of an account; from here on nothing that is logged shows them."""
     from bot import app as process
 
-    keys = process.keys_of(policy_file, settings.state_dir, settings.secrets_dir, os.environ)
-    _configure_logs((keys.key, keys.secret))
+    keys = process.keys_of(policy_file, settings, os.environ)
+    _configure_logs((keys.credentials.key, keys.credentials.secret))
     return keys
 
 

@@ -74,6 +74,8 @@ request_life_ms = 5_000
 
 NOT_THERE = frozenset({-2013, -2011})
 _HTTP_OK = 200
+_NO_DELIVERY_MS = 4_100_000_000_000
+"""A perpetual contract's delivery lies beyond it (in 2100), until it is to be taken off."""
 _EIGHT_HOURS_MS = 8 * 3_600_000
 _HOUR_MS = 3_600_000
 _PUBLIC, _PRIVATE, _PRIVATE_V3 = "fapiPublic", "fapiPrivate", "fapiPrivateV3"
@@ -108,12 +110,18 @@ def listing_call() -> Call:
 
 def listing_of(json: Json) -> Listed:
     """Perpetual contracts by the venue's id, also those of other margin assets than USDT."""
+    found = [
+        row
+        for row in rows(Row(json, "exchangeInfo").raw("symbols"), "symbols")
+        if row.raw("contractType") == "PERPETUAL"
+    ]
     return Listed(
-        {
-            row.text("symbol"): _symbol(row)
-            for row in rows(Row(json, "exchangeInfo").raw("symbols"), "symbols")
-            if row.raw("contractType") == "PERPETUAL"
-        }
+        {row.text("symbol"): _symbol(row) for row in found},
+        endings={
+            row.text("symbol"): row.integer("deliveryDate")
+            for row in found
+            if row.integer("deliveryDate") < _NO_DELIVERY_MS
+        },
     )
 
 
@@ -672,6 +680,9 @@ def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
             found.append(f"API key: expected one that cannot {what}, was allowed to ({name})")
     if not allowed.flag("enableFutures"):
         found.append("API key: expected one that may trade futures, was not (enableFutures)")
+    portfolio = "enablePortfolioMarginTrading"
+    if allowed.has(portfolio) and allowed.flag(portfolio):
+        found.append("account: portfolio margin is not supported: more than futures back it")
     if not mode.flag("canTrade"):
         found.append("account: expected one that can trade, was not (canTrade)")
     if mode.flag("multiAssetsMargin"):

@@ -454,6 +454,7 @@ KEY = {"enableFutures": True, "enableWithdrawals": False, "permitsUniversalTrans
         ({"permitsUniversalTransfer": True}, {}, {}, "transfer"),
         ({"enableFutures": False}, {}, {}, "trade futures"),
         ({}, {"canTrade": False}, {}, "can trade"),
+        ({"enablePortfolioMarginTrading": True}, {}, {}, "portfolio margin"),
         ({}, {"multiAssetsMargin": True}, {}, "multi-assets"),
         ({}, {}, {"isAutoAddMargin": True}, "auto-margin"),
     ],
@@ -467,3 +468,18 @@ def test_a_key_or_account_that_cannot_be_guarded_is_refused(
 
 def test_a_good_key_and_account_are_fine() -> None:
     assert venue.refusals((KEY, ONE_WAY, CONFIGS)) == ()
+
+
+def test_a_contract_that_is_to_be_settled_says_when() -> None:
+    row = {
+        "symbol": "BTCUSDT",
+        "contractType": "PERPETUAL",
+        "baseAsset": "BTC",
+        "quoteAsset": "USDT",
+        "marginAsset": "USDT",
+        "deliveryDate": 4133404800000,
+    }
+    gone = row | {"symbol": "ADAUSDT", "baseAsset": "ADA", "deliveryDate": 1796601600000}
+    listed = venue.listing_of({"symbols": [row, gone]})
+    assert listed.symbols == LISTED.symbols
+    assert listed.endings == {"ADAUSDT": 1796601600000}

@@ -30,6 +30,7 @@ class Wired:
     clock: Clock
     hand: Client
     """Trades on the same account by hand, past the sockets."""
+    port: int
 
     def fault(
         self, kind: MishapKind, count: int = 1, *, effect: bool = True, method: str = ""
@@ -61,7 +62,7 @@ async def wired(push_ms: int = 100, keys: Credentials = ALICE) -> AsyncIterator[
         connect(binanceusdm_api, keys, Loopback(port), clock) as venue_side,
     ):
         await venue_side.account.snapshot()
-        yield Wired(server, venue_side.market, venue_side.account, clock, hand)
+        yield Wired(server, venue_side.market, venue_side.account, clock, hand, port)
 
 
 async def until(holds: object, patience_s: float = 10) -> None:
