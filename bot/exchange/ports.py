@@ -3,7 +3,7 @@ Ports: what the guard needs of an exchange. Live venues and the paper exchange s
 
 Reads raise `Unreachable`. The one write, `Account.send`, never raises for what the network or
 the venue did: it answers `Accepted`, `Refused` (proven by a code on the venue's allow-list) or
-`Unsure`, and everything that is not proven is `Unsure`.
+`Unsure`, and everything that is not proven is `Unsure`; `Withheld` where this port sends nothing.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,14 @@ class Unsure:
     reason: str
 
 
-Reply: TypeAlias = Accepted | Refused | Unsure
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """The request was deliberately not sent: there is nothing to look for."""
+
+    reason: str
+
+
+Reply: TypeAlias = Accepted | Refused | Withheld | Unsure
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,8 @@ class Listed:
 
     symbols: Mapping[str, str]
     sizes: Mapping[str, Decimal] = field(default_factory=dict)
+    endings: Mapping[str, int] = field(default_factory=dict)
+    """When the venue settles a contract for good, of those by their ids that it does."""
 
     def id_of(self, symbol: str) -> str:
         """The venue's id; raises `KeyError` with the symbol where it is not listed."""

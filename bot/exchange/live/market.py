@@ -8,6 +8,7 @@ whatever the socket says. Before every new connection prices are asked for once.
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import aiohttp
 import structlog
@@ -56,11 +57,23 @@ class LiveMarket:
         self._latest: dict[tuple[str, type[Quoted]], Quoted] = {}
 
     async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
-        """Rules of the named symbols; raises `KeyError` with the name that is not listed."""
+        """Rules of the named symbols as they are now; raises `KeyError` with one not listed."""
         for symbol in symbols:
-            if symbol not in self._instruments:
-                self._instruments[symbol] = await self._instrument(symbol)
+            self._instruments[symbol] = await self._instrument(symbol)
         return tuple(self._instruments[symbol] for symbol in symbols)
+
+    async def renew(self) -> Listed:
+        """The contracts and their funding intervals as they are now; raises `Unreachable`."""
+        calls = (self._dialect.listing_call(), self._dialect.intervals_call())
+        listing, intervals = [await read(self._reads, call) for call in calls]
+        try:
+            listed = self._dialect.listing_of(listing)
+            # A contract that is gone keeps its name here for as long as its position is open.
+            self._listed = replace(listed, symbols={**self._listed.symbols, **listed.symbols})
+            self._intervals = {**self._intervals, **self._dialect.intervals_of(intervals, listed)}
+        except Unreadable as e:
+            raise Unreachable(str(e)) from e
+        return listed
 
     def latest(self) -> tuple[Quoted, ...]:
         """The newest mark price and funding of each symbol that has any, without waiting."""

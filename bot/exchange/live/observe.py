@@ -11,8 +11,8 @@ from bot.exchange.ports import (
     Notice,
     OrderAbsent,
     OrderFound,
-    Refused,
     Reply,
+    Withheld,
 )
 
 
@@ -29,8 +29,8 @@ class ObservedAccount:
         return self._account.request_life_ms
 
     async def send(self, action: Action, client_id: str) -> Reply:
-        """Send nothing: proven, and said so."""
-        return Refused("OBSERVED", "nothing is sent in observe mode")
+        """Send nothing, and say so."""
+        return Withheld("observe: nothing is sent")
 
     async def snapshot(self) -> AccountSnapshot:
         """One complete read."""

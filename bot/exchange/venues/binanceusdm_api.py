@@ -3,7 +3,7 @@ Binance USD-M's protocol: recipes of requests, strict parsers, and which refusal
 
 Recipes: `documented`, and compared with what ccxt 4.5.90 puts on the wire. Conditional orders
 live in the algo service. A position's margin mode and leverage come from symbolConfig, since
-positionRisk v3 has neither. An error code is proof only when it is in `DEFINITE`.
+positionRisk v3 has neither. Which error codes are proof is in `binanceusdm_refusals`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -64,6 +64,7 @@ from bot.exchange.ports import (
     Unsure,
 )
 from bot.exchange.venues.binanceusdm import RULES
+from bot.exchange.venues.binanceusdm_refusals import CANCEL_REFUSED, REFUSED
 
 log = structlog.get_logger()
 
@@ -71,26 +72,10 @@ ccxt_id = "binanceusdm"
 read_weight_per_minute = 2_400
 request_life_ms = 5_000
 
-DUPLICATE = -4116
-"""An order of this id is open: an earlier send of it may have arrived, so it proves nothing."""
-
-DEFINITE = frozenset(
-    {
-        *(-1003, -1015, -1021, -1022),
-        *range(-1136, -1099),
-        *(-2010, -2011, -2014, -2015, -2018, -2019, -2020, -2021, -2022, -2023),
-        *(-2024, -2025, -2026, -2027, -2028),
-        *(code for code in range(-4210, -3999) if code != DUPLICATE),
-        *(-4400, -4401, -5021, -5022, -5027, -5028),
-    }
-)
-"""
-Codes by which the venue says that it did nothing. `documented`; -1000, -1001, -1006, -1007, -1008
-and -1016 are missing on purpose: with them it does not say so, or not always.
-"""
-
 NOT_THERE = frozenset({-2013, -2011})
 _HTTP_OK = 200
+_NO_DELIVERY_MS = 4_100_000_000_000
+"""A perpetual contract's delivery lies beyond it (in 2100), until it is to be taken off."""
 _EIGHT_HOURS_MS = 8 * 3_600_000
 _HOUR_MS = 3_600_000
 _PUBLIC, _PRIVATE, _PRIVATE_V3 = "fapiPublic", "fapiPrivate", "fapiPrivateV3"
@@ -125,12 +110,18 @@ def listing_call() -> Call:
 
 def listing_of(json: Json) -> Listed:
     """Perpetual contracts by the venue's id, also those of other margin assets than USDT."""
+    found = [
+        row
+        for row in rows(Row(json, "exchangeInfo").raw("symbols"), "symbols")
+        if row.raw("contractType") == "PERPETUAL"
+    ]
     return Listed(
-        {
-            row.text("symbol"): _symbol(row)
-            for row in rows(Row(json, "exchangeInfo").raw("symbols"), "symbols")
-            if row.raw("contractType") == "PERPETUAL"
-        }
+        {row.text("symbol"): _symbol(row) for row in found},
+        endings={
+            row.text("symbol"): row.integer("deliveryDate")
+            for row in found
+            if row.integer("deliveryDate") < _NO_DELIVERY_MS
+        },
     )
 
 
@@ -438,7 +429,7 @@ def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Re
         row = Row(parse_json(heard.text), f"HTTP {heard.status}")
         if row.has("code") and row.integer("code") < 0:
             code, text = row.integer("code"), str(row.raw("msg"))
-            if code in DEFINITE:
+            if code in REFUSED or (isinstance(action, CancelStop) and code in CANCEL_REFUSED):
                 return Refused(str(code), text)
             return Unsure(f"{code} {text}")
         if heard.status != _HTTP_OK:
@@ -691,6 +682,9 @@ def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
             found.append(f"API key: expected one that cannot {what}, was allowed to ({name})")
     if not allowed.flag("enableFutures"):
         found.append("API key: expected one that may trade futures, was not (enableFutures)")
+    portfolio = "enablePortfolioMarginTrading"
+    if allowed.has(portfolio) and allowed.flag(portfolio):
+        found.append("account: portfolio margin is not supported: more than futures back it")
     if not mode.flag("canTrade"):
         found.append("account: expected one that can trade, was not (canTrade)")
     if mode.flag("multiAssetsMargin"):
