@@ -156,7 +156,7 @@ class LiveAccount:
             await hear(self._reads, call) for call in self._dialect.order_calls(name, client_id)
         ]
         try:
-            return self._dialect.order_of(answers, client_id, name)
+            return self._dialect.order_of(answers, client_id, name, self._listed)
         except Unreadable as e:
             raise Unreachable(str(e)) from e
 

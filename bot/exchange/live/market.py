@@ -144,7 +144,7 @@ class LiveMarket:
             if each.symbol not in self._instruments:
                 continue
             quoted: list[Quoted] = [MarkPrice(each.symbol, each.price, now_ms)]
-            if each.next_at_ms > 0:
+            if each.next_at_ms > 0 and each.symbol in self._intervals:
                 interval_ms = self._intervals[each.symbol]
                 quoted.append(
                     FundingReported(each.symbol, each.rate, each.next_at_ms, interval_ms, now_ms)

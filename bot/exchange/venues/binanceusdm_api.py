@@ -480,7 +480,9 @@ def order_calls(name: str, client_id: str) -> Sequence[Call]:
     )
 
 
-def order_of(answers: Sequence[Heard], client_id: str, name: str) -> OrderFound | OrderAbsent:
+def order_of(
+    answers: Sequence[Heard], client_id: str, name: str, listed: Listed
+) -> OrderFound | OrderAbsent:
     """
     What the two books say. The conditional one counts where both know the id: once triggered, a
     stop leaves a plain order of its own name.

@@ -388,10 +388,12 @@ def test_a_triggered_stop_counts_by_its_conditional_order() -> None:
         "avgPrice": "63990.5",
     }
     expected = OrderFound("id1", False, Fill(Quantity(D("0.010")), Price(D("63990.5"))))
-    assert venue.order_of((heard(left), done), "id1", "BTCUSDT") == expected
-    assert venue.order_of((heard(left), NONE), "id1", "BTCUSDT") == expected
+    assert venue.order_of((heard(left), done), "id1", "BTCUSDT", LISTED) == expected
+    assert venue.order_of((heard(left), NONE), "id1", "BTCUSDT", LISTED) == expected
     waiting = heard(stop | {"algoStatus": "NEW"})
-    assert venue.order_of((NONE, waiting), "id1", "BTCUSDT") == OrderFound("id1", True, NO_FILL)
+    assert venue.order_of((NONE, waiting), "id1", "BTCUSDT", LISTED) == OrderFound(
+        "id1", True, NO_FILL
+    )
 
 
 @pytest.mark.parametrize(
@@ -407,7 +409,7 @@ def test_a_triggered_stop_counts_by_its_conditional_order() -> None:
 )
 def test_an_answer_about_something_else_is_no_evidence(answer: Heard) -> None:
     with pytest.raises(Unreadable):
-        venue.order_of((answer, NONE), "id1", "BTCUSDT")
+        venue.order_of((answer, NONE), "id1", "BTCUSDT", LISTED)
 
 
 # -- frames --------------------------------------------------------------------------------
