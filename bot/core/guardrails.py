@@ -37,6 +37,7 @@ from bot.core.protection import StopNotNeeded, StopWanted, distance_at_stop, wan
 from bot.core.state import (
     DAY_MS,
     HOUR_MS,
+    WITHHELD_MS,
     AccountRead,
     AccountState,
     Intent,
@@ -178,9 +179,9 @@ def review_refund(request: Request, position: Position, trim_id: str, due: Refun
     state = request.state
     for intent in state.intents.values():
         retry_at_ms = intent.changed_at_ms + RETRY_REFUND_MS
-        refused = intent.purpose == Refund(trim_id) and intent.state is IntentState.REJECTED
-        if refused and request.now_ms < retry_at_ms:
-            text = f"the venue has refused it: {intent.detail}"
+        refused = intent.state in (IntentState.REJECTED, IntentState.WITHHELD)
+        if intent.purpose == Refund(trim_id) and refused and request.now_ms < retry_at_ms:
+            text = f"it was {intent.state}: {intent.detail}"
             return Denied(Denial.EXHAUSTED, "refused", text, retry_at_ms, needs_read=False)
     moving = refund_under_way(state, trim_id)
     amount = min(due.amount - moving, state.free, others)
@@ -237,7 +238,8 @@ def review_close(request: Request, position: Position, holds: bool, bound: Bound
             continue  # part of it: no reason to keep the rest
         if intent.is_open and intent.state is not IntentState.UNKNOWN:
             return _wait("in_flight", "a close is under way", FAR_MS)
-        retry_at_ms = intent.changed_at_ms + RETRY_CLOSE_MS
+        withheld = intent.state is IntentState.WITHHELD
+        retry_at_ms = intent.changed_at_ms + (WITHHELD_MS if withheld else RETRY_CLOSE_MS)
         if request.now_ms < retry_at_ms:
             return _wait("in_flight", "a close has just ended", retry_at_ms)
     action = ClosePosition(position.symbol, position.side, position.quantity, bound)
@@ -410,7 +412,9 @@ def _changes_of_margin(state: AccountState, moved: Set[PositionKey]) -> Iterator
     for intent in state.intents.values():
         if intent.key not in moved:
             continue
-        if intent.may_have_added_margin or isinstance(intent.action, ClosePosition):
+        withheld = intent.state is IntentState.WITHHELD
+        closes = isinstance(intent.action, ClosePosition) and not withheld
+        if intent.may_have_added_margin or closes:
             yield intent.changed_at_ms
 
 
