@@ -15,6 +15,7 @@ from bot.core.decision import Alert, AlertSeverity, Decision
 from bot.core.desk import Draft
 from bot.core.events import AutoDeleveraged, Liquidated
 from bot.core.guardrails import Request, approve_stop, refund_under_way, still_counts, with_intent
+from bot.core.held import forgotten
 from bot.core.ids import account_prefix
 from bot.core.model import MarginMode, PositionKey
 from bot.core.policy import Policy
@@ -123,15 +124,19 @@ def _forget(state: AccountState, now_ms: int, draft: Draft) -> AccountState:
         key: memory for key, memory in state.memories.items() if not _is_forgotten(memory, now_ms)
     }
     book = BLANK if _is_forgotten(state.book, now_ms) else state.book
+    shared = forgotten(state.shared, memories)
     refunds = _refunds_left(state, now_ms, draft)
     if (
         len(intents) == len(state.intents)
         and len(memories) == len(state.memories)
         and len(refunds) == len(state.refunds)
         and book is state.book
+        and shared is state.shared
     ):
         return state
-    return replace(state, intents=intents, memories=memories, book=book, refunds=refunds)
+    return replace(
+        state, intents=intents, memories=memories, book=book, shared=shared, refunds=refunds
+    )
 
 
 def _is_forgotten(memory: PositionMemory, now_ms: int) -> bool:
