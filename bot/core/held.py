@@ -21,7 +21,7 @@ from bot.core.units import ZERO, Money, Price, Quantity
 
 @dataclass(frozen=True, slots=True)
 class SeenLeg:
-    """A position as it was last seen. One that is gone may still come back."""
+    """A position as it was last seen: one read without it does not prove that it is gone."""
 
     quantity: Quantity
     is_open: bool
@@ -60,11 +60,13 @@ def released(shared: Shared) -> Shared:
     return replace(shared, held={}, released_at=Money(ZERO)) if shared.held else shared
 
 
-def forgotten(shared: Shared, remembered: Iterable[PositionKey]) -> Shared:
-    """The same without legs that are gone and not to be recognised again."""
-    keys = frozenset(remembered)
-    legs = {key: leg for key, leg in shared.legs.items() if leg.is_open or key in keys}
-    return shared if len(legs) == len(shared.legs) else replace(shared, legs=legs)
+def without(shared: Shared, gone: frozenset[PositionKey]) -> Shared:
+    """The same without positions that are surely gone: if one is there again it was opened."""
+    if not gone:
+        return shared
+    legs = {key: leg for key, leg in shared.legs.items() if key not in gone}
+    held = {key: price for key, price in shared.held.items() if key not in gone}
+    return replace(shared, legs=legs, held=held)
 
 
 def after_read(
@@ -90,16 +92,21 @@ def after_read(
         for key, leg in before.items()
         if leg.is_open and (key not in now or now[key].quantity < leg.quantity)
     )
-    gone = {key: replace(leg, is_open=False) for key, leg in before.items() if key not in now}
+    lost = shrank & (closed | shared.taken)
+    missing = {key: leg for key, leg in before.items() if key not in now and key not in lost}
     seen = replace(
         shared,
         wallet_balance=snapshot.wallet_balance,
-        legs={**gone, **{key: SeenLeg(each.quantity, is_open=True) for key, each in now.items()}},
+        legs={
+            **{key: replace(leg, is_open=False) for key, leg in missing.items()},
+            **{key: SeenLeg(each.quantity, is_open=True) for key, each in now.items()},
+        },
         taken=frozenset(),
+        held={key: price for key, price in shared.held.items() if key in now or key in missing},
     )
     if grew or (shared.held and snapshot.wallet_balance >= shared.released_at):
         seen = released(seen)
-    if grew or not shrank & (closed | shared.taken):
+    if grew or not lost:
         return seen
     changed = abs(snapshot.wallet_balance - shared.wallet_balance)
     return replace(

@@ -316,15 +316,6 @@ def test_another_policy_frees_the_stops_and_the_same_one_does_not(book: Book) ->
     assert not book.state.shared.held
 
 
-def test_a_leg_of_the_same_size_that_comes_back_soon_is_no_new_one(book: Book) -> None:
-    book.lose(ETH, LOSS)
-    book.live(FALLEN)
-    book.legs = LEGS
-    book.live(BACK)
-
-    assert book.state.shared.held
-
-
 def test_a_read_without_the_legs_does_not_free_the_stops(book: Book) -> None:
     before = stops(book)
     book.lose(ETH, LOSS)
@@ -337,17 +328,32 @@ def test_a_read_without_the_legs_does_not_free_the_stops(book: Book) -> None:
     assert stops(book) == before
 
 
-def test_a_leg_that_was_flat_for_ten_minutes_is_opened_anew(book: Book) -> None:
-    book.lose(ETH, LOSS)
+@pytest.mark.parametrize("with_its_stop", [True, False])
+def test_a_leg_that_is_there_again_after_a_while_was_opened_though_it_is_smaller(
+    book: Book, with_its_stop: bool
+) -> None:
+    book.lose(SOL, 2_400)
     book.live(FALLEN)
-    for _ in range(11):
+    book.lose(ETH, LOSS, with_its_stop=with_its_stop)
+    for _ in range(2):
         book.live(FALLEN)
-        book.wait(SETTLED_FOR_MS)
     assert book.state.shared.held
 
-    book.legs = LEGS
+    book.legs = (BTC, replace(ETH, quantity=Quantity(Decimal(1))))
     book.live(BACK)
     assert not book.state.shared.held
+
+
+@pytest.mark.parametrize("with_its_stop", [True, False])
+def test_what_was_held_of_a_leg_is_gone_with_it(book: Book, with_its_stop: bool) -> None:
+    book.lose(ETH, LOSS)
+    book.live(FALLEN)
+    assert BTC.key in book.state.shared.held
+
+    book.lose(BTC, 2_400, with_its_stop=with_its_stop)
+    for _ in range(2):
+        book.live(FALLEN)
+    assert BTC.key not in book.state.shared.held
 
 
 def test_a_restart_does_not_free_the_stops(book: Book) -> None:

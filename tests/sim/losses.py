@@ -46,6 +46,7 @@ class Losses:
     def user_acted(self) -> None:
         """A user did something: from now on stops may be anywhere that the policy says."""
         self._user_at_ms = self._observer.clock.now_ms()
+        self._is_the_guards = False
         self._kept.clear()
 
     def flat(self, symbol: str) -> None:
@@ -57,8 +58,8 @@ class Losses:
         """Something was closed."""
         alone = fill.at_ms - self._user_at_ms > USER_MS
         users = self._observer.user_stops(fill.symbol)
-        known = self._lost_at_ms == NEVER_MS or self._is_the_guards
-        self._is_the_guards = known and alone and not users
+        before = self._lost_at_ms == NEVER_MS or self._is_the_guards
+        self._is_the_guards = before and alone and not users
         self._lost_at_ms = fill.at_ms
 
     def read_delivered(self, snapshot: AccountSnapshot) -> None:
