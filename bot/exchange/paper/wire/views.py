@@ -3,16 +3,26 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
-from bot.core.model import AccountSnapshot, Instrument, MarginMode, NotReported, Position
+from bot.core.model import (
+    AccountSnapshot,
+    Instrument,
+    MarginMode,
+    NotReported,
+    Position,
+    PositionMode,
+)
 from bot.core.units import ZERO, Price
 from bot.exchange.paper.arithmetic import tier_of
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.wire.listing import CAP_DISPLAYED, id_of, text
-from bot.exchange.paper.wire.terms import TradingTerms
+from bot.exchange.paper.wire.orders import PositionSide, position_side_of
 
 ASSET = "USDT"
+
+Leg: TypeAlias = tuple[str, PositionSide]
+"""A contract, and which of its positions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +32,17 @@ class PositionView:
     position: Position
     instrument: Instrument
     mark: Price
+    mode: PositionMode
+
+    @property
+    def position_side(self) -> PositionSide:
+        """The leg that it is."""
+        return position_side_of(self.mode, self.position.side)
+
+    @property
+    def leg(self) -> Leg:
+        """What it is to the venue, whichever way it points in one-way mode."""
+        return self.position.symbol, self.position_side
 
     @property
     def amount(self) -> Decimal:
@@ -69,7 +90,7 @@ class PositionView:
         """A row of GET positionRisk, version 3."""
         return {
             "symbol": id_of(self.position.symbol),
-            "positionSide": "BOTH",
+            "positionSide": self.position_side.value,
             "positionAmt": text(self.amount),
             "entryPrice": text(self.position.entry_price),
             "breakEvenPrice": text(self.position.entry_price),
@@ -103,7 +124,7 @@ class PositionView:
         """A row of the positions in GET account."""
         return {
             "symbol": id_of(self.position.symbol),
-            "positionSide": "BOTH",
+            "positionSide": self.position_side.value,
             "positionAmt": text(self.amount),
             "unrealizedProfit": money(self.unrealised),
             "isolatedMargin": money(self.isolated_margin),
@@ -125,7 +146,7 @@ class PositionView:
             "up": money(self.unrealised),
             "mt": str(self.position.margin_mode),
             "iw": text(self.position.isolated_margin),
-            "ps": "BOTH",
+            "ps": self.position_side.value,
             "ma": ASSET,
         }
 
@@ -133,7 +154,7 @@ class PositionView:
         """A row of MARGIN_CALL."""
         return {
             "s": id_of(self.position.symbol),
-            "ps": "BOTH",
+            "ps": self.position_side.value,
             "pa": text(self.amount),
             "mt": "CROSSED" if self.is_cross else "ISOLATED",
             "iw": text(self.position.isolated_margin),
@@ -231,30 +252,32 @@ def view(machine: PaperMachine, name: str) -> AccountView:
     return AccountView(
         snapshot,
         tuple(
-            PositionView(each, instruments[each.symbol], quotes[each.symbol].mark)
+            PositionView(
+                each,
+                instruments[each.symbol],
+                quotes[each.symbol].mark,
+                snapshot.position_mode,
+            )
             for each in snapshot.positions
         ),
     )
 
 
 def symbol_rows(
-    instruments: Iterable[Instrument], terms: TradingTerms, snapshot: AccountSnapshot
+    instruments: Iterable[Instrument], machine: PaperMachine, name: str
 ) -> list[dict[str, Any]]:
-    """GET symbolConfig: a position's own terms where there is one."""
-    held = {each.symbol: each for each in snapshot.positions}
+    """GET symbolConfig: how the account trades each contract."""
     rows = []
     for instrument in instruments:
-        symbol = instrument.symbol
-        mode, leverage = terms.margin_mode(symbol), terms.leverage(symbol)
-        if symbol in held:
-            mode, leverage = held[symbol].margin_mode, held[symbol].leverage
+        settings = machine.settings(name, instrument.symbol)
+        is_cross = settings.margin_mode is MarginMode.CROSS
         rows.append(
             {
-                "symbol": id_of(symbol),
-                "marginType": "CROSSED" if mode is MarginMode.CROSS else "ISOLATED",
+                "symbol": id_of(instrument.symbol),
+                "marginType": "CROSSED" if is_cross else "ISOLATED",
                 "isAutoAddMargin": False,
-                "leverage": int(leverage),
-                "maxNotionalValue": notional_max(instrument, leverage),
+                "leverage": int(settings.leverage),
+                "maxNotionalValue": notional_max(instrument, settings.leverage),
             }
         )
     return rows
