@@ -34,6 +34,7 @@ from bot.core.units import ZERO, Money, Price, Quantity, Ratio, floor_to
 from bot.exchange.paper import (
     arithmetic,
     growing,
+    joint,
     listing,
     matching,
     opening,
@@ -463,6 +464,14 @@ class PaperMachine:
     def settings(self, account: str, symbol: str) -> Settings:
         """How the account trades a contract."""
         return settings_of(self._books, self._books.accounts[account], symbol)
+
+    def available(self, account: str) -> Money:
+        """What could become the initial margin of new cross positions."""
+        return Money(max(ZERO, joint.available(self._books, self._books.accounts[account])))
+
+    def coins(self, account: str) -> dict[str, Decimal]:
+        """The account's balances of other coins, whether they count or not."""
+        return dict(self._books.accounts[account].coins)
 
     def counts_coins(self, account: str) -> bool:
         """Whether the account's other coins back its cross positions."""

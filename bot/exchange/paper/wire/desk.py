@@ -214,9 +214,12 @@ class Desk:
         self._heard_of("DEPOSIT" if way is Way.IN else "WITHDRAW")
         return {"tranId": moved.transfer_id}
 
-    def pay_in(self, amount: Money) -> None:
+    def pay_in(self, asset: str, amount: Decimal) -> None:
         """A deposit from outside."""
-        self._machine.deposit(self.name, amount)
+        if asset != ASSET:
+            self._machine.deposit_coin(self.name, asset, amount)
+            return
+        self._machine.deposit(self.name, Money(amount))
         self.clerk.book("TRANSFER", "", amount, self._now_ms)
         self._heard_of("DEPOSIT")
 

@@ -13,13 +13,14 @@ from bot.core.model import (
     Position,
     PositionMode,
 )
-from bot.core.units import ZERO, Price
+from bot.core.units import ZERO, Money, Price
 from bot.exchange.paper.arithmetic import tier_of
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.wire.listing import CAP_DISPLAYED, id_of, text
 from bot.exchange.paper.wire.orders import PositionSide, position_side_of
 
 ASSET = "USDT"
+_NONE = "0.00000000"
 
 Leg: TypeAlias = tuple[str, PositionSide]
 """A contract, and which of its positions."""
@@ -176,11 +177,47 @@ def notional_max(instrument: Instrument, leverage: Decimal) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class CoinView:
+    """A balance of another coin at its present price."""
+
+    coin: str
+    balance: Decimal
+    mark: Price
+
+    def row(self, at_ms: int) -> dict[str, Any]:
+        """A row of the assets in GET account: in coins, for nothing is bound of them."""
+        balance = text(self.balance)
+        return {
+            "asset": self.coin,
+            "walletBalance": balance,
+            "unrealizedProfit": _NONE,
+            "marginBalance": balance,
+            "maintMargin": _NONE,
+            "initialMargin": _NONE,
+            "positionInitialMargin": _NONE,
+            "openOrderInitialMargin": _NONE,
+            "crossWalletBalance": balance,
+            "crossUnPnl": _NONE,
+            "availableBalance": balance,
+            "maxWithdrawAmount": _NONE,
+            "updateTime": at_ms,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class AccountView:
-    """An account at the present mark prices."""
+    """
+    An account at the present mark prices.
+
+    In multi-assets mode its totals are worth USDT, the coins in full; else they are its USDT.
+    """
 
     snapshot: AccountSnapshot
     positions: tuple[PositionView, ...]
+    coins: tuple[CoinView, ...]
+    counts_coins: bool
+    available: Money
+    """What could become initial margin of cross positions."""
 
     @property
     def wallet_balance(self) -> Decimal:
@@ -211,29 +248,37 @@ class AccountView:
     def account(self, at_ms: int) -> dict[str, Any]:
         """GET account, version 3."""
         asset = self._asset(at_ms)
+        counted = self.coins if self.counts_coins else ()
+        beside = sum((each.balance * each.mark for each in counted), ZERO)
+
+        def with_coins(name: str) -> str:
+            return text(Decimal(asset[name]) + beside)
+
         return {
             "totalInitialMargin": asset["initialMargin"],
             "totalMaintMargin": asset["maintMargin"],
-            "totalWalletBalance": asset["walletBalance"],
+            "totalWalletBalance": with_coins("walletBalance"),
             "totalUnrealizedProfit": asset["unrealizedProfit"],
-            "totalMarginBalance": asset["marginBalance"],
+            "totalMarginBalance": with_coins("marginBalance"),
             "totalPositionInitialMargin": asset["positionInitialMargin"],
             "totalOpenOrderInitialMargin": asset["openOrderInitialMargin"],
-            "totalCrossWalletBalance": asset["crossWalletBalance"],
+            "totalCrossWalletBalance": with_coins("crossWalletBalance"),
             "totalCrossUnPnl": asset["crossUnPnl"],
-            "availableBalance": asset["availableBalance"],
+            "availableBalance": (
+                money(self.available) if self.counts_coins else asset["availableBalance"]
+            ),
             "maxWithdrawAmount": asset["maxWithdrawAmount"],
-            "assets": [asset],
+            "assets": [asset, *(each.row(at_ms) for each in self.coins)],
             "positions": [each.account_row(at_ms) for each in self.positions],
         }
 
     def balance(self, name: str, at_ms: int) -> list[dict[str, Any]]:
         """GET balance, version 3."""
-        asset = self._asset(at_ms)
+        assets = [self._asset(at_ms), *(each.row(at_ms) for each in self.coins)]
         return [
             {
                 "accountAlias": name,
-                "asset": ASSET,
+                "asset": asset["asset"],
                 "balance": asset["walletBalance"],
                 "crossWalletBalance": asset["crossWalletBalance"],
                 "crossUnPnl": asset["crossUnPnl"],
@@ -242,6 +287,7 @@ class AccountView:
                 "marginAvailable": True,
                 "updateTime": at_ms,
             }
+            for asset in assets
         ]
 
 
@@ -260,6 +306,12 @@ def view(machine: PaperMachine, name: str) -> AccountView:
             )
             for each in snapshot.positions
         ),
+        tuple(
+            CoinView(coin, balance, quotes[machine.pledges[coin].symbol].mark)
+            for coin, balance in sorted(machine.coins(name).items())
+        ),
+        machine.counts_coins(name),
+        machine.available(name),
     )
 
 
