@@ -31,6 +31,7 @@ from tests.exchange.paper.build import (
     BTC,
     ETH,
     T0,
+    THREE_TIERS,
     D,
     contract,
     enter,
@@ -186,6 +187,15 @@ def test_a_stop_order_may_open_a_position() -> None:
     move(machine, "50500", "52000")
     assert position_of(machine).entry_price == 51_000
     assert Triggered(T0 + 500, "c", Quantity(D(1))) in machine.history(ALICE, 0)
+
+
+def test_a_stop_larger_than_the_position_sends_an_order_of_its_size() -> None:
+    machine = machine_with(contract())
+    enter(machine)
+    assert wait(machine, trigger("48000"), order(SELL, "7")) == "accepted"
+    move(machine, "48000")
+    assert end_of(machine, "c") is OrderState.FILLED
+    assert Triggered(T0 + 1_000, "c", Quantity(D(1))) in machine.history(ALICE, 0)
 
 
 def test_what_a_trigger_sends_may_be_refused_then() -> None:
@@ -494,6 +504,26 @@ def test_an_order_needs_margin_at_the_leverage_of_its_contract() -> None:
     assert code(machine.set_leverage(ALICE, BTC, D(25), T0)) == "accepted"
     assert place(machine, order(BUY, "4.001", NET)) == "accepted"
     assert position_of(machine).leverage == 25
+
+
+def test_an_order_may_not_grow_into_a_tier_that_forbids_its_leverage() -> None:
+    """At 50x 250,000 may be held, which 5.1 BTC are more than."""
+    machine = machine_with(contract(table=THREE_TIERS), deposit="100000")
+    assert code(machine.set_leverage(ALICE, BTC, D(50), T0)) == "accepted"
+    assert place(machine, order(BUY, "4", NET), "first") == "accepted"
+    assert place(machine, order(BUY, "1.1", NET), "second") == "-2027"
+    assert place(machine, order(BUY, "1", NET), "third") == "accepted"
+
+
+def test_no_order_outlives_what_it_would_reduce_when_that_is_liquidated() -> None:
+    """Gate cancels nothing of an isolated position: but what could only close it is over."""
+    machine = machine_with(contract())
+    enter(machine)
+    assert place(machine, limit(SELL, "52000", "0.5"), "reduces") == "accepted"
+    assert place(machine, limit(BUY, "40000", "0.01", NET), "opens") == "accepted"
+    move(machine, "45000")
+    assert is_flat(machine)
+    assert [each.client_id for each in machine.open_orders(ALICE)] == ["opens"]
 
 
 # -- switches ---------------------------------------------------------------------------------

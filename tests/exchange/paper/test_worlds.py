@@ -24,17 +24,21 @@ from bot.exchange.paper.ladders import (
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.orders import (
     CloseAll,
+    Conditional,
     Direction,
     Effect,
     Limit,
     Order,
     Passage,
+    RestingLimit,
     TimeInForce,
     Trigger,
     TriggerBy,
+    has_passed,
 )
 from bot.exchange.paper.prices import FundingTerm
 from bot.exchange.paper.way import price_of
+from bot.exchange.ports import OrderFound
 from tests.exchange.paper.build import (
     ALICE,
     BOB,
@@ -356,6 +360,33 @@ def test_no_money_is_made_or_lost_and_nobody_owes(world: World, journey: list[St
             assert 0 <= snapshot.free <= max(snapshot.wallet_balance, D(0))
     told = machine.to_json()
     assert PaperMachine.from_json(told).to_json() == told
+
+
+@given(worlds, journeys)
+def test_nothing_that_a_price_has_reached_waits(world: World, journey: list[Step]) -> None:
+    """And every order that waits is known as such, every other is over."""
+    machine = exchange(world)
+    for step in journey:
+        step(world, machine)
+        quotes = machine.quotes
+        for account in ACCOUNTS:
+            waiting = machine.open_orders(account)
+            for each in waiting:
+                match each:
+                    case Conditional(_, at, sends):
+                        price = price_of(quotes[sends.symbol], at.by)
+                        assert not has_passed(at.passage, price, at.price)
+                    case RestingLimit(_, left, _, level):
+                        last = quotes[left.symbol].last
+                        is_buy = left.direction is Direction.BUY
+                        assert last > level if is_buy else last < level
+                        assert left.quantity > 0
+            names = {each.client_id for each in waiting}
+            for number in range(21):
+                for symbol in SYMBOLS:
+                    found = machine.order(account, symbol, f"id-{number}")
+                    if isinstance(found, OrderFound):
+                        assert found.resting is (f"id-{number}" in names)
 
 
 @given(worlds, journeys)
