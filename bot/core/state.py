@@ -56,6 +56,9 @@ REFUND_MS = 300_000
 CLOCKS_MS = 60_000
 """The venue's clock, by which it settles funding, and ours differ by no more."""
 
+WITHHELD_MS = 60_000
+"""What was withheld and has no cooldown of its own is wanted again after this."""
+
 EPISODE_QUIET_MS = 600_000
 """An episode ends, and a position's identity with it, after ten quiet minutes."""
 
@@ -169,6 +172,7 @@ class Intent:
     def may_have_added_margin(self) -> bool:
         """Whether it moved margin, or nobody has proven that it did not."""
         return isinstance(self.action, AddMargin) and self.state not in (
+            IntentState.WITHHELD,
             IntentState.REJECTED,
             IntentState.NOT_APPLIED,
         )
@@ -366,7 +370,8 @@ def resumed(state: AccountState, policy_digest: str, now_ms: int) -> AccountStat
     """
     The state as a fresh process may believe it: memory and intents stay, facts do not.
 
-    Every intent that was open when the last process ended may have been sent. So may be others
+    Every intent that was open when the last process ended may have been sent; one that was
+    withheld holds nothing up in a process that sends. Sent may also be others
     that it could not write down: the numbers that client ids are made of go on beyond any that
     it can have given out, which are fewer than one a millisecond.
     """
@@ -377,6 +382,7 @@ def resumed(state: AccountState, policy_digest: str, now_ms: int) -> AccountStat
         if intent.is_open
         else intent
         for intent in state.intents.values()
+        if intent.state is not IntentState.WITHHELD
     }
     return replace(
         state,

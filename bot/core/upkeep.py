@@ -26,7 +26,7 @@ from bot.core.protection import (
     users_own,
     wanted,
 )
-from bot.core.state import NEVER_MS, AccountRead, AccountState, Intent, NotRead
+from bot.core.state import NEVER_MS, WITHHELD_MS, AccountRead, AccountState, Intent, NotRead
 from bot.core.units import ZERO, Price
 
 STOP_WAY_MS = 5_000
@@ -163,14 +163,18 @@ def _place(desk: Desk, position: Position, target: StopWanted, status: StopStatu
 
 
 def _free_way_ms(state: AccountState, key: PositionKey) -> int:
-    """When the last stop that may still be on its way has had its time."""
+    """When the last stop that may still be on its way, or was withheld, has had its time."""
     return max(
         (
-            intent.planned_at_ms + STOP_WAY_MS
+            intent.changed_at_ms + WITHHELD_MS
+            if intent.state is IntentState.WITHHELD
+            else intent.planned_at_ms + STOP_WAY_MS
             for intent in state.intents.values()
             if isinstance(intent.action, PlaceStop)
             and intent.key == key
-            and (intent.is_open or _is_unseen(state, intent))
+            and (
+                intent.is_open or intent.state is IntentState.WITHHELD or _is_unseen(state, intent)
+            )
         ),
         default=NEVER_MS,
     )
@@ -190,7 +194,8 @@ def cancel_ready_ms(state: AccountState, stop: StopOrder) -> int:
     """When a stop that still rests may be cancelled, after what was tried before."""
     return max(
         (
-            intent.changed_at_ms + STOP_WAY_MS
+            intent.changed_at_ms
+            + (WITHHELD_MS if intent.state is IntentState.WITHHELD else STOP_WAY_MS)
             for intent in state.intents.values()
             if isinstance(intent.action, CancelStop)
             and intent.action.target_client_id == stop.client_id

@@ -8,6 +8,7 @@ whatever the socket says. Before every new connection prices are asked for once.
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import aiohttp
 import structlog
@@ -25,6 +26,9 @@ from bot.exchange.ports import Quoted, Unreachable
 SILENCE_S = 5
 RECONNECT_MS = 1_000
 IDLE_MS = 500
+PING_MS = 10_000
+POLL_MS = 60_000
+"""Some venues push the mark alone: the next bill is asked for."""
 
 log = structlog.get_logger()
 
@@ -53,11 +57,23 @@ class LiveMarket:
         self._latest: dict[tuple[str, type[Quoted]], Quoted] = {}
 
     async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
-        """Rules of the named symbols; raises `KeyError` with the name that is not listed."""
+        """Rules of the named symbols as they are now; raises `KeyError` with one not listed."""
         for symbol in symbols:
-            if symbol not in self._instruments:
-                self._instruments[symbol] = await self._instrument(symbol)
+            self._instruments[symbol] = await self._instrument(symbol)
         return tuple(self._instruments[symbol] for symbol in symbols)
+
+    async def renew(self) -> Listed:
+        """The contracts and their funding intervals as they are now; raises `Unreachable`."""
+        calls = (self._dialect.listing_call(), self._dialect.intervals_call())
+        listing, intervals = [await read(self._reads, call) for call in calls]
+        try:
+            listed = self._dialect.listing_of(listing)
+            # A contract that is gone keeps its name here for as long as its position is open.
+            self._listed = replace(listed, symbols={**self._listed.symbols, **listed.symbols})
+            self._intervals = {**self._intervals, **self._dialect.intervals_of(intervals, listed)}
+        except Unreadable as e:
+            raise Unreachable(str(e)) from e
+        return listed
 
     def latest(self) -> tuple[Quoted, ...]:
         """The newest mark price and funding of each symbol that has any, without waiting."""
@@ -97,12 +113,21 @@ class LiveMarket:
 
     async def _listen(self, watched: tuple[str, ...], publish: Callable[[Quoted], None]) -> None:
         """Until the connection dies or falls silent, or other contracts are watched."""
+        opening = self._dialect.marks_opening(watched, self._clock.now_ms())
         async with asyncio.timeout(SILENCE_S):
-            socket = await self._network.ws_connect(
-                self._dialect.marks_url(watched), heartbeat=SILENCE_S
-            )
+            socket = await self._network.ws_connect(opening.url, heartbeat=SILENCE_S)
         try:
+            for text in opening.asks:
+                await socket.send_str(text)
+            asked_ms = pinged_ms = self._clock.now_ms()
             while watched == self._watched():
+                now_ms = self._clock.now_ms()
+                if now_ms >= asked_ms + POLL_MS:
+                    await self._poll(publish)
+                    asked_ms = now_ms
+                if opening.ping and now_ms >= pinged_ms + PING_MS:
+                    await socket.send_str(opening.ping)
+                    pinged_ms = now_ms
                 async with asyncio.timeout(SILENCE_S):
                     message = await socket.receive()
                 if message.type is not aiohttp.WSMsgType.TEXT:
@@ -119,7 +144,7 @@ class LiveMarket:
             if each.symbol not in self._instruments:
                 continue
             quoted: list[Quoted] = [MarkPrice(each.symbol, each.price, now_ms)]
-            if each.next_at_ms > 0:
+            if each.next_at_ms > 0 and each.symbol in self._intervals:
                 interval_ms = self._intervals[each.symbol]
                 quoted.append(
                     FundingReported(each.symbol, each.rate, each.next_at_ms, interval_ms, now_ms)

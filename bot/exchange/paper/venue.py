@@ -241,6 +241,11 @@ class PaperAccount:
         self._venue = venue
         self._name = name
 
+    @property
+    def request_life_ms(self) -> int:
+        """How long after its date a request that is under way is still accepted."""
+        return RECV_WINDOW_MS
+
     async def snapshot(self) -> AccountSnapshot:
         """One complete read."""
         return await self._venue.read(lambda machine, at_ms: machine.snapshot(self._name, at_ms))
