@@ -263,7 +263,7 @@ class Observer:
 
     def stops(self) -> tuple[tuple[StopOrder, ...], tuple[StopOrder, ...]]:
         """The stops that rest: the guard's and the user's."""
-        resting = self.machine._books.accounts[ACCOUNT].stops.values()
+        resting = self.machine.stops(ACCOUNT)
         ours = tuple(stop for stop in resting if stop.client_id in self.requests)
         return ours, tuple(stop for stop in resting if stop.client_id not in self.requests)
 
@@ -323,7 +323,7 @@ class Observer:
         self._funding = len(paid)
 
     def _take_realised(self) -> None:
-        realised = self.machine._books.accounts[ACCOUNT].realised
+        realised = self.machine.realised(ACCOUNT)
         for fill in realised[self._realised :]:
             self.note(f"exchange: {fill.cause} of {fill.quantity} {fill.symbol} at {fill.price}")
             self.deeds[f"{fill.cause} fills"] += 1
