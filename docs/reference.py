@@ -48,7 +48,7 @@ def reference() -> str:
 
 
 def _metrics() -> Iterator[str]:
-    said = _said_of_fields(policy, "Metric")
+    said = said_of_fields(policy, "Metric")
     yield "## Metrics\n"
     yield "What a rule can `watch`, and how its thresholds and its hysteresis are written.\n"
     yield "| metric | threshold | written | of cross positions | what it is |"
@@ -88,7 +88,7 @@ def _verb(verb: Verb) -> Iterator[str]:
 
 
 def _parameters(module: ModuleType, way: type) -> Iterator[str]:
-    said = _said_of_fields(module, way.__name__)
+    said = said_of_fields(module, way.__name__)
     for name, hint in fields_of(way).items():
         yield f"| `{name}` | {KINDS[hint].expected} | {said[name]} |"
 
@@ -101,7 +101,7 @@ def _keys() -> Iterator[str]:
 
 def _section(path: str, title: str, section: type) -> Iterator[str]:
     """A table of the values of a section, then the sections in it."""
-    said = _said_of_fields(document, section.__name__)
+    said = said_of_fields(document, section.__name__)
     rows: list[str] = []
     inner: list[tuple[str, type, bool]] = []
     for name, hint in fields_of(section).items():
@@ -139,7 +139,7 @@ def _written(value: Any) -> str:
     return KINDS[value].expected if value in KINDS else "a mapping of the verb's parameters"
 
 
-def _said_of_fields(module: ModuleType, name: str) -> dict[str, str]:
+def said_of_fields(module: ModuleType, name: str) -> dict[str, str]:
     """The docstring below each field of a class, by the field's name."""
     (found,) = (
         node
