@@ -12,7 +12,15 @@ from bot.core.units import Money, Ratio
 from bot.exchange.paper.depth import Depth
 from bot.exchange.paper.prices import PathItem
 from bot.policy.loader import parse_policy
-from tests.sim.accounts import Kind, Opening, draw_depth, draw_kind, draw_openings, pools_of
+from tests.sim.accounts import (
+    Kind,
+    Opening,
+    draw_depth,
+    draw_kind,
+    draw_openings,
+    in_coins,
+    pools_of,
+)
 from tests.sim.bills import generated_terms
 from tests.sim.mishaps import MINUTE_MS, Swarm, draw_swarm
 from tests.sim.policies import policy_text
@@ -21,6 +29,9 @@ from tests.sim.prices import Trend, Weather, generated_path
 START_MS = 1_700_000_000_000
 ACCOUNT = "sim"
 D = Decimal
+
+COINS = 0.2
+"""So many of the seeds about one isolated position are about an inverse contract."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +94,11 @@ def draw(seed: int) -> Case:
     random = Random(f"{seed}:case")
     kind = draw_kind(seed)
     openings = draw_openings(random, kind)
+    # A stream of its own, so that all other seeds stay what they were; the 296 leaves those alone
+    # that are known to see a planted bug.
+    coins = kind is Kind.ALONE and Random(f"{seed}:coins 296").random() < COINS
+    if coins:
+        openings = tuple(in_coins(each) for each in openings)
     bound = _margin_of(openings)
     shared = _margin_of(each for each in openings if each.margin_mode is MarginMode.CROSS)
     reserve = _cents(random, bound if kind is Kind.ALONE else shared, *_SPARE[kind])
@@ -92,6 +108,8 @@ def draw(seed: int) -> Case:
     quiet_ms = _QUIET_MINUTES[kind] * MINUTE_MS
     swarm = draw_swarm(random, Random(f"{seed}:rarer"), START_MS, duration_ms, quiet_ms)
     text = policy_text(random, kind, openings, distances, reserve)
+    if coins:
+        text = text.replace(" USDT", " COIN").replace("one_way }", "one_way, settle: COIN }")
     trends = tuple(
         Trend(
             each.instrument,
