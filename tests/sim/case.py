@@ -131,7 +131,7 @@ def draw(seed: int) -> Case:
         depths={
             each.symbol: draw_depth(random, each, distances[each.symbol])
             for each in openings
-            if "thin" in swarm.enabled
+            if "thin" in swarm.enabled and not coins  # paper has no thin book of those
         },
         latency_ms=random.choice((5, 20, 80, 250, 400)),
         duration_ms=duration_ms,
