@@ -18,6 +18,7 @@ from bot.core.events import Event, IntentState, OutcomeReported
 from bot.core.model import NO_FILL, AccountSnapshot, Fill, Filled
 from bot.core.state import Intent
 from bot.exchange.ports import Account, OrderAbsent, OrderFound, Unreachable
+from bot.runtime.waiting import patience
 
 RECV_WINDOW_MS = 5_000
 """A venue accepts no request that is older than this when it arrives."""
@@ -92,7 +93,8 @@ class Reconciler:
                 acknowledged = False
                 self._report(intent, IntentState.UNKNOWN, "acknowledged, but no effect shows")
             try:
-                found = await self._look(intent)
+                async with patience():
+                    found = await self._look(intent)
             except Unreachable as e:
                 log.warning("evidence.unreachable", intent=intent.id, reason=str(e))
                 continue

@@ -295,6 +295,12 @@ def test_other_codes_prove_nothing(code: int) -> None:
     assert isinstance(reply(CLOSE, {"code": code, "msg": "?"}, 503), Unsure)
 
 
+@pytest.mark.parametrize("code", sorted(venue.NOT_THERE))
+def test_nothing_to_cancel_may_be_the_doing_of_the_same_cancel(code: int) -> None:
+    """aiohttp repeats a DELETE by itself when a kept connection breaks."""
+    assert isinstance(reply(CANCEL, {"code": code, "msg": "Unknown order sent."}, 400), Unsure)
+
+
 JUNK = st.recursive(
     st.none()
     | st.booleans()
