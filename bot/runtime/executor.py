@@ -13,7 +13,7 @@ import structlog
 from bot.clock import Clock
 from bot.core.events import Event, IntentState, OutcomeReported
 from bot.core.guardrails import Approved
-from bot.exchange.ports import Accepted, Account, Refused, Reply, Unsure
+from bot.exchange.ports import Accepted, Account, Refused, Reply, Unsure, Withheld
 from bot.runtime.reconcile import Reconciler
 
 WRITE_TIMEOUT_MS = 3_000
@@ -45,14 +45,21 @@ class Executor:
                 state, detail = IntentState.ACKED, "accepted by the venue"
             case Refused(code, text):
                 state, detail = IntentState.REJECTED, f"{code} {text}"
+            case Withheld(reason):
+                state, detail = IntentState.WITHHELD, reason
             case Unsure(reason):
                 state, detail = IntentState.UNKNOWN, reason
         log.info("intent.answered", intent=intent.id, state=str(state), detail=detail)
         self._publish(OutcomeReported(intent.id, state, detail, self._clock.now_ms()))
-        if state is IntentState.REJECTED:
-            await self._reconciler.look_again(intent)
-        else:
-            await self._reconciler.settle(intent, acknowledged=state is IntentState.ACKED)
+        match reply:
+            case Withheld():
+                pass
+            case Refused():
+                await self._reconciler.look_again(intent)
+            case Accepted():
+                await self._reconciler.settle(intent, acknowledged=True)
+            case Unsure():
+                await self._reconciler.settle(intent, acknowledged=False)
 
     async def _send(self, approved: Approved) -> Reply:
         intent = approved.intent
