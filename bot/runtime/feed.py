@@ -24,6 +24,7 @@ from bot.core.model import AccountSnapshot, Instrument
 from bot.exchange.ports import Account, AccountChanged, MarketData, Notice, Unreachable
 from bot.journal.codec import to_json
 from bot.journal.port import digest_of
+from bot.runtime.waiting import patience, to_its_end
 
 POLL_CALM_MS = 30_000
 POLL_ENDANGERED_MS = 2_000
@@ -82,10 +83,10 @@ class Feed:
     async def run(self) -> None:
         """Stream and poll until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._market.stream(self._publish))
-            tasks.create_task(self._listen())
-            tasks.create_task(self._poll())
-            tasks.create_task(self._follow_rules())
+            tasks.create_task(to_its_end(self._market.stream, self._publish))
+            tasks.create_task(to_its_end(self._listen))
+            tasks.create_task(to_its_end(self._poll))
+            tasks.create_task(to_its_end(self._follow_rules))
 
     async def read(self) -> AccountSnapshot:
         """
@@ -106,7 +107,8 @@ class Feed:
     async def _try_read(self) -> AccountSnapshot | Unreachable:
         asked_at_ms = self._clock.now_ms()
         try:
-            snapshot = await self._account.snapshot()
+            async with patience():
+                snapshot = await self._account.snapshot()
             self._publish(AccountReported(snapshot, asked_at_ms, self._clock.now_ms()))
             await self._learn(tuple(sorted({each.symbol for each in snapshot.positions})))
         except Unreachable as e:
@@ -119,7 +121,8 @@ class Feed:
             if symbol in self.listed:
                 continue
             try:
-                (self.listed[symbol],) = await self._market.instruments((symbol,))
+                async with patience():
+                    (self.listed[symbol],) = await self._market.instruments((symbol,))
             except KeyError:
                 # Its position stays Unknown, which is alarmed; the others must not suffer.
                 log.critical("instrument.not_listed", symbol=symbol)
@@ -133,7 +136,8 @@ class Feed:
             before = dict(self.listed)
             for symbol in sorted(before):
                 try:
-                    (self.listed[symbol],) = await self._market.instruments((symbol,))
+                    async with patience():
+                        (self.listed[symbol],) = await self._market.instruments((symbol,))
                 except (KeyError, Unreachable) as e:
                     # What was known of it goes on: a position in it is measured by that.
                     log.warning("instrument.not_read", symbol=symbol, reason=str(e))

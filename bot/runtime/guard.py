@@ -43,6 +43,7 @@ from bot.runtime.record import (
     policy_entry,
     prepared_entry,
 )
+from bot.runtime.waiting import to_its_end
 
 DRAIN_MS = 5_000
 """How long a stopping guard waits for requests that are on their way."""
@@ -141,15 +142,15 @@ class Guard:
     async def run(self) -> None:
         """Guard until `stop`."""
         async with asyncio.TaskGroup() as tasks:
-            feeding = tasks.create_task(self._feed.run())
+            feeding = tasks.create_task(to_its_end(self._feed.run))
             settling = {
-                tasks.create_task(self._reconciler.settle(intent, acknowledged=False))
+                tasks.create_task(to_its_end(self._reconciler.settle, intent, acknowledged=False))
                 for intent in self.state.intents.values()
                 if intent.is_open
             }
             while not self._stopping:
                 for approved in await self._turn():
-                    settling.add(tasks.create_task(self._executor.perform(approved)))
+                    settling.add(tasks.create_task(to_its_end(self._executor.perform, approved)))
                 settling = {task for task in settling if not task.done()}
                 await self._inbox.wait(self.decision.wake_at_ms)
             feeding.cancel()
