@@ -44,6 +44,9 @@ SWEEP_MS = 60_000
 CLOCK_TRIP_MAX_MS = 1_000
 """An answer that took longer does not tell the time well enough."""
 
+LISTING_MS = 60_000
+"""How often the contracts may be asked for again, which is a heavy read."""
+
 NEVER_MS = -(2**62)
 HEARTBEAT_S = 10
 CONNECT_S = 5
@@ -91,6 +94,7 @@ class LiveAccount:
         self._terms_read = _TermsRead(NEVER_MS, frozenset(), ())
         self._swept_at_ms = NEVER_MS
         self._waiting: frozenset[str] = frozenset()
+        self._listed_at_ms = clock.now_ms()
         self._position_mode: PositionMode | _Unread = _Unread()
 
     @property
@@ -112,6 +116,7 @@ class LiveAccount:
                 problem = str(e)
                 log.warning("account.unreadable", reason=problem)
                 self._terms_read.at_ms = NEVER_MS
+                await self._list_again()
             else:
                 self._position_mode = seen.position_mode
                 return seen
@@ -203,6 +208,17 @@ class LiveAccount:
             self._reads.follow_clock(ahead_ms)
             self._writes.follow_clock(ahead_ms)
         return venue_ms
+
+    async def _list_again(self) -> None:
+        """A contract that is not known makes an account unreadable: it may be a new one."""
+        now_ms = self._clock.now_ms()
+        if now_ms - self._listed_at_ms > LISTING_MS:
+            self._listed_at_ms = now_ms
+            listing = await read(self._reads, self._dialect.listing_call())
+            try:
+                self._listed = self._listed.renewed_by(self._dialect.listing_of(listing))
+            except Unreadable as e:
+                raise Unreachable(str(e)) from e
 
     async def _terms(self, held: frozenset[str]) -> Sequence[Json]:
         """As read last, unless that is long ago or a position has been opened since."""

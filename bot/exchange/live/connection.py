@@ -133,11 +133,10 @@ async def reach(
             lane.follow_clock(ahead_ms)
         try:
             listed = dialect.listing_of(await read(reads, dialect.listing_call()))
-            intervals = dialect.intervals_of(await read(reads, dialect.intervals_call()), listed)
         except Unreadable as e:
             raise Unreachable(str(e)) from e
         yield Connection(
-            LiveMarket(dialect, listed, intervals, reads=reads, network=networks[0], clock=clock),
+            LiveMarket(dialect, listed, reads=reads, network=networks[0], clock=clock),
             LiveAccount(
                 dialect,
                 listed,

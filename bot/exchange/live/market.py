@@ -6,9 +6,8 @@ whatever the socket says. Before every new connection prices are asked for once.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 import aiohttp
 import structlog
@@ -40,16 +39,15 @@ class LiveMarket:
         self,
         dialect: Dialect,
         listed: Listed,
-        intervals: Mapping[str, int],
         *,
         reads: Lane,
         network: Network,
         clock: Clock,
     ) -> None:
-        """`intervals` are the funding intervals by symbol."""
+        """Watch what `listed` names."""
         self._dialect = dialect
         self._listed = listed
-        self._intervals = intervals
+        self._intervals: dict[str, int] = {}
         self._reads = reads
         self._network = network
         self._clock = clock
@@ -63,14 +61,11 @@ class LiveMarket:
         return tuple(self._instruments[symbol] for symbol in symbols)
 
     async def renew(self) -> Listed:
-        """The contracts and their funding intervals as they are now; raises `Unreachable`."""
-        calls = (self._dialect.listing_call(), self._dialect.intervals_call())
-        listing, intervals = [await read(self._reads, call) for call in calls]
+        """The contracts as they are now; raises `Unreachable`."""
+        listing = await read(self._reads, self._dialect.listing_call())
         try:
             listed = self._dialect.listing_of(listing)
-            # A contract that is gone keeps its name here for as long as its position is open.
-            self._listed = replace(listed, symbols={**self._listed.symbols, **listed.symbols})
-            self._intervals = {**self._intervals, **self._dialect.intervals_of(intervals, listed)}
+            self._listed = self._listed.renewed_by(listed)
         except Unreadable as e:
             raise Unreachable(str(e)) from e
         return listed
@@ -85,7 +80,7 @@ class LiveMarket:
             watched = self._watched()
             if watched:
                 try:
-                    await self._poll(publish)
+                    await self._poll(watched, publish)
                     await self._listen(watched, publish)
                 except (Unreachable, aiohttp.ClientError, OSError, TimeoutError) as e:
                     log.warning("marks.lost", reason=f"{type(e).__name__}: {e}")
@@ -96,7 +91,9 @@ class LiveMarket:
     async def _instrument(self, symbol: str) -> Instrument:
         name = self._listed.id_of(symbol)
         answers = [await read(self._reads, each) for each in self._dialect.instrument_calls(name)]
+        settling = await read(self._reads, self._dialect.interval_call(name))
         try:
+            self._intervals[symbol] = self._dialect.interval_of(settling, name)
             return self._dialect.instrument_of(answers, self._listed, name)
         except Unreadable as e:
             raise Unreachable(str(e)) from e
@@ -104,10 +101,11 @@ class LiveMarket:
     def _watched(self) -> tuple[str, ...]:
         return tuple(sorted(self._listed.id_of(symbol) for symbol in self._instruments))
 
-    async def _poll(self, publish: Callable[[Quoted], None]) -> None:
-        json = await read(self._reads, self._dialect.marks_call())
+    async def _poll(self, watched: tuple[str, ...], publish: Callable[[Quoted], None]) -> None:
+        calls = self._dialect.marks_calls(watched)
+        answers = [await read(self._reads, call) for call in calls]
         try:
-            self._take(self._dialect.marks_of(json, self._listed), publish)
+            self._take(self._dialect.marks_of(answers, self._listed), publish)
         except Unreadable as e:
             raise Unreachable(str(e)) from e
 
@@ -123,7 +121,8 @@ class LiveMarket:
             while watched == self._watched():
                 now_ms = self._clock.now_ms()
                 if now_ms >= asked_ms + POLL_MS:
-                    await self._poll(publish)
+                    with suppress(Unreachable):  # the marks go on
+                        await self._poll(watched, publish)
                     asked_ms = now_ms
                 if opening.ping and now_ms >= pinged_ms + PING_MS:
                     await socket.send_str(opening.ping)
@@ -144,7 +143,7 @@ class LiveMarket:
             if each.symbol not in self._instruments:
                 continue
             quoted: list[Quoted] = [MarkPrice(each.symbol, each.price, now_ms)]
-            if each.next_at_ms > 0 and each.symbol in self._intervals:
+            if each.next_at_ms > 0:
                 interval_ms = self._intervals[each.symbol]
                 quoted.append(
                     FundingReported(each.symbol, each.rate, each.next_at_ms, interval_ms, now_ms)

@@ -190,19 +190,19 @@ def _tiers(bracket: Row) -> tuple[RiskTier, ...]:
     )
 
 
-def intervals_call() -> Call:
+def interval_call(name: str) -> Call:
     """Contracts with another funding interval than eight hours."""
     return Call(_PUBLIC, "GET", "fundingInfo", _NONE)
 
 
-def intervals_of(json: Json, listed: Listed) -> Mapping[str, int]:
-    """Funding interval of every listed symbol."""
-    usual = dict.fromkeys(listed.symbols.values(), _EIGHT_HOURS_MS)
-    return usual | {
-        listed.symbols[row.text("symbol")]: row.integer("fundingIntervalHours") * _HOUR_MS
+def interval_of(json: Json, name: str) -> int:
+    """Eight hours, where the venue says nothing else."""
+    told = [
+        row.integer("fundingIntervalHours") * _HOUR_MS
         for row in rows(json, "fundingInfo")
-        if row.raw("symbol") in listed.symbols
-    }
+        if row.raw("symbol") == name
+    ]
+    return told[0] if told else _EIGHT_HOURS_MS
 
 
 # -- account -------------------------------------------------------------------------------
@@ -563,15 +563,15 @@ def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
 # -- prices --------------------------------------------------------------------------------
 
 
-def marks_call() -> Call:
+def marks_calls(names: Sequence[str]) -> Sequence[Call]:
     """Mark prices and bills of all contracts."""
-    return Call(_PUBLIC, "GET", "premiumIndex", _NONE, weight=10)
+    return (Call(_PUBLIC, "GET", "premiumIndex", _NONE, weight=10),)
 
 
-def marks_of(json: Json, listed: Listed) -> Sequence[Marked]:
+def marks_of(jsons: Sequence[Json], listed: Listed) -> Sequence[Marked]:
     """The readable ones; one bad row hides no other."""
     names = ("symbol", "markPrice", "lastFundingRate", "nextFundingTime")
-    return _marked(rows(json, "premiumIndex"), listed, names)
+    return _marked(rows(jsons[0], "premiumIndex"), listed, names)
 
 
 def marks_opening(names: Sequence[str], at_ms: int) -> Opening:

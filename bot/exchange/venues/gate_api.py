@@ -271,22 +271,14 @@ def _tiers(json: Json, name: str) -> tuple[RiskTier, ...]:
     return tuple(tiers)
 
 
-def intervals_call() -> Call:
-    """Contracts, which tell how often each settles."""
-    return listing_call()
+def interval_call(name: str) -> Call:
+    """The contract, which tells how often it settles."""
+    return instrument_calls(name)[0]
 
 
-def intervals_of(json: Json, listed: Listed) -> Mapping[str, int]:
-    """Funding interval of every listed symbol."""
-    found = {}
-    for row in rows(json, "contracts"):
-        try:
-            if row.raw("name") in listed.symbols:
-                interval_ms = row.integer("funding_interval") * _SECOND_MS
-                found[listed.symbols[row.text("name")]] = interval_ms
-        except Unreadable as e:
-            log.warning("contract.unreadable", reason=str(e))
-    return found
+def interval_of(json: Json, name: str) -> int:
+    """Its funding interval."""
+    return Row(json, name).integer("funding_interval") * _SECOND_MS
 
 
 # -- account -------------------------------------------------------------------------------
@@ -763,14 +755,14 @@ def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
 # -- prices --------------------------------------------------------------------------------
 
 
-def marks_call() -> Call:
+def marks_calls(names: Sequence[str]) -> Sequence[Call]:
     """Mark prices and bills of all contracts."""
-    return listing_call()
+    return (listing_call(),)
 
 
-def marks_of(json: Json, listed: Listed) -> Sequence[Marked]:
+def marks_of(jsons: Sequence[Json], listed: Listed) -> Sequence[Marked]:
     """The readable ones; one bad row hides no other."""
-    return _marked(rows(json, "contracts"), listed, "name")
+    return _marked(rows(jsons[0], "contracts"), listed, "name")
 
 
 def marks_opening(names: Sequence[str], at_ms: int) -> Opening:

@@ -440,7 +440,7 @@ def test_one_bad_mark_hides_no_other() -> None:
         "nextFundingTime": 1597392000000,
     }
     bad = [good | {"symbol": "ADAUSDT", "markPrice": each} for each in ("0", "-1", None, "NaN")]
-    (mark,) = venue.marks_of([*bad, good, {"x": 1}], LISTED)
+    (mark,) = venue.marks_of(([*bad, good, {"x": 1}],), LISTED)
     assert (mark.symbol, mark.price, mark.rate) == (BTC, D("11793.63104562"), D("0.00038246"))
 
 

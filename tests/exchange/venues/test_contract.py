@@ -27,7 +27,9 @@ from bot.core.model import (
     Side,
 )
 from bot.core.units import Money, Price, Quantity
+from bot.exchange.live import account
 from bot.exchange.live.connection import Loopback, connect
+from bot.exchange.live.dialect import Listed
 from bot.exchange.live.findings import CheckFailed
 from bot.exchange.ports import (
     Accepted,
@@ -250,6 +252,16 @@ async def test_a_key_of_which_the_venue_tells_too_little_needs_the_users_word(ve
         with pytest.raises(CheckFailed, match="withdraw"):
             async with connect(live.desk.dialect, KEYS, Loopback(live.port), live.clock):
                 pass
+
+
+async def test_a_contract_listed_since_the_start_is_learnt(
+    venue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account, "LISTING_MS", -1)
+    async with staged(desk(venue)) as live:
+        live.account._listed = Listed({}, {})
+        (position,) = (await live.account.snapshot()).positions
+    assert position.symbol == BTC
 
 
 # -- streams -------------------------------------------------------------------------------

@@ -411,7 +411,7 @@ def test_a_subscription_that_is_refused_ends_the_stream() -> None:
 def test_one_bad_mark_hides_no_other() -> None:
     bad = [CONTRACT | {"mark_price": each} for each in ("0", "-1", None, "NaN")]
     good = CONTRACT | {"mark_price": "37985.6"}
-    (mark,) = venue.marks_of([*bad, good, {}], LISTED)
+    (mark,) = venue.marks_of(([*bad, good, {}],), LISTED)
     assert (mark.price, mark.next_at_ms) == (D("37985.6"), 1_900_000_800_000)
 
 
