@@ -356,9 +356,10 @@ async def _doctor(policy: Policy, keys: LiveKeys, route: "Route") -> "tuple[Find
     from bot.exchange.live.connection import reach
     from bot.exchange.live.findings import Finding, Standing
 
+    dialect = _dialect_of(policy)
     found = list(_lacks(policy))
     clock = Clock(system_wall_ms())
-    async with reach(_dialect_of(policy), keys.credentials, route, clock) as venue:
+    async with reach(dialect, keys.credentials, route, clock) as venue:
         found += await venue.examine()
         snapshot = await venue.account.snapshot()
         held = sorted({position.symbol for position in snapshot.positions})

@@ -446,6 +446,14 @@ def doctor(
 
 
 @app.command()
+def venues(as_json: AsJson = False) -> None:
+    """What the adapters of live venues can do."""
+    from bot.cli.venues import show_venues
+
+    show_venues(as_json)
+
+
+@app.command()
 def explain(
     account: Account,
     sequence: Annotated[int | None, typer.Option("--row", help="A decision row.")] = None,

@@ -121,6 +121,8 @@ def _of_position(verdict: PositionVerdict, recorded: Recorded, policy: Policy) -
         if rule.steps and f"{rule.name}/{rule.steps[0].name}" not in covering:
             yield f"  rule {rule.name}: does not speak of this position by itself"
     yield f"  stop: {_stop(verdict.stop)}"
+    for price in recorded.state.shared.bounds(position.key):
+        yield f"  a loss in the account holds it: at {price:f} or nearer to the mark"
     yield from _denials(verdict.denied)
 
 

@@ -306,7 +306,7 @@ def _reasons_to_hold(request: Request, cooldown_ms: int) -> Iterator[Denied]:
     state, key = request.state, request.key
     if state.mode is not AccountMode.ACTIVE:
         yield _exhausted("mode", f"the account is in mode {state.mode}: {state.mode_reason}")
-    for text in _reasons_to_read(request):
+    for text in _reasons_to_read(request, _acted_on(state)):
         yield Denied(Denial.WAIT, "age", text, FAR_MS, needs_read=True)
     for intent in _in_order(state):
         spends = isinstance(intent.action, AddMargin)
@@ -321,13 +321,15 @@ def _reasons_not_to_reduce(
 ) -> Iterator[Denied]:
     state = request.state
     touched = {close.position.key for close in closes}
+    moved: Set[PositionKey] = touched
     if any(close.position.margin_mode is MarginMode.CROSS for close in closes):
-        touched |= {position.key for position in cross_positions(state)}
+        touched = touched | {position.key for position in cross_positions(state)}
+        moved = _acted_on(state)  # whatever it was, the wallet that backs them has paid for it
     if state.mode is AccountMode.HOLD:
         yield _exhausted("hold", "the account is on HOLD")
     if any(isinstance(close.purpose, Trim) for close in closes):
         yield from _reasons_not_to_trim(state, touched)
-    for text in _reasons_to_read(request):
+    for text in _reasons_to_read(request, moved):
         yield Denied(Denial.WAIT, "age", text, FAR_MS, needs_read=True)
     for intent in _in_order(state):
         moves = isinstance(intent.action, AddMargin | ClosePosition)
@@ -387,7 +389,12 @@ def _reasons_to_wait(request: Request, cooldown_ms: int) -> Iterator[Denied]:
         yield _wait("actions_per_1m", f"{len(recent)} actions in a minute", recent[0] + MINUTE_MS)
 
 
-def _reasons_to_read(request: Request) -> Iterator[str]:
+def _acted_on(state: AccountState) -> Set[PositionKey]:
+    return {intent.key for intent in state.intents.values()}
+
+
+def _reasons_to_read(request: Request, moved: Set[PositionKey]) -> Iterator[str]:
+    """`moved`: the positions after whose last top-up or close the account must have been read."""
     state, age_max_ms = request.state, request.policy.guardrails.data_age_max_ms
     match state.account:
         case NotRead():
@@ -397,12 +404,14 @@ def _reasons_to_read(request: Request) -> Iterator[str]:
                 yield "account events may have been missed since the last read"
             if request.now_ms - received_at_ms > age_max_ms:
                 yield f"the account read is older than {age_max_ms} ms"
-            if any(asked_at_ms < at_ms for at_ms in _changes_of_margin(state)):
+            if any(asked_at_ms < at_ms for at_ms in _changes_of_margin(state, moved)):
                 yield "the account has not been read since the last top-up or close"
 
 
-def _changes_of_margin(state: AccountState) -> Iterator[int]:
+def _changes_of_margin(state: AccountState, moved: Set[PositionKey]) -> Iterator[int]:
     for intent in state.intents.values():
+        if intent.key not in moved:
+            continue
         withheld = intent.state is IntentState.WITHHELD
         closes = isinstance(intent.action, ClosePosition) and not withheld
         if intent.may_have_added_margin or closes:

@@ -6,12 +6,20 @@ Client ids: derived from what an intent is for, so that no two intents share one
 
 import base64
 import hashlib
+from dataclasses import dataclass
 from functools import cache
 
 from bot.core.model import PositionKey
-from bot.core.state import Birth
 
 _PREFIX = "lg"
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """Who the account is and when its journal began: client ids derive from it."""
+
+    account: str
+    at_ms: int
 
 
 def client_id(birth: Birth, key: PositionKey, reason: str, episode: int, number: int) -> str:

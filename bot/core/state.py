@@ -28,6 +28,8 @@ from bot.core.events import (
     StreamLost,
     Tick,
 )
+from bot.core.held import NOTHING_SHARED, Shared, after_read, released, taken
+from bot.core.ids import Birth, account_prefix
 from bot.core.margin import funding_payment, profit, value
 from bot.core.model import (
     AccountSnapshot,
@@ -177,6 +179,11 @@ class Intent:
             IntentState.NOT_APPLIED,
         )
 
+    @property
+    def may_have_filled(self) -> bool:
+        """Whether nobody has proven that the venue has never had it."""
+        return self.state not in (IntentState.REJECTED, IntentState.NOT_APPLIED)
+
 
 @dataclass(frozen=True, slots=True)
 class RefundDue:
@@ -214,21 +221,13 @@ class Instruments:
 
 
 @dataclass(frozen=True, slots=True)
-class Birth:
-    """Who the account is and when its journal began: client ids derive from it."""
-
-    account: str
-    at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
 class AccountState:
     """
     Everything a decision depends on, besides the policy and the time.
 
     `funding` is the next bill of each symbol, `funding_before` the one that was next before it.
-    `book` is what is remembered of all cross positions together; `refunds` are keyed by the
-    intent of the close that freed them.
+    `book` is what is remembered of all cross positions together, `shared` of the wallet that
+    backs them; `refunds` are keyed by the intent of the close that freed them.
     """
 
     birth: Birth
@@ -244,6 +243,7 @@ class AccountState:
     liquidated: tuple[Liquidated | AutoDeleveraged, ...]
     memories: Mapping[PositionKey, PositionMemory]
     book: PositionMemory
+    shared: Shared
     refunds: Mapping[str, RefundDue]
     intents: Mapping[str, Intent]
     intents_planned: int
@@ -329,6 +329,7 @@ def newborn(birth: Birth, policy_digest: str) -> AccountState:
         liquidated=(),
         memories={},
         book=BLANK,
+        shared=NOTHING_SHARED,
         refunds={},
         intents={},
         intents_planned=0,
@@ -350,6 +351,7 @@ def apply(state: AccountState, event: Event) -> AccountState:  # noqa: C901 - a 
             return replace(
                 state,
                 liquidated=(*state.liquidated, event),
+                shared=taken(state.shared, PositionKey(event.symbol, event.side)),
                 lost_at_ms=max(state.lost_at_ms, event.received_at_ms),
             )
         case StreamLost():
@@ -357,7 +359,8 @@ def apply(state: AccountState, event: Event) -> AccountState:  # noqa: C901 - a 
         case Command():
             return replace(state, mode=event.mode, mode_reason=event.reason)
         case PolicyLoaded():
-            return replace(state, policy_digest=event.digest, memos={})
+            shared = _shared_under(state, event.digest)
+            return replace(state, policy_digest=event.digest, shared=shared, memos={})
         case InstrumentsReported(digest, instruments):
             by_symbol = {instrument.symbol: instrument for instrument in instruments}
             return replace(state, instruments=Instruments(digest, by_symbol), memos={})
@@ -387,6 +390,7 @@ def resumed(state: AccountState, policy_digest: str, now_ms: int) -> AccountStat
     return replace(
         state,
         policy_digest=policy_digest,
+        shared=_shared_under(state, policy_digest),
         marks={},
         funding={},
         funding_before={},
@@ -396,6 +400,11 @@ def resumed(state: AccountState, policy_digest: str, now_ms: int) -> AccountStat
         intents_planned=max(state.intents_planned, now_ms),
         memos={},
     )
+
+
+def _shared_under(state: AccountState, policy_digest: str) -> Shared:
+    """Another policy is the user's word on where stops belong: it frees those that are held."""
+    return state.shared if policy_digest == state.policy_digest else released(state.shared)
 
 
 def _marked(state: AccountState, event: MarkPrice) -> AccountState:
@@ -474,11 +483,43 @@ def _read(state: AccountState, event: AccountReported) -> AccountState:
         book = _open(book)
     elif book != BLANK:
         book = _flat(book, event.received_at_ms)
+    prefix = account_prefix(state.birth.account)
+    ours = [stop for stop in snapshot.stops if stop.client_id.startswith(prefix)]
     return replace(
         state,
         account=AccountRead(snapshot, event.asked_at_ms, event.received_at_ms),
         memories=memories,
         book=book,
+        shared=after_read(state.shared, snapshot, ours, _maybe_closed(state, ours)),
+    )
+
+
+def _maybe_closed(state: AccountState, resting: list[StopOrder]) -> frozenset[PositionKey]:
+    """
+    The positions that an order of ours may have closed since the newest read before this one.
+
+    A stop of ours that still rests has closed nothing, so that a human has where all of them do.
+    What happened before a restart nobody has seen: there it may always have been an order of ours.
+    """
+    match state.account:
+        case NotRead():
+            return frozenset(state.shared.legs)
+        case AccountRead(snapshot=older, asked_at_ms=since_ms):
+            prefix = account_prefix(state.birth.account)
+    there = {stop.client_id: stop.quantity for stop in resting}
+    orders = [
+        (PositionKey(stop.symbol, stop.side), stop.client_id, stop.quantity)
+        for stop in older.stops
+        if stop.client_id.startswith(prefix)
+    ]
+    orders += [
+        (intent.key, intent.id, intent.action.quantity)
+        for intent in state.intents.values()
+        if isinstance(intent.action, ClosePosition | PlaceStop)
+        and (intent.is_open or (intent.may_have_filled and intent.changed_at_ms >= since_ms))
+    ]
+    return frozenset(
+        key for key, client_id, quantity in orders if there.get(client_id, ZERO) < quantity
     )
 
 

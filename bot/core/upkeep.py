@@ -47,7 +47,7 @@ class Ground:
     What the stop of one position stands on.
 
     `ours` are our resting stops but for those that are `going`: they are being cancelled, and
-    nobody may lean on them any more.
+    nobody may lean on them any more. `held` is what the stop may not be looser than after a loss.
     """
 
     position: Position
@@ -56,6 +56,7 @@ class Ground:
     ours: tuple[StopOrder, ...]
     going: tuple[StopOrder, ...]
     users: tuple[Price, ...]
+    held: tuple[Price, ...]
 
 
 def survey(
@@ -75,7 +76,8 @@ def survey(
     foreign = tuple(stop for stop in stops if not stop.client_id.startswith(prefix))
     mark = state.marks.get(position.symbol)
     users = () if mark is None else users_own(position, foreign, mark.price, settled)
-    return Ground(position, instrument, settled, ours, going, users)
+    held = state.shared.bounds(position.key)
+    return Ground(position, instrument, settled, ours, going, users, held)
 
 
 def _cancelled(state: AccountState) -> Iterator[str]:
@@ -91,7 +93,7 @@ def keep_stop(
 ) -> Audited:
     """Have the stop where it belongs; `bounds` are what firing steps tightened it to."""
     position = ground.position
-    bounds = (*bounds, *ground.users)
+    bounds = (*bounds, *ground.users, *ground.held)
     target = wanted(desk.policy, ground.instrument, position, ground.settled, bounds)
     found = audit(position, ground.ours, target, ground.settled)
     match target:

@@ -30,10 +30,10 @@ POLL_ENDANGERED_MS = 2_000
 READ_SPACING_MS = 500
 """Reads asked for by decisions or alarms are at least this far apart."""
 RECONNECT_MS = 1_000
-READS_AT_ONCE = 2
-"""One may hang, and the others do not wait for it."""
 RULES_MS = 3_600_000
 """How often the rules of the contracts are read again: a venue changes tiers while one holds."""
+READS_AT_ONCE = 2
+"""One may hang, and the others do not wait for it."""
 
 log = structlog.get_logger()
 

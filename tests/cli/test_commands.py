@@ -16,7 +16,7 @@ from tests.cli.test_exits import QUIET, ROOT, RUN, assert_refused, liqguard
 
 COMMANDS = [
     ["init"], ["check"], ["test"], ["schema"], ["demo"], ["run"], ["replay"], ["plan"],
-    ["status"], ["alerts"], ["hold"], ["resume"], ["explain"], ["margin"], ["doctor"],
+    ["status"], ["alerts"], ["hold"], ["resume"], ["explain"], ["margin"], ["doctor"], ["venues"],
     ["journal"], ["journal", "verify"], ["data"], ["data", "fetch"],
 ]  # fmt: skip
 CRASH = [*RUN, "2020-03-12-btc", "--entry-at-ms", "1584007200000", "--speed", "1000000000"]

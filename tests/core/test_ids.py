@@ -3,9 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.core.ids import account_prefix, client_id
+from bot.core.ids import Birth, account_prefix, client_id
 from bot.core.model import PositionKey, Side
-from bot.core.state import Birth
 
 FACTS = st.tuples(
     st.builds(Birth, st.sampled_from(["main", "other"]), st.integers(0, 3)),

@@ -17,7 +17,7 @@ from bot.exchange.live.calls import Unreadable
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import Dialect
 from bot.exchange.live.findings import Finding, Standing, require_sound
-from bot.exchange.live.lanes import WRITES_PER_WINDOW, Lane, Quiet, read_budget
+from bot.exchange.live.lanes import WRITES_PER_WINDOW, Allowance, Lane, Quiet, read_budget
 from bot.exchange.live.loopback import LoopbackSession
 from bot.exchange.live.market import LiveMarket
 from bot.exchange.live.sessions import session
@@ -123,8 +123,11 @@ async def reach(
     try:
         quiet = Quiet()
         budget = read_budget(dialect.read_weight_per_minute)
-        reads = Lane(transports[0], clock, quiet, budget=budget, is_read=True)
-        writes = Lane(transports[1], clock, quiet, budget=WRITES_PER_WINDOW, is_read=False)
+        allowed = Allowance(dialect.read_weight_per_minute, dialect.used_weight_header)
+        reads = Lane(transports[0], clock, quiet, allowed, budget=budget, is_read=True)
+        writes = Lane(
+            transports[1], clock, quiet, allowed, budget=WRITES_PER_WINDOW, is_read=False
+        )
         ahead_ms = await _clock_ahead_ms(dialect, reads)
         for lane in (reads, writes):
             lane.follow_clock(ahead_ms)

@@ -107,6 +107,8 @@ class Dialect(Protocol):
     ccxt_id: str
     read_weight_per_minute: int
     """What the venue allows an address, in its own weights."""
+    used_weight_header: str
+    """The header, in small letters, that tells what the address has used of this minute, or ""."""
     request_life_ms: int
     """How long after its date the venue accepts a request, at most."""
 

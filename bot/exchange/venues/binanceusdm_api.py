@@ -70,6 +70,7 @@ log = structlog.get_logger()
 
 ccxt_id = "binanceusdm"
 read_weight_per_minute = 2_400
+used_weight_header = "x-mbx-used-weight-1m"
 request_life_ms = 5_000
 
 NOT_THERE = frozenset({-2013, -2011})

@@ -76,6 +76,9 @@ ccxt_id = "gate"
 read_weight_per_minute = 1_200
 """200 reads in 10 s of each endpoint: `documented`, counted here as if all were one."""
 
+used_weight_header = ""
+"""What is left is told per endpoint, not of the address."""
+
 request_life_ms = 60_000
 """A signature is good for a minute: `documented`."""
 
