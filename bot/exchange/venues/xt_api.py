@@ -71,6 +71,7 @@ log = structlog.get_logger()
 
 ccxt_id = "xt"
 read_weight_per_minute = 600
+used_weight_header = ""
 request_life_ms = 60_000
 """`assumed`: futures requests carry a date and no window, and how old one may be is not told."""
 
