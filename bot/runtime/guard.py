@@ -25,6 +25,7 @@ from bot.core.events import (
     Tick,
 )
 from bot.core.guardrails import Approved
+from bot.core.ladder import symbols_to_chart
 from bot.core.model import Instrument
 from bot.core.policy import Policy
 from bot.core.promises import broken
@@ -126,6 +127,8 @@ class Guard:
         for what, old, new in (
             ("name", self.policy.account, policy.account),
             ("venue", self.policy.venue, policy.venue),
+            ("settle", self.policy.settle, policy.settle),
+            ("position_mode", self.policy.position_mode, policy.position_mode),
         ):
             if old != new:
                 raise PolicyRefused(f"account.{what}: expected {old}, was {new}")
@@ -245,6 +248,7 @@ class Guard:
         self.decision = decision
         self._signature = decision.signature
         self._feed.pace(decision.endangered, decision.needs_read)
+        self._feed.chart(symbols_to_chart(self.policy, state.positions))
 
     def _cry(self, kind: str, sentence: str, now_ms: int) -> None:
         """Say what no decision says."""
