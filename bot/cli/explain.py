@@ -65,6 +65,8 @@ def explanation(recorded: Recorded, policy: Policy) -> Iterator[str]:
         what = action_sentence(intent.action)
         if isinstance(intent.purpose, Refund):
             what += ", which a trim had freed"
+        if intent.clears:
+            what += f", after taking {len(intent.clears)} of our stops out of its way"
         yield f"  did: {what}, because of {intent.reason}, {intent.id}"
         yield from (f"    shrunk: {shrink}" for shrink in approved.shrinks)
     for alert in decision.alerts:

@@ -25,6 +25,11 @@ def client_id(birth: Birth, key: PositionKey, reason: str, episode: int, number:
     return account_prefix(birth.account) + _letters("|".join(map(str, facts)), 20)
 
 
+def part_id(intent_id: str, number: int) -> str:
+    """The id of request `number` of those that go before the one that has the intent's own id."""
+    return intent_id[:6] + _letters(f"{intent_id}|{number}", 20)
+
+
 @cache
 def account_prefix(account: str) -> str:
     """What the client id of every order of ours on this account begins with."""

@@ -140,6 +140,8 @@ class Intent:
 
     `reason` is "rule/step" or "protect/...". `known_at_ms` is the venue's time of the read it
     rests on, `margin_before` the position's margin in it: what a top-up is proven against.
+    `clears` are stops of ours that are taken off the book just before a close is sent, because
+    they would have it refused; upkeep rests another as soon as the close is answered.
     """
 
     id: str
@@ -154,6 +156,7 @@ class Intent:
     state: IntentState
     changed_at_ms: int
     detail: str
+    clears: tuple[str, ...] = ()
 
     @property
     def is_open(self) -> bool:

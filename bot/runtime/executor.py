@@ -11,12 +11,18 @@ from collections.abc import Callable
 import structlog
 
 from bot.clock import Clock
+from bot.core.actions import Action, CancelStop
 from bot.core.events import Event, IntentState, OutcomeReported
 from bot.core.guardrails import Approved
+from bot.core.ids import part_id
+from bot.core.state import Intent
 from bot.exchange.ports import Accepted, Account, Refused, Reply, Unsure
 from bot.runtime.reconcile import Reconciler
 
 WRITE_TIMEOUT_MS = 3_000
+
+CLEAR_TIMEOUT_MS = 1_000
+"""A close does not wait longer than this for the answer to what clears its way."""
 
 log = structlog.get_logger()
 
@@ -39,6 +45,7 @@ class Executor:
     async def perform(self, approved: Approved) -> None:
         """Send one intent, whose journal row is durable, and report until it is terminal."""
         intent = approved.intent
+        await self._clear_way(intent)
         reply = await self._send(approved)
         match reply:
             case Accepted():
@@ -54,10 +61,26 @@ class Executor:
         else:
             await self._reconciler.settle(intent, acknowledged=state is IntentState.ACKED)
 
+    async def _clear_way(self, intent: Intent) -> None:
+        """
+        Take the stops off the book that would have the close refused, all at the same time.
+
+        Whatever is answered the close goes out: if one still rests, the venue will say so.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            for number, target in enumerate(intent.clears):
+                part = part_id(intent.id, number)
+                log.info("way.clearing", intent=intent.id, part=part, stop=target)
+                cancel = CancelStop(intent.key.symbol, intent.key.side, target)
+                tasks.create_task(self._send_within(cancel, part, CLEAR_TIMEOUT_MS))
+
     async def _send(self, approved: Approved) -> Reply:
         intent = approved.intent
+        return await self._send_within(intent.action, intent.id, WRITE_TIMEOUT_MS)
+
+    async def _send_within(self, action: Action, client_id: str, timeout_ms: int) -> Reply:
         try:
-            async with asyncio.timeout(WRITE_TIMEOUT_MS / 1000):
-                return await self._account.send(intent.action, intent.id)
+            async with asyncio.timeout(timeout_ms / 1000):
+                return await self._account.send(action, client_id)
         except TimeoutError:
-            return Unsure(f"no reply within {WRITE_TIMEOUT_MS} ms")
+            return Unsure(f"no reply within {timeout_ms} ms")

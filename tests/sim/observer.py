@@ -62,6 +62,8 @@ class Observer:
     requests: dict[str, Request] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     """Why the guard says it wants an intent."""
+    clearing: dict[str, str] = field(default_factory=dict)
+    """The close that a cancel says it is a part of, and clears the way of."""
     durable: set[str] = field(default_factory=set)
     spooled: dict[str, int] = field(default_factory=dict)
     life: int = 0
@@ -135,6 +137,8 @@ class Observer:
         self.note(f"guard: {event['event']} {facts}")
         if event["event"] == "intent.prepared":
             self.reasons[str(event["intent"])] = str(event["reason"])
+        if event["event"] == "way.clearing":
+            self.clearing[str(event["part"])] = str(event["intent"])
         if method == "critical" and event.get("kind") in ("promise", "spooled"):
             self.loud_at_ms, self.latched_life = self.clock.now_ms(), self.life
             if event["kind"] == "promise" and not str(event["text"]).startswith(STORE_FAILED):
@@ -224,7 +228,10 @@ class Observer:
             self.clock.now_ms(),
             self.life,
             self.reasons.get(client_id, "of an earlier life"),
+            part_of=self.clearing.get(client_id, ""),
         )
+        clears = (each for each in self.requests.values() if each.part_of == client_id)
+        request.begun_at_ms = next(clears, request).sent_at_ms
         self.judge.sent(request)
         if isinstance(action, PlaceStop | ClosePosition):
             self.watch.tried(action)

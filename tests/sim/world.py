@@ -91,6 +91,7 @@ class _World:
         loop.set_task_factory(make_task)  # type: ignore[arg-type]
         clock = Clock(case.starts_at_ms)
         machine = ObservedMachine(case.listed.values(), case.slippage, depths=case.depths)
+        machine.resting = case.resting
         observer = machine.observer = Observer(case, clock, machine, self._tell)
         _open(case, machine)
         faults = SwarmFaults(
