@@ -7,6 +7,7 @@ an endangered one every two seconds.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 
@@ -29,8 +30,23 @@ POLL_ENDANGERED_MS = 2_000
 READ_SPACING_MS = 500
 """Reads asked for by decisions or alarms are at least this far apart."""
 RECONNECT_MS = 1_000
+READS_AT_ONCE = 2
+"""One may hang, and the others do not wait for it."""
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """What the read of that number came to; they are numbered as they began."""
+
+    number: int
+    found: AccountSnapshot | Unreachable
+
+    def read(self) -> AccountSnapshot:
+        if isinstance(self.found, Unreachable):
+            raise Unreachable(str(self.found))
+        return self.found
 
 
 class Feed:
@@ -50,6 +66,9 @@ class Feed:
         self.listed: dict[str, Instrument] = {}
         self._wanted = asyncio.Event()
         self._interval_ms = POLL_CALM_MS
+        self._turns = asyncio.Semaphore(READS_AT_ONCE)
+        self._begun = 0
+        self._ended = _Ended(0, Unreachable("not read yet"))
 
     def pace(self, endangered: bool, needs_read: bool) -> None:
         """How often the last decision wants the account read; at once if it `needs_read`."""
@@ -66,11 +85,29 @@ class Feed:
             tasks.create_task(self._poll())
 
     async def read(self) -> AccountSnapshot:
-        """One complete read, published together with the rules of symbols not seen before."""
+        """
+        One complete read that began after it was asked for; published with new symbols' rules.
+
+        Whoever waits for a turn meanwhile shares it: twenty intents in need of evidence cost a
+        few reads, not twenty. Raises `Unreachable`.
+        """
+        before = self._begun
+        async with self._turns:
+            if self._ended.number <= before:
+                self._begun = number = self._begun + 1
+                ended = _Ended(number, await self._try_read())
+                self._ended = max(self._ended, ended, key=lambda each: each.number)
+                return ended.read()
+        return self._ended.read()
+
+    async def _try_read(self) -> AccountSnapshot | Unreachable:
         asked_at_ms = self._clock.now_ms()
-        snapshot = await self._account.snapshot()
-        self._publish(AccountReported(snapshot, asked_at_ms, self._clock.now_ms()))
-        await self._learn(tuple(sorted({each.symbol for each in snapshot.positions})))
+        try:
+            snapshot = await self._account.snapshot()
+            self._publish(AccountReported(snapshot, asked_at_ms, self._clock.now_ms()))
+            await self._learn(tuple(sorted({each.symbol for each in snapshot.positions})))
+        except Unreachable as e:
+            return e
         return snapshot
 
     async def _learn(self, symbols: tuple[str, ...]) -> None:

@@ -33,6 +33,8 @@ SECOND_READ_MS = 2_000
 PAUSE_FIRST_MS = 250
 PAUSE_MAX_MS = 2_000
 
+RESTS = "the stop rests on the exchange"
+
 log = structlog.get_logger()
 
 
@@ -125,9 +127,13 @@ class Reconciler:
             case AddMargin() as add:
                 return await self._margin_evidence(intent, add)
             case PlaceStop():
-                order = await self._account.order(intent.key.symbol, intent.id)
-                await self._read()
-                return _stop_evidence(order)
+                snapshot = await self._read()
+                if any(stop.client_id == intent.id for stop in snapshot.stops):
+                    return Proven(IntentState.APPLIED, RESTS)
+                found = _stop_evidence(await self._account.order(intent.key.symbol, intent.id))
+                if isinstance(found, Proven):
+                    await self._read()  # the one before may not show what the stop has done
+                return found
             case ClosePosition(quantity=quantity):
                 order = await self._account.order(intent.key.symbol, intent.id)
                 await self._read()
@@ -161,7 +167,7 @@ class Reconciler:
 def _stop_evidence(order: OrderFound | OrderAbsent) -> Evidence:
     match order:
         case OrderFound(resting=True):
-            return Proven(IntentState.APPLIED, "the stop rests on the exchange")
+            return Proven(IntentState.APPLIED, RESTS)
         case OrderFound(filled=Fill()):
             return Proven(IntentState.APPLIED, "the stop has triggered and filled")
         case OrderFound():

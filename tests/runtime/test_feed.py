@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -21,7 +23,7 @@ from bot.runtime.feed import (
     Feed,
 )
 from bot.testing.builders import SYMBOL, instrument, position, snapshot
-from bot.testing.scripted import ScriptedMarket
+from bot.testing.scripted import ScriptedAccount, ScriptedMarket
 from tests.runtime.build import D, Scene, long_read
 
 Act = Callable[[Scene, Feed], Awaitable[None]]
@@ -166,6 +168,72 @@ def test_a_read_says_when_it_was_asked_for() -> None:
     scene = play(act)
     (event,) = [event for _, event in scene.published if isinstance(event, AccountReported)]
     assert (event.asked_at_ms, event.received_at_ms) == (scene.clock.now_ms(),) * 2
+
+
+SLOW_MS = 100
+
+
+class Slow(ScriptedAccount):
+    """Each read takes a while; `hung` ones never end."""
+
+    hung = 0
+    begun = 0
+
+    async def snapshot(self) -> AccountSnapshot:
+        begun_ms = self._clock.now_ms()
+        self.begun += 1
+        if self.begun <= self.hung:
+            await asyncio.Event().wait()
+        await self._clock.sleep_ms(SLOW_MS)
+        return replace(await super().snapshot(), taken_at_ms=begun_ms)
+
+
+def ask_at_once(
+    count: int, read: AccountSnapshot | Unreachable, hung: int = 0
+) -> tuple[Slow, list[AccountSnapshot | BaseException], int]:
+    """Two reads are under way when so many more are asked for; when those were asked."""
+
+    async def main() -> tuple[Slow, list[AccountSnapshot | BaseException], int]:
+        scene = Scene()
+        scene.account = account = Slow(scene.clock, long_read())
+        account.reads.write(read)
+        account.hung = hung
+        feed = Feed(ScriptedMarket([instrument()]), account, scene.clock, scene.publish)
+
+        async def wait() -> None:
+            with suppress(Unreachable):
+                await feed.read()
+
+        async with asyncio.TaskGroup() as tasks:
+            early = [tasks.create_task(wait()) for _ in range(2)]
+            await scene.clock.sleep_ms(SLOW_MS // 2)
+            asked_ms = scene.clock.now_ms()
+            asked = (feed.read() for _ in range(count))
+            found = await asyncio.gather(*asked, return_exceptions=True)
+            for task in early:
+                task.cancel()
+        return account, found, asked_ms
+
+    return run_virtual(main())
+
+
+def test_reads_that_are_asked_for_at_once_are_few_and_none_began_before_it_was_asked_for() -> None:
+    account, found, asked_ms = ask_at_once(20, long_read())
+    assert len(found) == 20
+    assert all(isinstance(e, AccountSnapshot) and e.taken_at_ms >= asked_ms for e in found)
+    assert account.begun <= 4
+
+
+def test_a_read_that_fails_fails_for_all_who_wait_for_it() -> None:
+    account, found, _ = ask_at_once(20, Unreachable("down"))
+    assert all(isinstance(each, Unreachable) for each in found)
+    assert account.begun <= 4
+
+
+def test_a_read_that_hangs_does_not_hold_up_the_others() -> None:
+    account, found, _ = ask_at_once(20, long_read(), hung=1)
+    assert all(isinstance(each, AccountSnapshot) for each in found)
+    assert account.begun <= 4
 
 
 def test_the_rules_of_a_new_symbol_are_learned_once_and_named_by_their_digest() -> None:
