@@ -233,6 +233,8 @@ def review_close(request: Request, position: Position, holds: bool, bound: Bound
     """
     if holds:
         return _exhausted("hold", "the account is on HOLD")
+    for denied in _reasons_to_be_quiet(request):
+        return denied
     quantity = _closable(request, position)
     for intent in _in_order(request.state):
         if not isinstance(intent.action, ClosePosition) or intent.key != request.key:
@@ -375,6 +377,7 @@ def _reasons_to_hold(request: Request, cooldown_ms: int) -> Iterator[Denied]:
     state, key = request.state, request.key
     if state.mode is not AccountMode.ACTIVE:
         yield _exhausted("mode", f"the account is in mode {state.mode}: {state.mode_reason}")
+    yield from _reasons_to_be_quiet(request)
     for text in _reasons_to_read(request):
         yield Denied(Denial.WAIT, "age", text, FAR_MS, needs_read=True)
     for intent in _in_order(state):
@@ -394,6 +397,7 @@ def _reasons_not_to_reduce(
         touched |= {position.key for position in cross_positions(state)}
     if state.mode is AccountMode.HOLD:
         yield _exhausted("hold", "the account is on HOLD")
+    yield from _reasons_to_be_quiet(request)
     if any(isinstance(close.purpose, Trim) for close in closes):
         yield from _reasons_not_to_trim(state, touched)
     for text in _reasons_to_read(request):
@@ -406,6 +410,13 @@ def _reasons_not_to_reduce(
         text = "less margin would go with the part than it loses: more would be at risk"
         yield _exhausted("stressed_loss", text)
     yield from _reasons_to_wait(request, cooldown_ms)
+
+
+def _reasons_to_be_quiet(request: Request) -> Iterator[Denied]:
+    """A banned address has everything refused, and whatever it sends makes the ban longer."""
+    until_ms = request.state.banned_until_ms
+    if request.now_ms < until_ms:
+        yield _wait("banned", f"the venue has banned this address until {until_ms}", until_ms)
 
 
 def _reasons_not_to_trim(state: AccountState, touched: Set[PositionKey]) -> Iterator[Denied]:

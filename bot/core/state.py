@@ -15,6 +15,7 @@ from bot.core.events import (
     TERMINAL,
     AccountMode,
     AccountReported,
+    AddressBanned,
     AutoDeleveraged,
     Command,
     Event,
@@ -227,7 +228,9 @@ class AccountState:
 
     `funding` is the next bill of each symbol, `funding_before` the one that was next before it.
     `book` is what is remembered of all cross positions together; `refunds` are keyed by the
-    intent of the close that freed them.
+    intent of the close that freed them. Until `banned_until_ms` nothing may be sent; `bans` are
+    those that no human has heard of. `others` is when the journals began of the other guards whose
+    orders were seen on the account.
     """
 
     birth: Birth
@@ -246,6 +249,9 @@ class AccountState:
     refunds: Mapping[str, RefundDue]
     intents: Mapping[str, Intent]
     intents_planned: int
+    banned_until_ms: int = NEVER_MS
+    bans: tuple[AddressBanned, ...] = ()
+    others: frozenset[int] = frozenset()
     memos: Mapping[PositionKey, Any] = field(
         default_factory=dict, compare=False, repr=False, metadata={"journal": False}
     )
@@ -351,6 +357,8 @@ def apply(state: AccountState, event: Event) -> AccountState:  # noqa: C901 - a 
                 liquidated=(*state.liquidated, event),
                 lost_at_ms=max(state.lost_at_ms, event.received_at_ms),
             )
+        case AddressBanned():
+            return _banned(state, event)
         case StreamLost():
             return replace(state, lost_at_ms=max(state.lost_at_ms, event.received_at_ms))
         case Command():
@@ -392,6 +400,16 @@ def resumed(state: AccountState, policy_digest: str, now_ms: int) -> AccountStat
         intents=intents,
         intents_planned=max(state.intents_planned, now_ms),
         memos={},
+    )
+
+
+def _banned(state: AccountState, event: AddressBanned) -> AccountState:
+    """One that goes on, or is told once more, is not a new one."""
+    is_new = event.received_at_ms >= state.banned_until_ms
+    return replace(
+        state,
+        banned_until_ms=max(state.banned_until_ms, event.until_ms),
+        bans=(*state.bans, event) if is_new else state.bans,
     )
 
 

@@ -14,7 +14,7 @@ from bot.core.desk import REPEAT_MS, Desk
 from bot.core.events import IntentState
 from bot.core.funding import settling_until_ms
 from bot.core.guardrails import approve_stop, is_unseen
-from bot.core.ids import account_prefix
+from bot.core.ids import account_prefix, birth_prefix
 from bot.core.margin import Liquidation
 from bot.core.metrics import Known, Measured, Unknown
 from bot.core.model import Instrument, Position, PositionKey, StopOrder
@@ -67,8 +67,13 @@ class Ground:
 def survey(
     state: AccountState, instrument: Instrument, position: Position, settled: Liquidation
 ) -> Ground:
-    """Sort the resting stops of `position` into ours and the user's own."""
-    prefix = account_prefix(state.birth.account)
+    """
+    Sort the resting stops of `position` into ours and the user's own.
+
+    Those of another guard of this account are neither: it moves them as it sees fit, and if each
+    took the other's for the user's will, neither could ever move its own away from the mark.
+    """
+    prefix, guards = birth_prefix(state.birth), account_prefix(state.birth.account)
     cancelled = frozenset(_cancelled(state))
     stops = tuple(
         stop
@@ -78,7 +83,7 @@ def survey(
     own = tuple(stop for stop in stops if stop.client_id.startswith(prefix))
     ours = tuple(stop for stop in own if stop.client_id not in cancelled)
     going = tuple(stop for stop in own if stop.client_id in cancelled)
-    foreign = tuple(stop for stop in stops if not stop.client_id.startswith(prefix))
+    foreign = tuple(stop for stop in stops if not stop.client_id.startswith(guards))
     mark = state.marks.get(position.symbol)
     users = () if mark is None else users_own(position, foreign, mark.price, settled)
     return Ground(position, instrument, settled, ours, going, users)
@@ -155,7 +160,11 @@ def _is_passed(position: Position, target: StopWanted, measured: Measured) -> bo
 
 def _place(desk: Desk, position: Position, target: StopWanted, status: StopStatus) -> None:
     memory, now_ms = desk.memory, desk.now_ms
-    ready_at_ms = max(_free_way_ms(desk.state, position.key), _closing_until_ms(desk, position))
+    ready_at_ms = max(
+        desk.state.banned_until_ms,
+        _free_way_ms(desk.state, position.key),
+        _closing_until_ms(desk, position),
+    )
     match status:
         case StopStatus.RESTS | StopStatus.NOT_NEEDED:
             return
@@ -221,15 +230,13 @@ def _closing_until_ms(desk: Desk, position: Position) -> int:
 
 def cancel_ready_ms(state: AccountState, stop: StopOrder) -> int:
     """When a stop that still rests may be cancelled, after what was tried before."""
-    return max(
-        (
-            intent.changed_at_ms + STOP_WAY_MS
-            for intent in state.intents.values()
-            if isinstance(intent.action, CancelStop)
-            and intent.action.target_client_id == stop.client_id
-        ),
-        default=NEVER_MS,
+    tried_at_ms = (
+        intent.changed_at_ms
+        for intent in state.intents.values()
+        if isinstance(intent.action, CancelStop)
+        and intent.action.target_client_id == stop.client_id
     )
+    return max(state.banned_until_ms, max(tried_at_ms, default=NEVER_MS) + STOP_WAY_MS)
 
 
 def _cancel(desk: Desk, stop: StopOrder) -> None:

@@ -16,7 +16,7 @@ from bot.core.events import Event, IntentState, OutcomeReported
 from bot.core.guardrails import Approved
 from bot.core.ids import part_id
 from bot.core.state import Intent
-from bot.exchange.ports import Accepted, Account, Refused, Reply, Unsure
+from bot.exchange.ports import Accepted, Account, Barred, Refused, Reply, Unsure
 from bot.runtime.reconcile import Reconciler
 
 WRITE_TIMEOUT_MS = 3_000
@@ -45,13 +45,16 @@ class Executor:
     async def perform(self, approved: Approved) -> None:
         """Send one intent, whose journal row is durable, and report until it is terminal."""
         intent = approved.intent
-        await self._clear_way(intent)
-        reply = await self._send(approved)
+        replies = await self._clear_way(intent)
+        barred = next((each for each in replies if isinstance(each, Barred)), None)
+        reply = await self._send(approved) if barred is None else barred
         match reply:
             case Accepted():
                 state, detail = IntentState.ACKED, "accepted by the venue"
             case Refused(code, text):
                 state, detail = IntentState.REJECTED, f"{code} {text}"
+            case Barred(text):
+                state, detail = IntentState.REJECTED, text
             case Unsure(reason):
                 state, detail = IntentState.UNKNOWN, reason
         log.info("intent.answered", intent=intent.id, state=str(state), detail=detail)
@@ -61,18 +64,22 @@ class Executor:
         else:
             await self._reconciler.settle(intent, acknowledged=state is IntentState.ACKED)
 
-    async def _clear_way(self, intent: Intent) -> None:
+    async def _clear_way(self, intent: Intent) -> list[Reply]:
         """
         Take the stops off the book that would have the close refused, all at the same time.
 
-        Whatever is answered the close goes out: if one still rests, the venue will say so.
+        Whatever is answered, but that the address is banned, the close goes out: if one still
+        rests, the venue will say so.
         """
+        cancels = []
         async with asyncio.TaskGroup() as tasks:
             for number, target in enumerate(intent.clears):
                 part = part_id(intent.id, number)
                 log.info("way.clearing", intent=intent.id, part=part, stop=target)
                 cancel = CancelStop(intent.key.symbol, intent.key.side, target)
-                tasks.create_task(self._send_within(cancel, part, CLEAR_TIMEOUT_MS))
+                sending = self._send_within(cancel, part, CLEAR_TIMEOUT_MS)
+                cancels.append(tasks.create_task(sending))
+        return [each.result() for each in cancels]
 
     async def _send(self, approved: Approved) -> Reply:
         intent = approved.intent

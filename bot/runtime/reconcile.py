@@ -17,7 +17,7 @@ from bot.core.actions import AddMargin, CancelStop, ClosePosition, PlaceStop
 from bot.core.events import Event, IntentState, OutcomeReported
 from bot.core.model import NO_FILL, AccountSnapshot, Fill, Filled
 from bot.core.state import Intent
-from bot.exchange.ports import Account, OrderAbsent, OrderFound, Unreachable
+from bot.exchange.ports import Account, Banned, OrderAbsent, OrderFound, Unreachable
 
 RECV_WINDOW_MS = 5_000
 """A venue accepts no request that is older than this when it arrives."""
@@ -95,6 +95,9 @@ class Reconciler:
                 self._report(intent, IntentState.UNKNOWN, "acknowledged, but no effect shows")
             try:
                 found = await self._look(intent)
+            except Banned as e:
+                await self._clock.sleep_until_ms(e.until_ms)
+                continue
             except Unreachable as e:
                 log.warning("evidence.unreachable", intent=intent.id, reason=str(e))
                 continue

@@ -107,7 +107,8 @@ def draw(seed: int) -> Case:
     distances = {symbol: pool.distance() for symbol, pool in pools.items()}
     duration_ms = random.randint(*_MINUTES[kind]) * MINUTE_MS
     quiet_ms = _QUIET_MINUTES[kind] * MINUTE_MS
-    swarm = draw_swarm(random, Random(f"{seed}:rarer"), START_MS, duration_ms, quiet_ms)
+    rarer, newer = Random(f"{seed}:rarer"), Random(f"{seed}:newer")
+    swarm = draw_swarm(random, rarer, newer, START_MS, duration_ms, quiet_ms)
     text = policy_text(random, kind, openings, distances, reserve, draw_share(venue))
     trends = tuple(
         Trend(

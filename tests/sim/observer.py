@@ -7,7 +7,8 @@ them. What a request must keep is in `judge`, what must hold while time passes i
 A promise is called by its number, 0 for a liquidation that was no fate and for a crash. The others
 are words: "wrongful close" and "bill" for what the policy does not ask for, or asks in vain,
 "bound" for the price of a close, "refund" for margin that a trim owes, "rate" for actions too soon
-after one another, "assertion" for what the guard itself found wrong with its own decision.
+after one another, "ban" for what is asked in a ban, "assertion" for what the guard itself found
+wrong with its own decision.
 """
 
 from collections import Counter
@@ -22,7 +23,7 @@ from bot.core.model import AccountSnapshot, StopOrder
 from bot.core.units import Money, Price
 from bot.exchange.paper.books import Cause
 from bot.exchange.paper.machine import PaperMachine
-from bot.exchange.ports import Refused, Reply
+from bot.exchange.ports import Barred, Refused, Reply
 from tests.sim.case import ACCOUNT, Case
 from tests.sim.judge import Judge
 from tests.sim.requests import NEVER_MS, Request
@@ -83,6 +84,8 @@ class Observer:
     """the one that a human has put on hold, with the moment; 0 for none."""
     hold_on_record: bool = False
     """Whether the newest decision on disk was made on hold."""
+    banned_until_ms: int = NEVER_MS
+    """What this life of the guard was told of a ban."""
     marks: dict[str, Price] = field(default_factory=dict)
     """The prices that this life of the guard was given last,"""
     marks_at_ms: dict[str, int] = field(default_factory=dict)
@@ -162,6 +165,7 @@ class Observer:
         if was_killed:
             self.killed.add(self.life)
         self.life, self.up_since_ms = 0, NEVER_MS
+        self.banned_until_ms = NEVER_MS
         for facts in (self.marks, self.marks_at_ms, self.marks_since_ms):
             facts.clear()
         self.reads.clear()
@@ -172,6 +176,20 @@ class Observer:
         if not holds:
             self.latched_life = 0
         self.disturbed("user_holds" if holds else "user_releases")
+
+    def told_of_ban(self, until_ms: int) -> None:
+        """The guard was told that nothing is taken from its address before then."""
+        self.banned_until_ms = until_ms
+
+    def asks(self) -> None:
+        """The guard asks for something, or sends it."""
+        if self.clock.now_ms() < self.banned_until_ms:
+            self.broke("ban", "it goes on asking in a ban, which makes that longer")
+
+    @property
+    def free_since_ms(self) -> int:
+        """Since when the running life may send what it wants."""
+        return max(self.up_since_ms, self.banned_until_ms)
 
     def became_durable(self, intent_id: str) -> None:
         """A PREPARED row is on disk."""
@@ -210,8 +228,8 @@ class Observer:
 
     def replied(self, client_id: str, reply: Reply) -> None:
         """The guard got the answer to a request."""
-        self.note(f"reply to {client_id[6:14]}: {reply}")
-        if isinstance(reply, Refused):
+        self.note(f"reply to {client_id[16:24]}: {reply}")
+        if isinstance(reply, Refused | Barred):
             request = self.requests[client_id]
             request.told_refused = True
             if isinstance(request.action, PlaceStop):
@@ -219,7 +237,8 @@ class Observer:
 
     def sends(self, action: Action, client_id: str) -> None:
         """The guard hands a request to the network."""
-        self.note(f"sends {client_id[6:14]} {short(action)}")
+        self.note(f"sends {client_id[16:24]} {short(action)}")
+        self.asks()
         if client_id in self.requests:
             self.broke("4", f"{client_id} is sent again")
         request = Request(
@@ -242,7 +261,7 @@ class Observer:
     ) -> None:
         """The exchange has dealt with a request of the guard; `before` and `wallet` were then."""
         request = self.requests[client_id]
-        self.note(f"exchange: {client_id[6:14]} {short(request.action)}: {reply}")
+        self.note(f"exchange: {client_id[16:24]} {short(request.action)}: {reply}")
         self.judge.arrived(request, before, wallet, reply)
 
     # -- the exchange as it is ---------------------------------------------------------------
@@ -298,6 +317,10 @@ class Observer:
         self.past.add(scene)
         if self.stops_are_refused(now_ms) and scene.truths:
             self.disturbed_at_ms = now_ms
+        if self.case.swarm.outages["banned"].cover(now_ms):
+            self.disturbed_at_ms = self.hampered_at_ms = now_ms
+        if self.case.swarm.outages["throttled"].cover(now_ms):
+            self.disturbed_at_ms = now_ms
         self.watch.look(scene)
 
     def _take_flat(self, scene: Scene, now_ms: int) -> None:
@@ -348,7 +371,7 @@ def short(action: Action) -> str:
         case PlaceStop(symbol=symbol, side=side, quantity=quantity, trigger_price=trigger):
             return f"stop {side} {quantity} {symbol} at {trigger}"
         case CancelStop(target_client_id=target):
-            return f"cancel {target[6:14]}"
+            return f"cancel {target[16:24]}"
         case ClosePosition(symbol=symbol, side=side, quantity=quantity, bound=bound):
             return f"close {side} {quantity} {symbol} {bound}"
     assert_never(action)
@@ -364,5 +387,13 @@ def _is_proper(stop: StopOrder, truth: Truth, level: float) -> bool:
 
 
 _STRETCHES = frozenset(
-    {"blackout", "banned", "market_stalled", "symbol_stalled", "journal_down", "read_late"}
+    {
+        "throttled",
+        "blackout",
+        "banned",
+        "market_stalled",
+        "symbol_stalled",
+        "journal_down",
+        "read_late",
+    }
 )

@@ -76,7 +76,7 @@ def leave_stops_of_closed_positions(patch: pytest.MonkeyPatch) -> None:
 
 
 def cancel_foreign_stops(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(upkeep, "account_prefix", lambda account: "")
+    patch.setattr(upkeep, "birth_prefix", lambda birth: "")
 
 
 def send_without_a_row(patch: pytest.MonkeyPatch) -> None:

@@ -215,7 +215,7 @@ class Watch:
         if not naked_ms or not observer.reads or not sees:
             return
         since_ms, saw_ms = self._since[symbol, "naked"], self._saw_naked_at_ms[symbol]
-        knows_since_ms = max(saw_ms, observer.up_since_ms, since_ms, at_ms - sighted_ms)
+        knows_since_ms = max(saw_ms, observer.free_since_ms, since_ms, at_ms - sighted_ms)
         if truth.group == CROSS:
             knows_since_ms = max(knows_since_ms, self._marks_since_ms(CROSS))
         recently_refused = at_ms - self._refused_at_ms[symbol] <= BACKOFF_MS
@@ -247,7 +247,7 @@ class Watch:
         knows_since_ms = self._knows_since_ms.get(symbol)
         if knows_since_ms is None or at_ms - observer.reads[-1][1] > READ_AGE_MAX_MS:
             return
-        since_ms = max(observer.up_since_ms, self._marks_since_ms(truth.group), knows_since_ms)
+        since_ms = max(observer.free_since_ms, self._marks_since_ms(truth.group), knows_since_ms)
         unanswered_ms = at_ms - self._closed_at_ms[symbol]
         if min(below_ms, at_ms - since_ms) > FLOOR_MS and unanswered_ms > FLOOR_MS + TIMEOUT_MS:
             text = f"{symbol} is below the floor for {below_ms} ms, and no close"
