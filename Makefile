@@ -48,9 +48,10 @@ fuzz: setup
 bench: setup
 	@for file in bench/$(ONLY).py; do echo "$$file"; $(BIN)/python "$$file"; done
 
-# Rewrites what is made from the code; the tests hold both files to it.
+# Rewrites what is made from the code; the tests hold the files to it.
 docs: setup
 	@$(BIN)/python docs/reference.py
+	@$(BIN)/python docs/venues.py
 	@$(BIN)/liqguard schema > config/policy.schema.json
 
 # Every planted bug must be caught by one of these seeds.

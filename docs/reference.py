@@ -48,7 +48,7 @@ def reference() -> str:
 
 
 def _metrics() -> Iterator[str]:
-    said = _said_of_fields(policy, "Metric")
+    said = said_of_fields(policy, "Metric")
     yield "## Metrics\n"
     yield "What a rule can `watch`. Values are ratios like `12%` or `25 bps`.\n"
     yield "| metric | threshold | of cross positions | what it is |"
@@ -86,7 +86,7 @@ def _verb(verb: Verb) -> Iterator[str]:
 
 
 def _parameters(module: ModuleType, way: type) -> Iterator[str]:
-    said = _said_of_fields(module, way.__name__)
+    said = said_of_fields(module, way.__name__)
     for name, hint in fields_of(way).items():
         yield f"| `{name}` | {KINDS[hint].expected} | {said[name]} |"
 
@@ -99,7 +99,7 @@ def _keys() -> Iterator[str]:
 
 def _section(path: str, title: str, section: type) -> Iterator[str]:
     """A table of the values of a section, then the sections in it."""
-    said = _said_of_fields(document, section.__name__)
+    said = said_of_fields(document, section.__name__)
     rows: list[str] = []
     inner: list[tuple[str, type, bool]] = []
     for name, hint in fields_of(section).items():
@@ -135,7 +135,7 @@ def _written(value: Any) -> str:
     return KINDS[value].expected if value in KINDS else "a mapping of the verb's parameters"
 
 
-def _said_of_fields(module: ModuleType, name: str) -> dict[str, str]:
+def said_of_fields(module: ModuleType, name: str) -> dict[str, str]:
     """The docstring below each field of a class, by the field's name."""
     (found,) = (
         node

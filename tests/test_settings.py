@@ -83,7 +83,8 @@ def test_the_environment_of_the_process_is_not_read(monkeypatch: pytest.MonkeyPa
             {"LIQGUARD_QQQ": "1"},
             (
                 "LIQGUARD_QQQ: unknown setting, known are "
-                "LIQGUARD_CACHE_DIR, LIQGUARD_LOG_FORMAT, LIQGUARD_LOG_LEVEL, LIQGUARD_STATE_DIR"
+                "LIQGUARD_CACHE_DIR, LIQGUARD_LOG_FORMAT, LIQGUARD_LOG_LEVEL, "
+                "LIQGUARD_SECRETS_DIR, LIQGUARD_STATE_DIR, LIQGUARD_UNVERIFIED_KEYS"
             ),
         ),
         (
@@ -130,3 +131,9 @@ def test_no_unknown_name_passes(name: str) -> None:
         load_settings(environ)
     else:
         assert problems(environ)[0].startswith(f"{PREFIX}{name}: unknown setting")
+
+
+def test_keys_of_accounts_are_no_settings() -> None:
+    settings = load_settings(HOME | {"LIQGUARD_KEY_MAIN": "canary", "LIQGUARD_SECRET_MAIN": "c"})
+    assert "canary" not in repr(settings)
+    assert settings.secrets_dir == Path("/run/secrets")

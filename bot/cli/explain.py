@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import typer
 
+from bot.app import Explained
 from bot.cli.show import percent, utc
 from bot.core.actions import (
     Action,
@@ -19,8 +20,9 @@ from bot.core.actions import (
     PlaceStop,
 )
 from bot.core.decision import Audited, BookVerdict, NotAudited, PositionVerdict, StopVerdict
+from bot.core.events import IntentState
 from bot.core.funding import FundingCost, FundingUnknown
-from bot.core.guardrails import Denied
+from bot.core.guardrails import Approved, Denied
 from bot.core.ladder import IDLE, StepPhase, StepVerdict, metric_value
 from bot.core.margin import LiquidatesAt, LiquidatesTogether, NoLiquidation
 from bot.core.metrics import BookKnown, Known, Unknown
@@ -29,23 +31,25 @@ from bot.core.protection import StopNotNeeded, StopWanted
 from bot.core.state import AccountRead, NotRead, PositionMemory, Refund
 from bot.core.units import Ratio
 from bot.journal.codec import to_json
-from bot.journal.port import Row
 from bot.runtime.record import Recorded
 
 
-def show_explanation(row: Row, recorded: Recorded, policy: Policy, as_json: bool) -> None:
+def show_explanation(found: Explained, as_json: bool) -> None:
     """One decision: what the guard saw, what every step said, what was done and refused."""
+    recorded, row = found.recorded, found.row
     if as_json:
         body = json.loads(to_json(recorded, Recorded))
-        typer.echo(json.dumps({"row": row.sequence, **body}))
+        became = {each.intent_id: each.state for each in found.outcomes.values()}
+        typer.echo(json.dumps({"row": row.sequence, **body, "outcomes": became}))
         return
     typer.echo(f"row {row.sequence} at {utc(recorded.now_ms)} UTC, mode {recorded.decision.mode}")
-    for line in explanation(recorded, policy):
+    for line in explanation(found):
         typer.echo(line)
 
 
-def explanation(recorded: Recorded, policy: Policy) -> Iterator[str]:
+def explanation(found: Explained) -> Iterator[str]:
     """The decision in lines; whatever stands below something is indented under it."""
+    recorded, policy = found.recorded, found.policy
     decision, state = recorded.decision, recorded.state
     yield f"policy {policy.digest[:12]}, account {policy.account}"
     match state.account:
@@ -61,18 +65,28 @@ def explanation(recorded: Recorded, policy: Policy) -> Iterator[str]:
     if isinstance(decision.book, BookVerdict):
         yield from _of_book(decision.book, recorded, policy)
     for approved in decision.approved:
-        intent = approved.intent
-        what = action_sentence(intent.action)
-        if isinstance(intent.purpose, Refund):
-            what += ", which a trim had freed"
-        if intent.clears:
-            what += f", after taking {len(intent.clears)} of our stops out of its way"
-        yield f"  did: {what}, because of {intent.reason}, {intent.id}"
-        yield from (f"    shrunk: {shrink}" for shrink in approved.shrinks)
+        yield from _deed(approved, found)
     for alert in decision.alerts:
         yield f"  said: [{alert.severity.name.lower()}] {alert.text}"
     if not decision.approved and not decision.alerts:
         yield "  did nothing"
+
+
+def _deed(approved: Approved, found: Explained) -> Iterator[str]:
+    """What was approved, and what became of it."""
+    intent = approved.intent
+    what = action_sentence(intent.action)
+    if isinstance(intent.purpose, Refund):
+        what += ", which a trim had freed"
+    if intent.clears:
+        what += f", after taking {len(intent.clears)} of our stops out of its way"
+    became = found.outcomes.get(intent.id)
+    withheld = became is not None and became.state is IntentState.WITHHELD
+    did = "would have" if withheld else "did"
+    yield f"  {did}: {what}, because of {intent.reason}, {intent.id}"
+    if became is not None:
+        yield f"    {became.state}: {became.detail}"
+    yield from (f"    shrunk: {shrink}" for shrink in approved.shrinks)
 
 
 def action_sentence(action: Action) -> str:
@@ -114,6 +128,8 @@ def _of_position(verdict: PositionVerdict, recorded: Recorded, policy: Policy) -
         if rule.steps and f"{rule.name}/{rule.steps[0].name}" not in covering:
             yield f"  rule {rule.name}: does not speak of this position by itself"
     yield f"  stop: {_stop(verdict.stop)}"
+    for price in recorded.state.shared.bounds(position.key):
+        yield f"  a loss in the account holds it: at {price:f} or nearer to the mark"
     yield from _denials(verdict.denied)
 
 

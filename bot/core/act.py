@@ -78,7 +78,8 @@ PLAIN = Plain()
 def view_of(desk: Desk, known: Known, ground: Ground) -> PositionView:
     """What the verbs see of a measured position."""
     position = ground.position
-    target = wanted(desk.policy, ground.instrument, position, known.liquidation, ground.users)
+    bounds = (*ground.users, *ground.held)
+    target = wanted(desk.policy, ground.instrument, position, known.liquidation, bounds)
     match known.liquidation:
         case LiquidatesAt(price) | LiquidatesTogether(price):
             liquidation_price = price

@@ -7,6 +7,7 @@ ladder action a position, stops besides; what is approved for one already counts
 one is judged.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -16,6 +17,7 @@ from bot.core.decision import Alert, AlertSeverity, Decision
 from bot.core.desk import Draft
 from bot.core.events import AccountMode, AutoDeleveraged, Liquidated
 from bot.core.guardrails import Request, approve_stop, refund_under_way, still_counts, with_intent
+from bot.core.held import without
 from bot.core.ids import account_prefix, birth_prefix, born_at_ms
 from bot.core.metrics import POSITION_AGE_MAX_MS, Known
 from bot.core.model import MarginMode, PositionKey
@@ -196,15 +198,19 @@ def _forget(state: AccountState, now_ms: int, draft: Draft) -> AccountState:
         key: memory for key, memory in state.memories.items() if not _is_forgotten(memory, now_ms)
     }
     book = BLANK if _is_forgotten(state.book, now_ms) else state.book
+    shared = without(state.shared, frozenset(_legs_gone(state)))
     refunds = _refunds_left(state, now_ms, draft)
     if (
         len(intents) == len(state.intents)
         and len(memories) == len(state.memories)
         and len(refunds) == len(state.refunds)
         and book is state.book
+        and shared is state.shared
     ):
         return state
-    return replace(state, intents=intents, memories=memories, book=book, refunds=refunds)
+    return replace(
+        state, intents=intents, memories=memories, book=book, shared=shared, refunds=refunds
+    )
 
 
 def _is_forgotten(memory: PositionMemory, now_ms: int) -> bool:
@@ -215,6 +221,13 @@ def _is_surely_flat(state: AccountState, key: PositionKey) -> bool:
     """Whether two reads far enough apart did not find the position."""
     memory = state.memory_of(key)
     return memory.flat_read_at_ms - memory.flat_since_ms >= ORPHAN_MS
+
+
+def _legs_gone(state: AccountState) -> Iterator[PositionKey]:
+    """Positions that were there, and that nobody may take for the same if they come back."""
+    for key, leg in state.shared.legs.items():
+        if not leg.is_open and (key not in state.memories or _is_surely_flat(state, key)):
+            yield key
 
 
 def _refunds_left(state: AccountState, now_ms: int, draft: Draft) -> dict[str, RefundDue]:

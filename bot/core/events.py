@@ -26,7 +26,7 @@ class AccountMode(StrEnum):
 
 
 class IntentState(StrEnum):
-    """Life of an intent. The last six are terminal."""
+    """Life of an intent. The last seven are terminal."""
 
     PLANNED = "planned"
     PREPARED = "prepared"
@@ -34,6 +34,8 @@ class IntentState(StrEnum):
     SENT = "sent"
     ACKED = "acked"
     UNKNOWN = "unknown"
+    WITHHELD = "withheld"
+    """Approved and deliberately not sent: it spends nothing and proves nothing."""
     REJECTED = "rejected"
     APPLIED = "applied"
     NOT_APPLIED = "not_applied"
@@ -44,6 +46,7 @@ class IntentState(StrEnum):
 
 TERMINAL = frozenset(
     {
+        IntentState.WITHHELD,
         IntentState.REJECTED,
         IntentState.APPLIED,
         IntentState.NOT_APPLIED,

@@ -39,6 +39,7 @@ from bot.core.protection import StopNotNeeded, StopWanted, distance_at_stop, wan
 from bot.core.state import (
     DAY_MS,
     HOUR_MS,
+    WITHHELD_MS,
     AccountRead,
     AccountState,
     Intent,
@@ -180,9 +181,9 @@ def review_refund(request: Request, position: Position, trim_id: str, due: Refun
     state = request.state
     for intent in state.intents.values():
         retry_at_ms = intent.changed_at_ms + RETRY_REFUND_MS
-        refused = intent.purpose == Refund(trim_id) and intent.state is IntentState.REJECTED
-        if refused and request.now_ms < retry_at_ms:
-            text = f"the venue has refused it: {intent.detail}"
+        refused = intent.state in (IntentState.REJECTED, IntentState.WITHHELD)
+        if intent.purpose == Refund(trim_id) and refused and request.now_ms < retry_at_ms:
+            text = f"it was {intent.state}: {intent.detail}"
             return Denied(Denial.EXHAUSTED, "refused", text, retry_at_ms, needs_read=False)
     moving = refund_under_way(state, trim_id)
     amount = min(due.amount - moving, state.free, others)
@@ -243,7 +244,8 @@ def review_close(request: Request, position: Position, holds: bool, bound: Bound
             continue  # part of it: no reason to keep the rest
         if intent.is_open and intent.state is not IntentState.UNKNOWN:
             return _wait("in_flight", "a close is under way", FAR_MS)
-        retry_at_ms = intent.changed_at_ms + RETRY_CLOSE_MS
+        withheld = intent.state is IntentState.WITHHELD
+        retry_at_ms = intent.changed_at_ms + (WITHHELD_MS if withheld else RETRY_CLOSE_MS)
         if request.now_ms < retry_at_ms:
             return _wait("in_flight", "a close has just ended", retry_at_ms)
     action = ClosePosition(position.symbol, position.side, quantity, bound)
@@ -378,7 +380,7 @@ def _reasons_to_hold(request: Request, cooldown_ms: int) -> Iterator[Denied]:
     if state.mode is not AccountMode.ACTIVE:
         yield _exhausted("mode", f"the account is in mode {state.mode}: {state.mode_reason}")
     yield from _reasons_to_be_quiet(request)
-    for text in _reasons_to_read(request):
+    for text in _reasons_to_read(request, _acted_on(state)):
         yield Denied(Denial.WAIT, "age", text, FAR_MS, needs_read=True)
     for intent in _in_order(state):
         spends = isinstance(intent.action, AddMargin)
@@ -393,14 +395,16 @@ def _reasons_not_to_reduce(
 ) -> Iterator[Denied]:
     state = request.state
     touched = {close.position.key for close in closes}
+    moved: Set[PositionKey] = touched
     if any(close.position.margin_mode is MarginMode.CROSS for close in closes):
-        touched |= {position.key for position in cross_positions(state)}
+        touched = touched | {position.key for position in cross_positions(state)}
+        moved = _acted_on(state)  # whatever it was, the wallet that backs them has paid for it
     if state.mode is AccountMode.HOLD:
         yield _exhausted("hold", "the account is on HOLD")
     yield from _reasons_to_be_quiet(request)
     if any(isinstance(close.purpose, Trim) for close in closes):
         yield from _reasons_not_to_trim(state, touched)
-    for text in _reasons_to_read(request):
+    for text in _reasons_to_read(request, moved):
         yield Denied(Denial.WAIT, "age", text, FAR_MS, needs_read=True)
     for intent in _in_order(state):
         moves = isinstance(intent.action, AddMargin | ClosePosition)
@@ -467,7 +471,12 @@ def _reasons_to_wait(request: Request, cooldown_ms: int) -> Iterator[Denied]:
         yield _wait("actions_per_1m", f"{len(recent)} actions in a minute", recent[0] + MINUTE_MS)
 
 
-def _reasons_to_read(request: Request) -> Iterator[str]:
+def _acted_on(state: AccountState) -> Set[PositionKey]:
+    return {intent.key for intent in state.intents.values()}
+
+
+def _reasons_to_read(request: Request, moved: Set[PositionKey]) -> Iterator[str]:
+    """`moved`: the positions after whose last top-up or close the account must have been read."""
     state, age_max_ms = request.state, request.policy.guardrails.data_age_max_ms
     match state.account:
         case NotRead():
@@ -477,13 +486,17 @@ def _reasons_to_read(request: Request) -> Iterator[str]:
                 yield "account events may have been missed since the last read"
             if request.now_ms - received_at_ms > age_max_ms:
                 yield f"the account read is older than {age_max_ms} ms"
-            if any(asked_at_ms < at_ms for at_ms in _changes_of_margin(state)):
+            if any(asked_at_ms < at_ms for at_ms in _changes_of_margin(state, moved)):
                 yield "the account has not been read since the last top-up or close"
 
 
-def _changes_of_margin(state: AccountState) -> Iterator[int]:
+def _changes_of_margin(state: AccountState, moved: Set[PositionKey]) -> Iterator[int]:
     for intent in state.intents.values():
-        if intent.may_have_added_margin or isinstance(intent.action, ClosePosition):
+        if intent.key not in moved:
+            continue
+        withheld = intent.state is IntentState.WITHHELD
+        closes = isinstance(intent.action, ClosePosition) and not withheld
+        if intent.may_have_added_margin or closes:
             yield intent.changed_at_ms
 
 

@@ -9,10 +9,10 @@ can tell the other's orders from its own, and which of the two is the elder.
 import base64
 import binascii
 import hashlib
+from dataclasses import dataclass
 from functools import cache
 
 from bot.core.model import PositionKey
-from bot.core.state import Birth
 
 _PREFIX = "lg"
 _ACCOUNT = len(_PREFIX) + 4
@@ -20,6 +20,14 @@ _BORN_BYTES, _BORN = 6, 10
 """A moment in milliseconds, and the letters that it takes."""
 
 _HASH = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """Who the account is and when its journal began: client ids derive from it."""
+
+    account: str
+    at_ms: int
 
 
 def client_id(birth: Birth, key: PositionKey, reason: str, episode: int, number: int) -> str:

@@ -29,6 +29,8 @@ from bot.core.events import (
     StreamLost,
     Tick,
 )
+from bot.core.held import NOTHING_SHARED, Shared, after_read, released, taken
+from bot.core.ids import Birth, account_prefix
 from bot.core.margin import funding_payment, profit, value
 from bot.core.model import (
     AccountSnapshot,
@@ -56,6 +58,9 @@ REFUND_MS = 300_000
 
 CLOCKS_MS = 60_000
 """The venue's clock, by which it settles funding, and ours differ by no more."""
+
+WITHHELD_MS = 60_000
+"""What was withheld and has no cooldown of its own is wanted again after this."""
 
 EPISODE_QUIET_MS = 600_000
 """An episode ends, and a position's identity with it, after ten quiet minutes."""
@@ -173,9 +178,15 @@ class Intent:
     def may_have_added_margin(self) -> bool:
         """Whether it moved margin, or nobody has proven that it did not."""
         return isinstance(self.action, AddMargin) and self.state not in (
+            IntentState.WITHHELD,
             IntentState.REJECTED,
             IntentState.NOT_APPLIED,
         )
+
+    @property
+    def may_have_filled(self) -> bool:
+        """Whether nobody has proven that the venue has never had it."""
+        return self.state not in (IntentState.REJECTED, IntentState.NOT_APPLIED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,23 +225,15 @@ class Instruments:
 
 
 @dataclass(frozen=True, slots=True)
-class Birth:
-    """Who the account is and when its journal began: client ids derive from it."""
-
-    account: str
-    at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
 class AccountState:
     """
     Everything a decision depends on, besides the policy and the time.
 
     `funding` is the next bill of each symbol, `funding_before` the one that was next before it.
-    `book` is what is remembered of all cross positions together; `refunds` are keyed by the
-    intent of the close that freed them. Until `banned_until_ms` nothing may be sent; `bans` are
-    those that no human has heard of. `others` is when the journals began of the other guards whose
-    orders were seen on the account.
+    `book` is what is remembered of all cross positions together, `shared` of the wallet that
+    backs them; `refunds` are keyed by the intent of the close that freed them. Until
+    `banned_until_ms` nothing may be sent; `bans` are those that no human has heard of. `others` is
+    when the journals began of the other guards whose orders were seen on the account.
     """
 
     birth: Birth
@@ -246,6 +249,7 @@ class AccountState:
     liquidated: tuple[Liquidated | AutoDeleveraged, ...]
     memories: Mapping[PositionKey, PositionMemory]
     book: PositionMemory
+    shared: Shared
     refunds: Mapping[str, RefundDue]
     intents: Mapping[str, Intent]
     intents_planned: int
@@ -334,6 +338,7 @@ def newborn(birth: Birth, policy_digest: str) -> AccountState:
         liquidated=(),
         memories={},
         book=BLANK,
+        shared=NOTHING_SHARED,
         refunds={},
         intents={},
         intents_planned=0,
@@ -355,6 +360,7 @@ def apply(state: AccountState, event: Event) -> AccountState:  # noqa: C901 - a 
             return replace(
                 state,
                 liquidated=(*state.liquidated, event),
+                shared=taken(state.shared, PositionKey(event.symbol, event.side)),
                 lost_at_ms=max(state.lost_at_ms, event.received_at_ms),
             )
         case AddressBanned():
@@ -364,7 +370,8 @@ def apply(state: AccountState, event: Event) -> AccountState:  # noqa: C901 - a 
         case Command():
             return replace(state, mode=event.mode, mode_reason=event.reason)
         case PolicyLoaded():
-            return replace(state, policy_digest=event.digest, memos={})
+            shared = _shared_under(state, event.digest)
+            return replace(state, policy_digest=event.digest, shared=shared, memos={})
         case InstrumentsReported(digest, instruments):
             by_symbol = {instrument.symbol: instrument for instrument in instruments}
             return replace(state, instruments=Instruments(digest, by_symbol), memos={})
@@ -377,7 +384,8 @@ def resumed(state: AccountState, policy_digest: str, now_ms: int) -> AccountStat
     """
     The state as a fresh process may believe it: memory and intents stay, facts do not.
 
-    Every intent that was open when the last process ended may have been sent. So may be others
+    Every intent that was open when the last process ended may have been sent; one that was
+    withheld holds nothing up in a process that sends. Sent may also be others
     that it could not write down: the numbers that client ids are made of go on beyond any that
     it can have given out, which are fewer than one a millisecond.
     """
@@ -388,10 +396,12 @@ def resumed(state: AccountState, policy_digest: str, now_ms: int) -> AccountStat
         if intent.is_open
         else intent
         for intent in state.intents.values()
+        if intent.state is not IntentState.WITHHELD
     }
     return replace(
         state,
         policy_digest=policy_digest,
+        shared=_shared_under(state, policy_digest),
         marks={},
         funding={},
         funding_before={},
@@ -411,6 +421,11 @@ def _banned(state: AccountState, event: AddressBanned) -> AccountState:
         banned_until_ms=max(state.banned_until_ms, event.until_ms),
         bans=(*state.bans, event) if is_new else state.bans,
     )
+
+
+def _shared_under(state: AccountState, policy_digest: str) -> Shared:
+    """Another policy is the user's word on where stops belong: it frees those that are held."""
+    return state.shared if policy_digest == state.policy_digest else released(state.shared)
 
 
 def _marked(state: AccountState, event: MarkPrice) -> AccountState:
@@ -489,11 +504,43 @@ def _read(state: AccountState, event: AccountReported) -> AccountState:
         book = _open(book)
     elif book != BLANK:
         book = _flat(book, event.received_at_ms)
+    prefix = account_prefix(state.birth.account)
+    ours = [stop for stop in snapshot.stops if stop.client_id.startswith(prefix)]
     return replace(
         state,
         account=AccountRead(snapshot, event.asked_at_ms, event.received_at_ms),
         memories=memories,
         book=book,
+        shared=after_read(state.shared, snapshot, ours, _maybe_closed(state, ours)),
+    )
+
+
+def _maybe_closed(state: AccountState, resting: list[StopOrder]) -> frozenset[PositionKey]:
+    """
+    The positions that an order of ours may have closed since the newest read before this one.
+
+    A stop of ours that still rests has closed nothing, so that a human has where all of them do.
+    What happened before a restart nobody has seen: there it may always have been an order of ours.
+    """
+    match state.account:
+        case NotRead():
+            return frozenset(state.shared.legs)
+        case AccountRead(snapshot=older, asked_at_ms=since_ms):
+            prefix = account_prefix(state.birth.account)
+    there = {stop.client_id: stop.quantity for stop in resting}
+    orders = [
+        (PositionKey(stop.symbol, stop.side), stop.client_id, stop.quantity)
+        for stop in older.stops
+        if stop.client_id.startswith(prefix)
+    ]
+    orders += [
+        (intent.key, intent.id, intent.action.quantity)
+        for intent in state.intents.values()
+        if isinstance(intent.action, ClosePosition | PlaceStop)
+        and (intent.is_open or (intent.may_have_filled and intent.changed_at_ms >= since_ms))
+    ]
+    return frozenset(
+        key for key, client_id, quantity in orders if there.get(client_id, ZERO) < quantity
     )
 
 

@@ -26,7 +26,7 @@ from bot.core.protection import (
     users_own,
     wanted,
 )
-from bot.core.state import NEVER_MS, AccountRead, AccountState, NotRead
+from bot.core.state import NEVER_MS, WITHHELD_MS, AccountRead, AccountState, NotRead
 from bot.core.units import ZERO, Price
 
 STOP_WAY_MS = 5_000
@@ -53,7 +53,7 @@ class Ground:
     What the stop of one position stands on.
 
     `ours` are our resting stops but for those that are `going`: they are being cancelled, and
-    nobody may lean on them any more.
+    nobody may lean on them any more. `held` is what the stop may not be looser than after a loss.
     """
 
     position: Position
@@ -62,6 +62,7 @@ class Ground:
     ours: tuple[StopOrder, ...]
     going: tuple[StopOrder, ...]
     users: tuple[Price, ...]
+    held: tuple[Price, ...]
 
 
 def survey(
@@ -86,7 +87,8 @@ def survey(
     foreign = tuple(stop for stop in stops if not stop.client_id.startswith(guards))
     mark = state.marks.get(position.symbol)
     users = () if mark is None else users_own(position, foreign, mark.price, settled)
-    return Ground(position, instrument, settled, ours, going, users)
+    held = state.shared.bounds(position.key)
+    return Ground(position, instrument, settled, ours, going, users, held)
 
 
 def _cancelled(state: AccountState) -> Iterator[str]:
@@ -114,7 +116,7 @@ def keep_stop(
 ) -> Audited:
     """Have the stop where it belongs; `bounds` are what firing steps tightened it to."""
     position = ground.position
-    bounds = (*bounds, *ground.users)
+    bounds = (*bounds, *ground.users, *ground.held)
     target = wanted(desk.policy, ground.instrument, position, ground.settled, bounds)
     found = audit(position, ground.ours, target, ground.settled)
     match target:
@@ -190,16 +192,20 @@ def _place(desk: Desk, position: Position, target: StopWanted, status: StopStatu
 
 
 def _free_way_ms(state: AccountState, key: PositionKey) -> int:
-    """When the last stop that may still be on its way has had its time."""
+    """When the last stop that may still be on its way, or was withheld, has had its time."""
     cancelled = frozenset(_cancelled(state))
     return max(
         (
-            intent.planned_at_ms + STOP_WAY_MS
+            intent.changed_at_ms + WITHHELD_MS
+            if intent.state is IntentState.WITHHELD
+            else intent.planned_at_ms + STOP_WAY_MS
             for intent in state.intents.values()
             if isinstance(intent.action, PlaceStop)
             and intent.key == key
             and intent.id not in cancelled
-            and (intent.is_open or is_unseen(state, intent))
+            and (
+                intent.is_open or intent.state is IntentState.WITHHELD or is_unseen(state, intent)
+            )
         ),
         default=NEVER_MS,
     )
@@ -232,11 +238,12 @@ def cancel_ready_ms(state: AccountState, stop: StopOrder) -> int:
     """When a stop that still rests may be cancelled, after what was tried before."""
     tried_at_ms = (
         intent.changed_at_ms
+        + (WITHHELD_MS if intent.state is IntentState.WITHHELD else STOP_WAY_MS)
         for intent in state.intents.values()
         if isinstance(intent.action, CancelStop)
         and intent.action.target_client_id == stop.client_id
     )
-    return max(state.banned_until_ms, max(tried_at_ms, default=NEVER_MS) + STOP_WAY_MS)
+    return max(state.banned_until_ms, max(tried_at_ms, default=NEVER_MS))
 
 
 def _cancel(desk: Desk, stop: StopOrder) -> None:

@@ -3,7 +3,8 @@ Ports: what the guard needs of an exchange. Live venues and the paper exchange s
 
 Reads raise `Unreachable`. The one write, `Account.send`, never raises for what the network or
 the venue did: it answers `Accepted`, `Refused` (proven by a code on the venue's allow-list),
-`Barred` or `Unsure`, and everything that is not proven is `Unsure`.
+`Barred` or `Unsure`, and everything that is not proven is `Unsure`; `Withheld` where this port
+sends nothing.
 """
 
 from collections.abc import Callable
@@ -66,7 +67,14 @@ class Unsure:
     reason: str
 
 
-Reply: TypeAlias = Accepted | Refused | Barred | Unsure
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """The request was deliberately not sent: there is nothing to look for."""
+
+    reason: str
+
+
+Reply: TypeAlias = Accepted | Refused | Barred | Withheld | Unsure
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,11 @@ class MarginChange:
     symbol: str
     amount: Money
     at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoMarginHistory:
+    """The venue keeps no history of margin moved: only the position's margin tells of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +133,10 @@ class MarketData(Protocol):
 class Account(Protocol):
     """Private side of a venue: one account."""
 
+    @property
+    def request_life_ms(self) -> int:
+        """How long after its date the venue may still accept a request that is under way."""
+
     async def snapshot(self) -> AccountSnapshot:
         """One complete read."""
 
@@ -132,7 +149,9 @@ class Account(Protocol):
     async def order(self, symbol: str, client_id: str) -> OrderFound | OrderAbsent:
         """Look an order of ours up, in the regular and in the conditional book."""
 
-    async def margin_changes(self, symbol: str, since_ms: int) -> tuple[MarginChange, ...]:
+    async def margin_changes(
+        self, symbol: str, since_ms: int
+    ) -> tuple[MarginChange, ...] | NoMarginHistory:
         """Margin added to positions of `symbol` at or after the venue time `since_ms`."""
 
     async def server_time_ms(self) -> int:

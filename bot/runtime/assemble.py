@@ -4,8 +4,11 @@ The only wiring: exchange, clock and journal in, a guard out.
 Live, paper and rehearsal differ in these three arguments and in nothing else.
 """
 
+from collections.abc import Mapping
+
 from bot.clock import Clock
 from bot.core.metrics import NotSupported, support
+from bot.core.model import AccountSnapshot, Instrument
 from bot.core.policy import Policy
 from bot.exchange.ports import Account, MarketData
 from bot.journal.port import Journal
@@ -61,12 +64,26 @@ async def assemble(
 
 async def _refuse_unsupported(feed: Feed, policy: Policy) -> None:
     snapshot = await feed.read()
+    if refusals := unexpected(policy, snapshot, feed.listed):
+        raise StartRefused("\n".join(refusals))
+
+
+def unexpected(
+    policy: Policy, snapshot: AccountSnapshot, listed: Mapping[str, Instrument]
+) -> tuple[str, ...]:
+    """What of an account is not as its policy expects, or cannot be guarded. A sentence each."""
+    if snapshot.position_mode is not policy.position_mode:
+        sentence = (
+            f"account: expected position mode {policy.position_mode}, as account.position_mode of "
+            f"the policy says, was {snapshot.position_mode}"
+        )
+        return (sentence,)
     refusals = []
     for position in snapshot.positions:
-        if position.symbol not in feed.listed:
+        if position.symbol not in listed:
             refusals.append(f"{position.symbol}: the venue gives no rules for it")
             continue
-        verdict = support(feed.listed[position.symbol], position, snapshot.position_mode)
+        verdict = support(listed[position.symbol], position, snapshot.position_mode)
         if isinstance(verdict, NotSupported):
             refusals.append(verdict.reason)
         if position.margin_mode not in policy.margin_modes:
@@ -75,5 +92,4 @@ async def _refuse_unsupported(feed: Feed, policy: Policy) -> None:
                 f"{position.symbol}: expected {expected} margin, as account.margin_mode of the "
                 f"policy says, was {position.margin_mode}"
             )
-    if refusals:
-        raise StartRefused("\n".join(refusals))
+    return tuple(refusals)

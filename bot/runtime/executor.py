@@ -16,7 +16,7 @@ from bot.core.events import Event, IntentState, OutcomeReported
 from bot.core.guardrails import Approved
 from bot.core.ids import part_id
 from bot.core.state import Intent
-from bot.exchange.ports import Accepted, Account, Barred, Refused, Reply, Unsure
+from bot.exchange.ports import Accepted, Account, Barred, Refused, Reply, Unsure, Withheld
 from bot.runtime.reconcile import Reconciler
 
 WRITE_TIMEOUT_MS = 3_000
@@ -55,14 +55,21 @@ class Executor:
                 state, detail = IntentState.REJECTED, f"{code} {text}"
             case Barred(text):
                 state, detail = IntentState.REJECTED, text
+            case Withheld(reason):
+                state, detail = IntentState.WITHHELD, reason
             case Unsure(reason):
                 state, detail = IntentState.UNKNOWN, reason
         log.info("intent.answered", intent=intent.id, state=str(state), detail=detail)
         self._publish(OutcomeReported(intent.id, state, detail, self._clock.now_ms()))
-        if state is IntentState.REJECTED:
-            await self._reconciler.look_again(intent)
-        else:
-            await self._reconciler.settle(intent, acknowledged=state is IntentState.ACKED)
+        match reply:
+            case Withheld() | Barred():
+                pass
+            case Refused():
+                await self._reconciler.look_again(intent)
+            case Accepted():
+                await self._reconciler.settle(intent, acknowledged=True)
+            case Unsure():
+                await self._reconciler.settle(intent, acknowledged=False)
 
     async def _clear_way(self, intent: Intent) -> list[Reply]:
         """

@@ -38,6 +38,8 @@ POLL_ENDANGERED_MS = 2_000
 READ_SPACING_MS = 500
 """Reads asked for by decisions or alarms are at least this far apart."""
 RECONNECT_MS = 1_000
+RULES_MS = 3_600_000
+"""How often the rules of the contracts are read again: a venue changes tiers while one holds."""
 READS_AT_ONCE = 2
 """One may hang, and the others do not wait for it."""
 
@@ -97,6 +99,7 @@ class Feed:
             tasks.create_task(self._market.stream(self._publish))
             tasks.create_task(self._listen())
             tasks.create_task(self._poll())
+            tasks.create_task(self._follow_rules())
 
     async def read(self) -> AccountSnapshot:
         """
@@ -134,8 +137,24 @@ class Feed:
             except KeyError:
                 # Its position stays Unknown, which is alarmed; the others must not suffer.
                 log.critical("instrument.not_listed", symbol=symbol)
-        if len(self.listed) == known:
-            return
+        if len(self.listed) > known:
+            self._publish_rules()
+
+    async def _follow_rules(self) -> None:
+        """Read the rules of the contracts again and again, and tell where they have changed."""
+        while True:
+            await self._clock.sleep_ms(RULES_MS)
+            before = dict(self.listed)
+            for symbol in sorted(before):
+                try:
+                    (self.listed[symbol],) = await self._market.instruments((symbol,))
+                except (KeyError, Unreachable) as e:
+                    # What was known of it goes on: a position in it is measured by that.
+                    log.warning("instrument.not_read", symbol=symbol, reason=str(e))
+            if self.listed != before:
+                self._publish_rules()
+
+    def _publish_rules(self) -> None:
         listed = tuple(self.listed[symbol] for symbol in sorted(self.listed))
         digest = digest_of(to_json(listed, tuple[Instrument, ...]))
         self._publish(InstrumentsReported(digest, listed))

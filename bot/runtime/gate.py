@@ -15,6 +15,7 @@ from bot.exchange.ports import (
     Banned,
     Barred,
     MarginChange,
+    NoMarginHistory,
     Notice,
     OrderAbsent,
     OrderFound,
@@ -37,6 +38,11 @@ class Gate:
         self._clock = clock
         self._publish = publish
         self._banned_until_ms = banned_until_ms
+
+    @property
+    def request_life_ms(self) -> int:
+        """How long after its date the venue may still accept a request that is under way."""
+        return self._account.request_life_ms
 
     async def snapshot(self) -> AccountSnapshot:
         """One complete read."""
@@ -74,7 +80,9 @@ class Gate:
             self._close(e.until_ms, str(e))
             raise
 
-    async def margin_changes(self, symbol: str, since_ms: int) -> tuple[MarginChange, ...]:
+    async def margin_changes(
+        self, symbol: str, since_ms: int
+    ) -> tuple[MarginChange, ...] | NoMarginHistory:
         """Margin added to positions of `symbol` at or after the venue time `since_ms`."""
         self._pass()
         try:

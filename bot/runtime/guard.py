@@ -6,6 +6,8 @@ durable, and only then commits the new state and lets the executor send.
 """
 
 import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 
 import structlog
 
@@ -90,6 +92,7 @@ class Guard:
         self._policies = {policy.digest: policy}
         self._unkept: list[str] = []
         self._unwritten: list[Entry] = []
+        self._news: list[Alert] = []
         self._signature: tuple[object, ...] = ()
         self._stopping = False
 
@@ -101,6 +104,11 @@ class Guard:
     def tell(self, event: Event) -> None:
         """Deliver an event, for instance a human's command."""
         self._inbox.put(event)
+
+    def announce(self, alert: Alert) -> None:
+        """Have something said, and kept in the journal, at the next turn."""
+        self._news.append(alert)
+        self.tell(Tick(self._clock.now_ms()))
 
     @property
     def unwritten(self) -> tuple[Entry, ...]:
@@ -157,6 +165,9 @@ class Guard:
         for event in (*self._market.latest(), *self._inbox.drain()):
             self._take(event)
         now_ms = self._clock.now_ms()
+        news, self._news = self._news, []
+        for alert in news:
+            self._hear(alert, now_ms)
         before = self.state
         state, decision = decide(before, self.policy, now_ms)
         for sentence in broken(state, decision, self.policy):
@@ -178,12 +189,14 @@ class Guard:
         return decision.approved
 
     def _take(self, event: Event) -> None:
+        known = self.state.instruments.by_symbol
         self.state = apply(self.state, event)
         match event:
             case OutcomeReported():
                 self._unwritten.append(outcome_entry(event))
             case InstrumentsReported(instruments=instruments):
                 self._unkept.append(to_json(instruments, tuple[Instrument, ...]))
+                self._news.extend(changes_of_rules(known, instruments))
             case PolicyLoaded(digest=digest):
                 self.policy = self._policies[digest]
                 self._unwritten.append(policy_entry(event))
@@ -238,7 +251,9 @@ class Guard:
 
     def _cry(self, kind: str, sentence: str, now_ms: int) -> None:
         """Say what no decision says."""
-        alert = Alert("account", kind, AlertSeverity.CRITICAL, sentence)
+        self._hear(Alert("account", kind, AlertSeverity.CRITICAL, sentence), now_ms)
+
+    def _hear(self, alert: Alert, now_ms: int) -> None:
         self._unwritten.append(alert_entry(alert, now_ms))
         self._announce(alert)
 
@@ -257,3 +272,19 @@ class Guard:
         stopped = Entry(Kind.STOPPED, now_ms, "{}", NoIntent())
         await self._append([*self._unwritten, stopped])
         self._unwritten.clear()
+
+
+def changes_of_rules(
+    known: Mapping[str, Instrument], instruments: tuple[Instrument, ...]
+) -> Iterator[Alert]:
+    """What the venue has changed about contracts that are known: an alert for each of them."""
+    for now in instruments:
+        before = known.get(now.symbol, now)
+        names = [
+            name
+            for name in (each.name for each in fields(now))
+            if getattr(before, name) != getattr(now, name)
+        ]
+        if names:
+            text = f"{now.symbol}: the venue has changed {', '.join(names)}, which counts from now"
+            yield Alert(now.symbol, "rules", AlertSeverity.WARNING, text)

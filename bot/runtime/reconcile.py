@@ -8,6 +8,7 @@ in kind, agree.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TypeAlias, assert_never
 
 import structlog
@@ -17,14 +18,24 @@ from bot.core.actions import AddMargin, CancelStop, ClosePosition, PlaceStop
 from bot.core.events import Event, IntentState, OutcomeReported
 from bot.core.model import NO_FILL, AccountSnapshot, Fill, Filled
 from bot.core.state import Intent
-from bot.exchange.ports import Account, Banned, OrderAbsent, OrderFound, Unreachable
+from bot.exchange.ports import (
+    Account,
+    Banned,
+    NoMarginHistory,
+    OrderAbsent,
+    OrderFound,
+    Unreachable,
+)
 
-RECV_WINDOW_MS = 5_000
-"""A venue accepts no request that is older than this when it arrives."""
+FENCE_MARGIN_MS = 1_000
+"""Later than this after the venue's last word on it, no request can arrive any more."""
 
-ORDER_FENCE_MS = RECV_WINDOW_MS + 1_000
+ORDER_FENCE_MS = 6_000
 SPEND_FENCE_MS = 30_000
 """Only after this may the absence of a top-up mean that it never happened."""
+
+STILL = Decimal("0.01")
+"""A margin that has moved by less than this share of a top-up has not had it."""
 
 LAG_MS = 10_000
 """How long an acknowledged effect may take to show before it counts as unknown."""
@@ -82,7 +93,8 @@ class Reconciler:
     async def settle(self, intent: Intent, acknowledged: bool) -> None:
         """Report what became of `intent`, and on the way that it is Unknown if it lags."""
         started_ms = self._clock.now_ms()
-        fence_ms = SPEND_FENCE_MS if isinstance(intent.action, AddMargin) else ORDER_FENCE_MS
+        least_ms = SPEND_FENCE_MS if isinstance(intent.action, AddMargin) else ORDER_FENCE_MS
+        fence_ms = max(least_ms, self._account.request_life_ms + FENCE_MARGIN_MS)
         overdue_ms = started_ms + LAG_MS
         absent_since_ms: list[int] = []
         pause_ms = PAUSE_FIRST_MS
@@ -151,6 +163,8 @@ class Reconciler:
     async def _margin_evidence(self, intent: Intent, add: AddMargin) -> Evidence:
         changes = await self._account.margin_changes(add.symbol, intent.known_at_ms)
         snapshot = await self._read()
+        if isinstance(changes, NoMarginHistory):
+            return _margin_told(intent, add, snapshot)
         if any(change.amount == add.amount for change in changes):
             return Proven(IntentState.APPLIED, "the venue's margin history shows it")
         margins = [p.isolated_margin for p in snapshot.positions if p.key == intent.key]
@@ -165,6 +179,19 @@ class Reconciler:
         log.info("intent.settled", intent=intent.id, state=str(state), evidence=evidence)
         now_ms = self._clock.now_ms()
         self._publish(OutcomeReported(intent.id, state, evidence, now_ms, filled))
+
+
+def _margin_told(intent: Intent, add: AddMargin, snapshot: AccountSnapshot) -> Evidence:
+    """
+    What the position's margin alone tells, where the venue keeps no history of it.
+
+    Only a margin that stands still is a top-up that did not happen: one that a close by hand or
+    a bill has moved meanwhile may contain it, and the budgets count it.
+    """
+    margins = [each.isolated_margin for each in snapshot.positions if each.key == intent.key]
+    if any(abs(margin - intent.margin_before) < add.amount * STILL for margin in margins):
+        return Absent()
+    return Proven(IntentState.APPLIED, "the margin has moved, of which the venue keeps no history")
 
 
 def _stop_evidence(order: OrderFound | OrderAbsent) -> Evidence:

@@ -12,7 +12,8 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from bot.core.events import AccountMode, MarkPrice
-from bot.core.ids import birth_prefix
+from bot.core.held import NOTHING_SHARED
+from bot.core.ids import Birth, birth_prefix
 from bot.core.model import (
     AccountSnapshot,
     CloseFee,
@@ -44,7 +45,7 @@ from bot.core.policy import (
     Stress,
     Threshold,
 )
-from bot.core.state import BLANK, AccountRead, AccountState, Birth, Instruments
+from bot.core.state import BLANK, AccountRead, AccountState, Instruments
 from bot.core.strategy import Proposal, Severity, View
 from bot.core.units import Duration, Money, Price, Quantity, Ratio
 
@@ -199,6 +200,7 @@ def account_state(
         liquidated=(),
         memories={},
         book=BLANK,
+        shared=NOTHING_SHARED,
         refunds={},
         intents={},
         intents_planned=0,

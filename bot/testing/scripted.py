@@ -18,6 +18,7 @@ from bot.core.model import AccountSnapshot, Instrument
 from bot.exchange.ports import (
     Accepted,
     MarginChange,
+    NoMarginHistory,
     Notice,
     OrderAbsent,
     OrderFound,
@@ -67,7 +68,8 @@ class ScriptedAccount:
         self.reads: Script[AccountSnapshot] = Script(read)
         self.replies: Script[Reply | Silence] = Script(Accepted())
         self.orders: Script[OrderFound | OrderAbsent] = Script(OrderAbsent())
-        self.margins: Script[tuple[MarginChange, ...]] = Script(())
+        self.margins: Script[tuple[MarginChange, ...] | NoMarginHistory] = Script(())
+        self.request_life_ms = 5_000
         self.sent: list[tuple[Action, str]] = []
         self.asked_since_ms: list[int] = []
         self.streams = 0
@@ -104,7 +106,9 @@ class ScriptedAccount:
         """The next order of the script, whatever id was asked for."""
         return self.orders.next()
 
-    async def margin_changes(self, symbol: str, since_ms: int) -> tuple[MarginChange, ...]:
+    async def margin_changes(
+        self, symbol: str, since_ms: int
+    ) -> tuple[MarginChange, ...] | NoMarginHistory:
         """The next history of the script."""
         self.asked_since_ms.append(since_ms)
         return self.margins.next()

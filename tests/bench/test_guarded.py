@@ -20,24 +20,24 @@ def preset(name: str) -> Policy:
 
 
 @pytest.mark.parametrize(
-    ("held", "leverage", "named"),
+    ("held", "leverage", "named", "near"),
     [
-        ((("2020-03-12-btc", LONG, ISOLATED),), 10, "balanced"),
-        ((("2021-05-19-eth", SHORT, ISOLATED),), 10, "patient"),
-        ((("2021-05-19-eth", LONG, ISOLATED),), 10, "conservative"),
-        ((("quiet-week-btc", LONG, ISOLATED),), 20, "balanced"),
-        ((("constructed-funding-shock", LONG, ISOLATED),), 20, "balanced"),
-        (BOOK, 10, "balanced"),
+        ((("2020-03-12-btc", LONG, ISOLATED),), 10, "balanced", 2),
+        ((("2021-05-19-eth", SHORT, ISOLATED),), 10, "patient", 2),
+        ((("2021-05-19-eth", LONG, ISOLATED),), 10, "conservative", 2),
+        ((("quiet-week-btc", LONG, ISOLATED),), 20, "balanced", 2),
+        ((("constructed-funding-shock", LONG, ISOLATED),), 20, "balanced", 2),
+        (BOOK, 10, "balanced", 10),  # a tenth of the gap to liquidation is where stops may rest
     ],
     ids=["stopped", "held", "early", "quiet", "billed", "book"],
 )
 def test_a_run_with_the_guard_away_ends_as_a_whole_one(
-    held: Held, leverage: int, named: str
+    held: Held, leverage: int, named: str, near: float
 ) -> None:
     given, policy = setup(*held, leverage=leverage), preset(named)
     fast, whole = run_guarded_fast(given, policy), run_guarded(given, policy)
     assert bool(fast.fate.taken) == bool(whole.fate.taken)
-    assert float(fast.fate.equity_final) == pytest.approx(float(whole.fate.equity_final), abs=2)
+    assert float(fast.fate.equity_final) == pytest.approx(float(whole.fate.equity_final), abs=near)
     ways_out = [
         [each.verb for each in deeds if each.verb not in ("place_stop", "cancel_stop")]
         for deeds in (fast.deeds, whole.deeds)

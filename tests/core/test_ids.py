@@ -3,9 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.core.ids import account_prefix, birth_prefix, born_at_ms, client_id, part_id
+from bot.core.ids import (
+    Birth,
+    account_prefix,
+    birth_prefix,
+    born_at_ms,
+    client_id,
+    part_id,
+)
 from bot.core.model import PositionKey, Side
-from bot.core.state import Birth
 
 FACTS = st.tuples(
     st.builds(Birth, st.sampled_from(["main", "other"]), st.integers(0, 3)),

@@ -20,13 +20,13 @@ from bot.core.events import (
     StreamLost,
     Tick,
 )
+from bot.core.ids import Birth
 from bot.core.model import Position, PositionKey, Side, StopOrder
 from bot.core.state import (
     BLANK,
     NEVER_MS,
     AccountRead,
     AccountState,
-    Birth,
     Intent,
     NotRead,
     Phase,

@@ -6,9 +6,8 @@ import pytest
 
 from bot.core.actions import CancelStop, PlaceStop
 from bot.core.events import AccountMode, Command
-from bot.core.ids import birth_prefix
+from bot.core.ids import Birth, birth_prefix
 from bot.core.model import StopOrder
-from bot.core.state import Birth
 from bot.testing import builders as build
 from tests.core.life import GOOD_STOP, LONG, Life
 

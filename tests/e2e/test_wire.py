@@ -161,6 +161,33 @@ def _stop(venue: Served) -> float:
 
 
 @pytest.mark.timeout(300)
+def test_the_doctor_tells_a_sound_account_from_one_that_is_not(tmp_path: Path) -> None:
+    state_dir = tmp_path / "state"
+    ask = ["doctor", "--policy", POLICY, "--json", "--wire"]
+    missing = liqguard(state_dir, *ask, "1")
+    assert (missing.returncode, missing.stdout) == (3, "")
+    assert "expected the files" in missing.stderr
+    keep_keys(state_dir)
+    assert liqguard(state_dir, *ask, "1").returncode == 6
+    with served(tmp_path / "venue") as venue:
+        venue.open_long()
+        sound = liqguard(state_dir, *ask, venue.port)
+        assert sound.returncode == 0, sound.stdout + sound.stderr
+        said = json.loads(sound.stdout)
+        assert said["sound"]
+        checks = {each["check"] for each in said["findings"]}
+        assert checks == {"capabilities", "clock", "key and account", "account", "rules"}
+        venue.ask("POST", "/fapi/v1/leverage", symbol="ETHUSDT", leverage=10)
+        buy = {"symbol": "ETHUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.1"}
+        venue.ask("POST", "/fapi/v1/order", **buy)
+        cross = liqguard(state_dir, *ask[:-2], "--wire", venue.port)
+        assert cross.returncode == 4
+        assert "refused" in cross.stdout
+        assert "ETH/USDT:USDT: expected isolated margin" in cross.stdout
+        assert not venue.stops()
+
+
+@pytest.mark.timeout(300)
 def test_observe_sends_nothing(tmp_path: Path) -> None:
     state_dir = tmp_path / "state"
     keep_keys(state_dir)
@@ -171,8 +198,15 @@ def test_observe_sends_nothing(tmp_path: Path) -> None:
             wait_for_log(guard, "intent.answered")
             venue.control("mark", symbol="BTCUSDT", price=TOP_UP_AT)
             wait_for_log(guard, "intent.answered")
+            status = liqguard(state_dir, "status", "--account", "demo")
+            assert "OBSERVE: nothing is sent" in status.stdout
+            assert "spent 1h 0," in status.stdout
             guard.send_signal(signal.SIGTERM)
             assert guard.wait(timeout=30) == 0
+        told = liqguard(state_dir, "explain", "--account", "demo").stdout
+        assert "would have: " in told
+        assert "withheld: observe: nothing is sent" in told
+        assert "verified" in liqguard(state_dir, "journal", "verify", "--account", "demo").stdout
         assert not venue.stops()
         assert not venue.added()
         assert len(venue.ask("GET", "/fapi/v1/allOrders", symbol="BTCUSDT")) == 1

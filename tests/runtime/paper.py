@@ -70,6 +70,10 @@ class TracedAccount:
         self.sent: list[tuple[Action, str]] = []
         self.lose_replies = False
 
+    @property
+    def request_life_ms(self) -> int:
+        return self._inner.request_life_ms
+
     async def snapshot(self) -> AccountSnapshot:
         return await self._inner.snapshot()
 

@@ -20,6 +20,7 @@ from bot.runtime.feed import (
     POLL_ENDANGERED_MS,
     READ_SPACING_MS,
     RECONNECT_MS,
+    RULES_MS,
     Feed,
 )
 from bot.testing.builders import SYMBOL, instrument, position, snapshot
@@ -328,3 +329,28 @@ def test_an_endangered_account_is_read_on_every_two_seconds_where_the_venue_want
         assert 7 <= scene.account.reads.asked <= 11
 
     play(act)
+
+
+@pytest.mark.parametrize("forget", [False, True])
+def test_rules_that_the_venue_has_changed_are_published_within_an_hour(forget: bool) -> None:
+    fee = instrument(taker_fee="0.002")
+    market = ScriptedMarket([instrument()])
+
+    async def main() -> Scene:
+        scene = Scene(long_read())
+        feed = Feed(market, scene.account, scene.clock, scene.publish)
+        async with asyncio.TaskGroup() as tasks:
+            feeding = tasks.create_task(feed.run())
+            await scene.clock.sleep_ms(RULES_MS + 60_000)
+            if forget:
+                market.listed.clear()
+            else:
+                market.listed[SYMBOL] = fee
+            await scene.clock.sleep_ms(RULES_MS)
+            feeding.cancel()
+        return scene
+
+    told = [
+        each for _, each in run_virtual(main()).published if isinstance(each, InstrumentsReported)
+    ]
+    assert [each.instruments for each in told] == [(instrument(),), *([] if forget else [(fee,)])]

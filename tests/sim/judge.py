@@ -227,7 +227,7 @@ class Judge:
         quantities = [scene.truths[action.symbol].quantity for scene in scenes]
         quantities += [each.quantity for each in self._known() if each.symbol == action.symbol]
         share = float((action.quantity - step) / max(quantities))
-        users = observer.user_stops(action.symbol)
+        users = self._bounds(action.symbol)
         seen = [view.distance for scene in scenes for view in scene.views[truth.group]]
         least = min(observer.past.least[truth.group], *seen)
         if not observer.rules.asks_for_close(action.symbol, share, scenes, least, users):
@@ -470,7 +470,7 @@ class Judge:
         known = [each.truths[stop.symbol] for each in scenes]
         if all(observer.rules.breaks_loss_cap(each, float(stop.quantity), at) for each in known):
             self._broke("6", f"the stop at {at} is looser than loss_max allows")
-        users = observer.user_stops(stop.symbol)
+        users = self._bounds(stop.symbol)
         wanted = [
             price
             for each in scenes
@@ -559,6 +559,11 @@ class Judge:
             *observer.past.since(self._now_ms - window_ms, symbol),
         ]
         return [each for each in found if each.truths[symbol].side is side]
+
+    def _bounds(self, symbol: str) -> tuple[float, ...]:
+        """What a stop may be tightened to besides the policy: by the user, or by a loss."""
+        observer = self._observer
+        return (*observer.user_stops(symbol), *observer.losses.levels(symbol))
 
     def _believed_levels(self, symbol: str) -> Iterator[float]:
         observer = self._observer

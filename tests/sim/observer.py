@@ -7,8 +7,8 @@ them. What a request must keep is in `judge`, what must hold while time passes i
 A promise is called by its number, 0 for a liquidation that was no fate and for a crash. The others
 are words: "wrongful close" and "bill" for what the policy does not ask for, or asks in vain,
 "bound" for the price of a close, "refund" for margin that a trim owes, "rate" for actions too soon
-after one another, "ban" for what is asked in a ban, "assertion" for what the guard itself found
-wrong with its own decision.
+after one another, "ban" for what is asked in a ban, "loosened" for a stop that moves away from the
+mark after a loss, "assertion" for what the guard itself found wrong with its own decision.
 """
 
 from collections import Counter
@@ -26,6 +26,7 @@ from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.ports import Barred, Refused, Reply
 from tests.sim.case import ACCOUNT, Case
 from tests.sim.judge import Judge
+from tests.sim.losses import Losses
 from tests.sim.requests import NEVER_MS, Request
 from tests.sim.rules import Rules
 from tests.sim.truth import Eyes, Past, Scene, Truth
@@ -103,6 +104,7 @@ class Observer:
         self.past = Past()
         self.watch = Watch(self)
         self.judge = Judge(self)
+        self.losses = Losses(self)
         self.failing_since_ms, self.loud_at_ms = NEVER_MS, NEVER_MS
         self._realised, self._funding = 0, 0
         self._user_stops: dict[tuple[str, float], int] = {}
@@ -131,6 +133,8 @@ class Observer:
         self.last_ms[kind] = now_ms
         if kind != "journal_down":
             self.disturbed_at_ms = now_ms
+        if kind.startswith("user_"):
+            self.losses.user_acted()
         if kind not in ("journal_down", "stops_refused"):
             self.hampered_at_ms = now_ms
 
@@ -225,6 +229,7 @@ class Observer:
         if not self.reads or self.reads[-1][0].taken_at_ms <= snapshot.taken_at_ms:
             self.reads[:] = [*self.reads, (snapshot, self.clock.now_ms())][-READS:]
         self.watch.read_delivered(snapshot)
+        self.losses.read_delivered(snapshot)
 
     def replied(self, client_id: str, reply: Reply) -> None:
         """The guard got the answer to a request."""
@@ -283,7 +288,7 @@ class Observer:
 
     def stops(self) -> tuple[tuple[StopOrder, ...], tuple[StopOrder, ...]]:
         """The stops that rest: the guard's and the user's."""
-        resting = self.machine._books.accounts[ACCOUNT].stops.values()
+        resting = self.machine.stops(ACCOUNT)
         ours = tuple(stop for stop in resting if stop.client_id in self.requests)
         return ours, tuple(stop for stop in resting if stop.client_id not in self.requests)
 
@@ -321,6 +326,7 @@ class Observer:
             self.disturbed_at_ms = self.hampered_at_ms = now_ms
         if self.case.swarm.outages["throttled"].cover(now_ms):
             self.disturbed_at_ms = now_ms
+        self.losses.look(scene)
         self.watch.look(scene)
 
     def _take_flat(self, scene: Scene, now_ms: int) -> None:
@@ -334,6 +340,7 @@ class Observer:
                 self.note(f"the position in {symbol} is gone")
                 self.flat_since_ms[symbol] = now_ms
                 self.watch.flat(symbol)
+                self.losses.flat(symbol)
 
     def _take_funding(self) -> None:
         paid = self.machine.funding(ACCOUNT)
@@ -345,10 +352,11 @@ class Observer:
         self._funding = len(paid)
 
     def _take_realised(self) -> None:
-        realised = self.machine._books.accounts[ACCOUNT].realised
+        realised = self.machine.realised(ACCOUNT)
         for fill in realised[self._realised :]:
             self.note(f"exchange: {fill.cause} of {fill.quantity} {fill.symbol} at {fill.price}")
             self.deeds[f"{fill.cause} fills"] += 1
+            self.losses.filled(fill)
             if fill.cause is Cause.LIQUIDATION:
                 self.watch.liquidated(fill.symbol)
             else:

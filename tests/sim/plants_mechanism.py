@@ -39,6 +39,7 @@ def resend_on_unsure(patch: pytest.MonkeyPatch) -> None:
 
 def take_unknown_for_not_applied(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(reconcile, "SPEND_FENCE_MS", 0)
+    patch.setattr(reconcile, "FENCE_MARGIN_MS", -60_000)
     patch.setattr(reconcile, "SECOND_READ_MS", 0)
 
 
@@ -123,6 +124,7 @@ def put_a_refund_back_twice(patch: pytest.MonkeyPatch) -> None:
 
 def believe_absence_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(reconcile, "ORDER_FENCE_MS", 0)
+    patch.setattr(reconcile, "FENCE_MARGIN_MS", -60_000)
     patch.setattr(reconcile, "SECOND_READ_MS", 0)
 
 

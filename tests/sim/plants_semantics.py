@@ -17,6 +17,7 @@ from bot.core import (
     cross,
     funding,
     guardrails,
+    held,
     ladder,
     margin,
     metrics,
@@ -327,3 +328,11 @@ def _nearest_alone(book: Book) -> LiquidatesAfter | NoLiquidation:
     found = [cross.joint_liquidation(_frozen_beside(book, leg)) for leg in book.legs]
     shocks = [each.shock for each in found if isinstance(each, LiquidatesAfter)]
     return LiquidatesAfter(min(shocks)) if shocks else NoLiquidation("planted")
+
+
+def loosen_stops_after_a_loss(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(held.Shared, "bounds", lambda self, key: ())
+
+
+def forget_what_a_loss_holds_on_restart(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(core_state, "_shared_under", lambda state, digest: held.released(state.shared))

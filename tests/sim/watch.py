@@ -163,7 +163,8 @@ class Watch:
         wanted = [
             price
             for each in (*levels, *scene.levels(symbol))
-            for price in observer.rules.stops_wanted(truth, each, users)
+            for bounds in (users, *((*users, at) for at in observer.losses.levels(symbol)))
+            for price in observer.rules.stops_wanted(truth, each, bounds)
         ]
         ticks = 2 * observer.rules.tick(symbol)
 

@@ -20,13 +20,14 @@ class Call:
     """
     One request: `api` and `path` as ccxt names them, so that it signs and addresses them.
 
-    `weight` is what the venue counts it as.
+    An `api` within another has a dot: "private.futures". `parameters` are what the venue's
+    recipe says, in JSON's own kinds where the venue reads JSON. `weight` is what it counts as.
     """
 
     api: str
     method: str
     path: str
-    parameters: Mapping[str, str]
+    parameters: Mapping[str, Json]
     weight: int = 1
 
 

@@ -3,7 +3,9 @@ How often a venue is asked: reads within half of what it allows, the way out nev
 
 Throttling reads the real clock, so this sits in front of real venues only. A 429 stops reads until
 the venue's time is over, but for a trickle, which an endangered account's reads are paced for;
-a 418 stops everything on this address.
+a 418 stops everything on this address. Other accounts and programs on it count too: where the
+venue tells what the address has used of a minute, reads end well before all of it, so that what is
+left is there for stops and closes.
 """
 
 from dataclasses import dataclass
@@ -22,6 +24,10 @@ WINDOW_S = 10
 WRITES_PER_WINDOW = 100
 """Orders in 10 s: a third of what Binance allows an account."""
 
+ADDRESS_SHARE = 0.6
+"""Of what the venue allows an address: beyond it no read of ours is sent until the next minute."""
+
+MINUTE_MS = 60_000
 RETRY_AFTER_USUAL_S = 60
 TRICKLE_MS = 5_000
 TRICKLE_WEIGHT = 100
@@ -45,13 +51,30 @@ class Quiet:
     trickle_left: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What the venue allows an address in a minute, and the header that tells what was used."""
+
+    weight_per_minute: int
+    used_header: str
+    """In small letters; empty where the venue tells nothing."""
+
+
 class Lane:
     """A transport with a budget of its own."""
 
     def __init__(
-        self, transport: Transport, clock: Clock, quiet: Quiet, *, budget: int, is_read: bool
+        self,
+        transport: Transport,
+        clock: Clock,
+        quiet: Quiet,
+        allowance: Allowance,
+        *,
+        budget: int,
+        is_read: bool,
     ) -> None:
         """Spend up to `budget` of weight in each window."""
+        self._allowance = allowance
         self._transport = transport
         self._clock = clock
         self._quiet = quiet
@@ -68,8 +91,10 @@ class Lane:
             return hushed
         self._quiet.trickle_left -= call.weight
         outcome = await self._transport.ask(call)
-        if isinstance(outcome, Heard) and outcome.status in (_TOO_MANY, _BANNED):
-            return self._be_quiet(outcome)
+        if isinstance(outcome, Heard):
+            self._mind(outcome)
+            if outcome.status in (_TOO_MANY, _BANNED):
+                return self._be_quiet(outcome)
         return outcome
 
     def follow_clock(self, ahead_ms: int) -> None:
@@ -91,6 +116,19 @@ class Lane:
         if now_ms - quiet.trickle_at_ms >= TRICKLE_MS:
             quiet.trickle_at_ms, quiet.trickle_left = now_ms, TRICKLE_WEIGHT
         return quiet.trickle_left >= weight
+
+    def _mind(self, heard: Heard) -> None:
+        """Leave the rest of this minute to stops and closes where the address has used much."""
+        headers = {name.lower(): text for name, text in heard.headers.items()}
+        told = headers.get(self._allowance.used_header, "")
+        used = int(told) if told.isdecimal() else 0
+        if used < self._allowance.weight_per_minute * ADDRESS_SHARE:
+            return
+        now_ms = self._clock.now_ms()
+        until_ms = now_ms - now_ms % MINUTE_MS + MINUTE_MS
+        if until_ms > self._quiet.reads_until_ms:
+            self._quiet.reads_until_ms = until_ms
+            log.warning("reads.held_back", used=used, until_ms=until_ms)
 
     def _be_quiet(self, heard: Heard) -> Outcome:
         """Heed a 429 or a 418; what it means for the request that it answers."""

@@ -64,6 +64,16 @@ class Row:
             raise self.wrong(name, "a whole number")
         return int(number)
 
+    def identity(self, name: str) -> str:
+        """A number above zero by which the venue knows something, of any length, as text."""
+        value = self.raw(name)
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise self.wrong(name, "a number by which it is known")
+        text = str(value)
+        if not text.isdecimal() or not text.strip("0"):
+            raise self.wrong(name, "a number by which it is known")
+        return text
+
     def flag(self, name: str) -> bool:
         """A boolean, as JSON's or as a text."""
         match self.raw(name):

@@ -7,11 +7,24 @@ from bot.core.units import Price, Ratio
 
 
 @dataclass(frozen=True, slots=True)
+class AsMark:
+    """Nobody said where the index price is: it is where the mark price is."""
+
+
+AS_MARK = AsMark()
+
+
+@dataclass(frozen=True, slots=True)
 class Prices:
-    """Where a symbol is: `mark` liquidates and triggers stops, at `last` it was traded."""
+    """
+    Where a symbol is: `mark` liquidates and triggers stops, at `last` it was traded.
+
+    `index` is what the mark price follows; it only triggers orders that ask for it.
+    """
 
     mark: Price
     last: Price
+    index: Price | AsMark = AS_MARK
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +32,14 @@ class PricePoint:
     """
     Where the prices of one symbol are at one moment.
 
-    Between two points of a symbol `mark` and `last` travel in a straight line.
+    Between two points of a symbol its prices travel in straight lines.
     """
 
     at_ms: int
     symbol: str
     mark: Price
     last: Price
+    index: Price | AsMark = AS_MARK
 
 
 @dataclass(frozen=True, slots=True)

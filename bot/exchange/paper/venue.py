@@ -19,8 +19,8 @@ from bot.core.model import AccountSnapshot, Instrument
 from bot.exchange.paper.course import Course
 from bot.exchange.paper.faults import Delivery, Faults, ReplyLost, RequestLost, Travels
 from bot.exchange.paper.machine import PaperMachine
+from bot.exchange.paper.placing import STOPS_REFUSED
 from bot.exchange.paper.prices import Clock, FundingTerm, PathItem, PricePoint
-from bot.exchange.paper.requests import STOPS_REFUSED
 from bot.exchange.paper.store import Store
 from bot.exchange.paper.telling import tell
 from bot.exchange.paper.timeline import PathEnded, Upcoming
@@ -240,6 +240,11 @@ class PaperAccount:
         """Speak for the account `name`, which has had its deposit."""
         self._venue = venue
         self._name = name
+
+    @property
+    def request_life_ms(self) -> int:
+        """How long after its date a request that is under way is still accepted."""
+        return RECV_WINDOW_MS
 
     async def snapshot(self) -> AccountSnapshot:
         """One complete read."""

@@ -26,6 +26,7 @@ from bot.exchange.ports import (
     AccountChanged,
     Banned,
     Barred,
+    NoMarginHistory,
     Notice,
     OrderAbsent,
     OrderFound,
@@ -71,7 +72,9 @@ async def test_an_instrument_is_what_the_exchange_applies(live: Wired) -> None:
 async def test_every_action_has_its_effect_and_leaves_evidence(live: Wired) -> None:
     before_ms = await live.account.server_time_ms()
     assert await live.account.send(ADD, "m1") == Accepted()
-    (change,) = await live.account.margin_changes(BTC, before_ms)
+    changes = await live.account.margin_changes(BTC, before_ms)
+    assert not isinstance(changes, NoMarginHistory)
+    (change,) = changes
     assert change.amount == ADD.amount
     assert await live.account.send(STOP, "s1") == Accepted()
     assert await live.account.order(BTC, "s1") == OrderFound("s1", resting=True, filled=NO_FILL)
@@ -202,6 +205,7 @@ async def test_a_read_that_went_wrong_is_no_read(live: Wired) -> None:
 async def test_no_part_of_a_read_may_be_missing(live: Wired, path: str) -> None:
     mishap = Mishap(MishapKind.HTML_502, 99, has_effect=False, method="GET", path=path, delay_ms=0)
     live.server.mishaps.ahead.append(mishap)
+    live.account._terms_read.at_ms = module.NEVER_MS
     with pytest.raises(Unreachable, match="502"):
         await live.account.snapshot()
 
