@@ -24,7 +24,9 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
+from bot.core.events import BarsReported
 from bot.core.model import (
+    BARS_MAX,
     NO_FILL,
     AccountSnapshot,
     ContractKind,
@@ -53,7 +55,7 @@ from bot.exchange.live.dialect import (
     StreamEnded,
     Told,
 )
-from bot.exchange.live.reading import Row, rows
+from bot.exchange.live.reading import Row, closed_bars, rows
 from bot.exchange.ports import (
     Accepted,
     AccountChanged,
@@ -633,6 +635,24 @@ def marks_of(jsons: Sequence[Json], listed: Listed) -> Sequence[Marked]:
         except Unreadable as e:
             log.warning("bill.unreadable", reason=str(e))
     return _marked(rows(_result(jsons[0], "mark-price"), "mark-price"), listed, bills)
+
+
+def bars_call(name: str) -> Call:
+    """The newest hours of the last price, the one that is not over yet among them."""
+    asked = {"symbol": name, "interval": "1h", "limit": str(BARS_MAX + 1)}
+    return Call(_PUBLIC, "GET", f"{_MARKET}/q/kline", asked)
+
+
+def bars_of(json: Json, symbol: str, received_at_ms: int) -> BarsReported:
+    """Those of them that are over, and have no gap behind them; they come in any order."""
+    charted = (
+        (
+            row.integer("t"),
+            Row({"high": row.raw("h"), "low": row.raw("l"), "close": row.raw("c")}, row.where),
+        )
+        for row in rows(_result(json, "kline"), "kline")
+    )
+    return closed_bars(sorted(charted, key=lambda each: each[0]), symbol, received_at_ms)
 
 
 def marks_opening(names: Sequence[str], at_ms: int) -> Opening:

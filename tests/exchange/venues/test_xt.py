@@ -446,3 +446,21 @@ def test_no_recipe_can_open_or_trigger_on_the_last_price_or_close_at_once() -> N
         if is_stop:
             assert body["triggerPriceType"] == "MARK_PRICE"
             assert body["entrustType"] == "STOP_MARKET"
+
+
+def test_bars_are_hours_that_are_over_in_whatever_order_they_come() -> None:
+    noon_ms = 1_600_000_000_000 // 3_600_000 * 3_600_000
+    chart = [
+        {
+            "s": "btc_usdt",
+            "t": noon_ms + hour * 3_600_000,
+            "o": "10",
+            "h": high,
+            "l": "9",
+            "c": "10",
+        }
+        for hour, high in ((4, "14"), (3, "13"), (2, "12"), (0, "11"))
+    ]
+    told = venue.bars_of(done(chart), "BTC/USDT:USDT", noon_ms + 5 * 3_600_000 - 1)
+    assert told.closed_at_ms == noon_ms + 4 * 3_600_000
+    assert [str(bar.high) for bar in told.bars] == ["12", "13"]
