@@ -22,9 +22,18 @@ from bot.core.events import (
     StreamLost,
 )
 from bot.core.model import BAR_MS, AccountSnapshot, Instrument
-from bot.exchange.ports import Account, AccountChanged, MarketData, Notice, Unreachable
+from bot.exchange.ports import (
+    Account,
+    AccountChanged,
+    Banned,
+    MarketData,
+    Notice,
+    Throttled,
+    Unreachable,
+)
 from bot.journal.codec import to_json
 from bot.journal.port import digest_of
+from bot.runtime.waiting import patience, to_its_end
 
 POLL_CALM_MS = 30_000
 POLL_ENDANGERED_MS = 2_000
@@ -52,9 +61,15 @@ class _Ended:
     found: AccountSnapshot | Unreachable
 
     def read(self) -> AccountSnapshot:
-        if isinstance(self.found, Unreachable):
-            raise Unreachable(str(self.found))
-        return self.found
+        match self.found:
+            case Banned(until_ms=until_ms) as e:
+                raise Banned(str(e), until_ms)
+            case Throttled(until_ms=until_ms) as e:
+                raise Throttled(str(e), until_ms)
+            case Unreachable() as e:
+                raise Unreachable(str(e))
+            case snapshot:
+                return snapshot
 
 
 class Feed:
@@ -97,11 +112,11 @@ class Feed:
     async def run(self) -> None:
         """Stream and poll until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._market.stream(self._publish))
-            tasks.create_task(self._listen())
-            tasks.create_task(self._poll())
-            tasks.create_task(self._follow_rules())
-            tasks.create_task(self._chart())
+            tasks.create_task(to_its_end(self._market.stream, self._publish))
+            tasks.create_task(to_its_end(self._listen))
+            tasks.create_task(to_its_end(self._poll))
+            tasks.create_task(to_its_end(self._follow_rules))
+            tasks.create_task(to_its_end(self._chart))
 
     async def read(self) -> AccountSnapshot:
         """
@@ -122,7 +137,8 @@ class Feed:
     async def _try_read(self) -> AccountSnapshot | Unreachable:
         asked_at_ms = self._clock.now_ms()
         try:
-            snapshot = await self._account.snapshot()
+            async with patience():
+                snapshot = await self._account.snapshot()
             self._publish(AccountReported(snapshot, asked_at_ms, self._clock.now_ms()))
             await self._learn(tuple(sorted({each.symbol for each in snapshot.positions})))
         except Unreachable as e:
@@ -135,7 +151,8 @@ class Feed:
             if symbol in self.listed:
                 continue
             try:
-                (self.listed[symbol],) = await self._market.instruments((symbol,))
+                async with patience():
+                    (self.listed[symbol],) = await self._market.instruments((symbol,))
             except KeyError:
                 # Its position stays Unknown, which is alarmed; the others must not suffer.
                 log.critical("instrument.not_listed", symbol=symbol)
@@ -149,7 +166,8 @@ class Feed:
             before = dict(self.listed)
             for symbol in sorted(before):
                 try:
-                    (self.listed[symbol],) = await self._market.instruments((symbol,))
+                    async with patience():
+                        (self.listed[symbol],) = await self._market.instruments((symbol,))
                 except (KeyError, Unreachable) as e:
                     # What was known of it goes on: a position in it is measured by that.
                     log.warning("instrument.not_read", symbol=symbol, reason=str(e))
@@ -171,6 +189,13 @@ class Feed:
             self._wanted.clear()
             try:
                 await self.read()
+            except Banned as e:
+                self._wanted.set()
+                await self._clock.sleep_until_ms(e.until_ms)
+            except Throttled as e:
+                log.warning("account.throttled", until_ms=e.until_ms, reason=str(e))
+                self._wanted.set()
+                await self._hold_back(e.until_ms)
             except Unreachable as e:
                 log.warning("account.unreachable", reason=str(e))
                 self._wanted.set()
@@ -208,6 +233,14 @@ class Feed:
         ended_ms = self._clock.now_ms() - BARS_LAG_MS
         return ended_ms - ended_ms % BAR_MS
 
+    async def _hold_back(self, until_ms: int) -> None:
+        """The venue wants no reads: only those of an endangered account go on, and seldom."""
+        while (left_ms := until_ms - self._clock.now_ms()) > 0:
+            if self._interval_ms == POLL_ENDANGERED_MS:
+                await self._clock.sleep_ms(min(left_ms, POLL_ENDANGERED_MS))
+                return
+            await self._clock.sleep_ms(min(left_ms, READ_SPACING_MS))
+
     async def _listen(self) -> None:
         while True:
             try:
@@ -215,6 +248,8 @@ class Feed:
             except Unreachable as e:
                 log.warning("stream.lost", reason=str(e))
                 self._publish(StreamLost(str(e), self._clock.now_ms()))
+                if isinstance(e, Banned | Throttled):  # to connect takes a read
+                    await self._clock.sleep_until_ms(e.until_ms)
             self._wanted.set()
             await self._clock.sleep_ms(RECONNECT_MS)
 

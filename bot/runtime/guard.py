@@ -13,7 +13,7 @@ import structlog
 
 from bot.clock import Clock
 from bot.core.decision import Alert, AlertSeverity, Decision, NoBook
-from bot.core.engine import decide
+from bot.core.engine import decide, stands_on_fresh_data
 from bot.core.events import (
     AccountMode,
     Command,
@@ -29,7 +29,7 @@ from bot.core.ladder import symbols_to_chart
 from bot.core.model import Instrument
 from bot.core.policy import Policy
 from bot.core.promises import broken
-from bot.core.state import AccountState, apply
+from bot.core.state import NEVER_MS, AccountState, apply
 from bot.exchange.ports import MarketData
 from bot.journal.codec import to_json
 from bot.journal.port import Entry, Journal, JournalUnavailable, Kind, NoIntent
@@ -44,6 +44,7 @@ from bot.runtime.record import (
     policy_entry,
     prepared_entry,
 )
+from bot.runtime.waiting import to_its_end
 
 DRAIN_MS = 5_000
 """How long a stopping guard waits for requests that are on their way."""
@@ -81,6 +82,8 @@ class Guard:
         self.decision = Decision(
             0, state.mode, (), NoBook(), (), (), 0, endangered=True, needs_read=True
         )
+        self.sound_at_ms = NEVER_MS
+        """When the last decision was completed, on record, that stood on fresh data of all."""
         self._inbox = inbox
         self._market = market
         self._feed = feed
@@ -144,15 +147,15 @@ class Guard:
     async def run(self) -> None:
         """Guard until `stop`."""
         async with asyncio.TaskGroup() as tasks:
-            feeding = tasks.create_task(self._feed.run())
+            feeding = tasks.create_task(to_its_end(self._feed.run))
             settling = {
-                tasks.create_task(self._reconciler.settle(intent, acknowledged=False))
+                tasks.create_task(to_its_end(self._reconciler.settle, intent, acknowledged=False))
                 for intent in self.state.intents.values()
                 if intent.is_open
             }
             while not self._stopping:
                 for approved in await self._turn():
-                    settling.add(tasks.create_task(self._executor.perform(approved)))
+                    settling.add(tasks.create_task(to_its_end(self._executor.perform, approved)))
                 settling = {task for task in settling if not task.done()}
                 await self._inbox.wait(self.decision.wake_at_ms)
             feeding.cancel()
@@ -246,6 +249,8 @@ class Guard:
         self.state = state
         self.decision = decision
         self._signature = decision.signature
+        if not self._unwritten and stands_on_fresh_data(state, decision):
+            self.sound_at_ms = now_ms
         self._feed.pace(decision.endangered, decision.needs_read)
         self._feed.chart(symbols_to_chart(self.policy, state.positions))
 

@@ -83,6 +83,8 @@ class Opening:
     asks: tuple[str, ...] = ()
     ping: str = ""
     """Sent every few seconds where the venue wants more than a socket's own pings."""
+    pong: str = ""
+    """What it answers, where that is no JSON."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ from bot.exchange.ports import (
     Unsure,
 )
 from bot.exchange.venues.binanceusdm import RULES
-from bot.exchange.venues.binanceusdm_refusals import CANCEL_REFUSED, REFUSED
+from bot.exchange.venues.binanceusdm_refusals import REFUSED
 
 log = structlog.get_logger()
 
@@ -426,12 +426,17 @@ def _direction(side: Side) -> str:
 
 
 def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply:
-    """What an answer to a write proves. Whatever does not prove itself is Unsure."""
+    """
+    What an answer to a write proves. Whatever does not prove itself is Unsure.
+
+    An HTTP client sends a DELETE again when its connection breaks: that there is nothing to cancel
+    may be the answer to the second one.
+    """
     try:
         row = Row(parse_json(heard.text), f"HTTP {heard.status}")
         if row.has("code") and row.integer("code") < 0:
             code, text = row.integer("code"), str(row.raw("msg"))
-            if code in REFUSED or (isinstance(action, CancelStop) and code in CANCEL_REFUSED):
+            if code in REFUSED:
                 return Refused(str(code), text)
             return Unsure(f"{code} {text}")
         if heard.status != _HTTP_OK:
