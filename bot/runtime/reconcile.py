@@ -20,11 +20,13 @@ from bot.core.model import NO_FILL, AccountSnapshot, Fill, Filled
 from bot.core.state import Intent
 from bot.exchange.ports import (
     Account,
+    Banned,
     NoMarginHistory,
     OrderAbsent,
     OrderFound,
     Unreachable,
 )
+from bot.runtime.waiting import patience
 
 FENCE_MARGIN_MS = 1_000
 """Later than this after the venue's last word on it, no request can arrive any more."""
@@ -105,7 +107,11 @@ class Reconciler:
                 acknowledged = False
                 self._report(intent, IntentState.UNKNOWN, "acknowledged, but no effect shows")
             try:
-                found = await self._look(intent)
+                async with patience():
+                    found = await self._look(intent)
+            except Banned as e:
+                await self._clock.sleep_until_ms(e.until_ms)
+                continue
             except Unreachable as e:
                 log.warning("evidence.unreachable", intent=intent.id, reason=str(e))
                 continue

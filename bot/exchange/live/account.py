@@ -15,12 +15,23 @@ import structlog
 from bot.clock import Clock, system_wall_ms
 from bot.core.actions import Action
 from bot.core.model import AccountSnapshot, PositionMode
-from bot.exchange.live.calls import Call, Heard, Json, NotSent, Silent, Unreadable, parse_json
+from bot.exchange.live.calls import (
+    Call,
+    Heard,
+    Hushed,
+    Json,
+    NotSent,
+    Silent,
+    Unreadable,
+    parse_json,
+)
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import Dialect, Ground, Irrelevant, Listed, Opening, StreamEnded
 from bot.exchange.live.lanes import Lane
 from bot.exchange.live.transport import Network
 from bot.exchange.ports import (
+    Banned,
+    Barred,
     MarginChange,
     NoMarginHistory,
     Notice,
@@ -28,6 +39,7 @@ from bot.exchange.ports import (
     OrderFound,
     Refused,
     Reply,
+    Throttled,
     Unreachable,
     Unsure,
 )
@@ -151,6 +163,8 @@ class LiveAccount:
                 return self._dialect.reply_of(heard, action, client_id, self._listed)
             case NotSent(reason):
                 return Refused("NOT_SENT", reason)
+            case Hushed(reason, until_ms):
+                return Barred(reason, until_ms)
             case Silent(reason):
                 return Unsure(reason)
 
@@ -275,6 +289,8 @@ class LiveAccount:
                 continue
             if message.type is not aiohttp.WSMsgType.TEXT:
                 raise Unreachable(f"account stream: {message.type.name}")
+            if opening.pong and message.data == opening.pong:
+                continue
             if self._tell(message.data, publish):
                 raise Unreachable("account stream: the venue has ended it")
 
@@ -303,6 +319,10 @@ async def hear(lane: Lane, call: Call) -> Heard:
     match await lane.ask(call):
         case Heard() as heard:
             return heard
+        case Hushed(reason, until_ms, everything=True):
+            raise Banned(f"{call.path}: {reason}", until_ms)
+        case Hushed(reason, until_ms):
+            raise Throttled(f"{call.path}: {reason}", until_ms)
         case NotSent(reason) | Silent(reason):
             raise Unreachable(f"{call.path}: {reason}")
 
