@@ -129,6 +129,37 @@ async def test_it_trades_both_legs_of_hedge_mode(client: Any) -> None:
     assert (left["side"], left["contracts"]) == ("short", 0.1)
 
 
+async def test_a_positions_own_stop_is_replaced_and_closes_all_of_it(
+    client: Any, venue: Venue
+) -> None:
+    stop = {"category": "linear", "symbol": "BTCUSDT", "slTriggerBy": "MarkPrice"}
+
+    async def set_stop(**levels: str) -> None:
+        await client.privatePostV5PositionTradingStop(stop | levels)
+
+    with pytest.raises(ccxt.BadRequest, match="zero position"):
+        await set_stop(stopLoss="57000")
+    await client.create_order(BTC, "market", "buy", 0.1)
+    await set_stop(stopLoss="57000", takeProfit="65000")
+    await set_stop(stopLoss="58000")
+    with pytest.raises(ccxt.BadRequest, match="wrong side"):
+        await set_stop(stopLoss="60000")
+    waiting = {each["info"]["stopOrderType"]: each for each in await client.fetch_open_orders(BTC)}
+    assert {kind: each["triggerPrice"] for kind, each in waiting.items()} == {
+        "StopLoss": 58_000,
+        "TakeProfit": 65_000,
+    }
+    (position,) = await client.fetch_positions()
+    assert (position["stopLossPrice"], position["takeProfitPrice"]) == (58_000, 65_000)
+    await set_stop(takeProfit="0")
+    assert len(await client.fetch_open_orders(BTC)) == 1
+    await client.create_order(BTC, "market", "buy", 0.2)
+    await venue.control("mark", symbol="BTCUSDT", price=58_000)
+    assert await client.fetch_positions() == []
+    (done,) = [each for each in await client.fetch_closed_orders(BTC) if each["triggerPrice"]]
+    assert (done["filled"], done["status"]) == (0.3, "closed")
+
+
 @pytest.mark.parametrize(
     ("code", "error", "order"),
     [

@@ -65,6 +65,7 @@ STEPS = st.one_of(
     st.tuples(st.just("limit"), SIDES, QUANTITIES, PRICES),
     st.tuples(st.just("stop"), SIDES, QUANTITIES, PRICES, BY, st.sampled_from([1, 2])),
     st.tuples(st.just("margin"), st.sampled_from(["0.01", "50", "400"])),
+    st.tuples(st.just("own stop"), PRICES, PRICES),
     st.tuples(st.just("cancel")),
     st.tuples(st.just("move"), PRICES),
 )
@@ -85,6 +86,9 @@ def _do(client: Client, step: tuple[Any, ...]) -> None:
             client.ask("POST", "/v5/order/create", **order, **when)
         case ("margin", amount):
             client.ask("POST", "/v5/position/add-margin", symbol="BTCUSDT", margin=amount)
+        case ("own stop", stop, profit):
+            levels = {"symbol": "BTCUSDT", "stopLoss": stop, "takeProfit": profit}
+            client.ask("POST", "/v5/position/trading-stop", **levels)
         case ("cancel",):
             client.ask("POST", "/v5/order/cancel-all", symbol="BTCUSDT")
         case ("move", price):

@@ -1,40 +1,32 @@
 """
-The desk of one account of this venue: requests in the machine's words, and what came of them.
+The desk of one account of this venue: it puts what clients ask for into the machine's words.
 
-The machine allows and performs. Its history, read on from where it was left, becomes orders and
-executions here, and is pushed to the topics of the user streams.
+Whether it is allowed and what it does is the machine's alone. What came of it, the clerk records.
 """
 
 from collections.abc import Callable, Iterator
-from decimal import Decimal
 from itertools import count
 from typing import Any, assert_never
 
-from bot.core.actions import AddMargin
-from bot.core.model import Instrument, MarginMode, PositionKey, PositionMode
+from bot.core.actions import AT_MARKET, AddMargin
+from bot.core.model import Instrument, MarginMode, PositionMode
 from bot.core.units import ZERO, Money, Price, Quantity
-from bot.exchange.paper.books import (
-    NO_ORDER,
-    Cause,
-    Ended,
-    Entered,
-    FundingPaid,
-    Happened,
-    OrderState,
-    Realised,
-    Triggered,
-)
+from bot.exchange.paper.arithmetic import on_step
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.orders import (
-    Direction,
+    AGAINST,
+    Effect,
     Order,
     Passage,
     TimeInForce,
     Trigger,
     TriggerBy,
     closing,
+    has_passed,
 )
+from bot.exchange.paper.way import price_of
 from bot.exchange.paper.wire.bybit.asked import Fields
+from bot.exchange.paper.wire.bybit.clerk import Clerk, leg_of
 from bot.exchange.paper.wire.bybit.orders import (
     PASSAGES,
     SIDES,
@@ -42,25 +34,20 @@ from bot.exchange.paper.wire.bybit.orders import (
     WAITS,
     AtOnce,
     BybitOrder,
-    Execution,
+    Kind,
     PositionIdx,
     Status,
     When,
-    idx_of,
     read_pricing,
 )
 from bot.exchange.paper.wire.bybit.refusal import BybitRefusal, bybit_refusal, not_here
-from bot.exchange.paper.wire.bybit.views import empty_row, position_row, wallet_row
+from bot.exchange.paper.wire.bybit.views import empty_row, position_row
+from bot.exchange.paper.wire.listing import text
 from bot.exchange.paper.wire.views import AccountView, PositionView, view
 from bot.exchange.ports import Accepted, Refused
 
 _MODES = {"ISOLATED_MARGIN": MarginMode.ISOLATED, "REGULAR_MARGIN": MarginMode.CROSS}
 _POSITION_MODES = {"0": PositionMode.ONE_WAY, "3": PositionMode.HEDGE}
-_KINDS = {
-    Cause.LIQUIDATION: "BustTrade",
-    Cause.DELEVERAGING: "AdlTrade",
-    Cause.SETTLEMENT: "Settle",
-}
 
 
 class BybitDesk:
@@ -78,14 +65,10 @@ class BybitDesk:
         machine.deposit(name, deposit)
         machine.set_multi_assets(name, False, machine.at_ms)
         self.name = name
-        self.orders: dict[str, BybitOrder] = {}
-        self.executions: list[Execution] = []
         self._machine = machine
         self._ids = ids
-        self._tell = tell
         self._heard = 0
-        self._rows: dict[str, BybitOrder] = {}
-        self._told = self.view()
+        self.clerk = Clerk(ids, tell, lambda: machine.at_ms, self.view())
 
     # -- requests --------------------------------------------------------------------------
 
@@ -94,16 +77,7 @@ class BybitDesk:
         order = self._read(asked)
         if order.link_id and any(each.link_id == order.link_id for each in self._open()):
             raise BybitRefusal(110072)
-        match order.when:
-            case AtOnce():
-                reply = self._machine.place(self.name, order.asked, order.machine_id, self._now_ms)
-            case Trigger():
-                reply = self._machine.place_conditional(
-                    self.name, order.when, order.asked, order.machine_id, self._now_ms
-                )
-            case _:
-                assert_never(order.when)
-        match reply:
+        match reply := self._send(order):
             case Refused("-5022"):
                 order.end(Status.CANCELLED, self._now_ms)
                 order.reject_reason = "EC_PostOnlyWillTakeLiquidity"
@@ -114,10 +88,29 @@ class BybitDesk:
                 raise bybit_refusal(reply)
             case Accepted():
                 pass
-        self.orders[order.order_id] = self._rows[order.machine_id] = order
-        self._push("order", [order.shown()])
-        self.catch_up()
+        self._take(order)
         return order
+
+    def set_trading_stop(self, asked: Fields) -> None:
+        """POST position/trading-stop: a position's own stop and take-profit, set or taken off."""
+        if asked.optional("tpslMode") not in ("", "Full"):
+            raise not_here("a stop for a part of a position: place a conditional order")
+        symbol, idx = asked.instrument().symbol, self._idx(asked)
+        held = [each for each in self.held(symbol) if leg_of(each) is idx]
+        if not held:
+            raise BybitRefusal(10001, "can not set tp/sl/ts for zero position")
+        against = AGAINST[held[0].position.side]
+        with_it = Passage.RISES if against is Passage.FALLS else Passage.FALLS
+        wanted = [
+            self._own(asked, held[0], Kind.STOP_LOSS, "stopLoss", "slTriggerBy", against),
+            self._own(asked, held[0], Kind.TAKE_PROFIT, "takeProfit", "tpTriggerBy", with_it),
+        ]
+        for kind, orders in wanted:
+            for old in [each for each in self._open() if _is_own(each, symbol, idx, kind)]:
+                self.cancel(old)
+            for order in orders:
+                self._proven(self._send(order))
+                self._take(order)
 
     def cancel(self, order: BybitOrder) -> None:
         """POST order/cancel."""
@@ -137,7 +130,7 @@ class BybitDesk:
         if amount < ZERO:
             raise not_here("taking margin out of a position")
         idx = self._idx(asked)
-        held = [each for each in self.held(instrument.symbol) if self._idx_of(each) is idx]
+        held = [each for each in self.held(instrument.symbol) if leg_of(each) is idx]
         if not held:
             raise BybitRefusal(110033)
         added = AddMargin(instrument.symbol, held[0].position.side, Money(amount))
@@ -146,7 +139,7 @@ class BybitDesk:
         if isinstance(reply, Refused):
             raise BybitRefusal(110014) if reply.code == "-2019" else bybit_refusal(reply)
         self.catch_up()
-        (now,) = [each for each in self.held(instrument.symbol) if self._idx_of(each) is idx]
+        (now,) = [each for each in self.held(instrument.symbol) if leg_of(each) is idx]
         return {"category": "linear", **position_row(now, self._now_ms)}
 
     def set_leverage(self, asked: Fields) -> None:
@@ -213,10 +206,10 @@ class BybitDesk:
         idxs = [PositionIdx.ONE_WAY] if one_way else [PositionIdx.LONG, PositionIdx.SHORT]
         for instrument in instruments:
             symbol = instrument.symbol
-            held = {self._idx_of(each): each for each in self.held(symbol)}
+            held = {leg_of(each): each for each in self.held(symbol)}
             for idx in idxs:
                 if idx in held:
-                    yield position_row(held[idx], self._now_ms)
+                    yield position_row(held[idx], self._now_ms) | self._own_levels(symbol, idx)
                 elif with_empty:
                     mark = self._machine.quotes[symbol].mark
                     leverage = self._machine.settings(self.name, symbol).leverage
@@ -227,7 +220,7 @@ class BybitDesk:
         names = asked.optional("orderId"), asked.optional("orderLinkId")
         if not any(names):
             raise BybitRefusal(10001, "params error: orderId or orderLinkId is required")
-        found = [each for each in self.orders.values() if _is_named(each, *names)]
+        found = [each for each in self.clerk.orders.values() if _is_named(each, *names)]
         if not found:
             raise BybitRefusal(110001)
         return found[-1]
@@ -238,30 +231,7 @@ class BybitDesk:
         """Learn what the machine did to the account, and tell it."""
         happened = self._machine.history(self.name, self._heard)
         self._heard += len(happened)
-        for each in happened:
-            self._learn(each)
-        self._tell_positions()
-
-    def _learn(self, happened: Happened) -> None:
-        match happened:
-            case Realised(client_id=client_id, side=side, cause=cause):
-                # What others paid of a loss is no loss of the account's.
-                direction, profit = closing(side), happened.profit + happened.shortfall
-                if client_id == NO_ORDER:
-                    self._execute(happened, direction, profit, _KINDS[cause])
-                else:
-                    self._fill(self._rows[client_id], happened, direction, profit)
-            case Entered(client_id=client_id):
-                order = self._rows[client_id]
-                self._fill(order, happened, order.asked.direction, ZERO)
-            case FundingPaid():
-                self._fund(happened)
-            case Triggered(at_ms, client_id, quantity):
-                self._sent(self._rows[client_id], quantity, at_ms)
-            case Ended():
-                self._end(self._rows[happened.client_id], happened)
-            case _:
-                assert_never(happened)
+        self.clerk.learn(happened, self.view())
 
     # -- inside ----------------------------------------------------------------------------
 
@@ -270,10 +240,7 @@ class BybitDesk:
         return self._machine.at_ms
 
     def _open(self) -> list[BybitOrder]:
-        return [each for each in self.orders.values() if each.status.is_open]
-
-    def _idx_of(self, held: PositionView) -> PositionIdx:
-        return idx_of(held.mode, held.position.side)
+        return [each for each in self.clerk.orders.values() if each.status.is_open]
 
     def _idx(self, asked: Fields) -> PositionIdx:
         """The position that is meant, which has to fit the account's mode."""
@@ -303,116 +270,76 @@ class BybitDesk:
             read_pricing(is_market, price, waits),
         )
         when = _when(asked)
+        kind = Kind.STOP if isinstance(when, Trigger) else Kind.PLAIN
+        return self._new(order, when, kind, idx, asked.optional("orderLinkId"))
+
+    def _send(self, order: BybitOrder) -> Accepted | Refused:
+        name, at_ms = order.machine_id, self._now_ms
+        match order.when:
+            case AtOnce():
+                return self._machine.place(self.name, order.asked, name, at_ms)
+            case Trigger():
+                return self._machine.place_conditional(
+                    self.name, order.when, order.sends, name, at_ms
+                )
+        assert_never(order.when)
+
+    def _take(self, order: BybitOrder) -> None:
+        """It was taken; what the machine has done with it by now comes after."""
+        self.clerk.add(order)
+        self.catch_up()
+
+    def _own_levels(self, symbol: str, idx: PositionIdx) -> dict[str, str]:
+        """Where a position's own stop and take-profit are, as its row has them."""
+        names = {Kind.STOP_LOSS: "stopLoss", Kind.TAKE_PROFIT: "takeProfit"}
+        return {
+            name: text(order.when.price)
+            for kind, name in names.items()
+            for order in self._open()
+            if _is_own(order, symbol, idx, kind) and isinstance(order.when, Trigger)
+        }
+
+    def _own(
+        self, asked: Fields, held: PositionView, kind: Kind, price: str, by: str, way: Passage
+    ) -> tuple[Kind, list[BybitOrder]]:
+        """
+        What is to become of a position's own order of a kind: none, a new one.
+
+        Not sent leaves the old one, whose kind is then not named. Whatever would be refused is
+        refused here, before the old one is cancelled.
+        """
+        if not asked.optional(price):
+            return Kind.PLAIN, []
+        level = asked.decimal(price)
+        if level == ZERO:
+            return kind, []
+        symbol, side = held.position.symbol, held.position.side
+        trigger = Trigger(Price(level), asked.choice(by, TRIGGERS | {"": TriggerBy.LAST}), way)
+        base = price_of(self._machine.quotes[symbol], trigger.by)
+        if not on_step(level, held.instrument.tick_size) or level < ZERO:
+            raise BybitRefusal(10001, f"params error: {price} invalid")
+        if has_passed(way, base, level) or self._machine.refuse_stops:
+            raise BybitRefusal(10001, f"{price}:{level} is on the wrong side of base_price:{base}")
+        order = Order(
+            symbol, closing(side), Effect.REDUCE, held.position.quantity, pricing=AT_MARKET
+        )
+        return kind, [self._new(order, trigger, kind, leg_of(held), "")]
+
+    def _new(
+        self, order: Order, when: When, kind: Kind, idx: PositionIdx, link_id: str
+    ) -> BybitOrder:
         number = next(self._ids)
         return BybitOrder(
             order_id=f"00000000-0000-4000-8000-{number:012d}",
-            link_id=asked.optional("orderLinkId"),
+            link_id=link_id,
             idx=idx,
             asked=order,
             when=when,
-            reduce_only=reduce_only,
+            reduce_only=order.effect is Effect.REDUCE,
+            kind=kind,
             created_ms=self._now_ms,
             updated_ms=self._now_ms,
             status=Status.NEW if isinstance(when, AtOnce) else Status.UNTRIGGERED,
-        )
-
-    def _sent(self, order: BybitOrder, quantity: Quantity, at_ms: int) -> None:
-        """What it waited for came: it is an order of `quantity` from now on."""
-        asked = order.asked
-        order.asked = Order(asked.symbol, asked.direction, asked.effect, quantity, asked.pricing)
-        order.end(Status.NEW, at_ms)
-        self._push("order", [order.shown()])
-
-    def _end(self, order: BybitOrder, ended: Ended) -> None:
-        match ended.state:
-            case OrderState.REJECTED:
-                order.end(Status.REJECTED, ended.at_ms)
-            case OrderState.CANCELLED | OrderState.EXPIRED if order.status.is_open:
-                waited = order.status is Status.UNTRIGGERED
-                order.end(Status.DEACTIVATED if waited else Status.CANCELLED, ended.at_ms)
-            case _:
-                pass
-        self._push("order", [order.shown()])
-
-    def _fill(
-        self, order: BybitOrder, row: Realised | Entered, direction: Direction, profit: Decimal
-    ) -> None:
-        order.add_fill(row.quantity, row.price, row.fee, row.at_ms)
-        self._execute(row, direction, profit, "Trade", order.order_id, order.link_id)
-
-    def _execute(
-        self,
-        row: Realised | Entered,
-        direction: Direction,
-        profit: Decimal,
-        kind: str,
-        *named: str,
-    ) -> None:
-        order_id, link_id = named or ("", "")
-        self._record(
-            Execution(
-                execution_id=str(next(self._ids)),
-                kind=kind,
-                order_id=order_id,
-                link_id=link_id,
-                symbol=row.symbol,
-                direction=direction,
-                quantity=row.quantity,
-                price=row.price,
-                fee=row.fee,
-                profit=profit,
-                at_ms=row.at_ms,
-            )
-        )
-
-    def _fund(self, paid: FundingPaid) -> None:
-        """Funding shows as an execution, whose fee it is."""
-        self._record(
-            Execution(
-                execution_id=str(next(self._ids)),
-                kind="Funding",
-                order_id="",
-                link_id="",
-                symbol=paid.symbol,
-                direction=closing(paid.side),
-                quantity=ZERO,
-                price=ZERO,
-                fee=paid.amount,
-                profit=ZERO,
-                at_ms=paid.at_ms,
-            )
-        )
-
-    def _record(self, execution: Execution) -> None:
-        self.executions.append(execution)
-        self._push("execution", [execution.shown()])
-
-    def _tell_positions(self) -> None:
-        """Push the positions that are not as they were told last, and then the wallet."""
-        before, now = _by_key(self._told), _by_key(view_now := self.view())
-        moved = view_now.snapshot.wallet_balance != self._told.snapshot.wallet_balance
-        self._told = view_now
-        changed = [each for key, each in now.items() if _differs(before.get(key), each)]
-        rows = [position_row(each, self._now_ms) for each in changed]
-        legs = {(each.position.symbol, self._idx_of(each)) for each in now.values()}
-        for gone in (each for key, each in before.items() if key not in now):
-            symbol, idx = gone.position.symbol, self._idx_of(gone)
-            if (symbol, idx) not in legs:
-                leverage = gone.position.leverage
-                rows.append(empty_row(gone.instrument, gone.mark, leverage, idx, self._now_ms))
-        if rows:
-            self._push("position", [{"category": "linear", **row} for row in rows])
-        if rows or moved:
-            self._push("wallet", [wallet_row(view_now)])
-
-    def _push(self, topic: str, rows: list[dict[str, Any]]) -> None:
-        self._tell(
-            {
-                "id": f"{topic}-{next(self._ids)}",
-                "topic": topic,
-                "creationTime": self._now_ms,
-                "data": rows,
-            }
         )
 
     def _proven(self, reply: Accepted | Refused) -> None:
@@ -428,21 +355,11 @@ def _when(asked: Fields) -> When:
     return Trigger(Price(asked.decimal("triggerPrice")), by, passage)
 
 
+def _is_own(order: BybitOrder, symbol: str, idx: PositionIdx, kind: Kind) -> bool:
+    """Whether it is a position's own order of a kind."""
+    is_there = (order.asked.symbol, order.idx) == (symbol, idx)
+    return is_there and kind is not Kind.PLAIN and order.kind is kind
+
+
 def _is_named(order: BybitOrder, order_id: str, link_id: str) -> bool:
     return order.order_id == order_id if order_id else order.link_id == link_id
-
-
-def _by_key(seen: AccountView) -> dict[PositionKey, PositionView]:
-    return {each.position.key: each for each in seen.positions}
-
-
-def _differs(before: PositionView | None, now: PositionView) -> bool:
-    if before is None:
-        return True
-    was, held = before.position, now.position
-    return (was.quantity, was.entry_price, was.isolated_margin, was.leverage) != (
-        held.quantity,
-        held.entry_price,
-        held.isolated_margin,
-        held.leverage,
-    )

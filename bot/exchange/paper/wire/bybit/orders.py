@@ -9,6 +9,7 @@ from bot.core.actions import AT_MARKET, AtMarket
 from bot.core.model import PositionMode, Side
 from bot.core.units import ZERO, Price
 from bot.exchange.paper.orders import (
+    CloseAll,
     Direction,
     Limit,
     Order,
@@ -81,6 +82,17 @@ class AtOnce:
 When: TypeAlias = AtOnce | Trigger
 
 
+class Kind(StrEnum):
+    """What a conditional order is to the venue; empty for a plain one."""
+
+    PLAIN = ""
+    STOP = "Stop"
+    STOP_LOSS = "StopLoss"
+    """It closes all of a position that goes wrong. A position has at most one."""
+    TAKE_PROFIT = "TakeProfit"
+    """The same of one that goes right."""
+
+
 @dataclass(slots=True)
 class BybitOrder:
     """An order, plain or conditional. `machine_id` is its name in the machine."""
@@ -91,6 +103,7 @@ class BybitOrder:
     asked: Order
     when: When
     reduce_only: bool
+    kind: Kind
     created_ms: int
     updated_ms: int
     status: Status
@@ -104,6 +117,13 @@ class BybitOrder:
     def machine_id(self) -> str:
         """Its name in the machine."""
         return f"bybit-{self.order_id}"
+
+    @property
+    def sends(self) -> Order | CloseAll:
+        """What the machine is to trade: all of a position, where it is a position's own."""
+        if self.kind in (Kind.STOP_LOSS, Kind.TAKE_PROFIT):
+            return CloseAll(self.asked.symbol, self.asked.direction)
+        return self.asked
 
     @property
     def is_conditional(self) -> bool:
@@ -150,7 +170,7 @@ class BybitOrder:
             "cumExecFee": text(self.fees),
             "timeInForce": waits,
             "orderType": "Market" if isinstance(self.asked.pricing, AtMarket) else "Limit",
-            "stopOrderType": "Stop" if self.is_conditional else "",
+            "stopOrderType": self.kind.value,
             "orderIv": "",
             **_trigger_row(self.when),
             "takeProfit": "",

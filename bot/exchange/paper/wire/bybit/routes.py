@@ -181,16 +181,17 @@ def _past_orders(asked: Asked, desk: BybitDesk) -> Any:
 
 def _orders(asked: Asked, desk: BybitDesk, only_open: bool) -> list[Any]:
     order_id, link_id = (asked.fields.optional(name) for name in ("orderId", "orderLinkId"))
-    kind = asked.fields.optional("orderFilter")
+    kind, status = asked.fields.optional("orderFilter"), asked.fields.optional("orderStatus")
     is_named, symbols = bool(order_id or link_id), asked.symbols()
     found = [
         each
-        for each in desk.orders.values()
+        for each in desk.clerk.orders.values()
         if each.asked.symbol in symbols
         and (each.status.is_open or is_named or not only_open)
         and order_id in ("", each.order_id)
         and link_id in ("", each.link_id)
         and (not kind or (kind == "StopOrder") is each.is_conditional)
+        and status in ("", each.status.value)
     ]
     return found[-asked.span()[2] :]
 
@@ -201,7 +202,7 @@ def _executions(asked: Asked, desk: BybitDesk) -> Any:
     order_id = asked.fields.optional("orderId")
     rows = [
         each.shown()
-        for each in reversed(desk.executions)
+        for each in reversed(desk.clerk.executions)
         if each.symbol in symbols
         and since_ms <= each.at_ms <= until_ms
         and order_id in ("", each.order_id)
@@ -234,6 +235,7 @@ PRIVATE: dict[Route, Handler] = {
     ("GET", "/v5/position/list"): _position_list,
     ("POST", "/v5/position/set-leverage"): _done(BybitDesk.set_leverage),
     ("POST", "/v5/position/switch-mode"): _done(BybitDesk.switch_mode),
+    ("POST", "/v5/position/trading-stop"): _done(BybitDesk.set_trading_stop),
     ("POST", "/v5/position/add-margin"): lambda asked, desk: desk.add_margin(asked.fields),
     ("POST", "/v5/order/create"): _create,
     ("POST", "/v5/order/cancel"): _cancel,
