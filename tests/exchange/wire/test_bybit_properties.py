@@ -139,6 +139,30 @@ def test_executions_explain_the_wallet_and_the_position(
         }
 
 
+@given(
+    st.sampled_from(["1e40", "1e-40", "-1", "0", "1e400", "9" * 35, "Infinity", "abc", ""]),
+    SIDES,
+    st.booleans(),
+)
+def test_no_number_breaks_the_venue(number: str, side: str, is_held: bool) -> None:
+    """Whatever stands where a number should: it is refused, or taken, and the venue lives on."""
+    client = Client(exchange())
+    order = {"symbol": "BTCUSDT", "side": side, "orderType": "Market", "qty": "0.1"}
+    if is_held:
+        client.ask("POST", "/v5/order/create", **order)
+    when = {"triggerPrice": number, "triggerDirection": 2}
+    limit = {"orderType": "Limit", "price": number}
+    leverage = {"buyLeverage": number, "sellLeverage": number}
+    client.ask("POST", "/v5/order/create", **order | {"qty": number})
+    client.ask("POST", "/v5/order/create", **order | limit)
+    client.ask("POST", "/v5/order/create", **order | when)
+    client.ask("POST", "/v5/position/set-leverage", symbol="BTCUSDT", **leverage)
+    client.ask("POST", "/v5/position/add-margin", symbol="BTCUSDT", margin=number)
+    client.ask("POST", "/v5/position/trading-stop", symbol="BTCUSDT", stopLoss=number)
+    client.ask("GET", "/v5/execution/list", symbol="BTCUSDT", limit=number)
+    assert client.rows("/v5/account/wallet-balance")
+
+
 def test_every_endpoint_is_named_in_the_manual() -> None:
     for _, path in (*PUBLIC, *PRIVATE):
         if path != "/v5/asset/coin/query-info":
