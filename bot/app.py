@@ -270,7 +270,7 @@ async def _run_paper(
     )
     async with venue:
         account = PaperAccount(venue, policy.account)
-        guard = await assemble(policy, PaperMarket(venue), account, clock, journal)
+        guard = await assemble(policy, PaperMarket(venue, setup.charts), account, clock, journal)
         outbox = _outbox(journal, written, guard, state_dir, hearers, clock)
         async with (
             listening(socket, guard, outbox, clock.now_ms, "paper"),

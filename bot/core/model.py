@@ -157,6 +157,22 @@ class Instrument:
     rules: VenueRules
 
 
+BAR_MS = 3_600_000
+"""Volatility is measured on bars of an hour."""
+
+BARS_MAX = 168
+"""So many of the newest of them are read: a week."""
+
+
+@dataclass(frozen=True, slots=True)
+class PriceBar:
+    """What a price did in one interval."""
+
+    high: Price
+    low: Price
+    close: Price
+
+
 @dataclass(frozen=True, slots=True)
 class Reported:
     """A liquidation price that the venue itself gave."""

@@ -16,6 +16,7 @@ from bot.core.events import (
     AccountMode,
     AccountReported,
     AutoDeleveraged,
+    BarsReported,
     Command,
     Event,
     FundingReported,
@@ -44,6 +45,7 @@ from bot.core.model import (
     StopOrder,
 )
 from bot.core.units import ZERO, Money, Quantity, ceil_to, floor_to
+from bot.core.volatility import Swings, swings_of
 
 NOTHING = Money(ZERO)
 
@@ -95,12 +97,14 @@ class PositionMemory:
     """
     What is remembered of a position, or of all cross positions together, until flat so long.
 
-    `steps` is keyed "rule/step", `alerted` by the kind of alert, with the time it last went out.
+    `steps` is keyed "rule/step", `blind_since_ms` by the rules whose metric is not known though
+    the position is, `alerted` by the kind of alert, with the time it last went out.
     `episode` is when the newest episode began, so that no two of them share it; `funding_paid`
     is what settlements have charged since the one before ended, by rate and mark price.
     """
 
     steps: Mapping[str, StepMemory] = field(default_factory=dict)
+    blind_since_ms: Mapping[str, int] = field(default_factory=dict)
     episode: int = 0
     in_episode: bool = False
     active_at_ms: int = NEVER_MS
@@ -226,6 +230,7 @@ class AccountState:
     Everything a decision depends on, besides the policy and the time.
 
     `funding` is the next bill of each symbol, `funding_before` the one that was next before it.
+    `swings` is what the newest bars of a symbol were measured to; they themselves are not kept.
     `book` is what is remembered of all cross positions together, `shared` of the wallet that
     backs them; `refunds` are keyed by the intent of the close that freed them.
     """
@@ -238,6 +243,7 @@ class AccountState:
     marks: Mapping[str, MarkPrice]
     funding: Mapping[str, FundingReported]
     funding_before: Mapping[str, FundingReported]
+    swings: Mapping[str, Swings]
     account: AccountRead | NotRead
     lost_at_ms: int
     liquidated: tuple[Liquidated | AutoDeleveraged, ...]
@@ -324,6 +330,7 @@ def newborn(birth: Birth, policy_digest: str) -> AccountState:
         marks={},
         funding={},
         funding_before={},
+        swings={},
         account=NotRead(),
         lost_at_ms=NEVER_MS,
         liquidated=(),
@@ -343,6 +350,8 @@ def apply(state: AccountState, event: Event) -> AccountState:  # noqa: C901 - a 
             return _marked(state, event)
         case FundingReported():
             return _billed(state, event)
+        case BarsReported():
+            return _charted(state, event)
         case AccountReported():
             return _read(state, event)
         case OutcomeReported():
@@ -394,6 +403,7 @@ def resumed(state: AccountState, policy_digest: str, now_ms: int) -> AccountStat
         marks={},
         funding={},
         funding_before={},
+        swings={},
         account=NotRead(),
         lost_at_ms=now_ms,
         intents=intents,
@@ -428,6 +438,14 @@ def _billed(state: AccountState, event: FundingReported) -> AccountState:
         return billed  # revised, brought forward or put off: nothing has been charged
     before = {**state.funding_before, event.symbol: known}
     return _charged(replace(billed, funding_before=before), known)
+
+
+def _charted(state: AccountState, event: BarsReported) -> AccountState:
+    known = state.swings.get(event.symbol)
+    if known is not None and known.closed_at_ms > event.closed_at_ms:
+        return state
+    swings = swings_of(event.bars, event.closed_at_ms)
+    return replace(state, swings={**state.swings, event.symbol: swings})
 
 
 def _is_over(settled_at_ms: int, event: FundingReported) -> bool:
@@ -539,6 +557,7 @@ def _open(memory: PositionMemory) -> PositionMemory:
     return replace(
         memory,
         steps=steps,
+        blind_since_ms={},
         flat_since_ms=NEVER_MS,
         flat_read_at_ms=NEVER_MS,
         unknown_since_ms=NEVER_MS,

@@ -25,6 +25,7 @@ from bot.exchange.ports import (
     OrderFound,
     Unreachable,
 )
+from bot.runtime.waiting import patience
 
 FENCE_MARGIN_MS = 1_000
 """Later than this after the venue's last word on it, no request can arrive any more."""
@@ -105,7 +106,8 @@ class Reconciler:
                 acknowledged = False
                 self._report(intent, IntentState.UNKNOWN, "acknowledged, but no effect shows")
             try:
-                found = await self._look(intent)
+                async with patience():
+                    found = await self._look(intent)
             except Unreachable as e:
                 log.warning("evidence.unreachable", intent=intent.id, reason=str(e))
                 continue
