@@ -99,6 +99,7 @@ class PositionMemory:
     `steps` is keyed "rule/step", `alerted` by the kind of alert, with the time it last went out.
     `episode` is when the newest episode began, so that no two of them share it; `funding_paid`
     is what settlements have charged since the one before ended, by rate and mark price.
+    `reentered`: it was closed in an episode and opened again, which nobody has been told of yet.
     """
 
     steps: Mapping[str, StepMemory] = field(default_factory=dict)
@@ -114,6 +115,7 @@ class PositionMemory:
     stop_sent_at_ms: int = NEVER_MS
     stop_refused_at_ms: int = NEVER_MS
     stop_refusals: int = 0
+    reentered: bool = False
     alerted: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -560,6 +562,7 @@ def _open(memory: PositionMemory) -> PositionMemory:
     return replace(
         memory,
         steps=steps,
+        reentered=memory.in_episode,
         flat_since_ms=NEVER_MS,
         flat_read_at_ms=NEVER_MS,
         unknown_since_ms=NEVER_MS,
