@@ -102,6 +102,7 @@ class PositionMemory:
     the position is, `alerted` by the kind of alert, with the time it last went out.
     `episode` is when the newest episode began, so that no two of them share it; `funding_paid`
     is what settlements have charged since the one before ended, by rate and mark price.
+    `reentered`: it was closed in an episode and opened again, which nobody has been told of yet.
     """
 
     steps: Mapping[str, StepMemory] = field(default_factory=dict)
@@ -118,6 +119,7 @@ class PositionMemory:
     stop_sent_at_ms: int = NEVER_MS
     stop_refused_at_ms: int = NEVER_MS
     stop_refusals: int = 0
+    reentered: bool = False
     alerted: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -579,6 +581,7 @@ def _open(memory: PositionMemory) -> PositionMemory:
         memory,
         steps=steps,
         blind_since_ms={},
+        reentered=memory.in_episode,
         flat_since_ms=NEVER_MS,
         flat_read_at_ms=NEVER_MS,
         unknown_since_ms=NEVER_MS,
