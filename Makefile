@@ -19,7 +19,7 @@ FIRST ?= 0
 N ?= 2000
 ONLY ?= *
 
-.PHONY: demo test check sim mutants browser fuzz bench docs lock system-deps setup
+.PHONY: demo test check sim faults mutants browser fuzz bench docs lock system-deps setup
 
 demo: setup
 	@$(BIN)/liqguard demo
@@ -37,6 +37,10 @@ check: setup
 
 sim: setup
 	@$(BIN)/python tests/sim/run.py --seeds $(SEEDS) --first $(FIRST)
+
+# Every wait of the write path, met by every fault.
+faults: setup
+	@$(BIN)/python tests/faults/awaits.py --jobs 2
 
 # Looks at the report in a headless Chromium, with no network; skips, and says so, without one.
 browser: setup

@@ -36,7 +36,7 @@ from bot.exchange.paper.ladders import WHOLE
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.store import FileStore, NothingSaved
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
-from bot.exchange.venues import binanceusdm
+from bot.exchange.venues import binanceusdm, gate, xt
 from bot.journal.codec import from_json
 from bot.journal.port import Journal, JournalUnavailable, Kind, Row
 from bot.journal.sqlite import SqliteJournal
@@ -74,8 +74,12 @@ _ADD_MARGIN = frozenset({"top_up", "trim_and_refund"})
 
 _LISTINGS: dict[str, Callable[[], dict[str, Instrument]]] = {
     "binanceusdm": binanceusdm.instruments,
+    "gate": dict,
+    "xt": dict,
 }
-_RULES = {"binanceusdm": binanceusdm.RULES}
+"""The contracts that are recorded here. Of the others every rule is read from the venue."""
+
+_RULES = {"binanceusdm": binanceusdm.RULES, "gate": gate.RULES, "xt": xt.RULES}
 
 
 class RunError(Exception):
@@ -122,7 +126,7 @@ def instrument_for(venue: str, symbol: str) -> Instrument:
     if symbol not in listed:
         raise RunError(
             f"{symbol}: expected a contract that {venue} is known to list "
-            f"({', '.join(sorted(listed))})"
+            f"({', '.join(sorted(listed)) or 'none is recorded here'})"
         )
     return listed[symbol]
 
@@ -268,7 +272,7 @@ async def _run_paper(
     )
     async with venue:
         account = PaperAccount(venue, policy.account)
-        guard = await assemble(policy, PaperMarket(venue), account, clock, journal)
+        guard = await assemble(policy, PaperMarket(venue, setup.charts), account, clock, journal)
         outbox = _outbox(journal, written, guard, state_dir, hearers, clock)
         async with (
             listening(socket, guard, outbox, clock.now_ms, "paper"),
@@ -410,9 +414,13 @@ def needed_effects(policy: Policy) -> "frozenset[Effect]":
 
 
 def _dialect_of(policy: Policy) -> "Dialect":
-    from bot.exchange.venues import binanceusdm_api
+    from bot.exchange.venues import binanceusdm_api, gate_api, xt_api
 
-    dialects: dict[str, Dialect] = {"binanceusdm": binanceusdm_api}
+    dialects: dict[str, Dialect] = {
+        "binanceusdm": binanceusdm_api,
+        "gate": gate_api,
+        "xt": xt_api,
+    }
     if policy.venue not in dialects:
         raise RunError(f"account.venue: expected {', '.join(dialects)}, was {policy.venue}")
     return dialects[policy.venue]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-from bot.core.model import NO_FILL, AccountSnapshot, Filled, Instrument, Side
+from bot.core.model import NO_FILL, AccountSnapshot, Filled, Instrument, PriceBar, Side
 from bot.core.units import Price, Quantity, Ratio
 
 
@@ -87,6 +87,21 @@ class FundingReported:
     rate: Ratio
     next_at_ms: int
     interval_ms: int
+    received_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class BarsReported:
+    """
+    The newest closed bars of a symbol's mark price, each of `BAR_MS`, oldest first, without a gap.
+
+    `closed_at_ms` is when the newest of them ended. What a venue has is reported whole every time:
+    a bar that was missed, or revised, leaves no trace.
+    """
+
+    symbol: str
+    closed_at_ms: int
+    bars: tuple[PriceBar, ...]
     received_at_ms: int
 
 
@@ -185,6 +200,7 @@ Event: TypeAlias = (
     InstrumentsReported
     | MarkPrice
     | FundingReported
+    | BarsReported
     | AccountReported
     | Liquidated
     | AutoDeleveraged

@@ -22,6 +22,7 @@ from bot.core.metrics import (
     Unknown,
     cross_positions,
     measure_book,
+    notional,
     settle_liquidation,
 )
 from bot.core.model import (
@@ -34,7 +35,7 @@ from bot.core.model import (
     RestingStops,
     StopOrder,
 )
-from bot.core.policy import Above, Below, Policy
+from bot.core.policy import Above, Below, Metric, Policy
 from bot.core.protection import StopNotNeeded, StopWanted, distance_at_stop, wanted
 from bot.core.state import (
     DAY_MS,
@@ -51,7 +52,7 @@ from bot.core.state import (
     RefundDue,
     Trim,
 )
-from bot.core.stress import worst_stressed_loss
+from bot.core.stress import Held, worst_stressed_loss
 from bot.core.units import ZERO, Money, Price, Quantity, floor_to
 
 MINUTE_MS = 60_000
@@ -425,8 +426,8 @@ def _reasons_not_to_reduce(
         moves = isinstance(intent.action, AddMargin | ClosePosition)
         if intent.is_open and moves and intent.key in touched:
             yield _wait("in_flight", f"intent {intent.id} is not settled", FAR_MS)
-    if any(_raises_stressed_loss(request, close) for close in closes):
-        text = "less margin would go with the part than it loses: more would be at risk"
+    if any(_raises_stressed_loss(request, close.position, close.quantity) for close in closes):
+        text = "without the part more would be at risk than with it"
         yield _exhausted("stressed_loss", text)
     yield from _reasons_to_wait(request, cooldown_ms)
 
@@ -448,15 +449,35 @@ def _reasons_not_to_trim(state: AccountState, touched: Set[PositionKey]) -> Iter
             yield _wait("refund_due", text, due.expires_at_ms)
 
 
-def _raises_stressed_loss(request: Request, close: PartClose) -> bool:
+def hedge_of(request: Request, position: Position) -> tuple[Position, ...]:
+    """
+    The leg against `position`, where closing the position alone would leave more at risk.
+
+    Such a close takes both legs, whoever asks for it.
+    """
+    if not _raises_stressed_loss(request, position, position.quantity):
+        return ()
+    return _others_of(request.state, position)
+
+
+def _others_of(state: AccountState, position: Position) -> tuple[Position, ...]:
+    return tuple(
+        each
+        for each in state.positions
+        if each.symbol == position.symbol and each.key != position.key
+    )
+
+
+def _raises_stressed_loss(request: Request, position: Position, quantity: Quantity) -> bool:
     """
     Whether more would be lost under the policy's shock with part of the position than with all.
 
-    So it is where a venue keeps all margin in the position and the wallet pays the loss.
+    So it is where a venue keeps all margin in the position and the wallet pays the loss, and where
+    the part has hedged another leg of its symbol.
     """
-    position, state, stress = close.position, request.state, request.policy.stress
+    state, stress = request.state, request.policy.stress
     instrument, mark = state.instruments.by_symbol[position.symbol], state.marks[position.symbol]
-    share = max(position.quantity - close.quantity, ZERO) / position.quantity
+    share = max(position.quantity - quantity, ZERO) / position.quantity
     match instrument.rules.margin_on_reduce:
         case MarginOnReduce.PRO_RATA:
             margin = position.isolated_margin * share
@@ -467,8 +488,10 @@ def _raises_stressed_loss(request: Request, close: PartClose) -> bool:
         quantity=Quantity(position.quantity * share),
         isolated_margin=Money(margin),
     )
-    before = worst_stressed_loss([(position, mark.price)], stress)
-    return worst_stressed_loss([(rest, mark.price)], stress) > before
+    others = [Held(instrument, each, mark.price) for each in _others_of(state, position)]
+    before = worst_stressed_loss([Held(instrument, position, mark.price), *others], stress)
+    left = [Held(instrument, rest, mark.price)] if share else []
+    return worst_stressed_loss([*left, *others], stress) > before
 
 
 def _reasons_to_wait(request: Request, cooldown_ms: int) -> Iterator[Denied]:
@@ -532,7 +555,9 @@ def _spared_by_others(request: Request) -> Decimal | Denied:
                     case Below(value):
                         limits.append(spare(known.book, value + rule.hysteresis))
                     case Above(value):
-                        allowed = known.maintenance_margin / (value - rule.hysteresis)
+                        is_ratio = rule.metric is Metric.MARGIN_RATIO
+                        over = known.maintenance_margin if is_ratio else notional(known.book)
+                        allowed = over / (value - rule.hysteresis)
                         limits.append(Money(known.margin_balance - allowed))
             return min(limits)
 

@@ -171,6 +171,22 @@ class Instrument:
     quantity_max: Quantity = _NO_LIMIT
 
 
+BAR_MS = 3_600_000
+"""Volatility is measured on bars of an hour."""
+
+BARS_MAX = 168
+"""So many of the newest of them are read: a week."""
+
+
+@dataclass(frozen=True, slots=True)
+class PriceBar:
+    """What a price did in one interval."""
+
+    high: Price
+    low: Price
+    close: Price
+
+
 @dataclass(frozen=True, slots=True)
 class Reported:
     """A liquidation price that the venue itself gave."""

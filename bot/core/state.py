@@ -17,6 +17,7 @@ from bot.core.events import (
     AccountReported,
     AddressBanned,
     AutoDeleveraged,
+    BarsReported,
     Command,
     Event,
     FundingReported,
@@ -45,6 +46,7 @@ from bot.core.model import (
     StopOrder,
 )
 from bot.core.units import ZERO, Money, Quantity, ceil_to, floor_to
+from bot.core.volatility import Swings, swings_of
 
 NOTHING = Money(ZERO)
 
@@ -96,13 +98,15 @@ class PositionMemory:
     """
     What is remembered of a position, or of all cross positions together, until flat so long.
 
-    `steps` is keyed "rule/step", `alerted` by the kind of alert, with the time it last went out.
+    `steps` is keyed "rule/step", `blind_since_ms` by the rules whose metric is not known though
+    the position is, `alerted` by the kind of alert, with the time it last went out.
     `episode` is when the newest episode began, so that no two of them share it; `funding_paid`
     is what settlements have charged since the one before ended, by rate and mark price.
     `reentered`: it was closed in an episode and opened again, which nobody has been told of yet.
     """
 
     steps: Mapping[str, StepMemory] = field(default_factory=dict)
+    blind_since_ms: Mapping[str, int] = field(default_factory=dict)
     episode: int = 0
     in_episode: bool = False
     active_at_ms: int = NEVER_MS
@@ -232,6 +236,7 @@ class AccountState:
     Everything a decision depends on, besides the policy and the time.
 
     `funding` is the next bill of each symbol, `funding_before` the one that was next before it.
+    `swings` is what the newest bars of a symbol were measured to; they themselves are not kept.
     `book` is what is remembered of all cross positions together, `shared` of the wallet that
     backs them; `refunds` are keyed by the intent of the close that freed them. Until
     `banned_until_ms` nothing may be sent; `bans` are those that no human has heard of. `others` is
@@ -246,6 +251,7 @@ class AccountState:
     marks: Mapping[str, MarkPrice]
     funding: Mapping[str, FundingReported]
     funding_before: Mapping[str, FundingReported]
+    swings: Mapping[str, Swings]
     account: AccountRead | NotRead
     lost_at_ms: int
     liquidated: tuple[Liquidated | AutoDeleveraged, ...]
@@ -335,6 +341,7 @@ def newborn(birth: Birth, policy_digest: str) -> AccountState:
         marks={},
         funding={},
         funding_before={},
+        swings={},
         account=NotRead(),
         lost_at_ms=NEVER_MS,
         liquidated=(),
@@ -354,6 +361,8 @@ def apply(state: AccountState, event: Event) -> AccountState:  # noqa: C901 - a 
             return _marked(state, event)
         case FundingReported():
             return _billed(state, event)
+        case BarsReported():
+            return _charted(state, event)
         case AccountReported():
             return _read(state, event)
         case OutcomeReported():
@@ -407,6 +416,7 @@ def resumed(state: AccountState, policy_digest: str, now_ms: int) -> AccountStat
         marks={},
         funding={},
         funding_before={},
+        swings={},
         account=NotRead(),
         lost_at_ms=now_ms,
         intents=intents,
@@ -451,6 +461,14 @@ def _billed(state: AccountState, event: FundingReported) -> AccountState:
         return billed  # revised, brought forward or put off: nothing has been charged
     before = {**state.funding_before, event.symbol: known}
     return _charged(replace(billed, funding_before=before), known)
+
+
+def _charted(state: AccountState, event: BarsReported) -> AccountState:
+    known = state.swings.get(event.symbol)
+    if known is not None and known.closed_at_ms > event.closed_at_ms:
+        return state
+    swings = swings_of(event.bars, event.closed_at_ms)
+    return replace(state, swings={**state.swings, event.symbol: swings})
 
 
 def _is_over(settled_at_ms: int, event: FundingReported) -> bool:
@@ -563,6 +581,7 @@ def _open(memory: PositionMemory) -> PositionMemory:
         memory,
         steps=steps,
         reentered=memory.in_episode,
+        blind_since_ms={},
         flat_since_ms=NEVER_MS,
         flat_read_at_ms=NEVER_MS,
         unknown_since_ms=NEVER_MS,

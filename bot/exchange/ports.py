@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from bot.core.actions import Action
-from bot.core.events import AutoDeleveraged, FundingReported, Liquidated, MarkPrice
+from bot.core.events import (
+    AutoDeleveraged,
+    BarsReported,
+    FundingReported,
+    Liquidated,
+    MarkPrice,
+)
 from bot.core.model import AccountSnapshot, Filled, Instrument
 from bot.core.units import Money
 
@@ -125,6 +131,13 @@ class MarketData(Protocol):
 
     def latest(self) -> tuple[Quoted, ...]:
         """The newest mark price and funding of each symbol that has any, without waiting."""
+
+    async def bars(self, symbol: str) -> BarsReported:
+        """
+        The newest `BARS_MAX` closed bars of the symbol's mark price, or as many as there are.
+
+        One that a gap leaves the way to is not among them. Raises `Unreachable`.
+        """
 
     async def stream(self, publish: Callable[[Quoted], None]) -> None:
         """Publish mark prices and funding until cancelled or the venue has no more."""

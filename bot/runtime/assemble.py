@@ -83,7 +83,7 @@ def unexpected(
         if position.symbol not in listed:
             refusals.append(f"{position.symbol}: the venue gives no rules for it")
             continue
-        verdict = support(listed[position.symbol], position, snapshot.position_mode)
+        verdict = support(listed[position.symbol], position, snapshot, policy)
         if isinstance(verdict, NotSupported):
             refusals.append(verdict.reason)
         if position.margin_mode not in policy.margin_modes:

@@ -25,6 +25,7 @@ from bot.core.events import (
     Tick,
 )
 from bot.core.guardrails import Approved
+from bot.core.ladder import symbols_to_chart
 from bot.core.model import Instrument
 from bot.core.policy import Policy
 from bot.core.promises import broken
@@ -43,6 +44,7 @@ from bot.runtime.record import (
     policy_entry,
     prepared_entry,
 )
+from bot.runtime.waiting import to_its_end
 
 DRAIN_MS = 5_000
 """How long a stopping guard waits for requests that are on their way."""
@@ -127,6 +129,8 @@ class Guard:
         for what, old, new in (
             ("name", self.policy.account, policy.account),
             ("venue", self.policy.venue, policy.venue),
+            ("settle", self.policy.settle, policy.settle),
+            ("position_mode", self.policy.position_mode, policy.position_mode),
         ):
             if old != new:
                 raise PolicyRefused(f"account.{what}: expected {old}, was {new}")
@@ -143,15 +147,15 @@ class Guard:
     async def run(self) -> None:
         """Guard until `stop`."""
         async with asyncio.TaskGroup() as tasks:
-            feeding = tasks.create_task(self._feed.run())
+            feeding = tasks.create_task(to_its_end(self._feed.run))
             settling = {
-                tasks.create_task(self._reconciler.settle(intent, acknowledged=False))
+                tasks.create_task(to_its_end(self._reconciler.settle, intent, acknowledged=False))
                 for intent in self.state.intents.values()
                 if intent.is_open
             }
             while not self._stopping:
                 for approved in await self._turn():
-                    settling.add(tasks.create_task(self._executor.perform(approved)))
+                    settling.add(tasks.create_task(to_its_end(self._executor.perform, approved)))
                 settling = {task for task in settling if not task.done()}
                 await self._inbox.wait(self.decision.wake_at_ms)
             feeding.cancel()
@@ -248,6 +252,7 @@ class Guard:
         if not self._unwritten and stands_on_fresh_data(state, decision):
             self.sound_at_ms = now_ms
         self._feed.pace(decision.endangered, decision.needs_read)
+        self._feed.chart(symbols_to_chart(self.policy, state.positions))
 
     def _cry(self, kind: str, sentence: str, now_ms: int) -> None:
         """Say what no decision says."""

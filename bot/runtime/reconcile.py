@@ -26,6 +26,7 @@ from bot.exchange.ports import (
     OrderFound,
     Unreachable,
 )
+from bot.runtime.waiting import patience
 
 FENCE_MARGIN_MS = 1_000
 """Later than this after the venue's last word on it, no request can arrive any more."""
@@ -106,7 +107,8 @@ class Reconciler:
                 acknowledged = False
                 self._report(intent, IntentState.UNKNOWN, "acknowledged, but no effect shows")
             try:
-                found = await self._look(intent)
+                async with patience():
+                    found = await self._look(intent)
             except Banned as e:
                 await self._clock.sleep_until_ms(e.until_ms)
                 continue

@@ -6,7 +6,7 @@ from random import Random
 from typing import assert_never
 
 from bot.clock import Clock
-from bot.core.events import FundingReported, IntentState, MarkPrice
+from bot.core.events import BarsReported, FundingReported, IntentState, MarkPrice
 from bot.core.model import Instrument
 from bot.exchange.paper.faults import Delivery, Faults, ReplyLost, RequestLost, Travels, Trip
 from bot.exchange.paper.venue import PaperMarket
@@ -173,6 +173,12 @@ class StallingMarket:
     def latest(self) -> tuple[Quoted, ...]:
         """The newest prices and bills; none of those that do not come."""
         return tuple(self._told(each) for each in self._market.latest() if self._delivers(each))
+
+    async def bars(self, symbol: str) -> BarsReported:
+        """The newest closed bars."""
+        if until_ms := self._faults.banned_until_ms():
+            raise Banned("this address is banned", until_ms)
+        return await self._market.bars(symbol)
 
     async def stream(self, publish: Callable[[Quoted], None]) -> None:
         """Publish what comes, some of it twice."""

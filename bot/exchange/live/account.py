@@ -289,6 +289,8 @@ class LiveAccount:
                 continue
             if message.type is not aiohttp.WSMsgType.TEXT:
                 raise Unreachable(f"account stream: {message.type.name}")
+            if opening.pong and message.data == opening.pong:
+                continue
             if self._tell(message.data, publish):
                 raise Unreachable("account stream: the venue has ended it")
 

@@ -8,6 +8,7 @@ venue tells what the address has used of a minute, reads end well before all of 
 left is there for stops and closes.
 """
 
+import asyncio
 from dataclasses import dataclass
 
 import structlog
@@ -18,11 +19,11 @@ from bot.exchange.live.calls import Call, Heard, Hushed, Outcome
 from bot.exchange.live.transport import Transport
 
 READ_SHARE = 0.5
-WINDOW_S = 10
-"""The budget of a minute is given out in parts, so that it is never all spent at once."""
+READ_WINDOW_S = 2
+"""The budget of a minute is given out in small parts: a read waits for seconds, never for many."""
 
-WRITES_PER_WINDOW = 100
-"""Orders in 10 s: a third of what Binance allows an account."""
+WRITES_PER_WINDOW, WRITE_WINDOW_S = 100, 10
+"""Orders in 10 s: a third of what Binance allows an account. A burst of them waits for nothing."""
 
 ADDRESS_SHARE = 0.6
 """Of what the venue allows an address: beyond it no read of ours is sent until the next minute."""
@@ -73,20 +74,22 @@ class Lane:
         budget: int,
         is_read: bool,
     ) -> None:
-        """Spend up to `budget` of weight in each window."""
+        """Spend up to `budget` of weight in each window of its kind."""
         self._allowance = allowance
         self._transport = transport
         self._clock = clock
         self._quiet = quiet
-        self._throttler = Throttler(budget, WINDOW_S)
+        self._throttler = Throttler(budget, READ_WINDOW_S if is_read else WRITE_WINDOW_S)
+        self._turn = asyncio.Lock()
         self._is_read = is_read
 
     async def ask(self, call: Call) -> Outcome:
         """Send once, when there is budget; not at all while the venue wants quiet."""
         if (hushed := self._hushed(call.weight)) is not None:
             return hushed
-        for _ in range(call.weight):
-            await self._throttler.acquire()  # type: ignore[no-untyped-call]
+        async with self._turn:  # whoever waits in the throttler polls: one at a time
+            for _ in range(call.weight):
+                await self._throttler.acquire()  # type: ignore[no-untyped-call]
         if (hushed := self._hushed(call.weight)) is not None:
             return hushed
         self._quiet.trickle_left -= call.weight
@@ -151,4 +154,4 @@ class Lane:
 
 def read_budget(weight_per_minute: int) -> int:
     """The weight of reads in a window, out of what the venue allows in a minute."""
-    return int(weight_per_minute * READ_SHARE * WINDOW_S / 60)
+    return int(weight_per_minute * READ_SHARE * READ_WINDOW_S / 60)

@@ -22,8 +22,9 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.events import Liquidated
+from bot.core.events import BarsReported, Liquidated
 from bot.core.model import (
+    BARS_MAX,
     NO_FILL,
     AccountSnapshot,
     ContractKind,
@@ -52,7 +53,7 @@ from bot.exchange.live.dialect import (
     StreamEnded,
     Told,
 )
-from bot.exchange.live.reading import Row, rows
+from bot.exchange.live.reading import Row, closed_bars, rows
 from bot.exchange.ports import (
     Accepted,
     AccountChanged,
@@ -64,7 +65,7 @@ from bot.exchange.ports import (
     Unsure,
 )
 from bot.exchange.venues.binanceusdm import RULES
-from bot.exchange.venues.binanceusdm_refusals import CANCEL_REFUSED, REFUSED
+from bot.exchange.venues.binanceusdm_refusals import REFUSED
 
 log = structlog.get_logger()
 
@@ -426,12 +427,17 @@ def _direction(side: Side) -> str:
 
 
 def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply:
-    """What an answer to a write proves. Whatever does not prove itself is Unsure."""
+    """
+    What an answer to a write proves. Whatever does not prove itself is Unsure.
+
+    An HTTP client sends a DELETE again when its connection breaks: that there is nothing to cancel
+    may be the answer to the second one.
+    """
     try:
         row = Row(parse_json(heard.text), f"HTTP {heard.status}")
         if row.has("code") and row.integer("code") < 0:
             code, text = row.integer("code"), str(row.raw("msg"))
-            if code in REFUSED or (isinstance(action, CancelStop) and code in CANCEL_REFUSED):
+            if code in REFUSED:
                 return Refused(str(code), text)
             return Unsure(f"{code} {text}")
         if heard.status != _HTTP_OK:
@@ -573,6 +579,28 @@ def marks_of(jsons: Sequence[Json], listed: Listed) -> Sequence[Marked]:
     """The readable ones; one bad row hides no other."""
     names = ("symbol", "markPrice", "lastFundingRate", "nextFundingTime")
     return _marked(rows(jsons[0], "premiumIndex"), listed, names)
+
+
+def bars_call(name: str) -> Call:
+    """The newest hours of a mark price, the one that is not over yet among them."""
+    asked = {"symbol": name, "interval": "1h", "limit": str(BARS_MAX + 1)}
+    return Call(_PUBLIC, "GET", "markPriceKlines", asked, weight=2)
+
+
+def bars_of(json: Json, symbol: str, received_at_ms: int) -> BarsReported:
+    """Those of them that are over, and have no gap behind them."""
+    if not isinstance(json, list):
+        raise Unreadable(f"markPriceKlines: expected a list, was {json!r:.80}")
+    return closed_bars(map(_charted, json), symbol, received_at_ms)
+
+
+def _charted(row: Json) -> tuple[int, Row]:
+    match row:
+        case [int(opens_at_ms), _, high, low, close, *_]:
+            prices = {"high": high, "low": low, "close": close}
+            return opens_at_ms, Row(prices, "markPriceKlines")
+        case _:
+            raise Unreadable(f"markPriceKlines: expected a row of a chart, was {row!r:.80}")
 
 
 def marks_opening(names: Sequence[str], at_ms: int) -> Opening:

@@ -107,9 +107,3 @@ _SEEN = {
 
 REFUSED: Mapping[int, str] = _DOCUMENTED | _SEEN
 """What each code says that was not done. Any write."""
-
-CANCEL_REFUSED: Mapping[int, str] = {
-    -2011: "there is no such order to cancel",
-    -2013: "the order does not exist",
-}
-"""Of a cancellation alone: to any other write they would answer something else. `documented`."""

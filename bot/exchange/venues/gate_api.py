@@ -25,8 +25,9 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.events import Liquidated
+from bot.core.events import BarsReported, Liquidated
 from bot.core.model import (
+    BARS_MAX,
     NO_FILL,
     AccountSnapshot,
     ContractKind,
@@ -56,7 +57,7 @@ from bot.exchange.live.dialect import (
     StreamEnded,
     Told,
 )
-from bot.exchange.live.reading import Row, rows
+from bot.exchange.live.reading import Row, closed_bars, rows
 from bot.exchange.ports import (
     Accepted,
     AccountChanged,
@@ -79,6 +80,7 @@ read_weight_per_minute = 1_200
 used_weight_header = ""
 """What is left is told per endpoint, not of the address."""
 
+used_weight_header = ""
 request_life_ms = 60_000
 """A signature is good for a minute: `documented`."""
 
@@ -763,6 +765,24 @@ def marks_calls(names: Sequence[str]) -> Sequence[Call]:
 def marks_of(jsons: Sequence[Json], listed: Listed) -> Sequence[Marked]:
     """The readable ones; one bad row hides no other."""
     return _marked(rows(jsons[0], "contracts"), listed, "name")
+
+
+def bars_call(name: str) -> Call:
+    """The newest hours of a mark price, the one that is not over yet among them."""
+    asked = {"contract": f"mark_{name}", "interval": "1h", "limit": str(BARS_MAX + 1)}
+    return Call(_PUBLIC, "GET", "{settle}/candlesticks", _OF_USDT | asked)
+
+
+def bars_of(json: Json, symbol: str, received_at_ms: int) -> BarsReported:
+    """Those of them that are over, and have no gap behind them."""
+    charted = (
+        (
+            row.integer("t") * _SECOND_MS,
+            Row({"high": row.raw("h"), "low": row.raw("l"), "close": row.raw("c")}, row.where),
+        )
+        for row in rows(json, "candlesticks")
+    )
+    return closed_bars(charted, symbol, received_at_ms)
 
 
 def marks_opening(names: Sequence[str], at_ms: int) -> Opening:

@@ -32,7 +32,7 @@ from bot.exchange.live.calls import Heard, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Irrelevant, Listed, StreamEnded
 from bot.exchange.ports import Accepted, AccountChanged, OrderFound, Refused, Unsure
 from bot.exchange.venues import binanceusdm_api as venue
-from bot.exchange.venues.binanceusdm_refusals import CANCEL_REFUSED, REFUSED
+from bot.exchange.venues.binanceusdm_refusals import REFUSED
 
 D = Decimal
 LISTED = Listed({"BTCUSDT": "BTC/USDT:USDT", "ADAUSDT": "ADA/USDT:USDT"})
@@ -291,10 +291,9 @@ WRITES = (ADD, STOP, CANCEL, CLOSE, BOUNDED)
 
 @pytest.mark.parametrize("action", WRITES, ids=repr)
 def test_a_code_is_proof_only_when_the_table_names_it(action: Action) -> None:
-    named = set(REFUSED) | (set(CANCEL_REFUSED) if action == CANCEL else set())
     for code in range(-9_999, 0):
         answered = reply(action, {"code": code, "msg": "no"}, 400)
-        if code in named:
+        if code in REFUSED:
             assert answered == Refused(str(code), "no")
         else:
             assert isinstance(answered, Unsure), code
@@ -312,12 +311,17 @@ def test_other_codes_prove_nothing(code: int) -> None:
     assert isinstance(reply(CLOSE, {"code": code, "msg": "?"}, 503), Unsure)
 
 
+@pytest.mark.parametrize("code", sorted(venue.NOT_THERE))
+def test_nothing_to_cancel_may_be_the_doing_of_the_same_cancel(code: int) -> None:
+    """aiohttp repeats a DELETE by itself when a kept connection breaks."""
+    assert isinstance(reply(CANCEL, {"code": code, "msg": "Unknown order sent."}, 400), Unsure)
+
+
 def test_every_refusal_is_told_by_its_meaning() -> None:
-    for code, meaning in {**REFUSED, **CANCEL_REFUSED}.items():
+    for code, meaning in REFUSED.items():
         assert code < 0
         assert meaning == meaning.strip()
         assert not meaning.endswith(".")
-    assert not set(REFUSED) & set(CANCEL_REFUSED)
 
 
 JUNK = st.recursive(
@@ -442,6 +446,42 @@ def test_one_bad_mark_hides_no_other() -> None:
     bad = [good | {"symbol": "ADAUSDT", "markPrice": each} for each in ("0", "-1", None, "NaN")]
     (mark,) = venue.marks_of(([*bad, good, {"x": 1}],), LISTED)
     assert (mark.symbol, mark.price, mark.rate) == (BTC, D("11793.63104562"), D("0.00038246"))
+
+
+HOUR_MS = 3_600_000
+NOON_MS = 1_600_000_000_000 // HOUR_MS * HOUR_MS
+
+
+def kline(number: int, high: object = "11") -> list[object]:
+    """A row of markPriceKlines, as the manual has it."""
+    opens_at_ms = NOON_MS + number * HOUR_MS
+    return [opens_at_ms, "10", high, "9", "10.5", "0", opens_at_ms + HOUR_MS - 1, "0", 60, "0"]
+
+
+def test_the_hour_that_is_not_over_is_no_bar() -> None:
+    call = venue.bars_call("BTCUSDT")
+    assert (call.path, call.parameters["interval"]) == ("markPriceKlines", "1h")
+    rows = [kline(0), kline(1, "12"), kline(2)]
+    told = venue.bars_of(rows, BTC, NOON_MS + 3 * HOUR_MS - 1)
+    assert told.closed_at_ms == NOON_MS + 2 * HOUR_MS
+    assert [(bar.high, bar.low, bar.close) for bar in told.bars] == [
+        (D(11), D(9), D("10.5")),
+        (D(12), D(9), D("10.5")),
+    ]
+
+
+def test_bars_before_a_gap_are_left_out() -> None:
+    told = venue.bars_of([kline(0), kline(2, "12")], BTC, NOON_MS + 9 * HOUR_MS)
+    assert told.closed_at_ms == NOON_MS + 3 * HOUR_MS
+    assert [bar.high for bar in told.bars] == [D(12)]
+
+
+@pytest.mark.parametrize(
+    "rows", [{}, [{}], [[1, "2"]], [kline(0, "0")], [kline(0, "NaN")], [kline(0, None)]]
+)
+def test_a_chart_that_is_none_is_unreadable(rows: object) -> None:
+    with pytest.raises(Unreadable):
+        venue.bars_of(rows, BTC, NOON_MS + 9 * HOUR_MS)
 
 
 # -- before the start ----------------------------------------------------------------------

@@ -17,9 +17,9 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.model import MarginMode, PositionMode, Side
+from bot.core.model import MarginMode, Side
 from bot.core.units import Money, Price, Quantity
-from tests.exchange.venues.conftest import DESKS, HEDGED
+from tests.exchange.venues.conftest import DESKS, MODES
 from tests.exchange.venues.stage import BTC, Asked, Book, D, staged
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -42,8 +42,7 @@ def actions(side: Side) -> dict[str, Action]:
 async def captured(venue: str) -> dict[str, Any]:
     """What `venue` was asked, by position mode, margin mode, side and recipe."""
     found: dict[str, Any] = {}
-    modes = [PositionMode.ONE_WAY, *([PositionMode.HEDGE] if venue in HEDGED else [])]
-    for mode in modes:
+    for mode in sorted(MODES[venue], reverse=True):
         for margin_mode in MarginMode:
             for side in Side:
                 book = Book(mode, margin_mode, quantity=D("0.1") * side.sign)

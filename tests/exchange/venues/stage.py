@@ -125,6 +125,10 @@ class Desk(Protocol):
         """The venue's words for an outcome that it does not know."""
 
     @property
+    def proves(self) -> frozenset[str]:
+        """Which refusals the venue proves by a code that is known: else they are Unsure."""
+
+    @property
     def code_unheard_of(self) -> Said:
         """An error that is on no list."""
 
