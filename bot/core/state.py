@@ -580,8 +580,8 @@ def _open(memory: PositionMemory) -> PositionMemory:
     return replace(
         memory,
         steps=steps,
-        reentered=memory.in_episode,
         blind_since_ms={},
+        reentered=memory.in_episode,
         flat_since_ms=NEVER_MS,
         flat_read_at_ms=NEVER_MS,
         unknown_since_ms=NEVER_MS,

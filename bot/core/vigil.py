@@ -70,18 +70,6 @@ def warn_unknown(desk: Desk, unknown: Unknown) -> None:
         desk.say("unknown", AlertSeverity.CRITICAL, text, REPEAT_MS)
 
 
-def warn_of_reentry(desk: Desk) -> None:
-    """Say it where somebody opens again what has just been closed in danger."""
-    if not desk.memory.reentered:
-        return
-    desk.memory = replace(desk.memory, reentered=False)
-    text = (
-        "opened again within ten minutes of having been closed in an episode, as a bot does that "
-        "knows of no guard: its budgets and cooldowns go on, it gets no new ones"
-    )
-    desk.say("reentered", AlertSeverity.CRITICAL, text, REPEAT_MS)
-
-
 def warn_blind(desk: Desk, evaluation: Evaluation) -> None:
     """Alarm a rule that has had nothing to judge by for too long though the position is known."""
     for blind in evaluation.blind:
@@ -92,6 +80,18 @@ def warn_blind(desk: Desk, evaluation: Evaluation) -> None:
         if desk.now_ms >= alarm_at_ms:
             text = f"{blind.rule.name} is not judged: {blind.reason}"
             desk.say(f"blind:{blind.rule.name}", AlertSeverity.CRITICAL, text, REPEAT_MS)
+
+
+def warn_of_reentry(desk: Desk) -> None:
+    """Say it where somebody opens again what has just been closed in danger."""
+    if not desk.memory.reentered:
+        return
+    desk.memory = replace(desk.memory, reentered=False)
+    text = (
+        "opened again within ten minutes of having been closed in an episode, as a bot does that "
+        "knows of no guard: its budgets and cooldowns go on, it gets no new ones"
+    )
+    desk.say("reentered", AlertSeverity.CRITICAL, text, REPEAT_MS)
 
 
 def warn_of_mode(desk: Desk, mode: MarginMode) -> None:

@@ -201,14 +201,6 @@ class Feed:
                 self._wanted.set()
             await self._clock.sleep_ms(READ_SPACING_MS)
 
-    async def _hold_back(self, until_ms: int) -> None:
-        """The venue wants no reads: only those of an endangered account go on, and seldom."""
-        while (left_ms := until_ms - self._clock.now_ms()) > 0:
-            if self._interval_ms == POLL_ENDANGERED_MS:
-                await self._clock.sleep_ms(min(left_ms, POLL_ENDANGERED_MS))
-                return
-            await self._clock.sleep_ms(min(left_ms, READ_SPACING_MS))
-
     async def _chart(self) -> None:
         while True:
             self._chart_wanted.clear()
@@ -240,6 +232,14 @@ class Feed:
         """When the newest bar ended that a venue should have by now."""
         ended_ms = self._clock.now_ms() - BARS_LAG_MS
         return ended_ms - ended_ms % BAR_MS
+
+    async def _hold_back(self, until_ms: int) -> None:
+        """The venue wants no reads: only those of an endangered account go on, and seldom."""
+        while (left_ms := until_ms - self._clock.now_ms()) > 0:
+            if self._interval_ms == POLL_ENDANGERED_MS:
+                await self._clock.sleep_ms(min(left_ms, POLL_ENDANGERED_MS))
+                return
+            await self._clock.sleep_ms(min(left_ms, READ_SPACING_MS))
 
     async def _listen(self) -> None:
         while True:

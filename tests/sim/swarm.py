@@ -165,10 +165,13 @@ class StallingMarket:
 
     async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
         """Rules of the named symbols."""
+        self._refuse_banned()
+        return await self._market.instruments(symbols)
+
+    def _refuse_banned(self) -> None:
         if until_ms := self._faults.banned_until_ms():
             self._observer.told_of_ban(until_ms)
             raise Banned("this address is banned", until_ms)
-        return await self._market.instruments(symbols)
 
     def latest(self) -> tuple[Quoted, ...]:
         """The newest prices and bills; none of those that do not come."""
@@ -176,8 +179,7 @@ class StallingMarket:
 
     async def bars(self, symbol: str) -> BarsReported:
         """The newest closed bars."""
-        if until_ms := self._faults.banned_until_ms():
-            raise Banned("this address is banned", until_ms)
+        self._refuse_banned()
         return await self._market.bars(symbol)
 
     async def stream(self, publish: Callable[[Quoted], None]) -> None:

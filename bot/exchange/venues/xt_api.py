@@ -24,7 +24,9 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
+from bot.core.events import BarsReported
 from bot.core.model import (
+    BARS_MAX,
     NO_FILL,
     AccountSnapshot,
     ContractKind,
@@ -53,7 +55,7 @@ from bot.exchange.live.dialect import (
     StreamEnded,
     Told,
 )
-from bot.exchange.live.reading import Row, rows
+from bot.exchange.live.reading import Row, closed_bars, rows
 from bot.exchange.ports import (
     Accepted,
     AccountChanged,
@@ -65,6 +67,7 @@ from bot.exchange.ports import (
     Reply,
     Unsure,
 )
+from bot.exchange.venues.tiers import Bracket, continuous
 from bot.exchange.venues.xt import RULES
 
 log = structlog.get_logger()
@@ -207,26 +210,21 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
 
 def _tiers(json: Json, name: str) -> tuple[RiskTier, ...]:
     """
-    Brackets of value. That all of a position is at the rate of its own is `assumed`.
+    Brackets of value. That they are progressive is `assumed`, as docs/margin.md says.
 
-    Were the venue to deduct, it would need less than this says, never more.
+    Were they not, the venue would liquidate earlier: the price that it shows counts too.
     """
     where = f"leverageBrackets.{name}"
     found = rows(Row(_result(json, where), where).raw("leverageBrackets"), where)
-    table = sorted(found, key=lambda row: row.integer("bracket"))
-    caps = [row.above_zero("maxNominalValue") for row in table]
-    if not table or caps != sorted(set(caps)):
-        raise Unreadable(f"{where}: expected rising brackets, was {caps}")
-    return tuple(
-        RiskTier(
-            floor=floor,
-            cap=Decimal("Infinity") if row is table[-1] else cap,
-            rate=Ratio(row.above_zero("maintMarginRate")),
-            deduction=Money(ZERO),
-            leverage_max=row.above_zero("maxLeverage"),
+    table = [
+        Bracket(
+            row.above_zero("maxNominalValue"),
+            row.above_zero("maintMarginRate"),
+            row.above_zero("maxLeverage"),
         )
-        for row, floor, cap in zip(table, [ZERO, *caps], caps, strict=False)
-    )
+        for row in sorted(found, key=lambda row: row.integer("bracket"))
+    ]
+    return continuous(table, where)
 
 
 def interval_call(name: str) -> Call:
@@ -633,6 +631,29 @@ def marks_of(jsons: Sequence[Json], listed: Listed) -> Sequence[Marked]:
         except Unreadable as e:
             log.warning("bill.unreadable", reason=str(e))
     return _marked(rows(_result(jsons[0], "mark-price"), "mark-price"), listed, bills)
+
+
+def bars_call(name: str) -> Call:
+    """
+    The newest hours of the last price, the one that is not over yet among them.
+
+    The venue tells of no chart of its mark price.
+    """
+    asked = {"symbol": name, "interval": "1h", "limit": str(BARS_MAX + 1)}
+    return Call(_PUBLIC, "GET", f"{_MARKET}/q/kline", asked)
+
+
+def bars_of(json: Json, symbol: str, received_at_ms: int) -> BarsReported:
+    """Those of them that are over, and have no gap behind them."""
+    found = sorted(rows(_result(json, "kline"), "kline"), key=lambda row: row.integer("t"))
+    charted = (
+        (
+            row.integer("t"),
+            Row({"high": row.raw("h"), "low": row.raw("l"), "close": row.raw("c")}, row.where),
+        )
+        for row in found
+    )
+    return closed_bars(charted, symbol, received_at_ms)
 
 
 def marks_opening(names: Sequence[str], at_ms: int) -> Opening:
