@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -64,7 +65,9 @@ async def test_a_snapshot_is_what_the_exchange_has(live: Wired) -> None:
 
 async def test_an_instrument_is_what_the_exchange_applies(live: Wired) -> None:
     (seen,) = await live.market.instruments((BTC,))
-    assert seen == live.server.exchange.machine.instruments[BTC]
+    assert seen.quantity_max == 1_000  # a limit of the wire, not of the machine behind it
+    unlimited = replace(seen, quantity_max=Quantity(D("Infinity")))
+    assert unlimited == live.server.exchange.machine.instruments[BTC]
     with pytest.raises(KeyError, match="NO/USDT"):
         await live.market.instruments(("NO/USDT:USDT",))
 
