@@ -36,7 +36,7 @@ from bot.exchange.paper.ladders import WHOLE
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.store import FileStore, NothingSaved
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
-from bot.exchange.venues import binanceusdm
+from bot.exchange.venues import binanceusdm, gate, xt
 from bot.journal.codec import from_json
 from bot.journal.port import Journal, JournalUnavailable, Kind, Row
 from bot.journal.sqlite import SqliteJournal
@@ -53,6 +53,7 @@ from bot.rehearsal.setups import Opening, Setup, open_account
 from bot.runtime.assemble import assemble, unexpected
 from bot.runtime.control import Answer, ask, listening, socket_path
 from bot.runtime.guard import Guard, PolicyRefused
+from bot.runtime.heartbeat import Pulse, Push, beat, watchdog_of
 from bot.runtime.notices import NoticeReader
 from bot.runtime.recheck import recheck
 from bot.runtime.record import Recorded, read_decision
@@ -73,8 +74,12 @@ _ADD_MARGIN = frozenset({"top_up", "trim_and_refund"})
 
 _LISTINGS: dict[str, Callable[[], dict[str, Instrument]]] = {
     "binanceusdm": binanceusdm.instruments,
+    "gate": dict,
+    "xt": dict,
 }
-_RULES = {"binanceusdm": binanceusdm.RULES}
+"""The contracts that are recorded here. Of the others every rule is read from the venue."""
+
+_RULES = {"binanceusdm": binanceusdm.RULES, "gate": gate.RULES, "xt": xt.RULES}
 
 
 class RunError(Exception):
@@ -121,7 +126,7 @@ def instrument_for(venue: str, symbol: str) -> Instrument:
     if symbol not in listed:
         raise RunError(
             f"{symbol}: expected a contract that {venue} is known to list "
-            f"({', '.join(sorted(listed))})"
+            f"({', '.join(sorted(listed)) or 'none is recorded here'})"
         )
     return listed[symbol]
 
@@ -191,10 +196,11 @@ def positions_in(file: Path, venue: str, find: Callable[[str], Bars]) -> tuple[O
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """Who is told what, and how they are reached."""
+    """Who is told what, and how they are reached; `pulses` only that all is well, while it is."""
 
     routes: Routes
     channels: Mapping[str, Channel]
+    pulses: tuple[Pulse, ...] = ()
 
 
 NOBODY = Audience(Routes({}, 0), {})
@@ -262,11 +268,11 @@ async def _run_paper(
     machine = _same_run(policy, setup, state_dir, machine, store)
     clock = Clock(await _resume_at_ms(journal, machine.at_ms))
     venue = PaperVenue(
-        machine, path, clock, latency_ms=setup.latency_ms, store=store, faults=no_faults()
+        machine, path, clock, latency_ms=setup.one_way_ms, store=store, faults=no_faults()
     )
     async with venue:
         account = PaperAccount(venue, policy.account)
-        guard = await assemble(policy, PaperMarket(venue), account, clock, journal)
+        guard = await assemble(policy, PaperMarket(venue, setup.charts), account, clock, journal)
         outbox = _outbox(journal, written, guard, state_dir, hearers, clock)
         async with (
             listening(socket, guard, outbox, clock.now_ms, "paper"),
@@ -408,12 +414,22 @@ def needed_effects(policy: Policy) -> "frozenset[Effect]":
 
 
 def _dialect_of(policy: Policy) -> "Dialect":
-    from bot.exchange.venues import binanceusdm_api
+    from bot.exchange.venues import binanceusdm_api, gate_api, xt_api
 
-    dialects: dict[str, Dialect] = {"binanceusdm": binanceusdm_api}
+    dialects: dict[str, Dialect] = {
+        "binanceusdm": binanceusdm_api,
+        "gate": gate_api,
+        "xt": xt_api,
+    }
     if policy.venue not in dialects:
         raise RunError(f"account.venue: expected {', '.join(dialects)}, was {policy.venue}")
     return dialects[policy.venue]
+
+
+def pulses_of(heartbeat_url: str, environ: Mapping[str, str]) -> tuple[Pulse, ...]:
+    """Who is told that the guard works: systemd, if it has started this, and a monitor."""
+    monitor = (Push(heartbeat_url),) if heartbeat_url else ()
+    return (*watchdog_of(environ), *monitor)
 
 
 def run_live(
@@ -470,10 +486,12 @@ async def _run_live(
             looking = tasks.create_task(
                 recheck(venue.examine, venue.endings, guard, clock, accept_unverified=accept)
             )
+            beating = tasks.create_task(beat(hearers.pulses, lambda: guard.sound_at_ms, clock))
             _stop_on_signals(guard)
             _reload_on_hangup(guard, policy_file, tasks)
             log.info("guard.started", account=policy.account, mode=str(mode))
             await guarding
+            beating.cancel()
             looking.cancel()
             outbox.finish()
     log.info("guard.stopped", account=policy.account)

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -203,6 +204,8 @@ def run(
         route = Internet() if wire is None else Loopback(wire)
         live = process.LiveMode(mode)
         keys = _known_keys(policy_file, settings)
+        pulses = process.pulses_of(settings.heartbeat_url, os.environ)
+        hearers = replace(hearers, pulses=pulses)
         process.run_live(policy_file, keys, settings.state_dir, live, route, hearers)
         return
     if mode != "paper":
@@ -234,7 +237,9 @@ def replay(
     margin_mode: Annotated[str, typer.Option(help="isolated or cross.")] = "isolated",
     reserve: Amount = Decimal(1000),
     entry_at_ms: Annotated[int, typer.Option(help="Enter at the first bar from here on.")] = 0,
-    latency_ms: Annotated[int, typer.Option(min=0, help="One way, of everything.")] = 250,
+    latency_ms: Annotated[
+        int, typer.Option(min=0, help="From a price to the effect of the answer to it.")
+    ] = 250,
     slippage_bps: Annotated[
         Decimal, typer.Option(parser=bps, metavar="BPS", help="Worse than the last price.")
     ] = Decimal(5),

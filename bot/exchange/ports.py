@@ -2,8 +2,9 @@
 Ports: what the guard needs of an exchange. Live venues and the paper exchange stand behind them.
 
 Reads raise `Unreachable`. The one write, `Account.send`, never raises for what the network or
-the venue did: it answers `Accepted`, `Refused` (proven by a code on the venue's allow-list) or
-`Unsure`, and everything that is not proven is `Unsure`; `Withheld` where this port sends nothing.
+the venue did: it answers `Accepted`, `Refused` (proven by a code on the venue's allow-list),
+`Barred` or `Unsure`, and everything that is not proven is `Unsure`; `Withheld` where this port
+sends nothing.
 """
 
 from collections.abc import Callable
@@ -11,13 +12,37 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from bot.core.actions import Action
-from bot.core.events import AutoDeleveraged, FundingReported, Liquidated, MarkPrice
+from bot.core.events import (
+    AutoDeleveraged,
+    BarsReported,
+    FundingReported,
+    Liquidated,
+    MarkPrice,
+)
 from bot.core.model import AccountSnapshot, Filled, Instrument
 from bot.core.units import Money
 
 
 class Unreachable(Exception):
     """A read got no answer. It proves nothing about the account."""
+
+
+class Throttled(Unreachable):
+    """The venue wants no reads before `until_ms` of the guard's clock; requests still pass."""
+
+    def __init__(self, reason: str, until_ms: int) -> None:
+        """Unreachable for reads until then."""
+        super().__init__(reason)
+        self.until_ms = until_ms
+
+
+class Banned(Unreachable):
+    """The venue answers nothing to this address before `until_ms` of the guard's clock."""
+
+    def __init__(self, reason: str, until_ms: int) -> None:
+        """Unreachable for everything until then; whatever is sent makes it longer."""
+        super().__init__(reason)
+        self.until_ms = until_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +59,14 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Barred:
+    """Not taken, which is proven: this address is banned until `until_ms` of the guard's clock."""
+
+    text: str
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unsure:
     """The request may or may not have had its effect."""
 
@@ -47,7 +80,7 @@ class Withheld:
     reason: str
 
 
-Reply: TypeAlias = Accepted | Refused | Withheld | Unsure
+Reply: TypeAlias = Accepted | Refused | Barred | Withheld | Unsure
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +131,13 @@ class MarketData(Protocol):
 
     def latest(self) -> tuple[Quoted, ...]:
         """The newest mark price and funding of each symbol that has any, without waiting."""
+
+    async def bars(self, symbol: str) -> BarsReported:
+        """
+        The newest `BARS_MAX` closed bars of the symbol's mark price, or as many as there are.
+
+        One that a gap leaves the way to is not among them. Raises `Unreachable`.
+        """
 
     async def stream(self, publish: Callable[[Quoted], None]) -> None:
         """Publish mark prices and funding until cancelled or the venue has no more."""

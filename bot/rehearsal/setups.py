@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeAlias
 
+from bot.core.margin import value
 from bot.core.model import Instrument, MarginMode, Side
 from bot.core.units import ZERO, Money, Price, Quantity, Ratio
 from bot.exchange.paper.arithmetic import money_up
 from bot.exchange.paper.depth import ENDLESS, Depth
 from bot.exchange.paper.machine import PaperMachine
-from bot.exchange.paper.prices import PathItem, Prices
+from bot.exchange.paper.prices import Charts, PathItem, Prices
 from bot.rehearsal.bars import Bars
+from bot.rehearsal.charts import recorded_charts
 from bot.rehearsal.path import book_path, in_common
 
 SLIPPAGE = Ratio(Decimal("0.0005"))
@@ -63,9 +65,10 @@ class Setup:
 
     All positions are opened at the same moment, the first at or after `entry_at_ms` at which a
     bar of each of them opens. The wallet is given the margins of all and `reserve` beside.
-    `latency_ms` is one way, `slippage` the share by which market orders fill worse than last,
-    `step` how far a price moves between two points of the path, `funding` whether recorded bills
-    are paid.
+    `latency_ms` is the time from a price to the effect of the guard's answer to it: half of it
+    the price is on its way, half the request. `slippage` is the share by which market orders fill
+    worse than last, `step` how far a price moves between two points of the path, `funding`
+    whether recorded bills are paid.
     """
 
     openings: tuple[Opening, ...]
@@ -89,6 +92,11 @@ class Setup:
                 )
 
     @property
+    def one_way_ms(self) -> int:
+        """What every message takes, rounded up to a millisecond."""
+        return -(-self.latency_ms // 2)
+
+    @property
     def instruments(self) -> tuple[Instrument, ...]:
         """The contracts, in the order of the openings."""
         return tuple(opening.instrument for opening in self.openings)
@@ -97,6 +105,11 @@ class Setup:
     def depths(self) -> dict[str, Depth]:
         """The order books by symbol."""
         return {opening.instrument.symbol: opening.depth for opening in self.openings}
+
+    @property
+    def charts(self) -> Charts:
+        """The bars of the contracts, from before the entry too where they were recorded."""
+        return recorded_charts(opening.bars for opening in self.openings)
 
 
 def open_account(setup: Setup, machine: PaperMachine, account: str) -> Iterator[PathItem]:
@@ -139,7 +152,7 @@ def _margin(opening: Opening, price: Price) -> Money:
         case ByMargin(margin):
             return margin
         case ByQuantity(quantity):
-            return money_up(quantity * price / opening.leverage)
+            return money_up(value(opening.instrument, quantity, price) / opening.leverage)
 
 
 def _quantity(opening: Opening, machine: PaperMachine) -> Quantity:

@@ -13,7 +13,7 @@ import structlog
 
 from bot.clock import Clock
 from bot.core.decision import Alert, AlertSeverity, Decision, NoBook
-from bot.core.engine import decide
+from bot.core.engine import decide, stands_on_fresh_data
 from bot.core.events import (
     AccountMode,
     Command,
@@ -25,10 +25,11 @@ from bot.core.events import (
     Tick,
 )
 from bot.core.guardrails import Approved
+from bot.core.ladder import symbols_to_chart
 from bot.core.model import Instrument
 from bot.core.policy import Policy
 from bot.core.promises import broken
-from bot.core.state import AccountState, apply
+from bot.core.state import NEVER_MS, AccountState, apply
 from bot.exchange.ports import MarketData
 from bot.journal.codec import to_json
 from bot.journal.port import Entry, Journal, JournalUnavailable, Kind, NoIntent
@@ -81,6 +82,8 @@ class Guard:
         self.decision = Decision(
             0, state.mode, (), NoBook(), (), (), 0, endangered=True, needs_read=True
         )
+        self.sound_at_ms = NEVER_MS
+        """When the last decision was completed, on record, that stood on fresh data of all."""
         self._inbox = inbox
         self._market = market
         self._feed = feed
@@ -126,6 +129,8 @@ class Guard:
         for what, old, new in (
             ("name", self.policy.account, policy.account),
             ("venue", self.policy.venue, policy.venue),
+            ("settle", self.policy.settle, policy.settle),
+            ("position_mode", self.policy.position_mode, policy.position_mode),
         ):
             if old != new:
                 raise PolicyRefused(f"account.{what}: expected {old}, was {new}")
@@ -244,7 +249,10 @@ class Guard:
         self.state = state
         self.decision = decision
         self._signature = decision.signature
+        if not self._unwritten and stands_on_fresh_data(state, decision):
+            self.sound_at_ms = now_ms
         self._feed.pace(decision.endangered, decision.needs_read)
+        self._feed.chart(symbols_to_chart(self.policy, state.positions))
 
     def _cry(self, kind: str, sentence: str, now_ms: int) -> None:
         """Say what no decision says."""

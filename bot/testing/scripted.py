@@ -8,12 +8,12 @@ contradict each other. For an exchange that behaves, use the paper exchange.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from bot.clock import Clock
 from bot.core.actions import Action
-from bot.core.events import MarkPrice
+from bot.core.events import BarsReported, MarkPrice
 from bot.core.model import AccountSnapshot, Instrument
 from bot.exchange.ports import (
     Accepted,
@@ -124,6 +124,7 @@ class ScriptedMarket:
     def __init__(self, instruments: Iterable[Instrument]) -> None:
         self.listed = {instrument.symbol: instrument for instrument in instruments}
         self.marks: tuple[MarkPrice, ...] = ()
+        self.charts: Script[BarsReported] = Script(BarsReported("", 0, (), 0))
 
     async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
         """Rules of the named symbols; raises `KeyError` with the name that is not listed."""
@@ -132,6 +133,10 @@ class ScriptedMarket:
     def latest(self) -> tuple[MarkPrice, ...]:
         """The marks as they are set."""
         return self.marks
+
+    async def bars(self, symbol: str) -> BarsReported:
+        """What is written, for whichever symbol; no bars at first."""
+        return replace(self.charts.next(), symbol=symbol)
 
     async def stream(self, publish: Callable[[MarkPrice], None]) -> None:
         """End at once: `latest` says everything."""

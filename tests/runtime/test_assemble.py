@@ -6,7 +6,6 @@ import pytest
 
 from bot.core.model import (
     AccountSnapshot,
-    ContractKind,
     Instrument,
     MarginMode,
     PositionMode,
@@ -73,9 +72,9 @@ def test_an_account_without_positions_is_guarded() -> None:
         ),
         pytest.param(
             snapshot([position()]),
-            [instrument(kind=ContractKind.INVERSE)],
-            "BTCUSDT: inverse contracts are not supported yet",
-            id="inverse",
+            [instrument(settle="BTC")],
+            "BTCUSDT: it pays in BTC, the amounts of the policy are in USDT (account.settle)",
+            id="another coin",
         ),
         pytest.param(
             snapshot([position()]), [], "BTCUSDT: the venue gives no rules for it", id="unlisted"

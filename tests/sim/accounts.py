@@ -1,6 +1,6 @@
 """The account of a seed: an isolated position, a book of cross ones, or both on one wallet."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 from random import Random
@@ -12,12 +12,14 @@ from bot.core.model import (
     MaintenanceAt,
     MarginMode,
     MarginOnReduce,
+    RestingStops,
     RiskTier,
     Side,
     VenueRules,
 )
 from bot.core.units import Money, Price, Quantity, Ratio, floor_to
 from bot.exchange.paper.arithmetic import money_up, tier_of
+from bot.exchange.paper.books import Resting
 from bot.exchange.paper.depth import Depth, OrderBook
 from bot.exchange.venues.binanceusdm import instruments
 from tests.sim.pool import Listing, Pool, stake
@@ -61,7 +63,9 @@ class Opening:
 
     @property
     def notional(self) -> Decimal:
-        """Its value when it is opened."""
+        """Its value when it is opened, in what its contract pays in."""
+        if self.instrument.kind is ContractKind.INVERSE:
+            return self.quantity / self.price
         return self.quantity * self.price
 
     @property
@@ -73,6 +77,21 @@ class Opening:
 def draw_kind(seed: int) -> Kind:
     """Half of the seeds are about one isolated position."""
     return (Kind.ALONE, Kind.BOOK, Kind.ALONE, Kind.MIXED)[seed % 4]
+
+
+def draw_resting(venue: Random) -> tuple[Resting, RestingStops]:
+    """What resting stops mean to the venue, and what is written of it, which may be wrong."""
+    resting = venue.choice((Resting.COEXIST,) * 3 + (Resting.RESERVE,) * 2 + (Resting.DISPLACE,))
+    if resting is Resting.RESERVE:
+        return resting, venue.choice((RestingStops.RESERVE,) * 2 + (RestingStops.COEXIST,))
+    return resting, RestingStops.COEXIST
+
+
+def told_of_stops(opening: Opening, said: RestingStops) -> Opening:
+    """The same, with what the venue's rules say of resting stops."""
+    instrument = opening.instrument
+    rules = replace(instrument.rules, resting_stops=said)
+    return replace(opening, instrument=replace(instrument, rules=rules))
 
 
 def draw_openings(random: Random, kind: Kind) -> tuple[Opening, ...]:
@@ -102,6 +121,34 @@ def draw_openings(random: Random, kind: Kind) -> tuple[Opening, ...]:
             )
         )
     return tuple(openings)
+
+
+def in_coins(opening: Opening) -> Opening:
+    """
+    About the same position in a contract that pays in the coin, of which one is a few dollars.
+
+    A contract is a dollar. What was a bracket of a risk tier in dollars is one in coins.
+    """
+    instrument, places = opening.instrument, -opening.price.adjusted()
+    inverse = replace(
+        instrument,
+        symbol="COIN/USD:COIN",
+        kind=ContractKind.INVERSE,
+        settle="COIN",
+        tick_size=Price(instrument.tick_size.scaleb(places)),
+        quantity_step=Quantity(D(1)),
+        quantity_min=Quantity(D(1)),
+    )
+    price = Price(opening.price.scaleb(places))
+    dollars = Quantity(max(floor_to(opening.notional, D(1)), D(10)))
+    most = tier_of(inverse, dollars / price).leverage_max
+    return replace(
+        opening,
+        instrument=inverse,
+        price=price,
+        quantity=dollars,
+        leverage=min(opening.leverage, most),
+    )
 
 
 def pools_of(openings: tuple[Opening, ...], wallet: Decimal) -> dict[str, Pool]:

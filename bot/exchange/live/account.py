@@ -15,12 +15,23 @@ import structlog
 from bot.clock import Clock, system_wall_ms
 from bot.core.actions import Action
 from bot.core.model import AccountSnapshot, PositionMode
-from bot.exchange.live.calls import Call, Heard, Json, NotSent, Silent, Unreadable, parse_json
+from bot.exchange.live.calls import (
+    Call,
+    Heard,
+    Hushed,
+    Json,
+    NotSent,
+    Silent,
+    Unreadable,
+    parse_json,
+)
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import Dialect, Ground, Irrelevant, Listed, Opening, StreamEnded
 from bot.exchange.live.lanes import Lane
 from bot.exchange.live.transport import Network
 from bot.exchange.ports import (
+    Banned,
+    Barred,
     MarginChange,
     NoMarginHistory,
     Notice,
@@ -28,6 +39,7 @@ from bot.exchange.ports import (
     OrderFound,
     Refused,
     Reply,
+    Throttled,
     Unreachable,
     Unsure,
 )
@@ -118,8 +130,12 @@ class LiveAccount:
                 self._terms_read.at_ms = NEVER_MS
                 await self._list_again()
             else:
-                self._position_mode = seen.position_mode
-                return seen
+                known = set(self._listed.symbols.values())
+                is_known = all(position.symbol in known for position in seen.positions)
+                if is_known or not await self._list_again():
+                    self._position_mode = seen.position_mode
+                    return seen
+                problem = "a position in a contract that was not listed"
         raise Unreachable(problem)
 
     async def stream(self, publish: Callable[[Notice], None]) -> None:
@@ -151,6 +167,8 @@ class LiveAccount:
                 return self._dialect.reply_of(heard, action, client_id, self._listed)
             case NotSent(reason):
                 return Refused("NOT_SENT", reason)
+            case Hushed(reason, until_ms):
+                return Barred(reason, until_ms)
             case Silent(reason):
                 return Unsure(reason)
 
@@ -209,16 +227,18 @@ class LiveAccount:
             self._writes.follow_clock(ahead_ms)
         return venue_ms
 
-    async def _list_again(self) -> None:
-        """A contract that is not known makes an account unreadable: it may be a new one."""
+    async def _list_again(self) -> bool:
+        """Ask for the contracts, as one may be new, unless it was just done: whether it was."""
         now_ms = self._clock.now_ms()
-        if now_ms - self._listed_at_ms > LISTING_MS:
-            self._listed_at_ms = now_ms
-            listing = await read(self._reads, self._dialect.listing_call())
-            try:
-                self._listed = self._listed.renewed_by(self._dialect.listing_of(listing))
-            except Unreadable as e:
-                raise Unreachable(str(e)) from e
+        if now_ms - self._listed_at_ms <= LISTING_MS:
+            return False
+        self._listed_at_ms = now_ms
+        listing = await read(self._reads, self._dialect.listing_call())
+        try:
+            self._listed = self._listed.renewed_by(self._dialect.listing_of(listing))
+        except Unreadable as e:
+            raise Unreachable(str(e)) from e
+        return True
 
     async def _terms(self, held: frozenset[str]) -> Sequence[Json]:
         """As read last, unless that is long ago or a position has been opened since."""
@@ -275,6 +295,8 @@ class LiveAccount:
                 continue
             if message.type is not aiohttp.WSMsgType.TEXT:
                 raise Unreachable(f"account stream: {message.type.name}")
+            if opening.pong and message.data == opening.pong:
+                continue
             if self._tell(message.data, publish):
                 raise Unreachable("account stream: the venue has ended it")
 
@@ -303,6 +325,10 @@ async def hear(lane: Lane, call: Call) -> Heard:
     match await lane.ask(call):
         case Heard() as heard:
             return heard
+        case Hushed(reason, until_ms, everything=True):
+            raise Banned(f"{call.path}: {reason}", until_ms)
+        case Hushed(reason, until_ms):
+            raise Throttled(f"{call.path}: {reason}", until_ms)
         case NotSent(reason) | Silent(reason):
             raise Unreachable(f"{call.path}: {reason}")
 

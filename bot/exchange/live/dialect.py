@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Protocol, TypeAlias
 
 from bot.core.actions import Action
+from bot.core.events import BarsReported
 from bot.core.model import AccountSnapshot, Instrument, PositionMode
 from bot.core.units import Price, Ratio
 from bot.exchange.live.calls import Call, Heard, Json
@@ -82,6 +83,8 @@ class Opening:
     asks: tuple[str, ...] = ()
     ping: str = ""
     """Sent every few seconds where the venue wants more than a socket's own pings."""
+    pong: str = ""
+    """What it answers, where that is no JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +159,8 @@ class Dialect(Protocol):
     def marks_calls(self, names: Sequence[str]) -> Sequence[Call]: ...
     def marks_of(self, jsons: Sequence[Json], listed: Listed) -> Sequence[Marked]: ...
     def marks_opening(self, names: Sequence[str], at_ms: int) -> Opening: ...
+    def bars_call(self, name: str) -> Call: ...
+    def bars_of(self, json: Json, symbol: str, received_at_ms: int) -> BarsReported: ...
     def mark_frame(self, json: Json, listed: Listed) -> Sequence[Marked]: ...
 
     def account_calls(self) -> Sequence[Call]:

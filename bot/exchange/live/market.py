@@ -13,7 +13,7 @@ import aiohttp
 import structlog
 
 from bot.clock import Clock
-from bot.core.events import FundingReported, MarkPrice
+from bot.core.events import BarsReported, FundingReported, MarkPrice
 from bot.core.model import Instrument
 from bot.exchange.live.account import read
 from bot.exchange.live.calls import Unreadable, parse_json
@@ -73,6 +73,14 @@ class LiveMarket:
     def latest(self) -> tuple[Quoted, ...]:
         """The newest mark price and funding of each symbol that has any, without waiting."""
         return tuple(self._latest.values())
+
+    async def bars(self, symbol: str) -> BarsReported:
+        """The newest closed bars of the symbol's mark price."""
+        json = await read(self._reads, self._dialect.bars_call(self._listed.id_of(symbol)))
+        try:
+            return self._dialect.bars_of(json, symbol, self._clock.now_ms())
+        except Unreadable as e:
+            raise Unreachable(str(e)) from e
 
     async def stream(self, publish: Callable[[Quoted], None]) -> None:
         """Publish mark prices and funding until cancelled."""

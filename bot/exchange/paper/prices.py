@@ -1,8 +1,10 @@
 """Prices and time as the paper exchange takes them: both are handed in, never looked up."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from bot.core.model import PriceBar
 from bot.core.units import Price, Ratio
 
 
@@ -60,6 +62,27 @@ class FundingTerm:
 
 PathItem: TypeAlias = PricePoint | FundingTerm
 """What a path is made of. Its items are ordered by `at_ms`, over all symbols."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedBars:
+    """
+    Bars of a mark price, each of `BAR_MS`, oldest first, without a gap.
+
+    The newest of them ended at `closed_at_ms`.
+    """
+
+    closed_at_ms: int
+    bars: tuple[PriceBar, ...]
+
+
+Charts: TypeAlias = Callable[[str, int], ClosedBars]
+"""The newest `BARS_MAX` bars of a symbol that had closed at a time, or as many as there were."""
+
+
+def no_charts(symbol: str, at_ms: int) -> ClosedBars:
+    """A venue that keeps no bars."""
+    return ClosedBars(0, ())
 
 
 class Clock(Protocol):

@@ -22,8 +22,9 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.events import Liquidated
+from bot.core.events import BarsReported, Liquidated
 from bot.core.model import (
+    BARS_MAX,
     NO_FILL,
     AccountSnapshot,
     ContractKind,
@@ -52,7 +53,7 @@ from bot.exchange.live.dialect import (
     StreamEnded,
     Told,
 )
-from bot.exchange.live.reading import Row, rows
+from bot.exchange.live.reading import Row, closed_bars, rows
 from bot.exchange.ports import (
     Accepted,
     AccountChanged,
@@ -577,6 +578,28 @@ def marks_of(jsons: Sequence[Json], listed: Listed) -> Sequence[Marked]:
     """The readable ones; one bad row hides no other."""
     names = ("symbol", "markPrice", "lastFundingRate", "nextFundingTime")
     return _marked(rows(jsons[0], "premiumIndex"), listed, names)
+
+
+def bars_call(name: str) -> Call:
+    """The newest hours of a mark price, the one that is not over yet among them."""
+    asked = {"symbol": name, "interval": "1h", "limit": str(BARS_MAX + 1)}
+    return Call(_PUBLIC, "GET", "markPriceKlines", asked, weight=2)
+
+
+def bars_of(json: Json, symbol: str, received_at_ms: int) -> BarsReported:
+    """Those of them that are over, and have no gap behind them."""
+    if not isinstance(json, list):
+        raise Unreadable(f"markPriceKlines: expected a list, was {json!r:.80}")
+    return closed_bars(map(_charted, json), symbol, received_at_ms)
+
+
+def _charted(row: Json) -> tuple[int, Row]:
+    match row:
+        case [int(opens_at_ms), _, high, low, close, *_]:
+            prices = {"high": high, "low": low, "close": close}
+            return opens_at_ms, Row(prices, "markPriceKlines")
+        case _:
+            raise Unreadable(f"markPriceKlines: expected a row of a chart, was {row!r:.80}")
 
 
 def marks_opening(names: Sequence[str], at_ms: int) -> Opening:

@@ -59,7 +59,7 @@ class Tried(StrEnum):
     WIRE = "wire"
     """Our exchange that liquidates, over sockets, whole processes and every fault."""
     PAPERS = "papers"
-    """The venue's papers and recorded payloads alone."""
+    """A scripted server that answers as the venue's papers and recorded payloads say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,5 +89,31 @@ MATRIX: Mapping[str, Capabilities] = {
         client_id="1 to 36 of A-Z a-z 0-9 . : / _ -",
         refused_accounts=("multi-assets margin", "portfolio margin", "auto-added margin"),
         tried=Tried.WIRE,
+    ),
+    "gate": Capabilities(
+        effects=frozenset(Effect),
+        margin_modes=frozenset(MarginMode),
+        position_modes=frozenset(PositionMode),
+        replacement=Replacement.COEXIST,
+        margin_evidence=Evidence.BALANCE,
+        key_report=KeyReport.NOTHING,
+        client_id="1 to 28 of A-Z a-z 0-9 _ - .",
+        refused_accounts=(
+            "unified margin",
+            "portfolio margin",
+            "maintenance margin that is not tiered",
+        ),
+        tried=Tried.PAPERS,
+    ),
+    "xt": Capabilities(
+        effects=frozenset(Effect),
+        margin_modes=frozenset(MarginMode),
+        position_modes=frozenset({PositionMode.HEDGE}),
+        replacement=Replacement.COEXIST,
+        margin_evidence=Evidence.BALANCE,
+        key_report=KeyReport.NOTHING,
+        client_id="not told; ours are 26 of a-z 2-7",
+        refused_accounts=("auto-added margin",),
+        tried=Tried.PAPERS,
     ),
 }

@@ -25,8 +25,9 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.events import Liquidated
+from bot.core.events import BarsReported, Liquidated
 from bot.core.model import (
+    BARS_MAX,
     NO_FILL,
     AccountSnapshot,
     ContractKind,
@@ -56,7 +57,7 @@ from bot.exchange.live.dialect import (
     StreamEnded,
     Told,
 )
-from bot.exchange.live.reading import Row, rows
+from bot.exchange.live.reading import Row, closed_bars, rows
 from bot.exchange.ports import (
     Accepted,
     AccountChanged,
@@ -69,6 +70,7 @@ from bot.exchange.ports import (
     Unsure,
 )
 from bot.exchange.venues.gate import RULES
+from bot.exchange.venues.tiers import Bracket, continuous
 
 log = structlog.get_logger()
 
@@ -241,34 +243,17 @@ def _tiers(json: Json, name: str) -> tuple[RiskTier, ...]:
 
     The venue's answer may repeat a tier; two that contradict each other are no table.
     """
-    found: dict[int, tuple[Decimal, Decimal, Decimal]] = {}
-    for row in rows(json, f"risk_limit_tiers.{name}"):
-        facts = (
+    where = f"risk_limit_tiers.{name}"
+    found: dict[int, Bracket] = {}
+    for row in rows(json, where):
+        bracket = Bracket(
             row.above_zero("risk_limit"),
             row.above_zero("maintenance_rate"),
             row.above_zero("leverage_max"),
         )
-        if found.setdefault(row.integer("tier"), facts) != facts:
+        if found.setdefault(row.integer("tier"), bracket) != bracket:
             raise row.wrong("tier", "one row of each tier")
-    table = [found[tier] for tier in sorted(found)]
-    if not table or table != sorted(table, key=lambda each: each[:2]):
-        raise Unreadable(f"risk_limit_tiers.{name}: expected rising tiers, was {table}")
-    tiers: list[RiskTier] = []
-    floor, deduction, rate_before = ZERO, ZERO, ZERO
-    for cap, rate, leverage_max in table:
-        deduction += floor * (rate - rate_before)
-        is_last = cap == table[-1][0]
-        tiers.append(
-            RiskTier(
-                floor,
-                Decimal("Infinity") if is_last else cap,
-                Ratio(rate),
-                Money(deduction),
-                leverage_max,
-            )
-        )
-        floor, rate_before = cap, rate
-    return tuple(tiers)
+    return continuous([found[tier] for tier in sorted(found)], where)
 
 
 def interval_call(name: str) -> Call:
@@ -763,6 +748,24 @@ def marks_calls(names: Sequence[str]) -> Sequence[Call]:
 def marks_of(jsons: Sequence[Json], listed: Listed) -> Sequence[Marked]:
     """The readable ones; one bad row hides no other."""
     return _marked(rows(jsons[0], "contracts"), listed, "name")
+
+
+def bars_call(name: str) -> Call:
+    """The newest hours of a mark price, the one that is not over yet among them."""
+    asked = {"contract": f"mark_{name}", "interval": "1h", "limit": str(BARS_MAX + 1)}
+    return Call(_PUBLIC, "GET", "{settle}/candlesticks", _OF_USDT | asked)
+
+
+def bars_of(json: Json, symbol: str, received_at_ms: int) -> BarsReported:
+    """Those of them that are over, and have no gap behind them."""
+    charted = (
+        (
+            row.integer("t") * _SECOND_MS,
+            Row({"high": row.raw("h"), "low": row.raw("l"), "close": row.raw("c")}, row.where),
+        )
+        for row in rows(json, "candlesticks")
+    )
+    return closed_bars(charted, symbol, received_at_ms)
 
 
 def marks_opening(names: Sequence[str], at_ms: int) -> Opening:

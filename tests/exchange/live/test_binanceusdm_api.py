@@ -448,6 +448,42 @@ def test_one_bad_mark_hides_no_other() -> None:
     assert (mark.symbol, mark.price, mark.rate) == (BTC, D("11793.63104562"), D("0.00038246"))
 
 
+HOUR_MS = 3_600_000
+NOON_MS = 1_600_000_000_000 // HOUR_MS * HOUR_MS
+
+
+def kline(number: int, high: object = "11") -> list[object]:
+    """A row of markPriceKlines, as the manual has it."""
+    opens_at_ms = NOON_MS + number * HOUR_MS
+    return [opens_at_ms, "10", high, "9", "10.5", "0", opens_at_ms + HOUR_MS - 1, "0", 60, "0"]
+
+
+def test_the_hour_that_is_not_over_is_no_bar() -> None:
+    call = venue.bars_call("BTCUSDT")
+    assert (call.path, call.parameters["interval"]) == ("markPriceKlines", "1h")
+    rows = [kline(0), kline(1, "12"), kline(2)]
+    told = venue.bars_of(rows, BTC, NOON_MS + 3 * HOUR_MS - 1)
+    assert told.closed_at_ms == NOON_MS + 2 * HOUR_MS
+    assert [(bar.high, bar.low, bar.close) for bar in told.bars] == [
+        (D(11), D(9), D("10.5")),
+        (D(12), D(9), D("10.5")),
+    ]
+
+
+def test_bars_before_a_gap_are_left_out() -> None:
+    told = venue.bars_of([kline(0), kline(2, "12")], BTC, NOON_MS + 9 * HOUR_MS)
+    assert told.closed_at_ms == NOON_MS + 3 * HOUR_MS
+    assert [bar.high for bar in told.bars] == [D(12)]
+
+
+@pytest.mark.parametrize(
+    "rows", [{}, [{}], [[1, "2"]], [kline(0, "0")], [kline(0, "NaN")], [kline(0, None)]]
+)
+def test_a_chart_that_is_none_is_unreadable(rows: object) -> None:
+    with pytest.raises(Unreadable):
+        venue.bars_of(rows, BTC, NOON_MS + 9 * HOUR_MS)
+
+
 # -- before the start ----------------------------------------------------------------------
 
 KEY = {"enableFutures": True, "enableWithdrawals": False, "permitsUniversalTransfer": False}

@@ -8,6 +8,7 @@ from bot.exchange.live import connection as module
 from bot.exchange.live.connection import Loopback, connect, reach
 from bot.exchange.live.findings import CheckFailed, Finding, Standing, blocking, require_sound
 from bot.exchange.paper.wire import routes
+from bot.exchange.paper.wire.asked import Private
 from bot.exchange.venues import binanceusdm_api
 from tests.exchange.live.wired import ALICE, wired
 from tests.exchange.wire.build import BTC
@@ -21,13 +22,13 @@ REFUSED = Finding("x", Standing.REFUSED, "bad")
 def withdrawing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The key of every account may withdraw from now on."""
     private = routes.ENDPOINTS[RESTRICTIONS]
-    assert isinstance(private, routes.Private)
+    assert isinstance(private, Private)
     handle = private.handle
 
     def may(*asked: Any) -> Any:
         return handle(*asked) | {"enableWithdrawals": True}
 
-    changed = routes.Private(private.weight, private.security, may)
+    changed = Private(private.weight, private.security, may)
     monkeypatch.setitem(routes.ENDPOINTS, RESTRICTIONS, changed)
 
 

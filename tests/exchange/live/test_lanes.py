@@ -12,7 +12,7 @@ from bot.core.model import Side
 from bot.core.units import Quantity
 from bot.exchange.live.account import hear
 from bot.exchange.live.calls import Call
-from bot.exchange.live.lanes import ADDRESS_SHARE, READ_SHARE, WINDOW_S, Quiet, read_budget
+from bot.exchange.live.lanes import ADDRESS_SHARE, READ_SHARE, READ_WINDOW_S, Quiet, read_budget
 from bot.exchange.ports import Accepted, Unreachable
 from bot.exchange.venues import binanceusdm_api as venue
 from tests.exchange.live.wired import Wired, wired
@@ -62,7 +62,7 @@ async def test_no_read_costs_more_than_is_set_aside_for_it(live: Wired) -> None:
 
 def test_reads_have_half_of_the_budget_and_are_never_all_spent_at_once() -> None:
     allowed = read_budget(venue.read_weight_per_minute)
-    assert allowed * (60 // WINDOW_S) <= venue.read_weight_per_minute * READ_SHARE
+    assert allowed * (60 // READ_WINDOW_S) <= venue.read_weight_per_minute * READ_SHARE
 
 
 async def test_a_close_waits_for_no_read(live: Wired) -> None:

@@ -41,6 +41,13 @@ async def test_the_mark_follows_and_only_of_what_was_asked_for() -> None:
         assert bill.next_at_ms > live.clock.now_ms()
 
 
+async def test_an_hour_that_is_not_over_is_no_bar_yet() -> None:
+    async with wired() as live:
+        live.move(BTC, "61234")
+        told = await live.market.bars(BTC)
+        assert (told.symbol, told.bars, told.closed_at_ms) == (BTC, (), 0)
+
+
 async def test_a_dropped_stream_is_dialled_again() -> None:
     async with wired() as live, watching(live) as heard:
         await live.market.instruments((BTC,))
@@ -61,3 +68,18 @@ async def test_a_silent_stream_is_left_and_prices_are_asked_for(
         live.server.hub.stalled = True
         live.move(BTC, "58000")
         await until(lambda: D(58_000) in marks(heard), patience_s=5)
+
+
+JUNK = ("not json", "[]", "{}", '{"data": 7}', '{"data": {"e": "markPriceUpdate", "s": null}}')
+
+
+async def test_frames_that_cannot_be_read_silence_no_stream() -> None:
+    async with wired(push_ms=60_000) as live, watching(live) as heard:
+        await live.market.instruments((BTC,))
+        await until(lambda: live.server.hub.listeners)
+        (listener,) = live.server.hub.listeners
+        for junk in JUNK:
+            listener.put(junk)
+        live.move(BTC, "58000")
+        await until(lambda: D(58_000) in marks(heard), patience_s=3)
+        assert live.server.hub.listeners == [listener], "on the same connection"

@@ -17,10 +17,13 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.model import MarginMode, PositionMode, Side
+from bot.core.model import MarginMode, Side
 from bot.core.units import Money, Price, Quantity
-from tests.exchange.venues.conftest import DESKS, HEDGED
+from tests.exchange.venues.conftest import DESKS, MODES
 from tests.exchange.venues.stage import BTC, Asked, Book, D, staged
+
+KEPT = ("gate", "xt")
+"""Those of Binance are kept beside its own tests, from the exchange over the wire."""
 
 GOLDEN = Path(__file__).parent / "golden"
 OF_THE_SIGNATURE = frozenset({"timestamp", "signature"})
@@ -42,8 +45,7 @@ def actions(side: Side) -> dict[str, Action]:
 async def captured(venue: str) -> dict[str, Any]:
     """What `venue` was asked, by position mode, margin mode, side and recipe."""
     found: dict[str, Any] = {}
-    modes = [PositionMode.ONE_WAY, *([PositionMode.HEDGE] if venue in HEDGED else [])]
-    for mode in modes:
+    for mode in sorted(MODES[venue], reverse=True):
         for margin_mode in MarginMode:
             for side in Side:
                 book = Book(mode, margin_mode, quantity=D("0.1") * side.sign)
@@ -71,6 +73,6 @@ def golden(venue: str) -> Any:
 
 
 if __name__ == "__main__":
-    for each in DESKS:
+    for each in KEPT:
         text = json.dumps(asyncio.run(captured(each)), indent=1)
         (GOLDEN / f"{each}.json").write_text(text + "\n", encoding="utf-8")

@@ -506,3 +506,16 @@ def test_no_recipe_can_open_flip_or_trigger_on_the_last_price() -> None:
         if "trigger" in body:
             assert body["trigger"]["price_type"] == 1
             assert body["trigger"]["rule"] == (2 if sells else 1)
+
+
+def test_bars_are_hours_of_the_mark_price_that_are_over() -> None:
+    noon_s = 1_600_000_000 // 3_600 * 3_600
+    rows = [
+        {"t": noon_s + hour * 3_600, "v": 0, "o": "10", "h": high, "l": "9", "c": "10.5"}
+        for hour, high in ((0, "11"), (2, "12"), (3, "13"), (4, "14"))
+    ]
+    call = venue.bars_call("BTC_USDT")
+    assert (call.parameters["contract"], call.parameters["interval"]) == ("mark_BTC_USDT", "1h")
+    told = venue.bars_of(rows, "BTC/USDT:USDT", (noon_s + 5 * 3_600) * 1_000 - 1)
+    assert told.closed_at_ms == (noon_s + 4 * 3_600) * 1_000
+    assert [str(bar.high) for bar in told.bars] == ["12", "13"]

@@ -1,0 +1,124 @@
+"""A whole guard on a venue's stage: what it owes to a long that goes towards liquidation."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+
+import pytest
+
+from bot.core.model import PositionMode
+from bot.journal.sqlite import SqliteJournal
+from bot.policy.loader import parse_policy
+from bot.runtime.assemble import assemble
+from tests.exchange.venues.conftest import DESKS
+from tests.exchange.venues.stage import Asked, Book, D, FaultKind, Scene, staged
+
+POLICY = """
+schema: liqguard/v1
+account: { name: main, venue: VENUE, margin_mode: isolated, position_mode: MODE }
+protect: { stop: { room: 1.5% }, floor: 0.7%, floor_in_hold: close, unknown_after: 60s }
+guardrails:
+  keep_free: 0 USDT
+  top_up: { per_action: 500 USDT, per_1h: 500 USDT, per_24h: 500 USDT, per_episode: 500 USDT }
+  top_ups_per_episode: 3
+  actions_per_1m: 60
+  data_max_age: 5s
+  loss_max: 900 USDT
+  slippage_max: 100 bps
+rules:
+  - rule: ladder
+    match: { symbols: any, side: any, margin_mode: isolated }
+    watch: liquidation_distance
+    hysteresis: 0.5%
+    ladder:
+      - { step: top-up, below: 6%, for: 0s, do: top_up, with: { to: 8% }, cooldown: 1s }
+      - { step: out, below: 2.5%, for: 0s, do: close }
+"""
+
+
+STRESS = """
+stress: { shock: 25%, betas: { "BTC/USDT:USDT": 1x } }
+"""
+
+MODES = {
+    "binanceusdm": PositionMode.ONE_WAY,
+    "gate": PositionMode.ONE_WAY,
+    "xt": PositionMode.HEDGE,
+}
+
+
+@asynccontextmanager
+async def guarded(venue: str) -> AsyncIterator[Scene]:
+    """A guard at work over real sockets, its marks pushed as they are set in the book."""
+    book = Book(MODES[venue], liquidation="0")
+    async with staged(DESKS[venue](book)) as live:
+        text = POLICY.replace("VENUE", venue).replace("MODE", MODES[venue])
+        if MODES[venue] is PositionMode.HEDGE:
+            text += STRESS
+        policy = parse_policy(text, "policy.yaml")
+        journal = SqliteJournal.open(None, policy.account)
+        guard = await assemble(policy, live.market, live.account, live.clock, journal)
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(guard.run())
+            marking = tasks.create_task(_mark(live))
+            yield live
+            marking.cancel()
+            guard.stop()
+            await running
+        await journal.close()
+
+
+async def _mark(live: Scene) -> None:
+    while True:
+        await live.stage.push(live.desk.marked(live.book.mark))
+        await asyncio.sleep(0.05)  # noqa: TID251 - in real time
+
+
+async def until(holds: Callable[[], object], patience_s: float = 20) -> None:
+    async with asyncio.timeout(patience_s):
+        while not holds():  # noqa: ASYNC110 - real sockets are waited for
+            await asyncio.sleep(0.02)  # noqa: TID251 - in real time
+
+
+def margins(asked: list[Asked]) -> int:
+    """How often margin was sent for."""
+    return sum("margin" in each.path.lower() for each in asked)
+
+
+async def stops(live: Scene) -> list[Decimal]:
+    """The triggers of what rests."""
+    return [each.trigger_price for each in (await live.account.snapshot()).stops]
+
+
+async def test_a_stop_rests_margin_is_added_the_stop_moves_and_at_last_it_closes(
+    venue: str,
+) -> None:
+    async with guarded(venue) as live:
+        await until(lambda: live.book.stops)
+        (first,) = await stops(live)
+        live.book.mark = D(57_000)
+        await until(lambda: live.book.margin > 600)
+        added = live.book.margin - 600
+        assert 0 < added <= 500
+        await until(lambda: len(live.book.stops) > 1)
+        async with asyncio.timeout(20):
+            while len(resting := await stops(live)) != 1:
+                pass
+        assert resting[0] < first
+        live.book.mark = D(50_500)
+        await until(lambda: live.book.quantity == 0)
+    assert margins(live.written()) == 1
+
+
+@pytest.mark.parametrize("kind", [FaultKind.DROPPED, FaultKind.HTML_200, FaultKind.NOT_KNOWN])
+async def test_a_top_up_whose_answer_is_lost_is_found_and_not_sent_again(
+    venue: str, kind: FaultKind
+) -> None:
+    async with guarded(venue) as live:
+        await until(lambda: live.book.stops)
+        with live.fault(kind, 1, effect=True, writes=True):
+            live.book.mark = D(57_000)
+            await until(lambda: live.book.margin > 600)
+            await asyncio.sleep(4)  # noqa: TID251 - time enough to send another
+        assert margins(live.written()) == 1
