@@ -19,7 +19,7 @@ FIRST ?= 0
 N ?= 2000
 ONLY ?= *
 
-.PHONY: demo test check sim mutants browser fuzz bench docs lock system-deps setup
+.PHONY: demo test check sim faults mutants browser fuzz bench docs lock system-deps setup
 
 demo: setup
 	@$(BIN)/liqguard demo
@@ -38,6 +38,10 @@ check: setup
 sim: setup
 	@$(BIN)/python tests/sim/run.py --seeds $(SEEDS) --first $(FIRST)
 
+# Every wait of the write path, met by every fault.
+faults: setup
+	@$(BIN)/python tests/faults/awaits.py --jobs 2
+
 # Looks at the report in a headless Chromium, with no network; skips, and says so, without one.
 browser: setup
 	@$(BIN)/python -m pytest -q -rs tests/browser
@@ -48,9 +52,10 @@ fuzz: setup
 bench: setup
 	@for file in bench/$(ONLY).py; do echo "$$file"; $(BIN)/python "$$file"; done
 
-# Rewrites what is made from the code; the tests hold both files to it.
+# Rewrites what is made from the code; the tests hold the files to it.
 docs: setup
 	@$(BIN)/python docs/reference.py
+	@$(BIN)/python docs/venues.py
 	@$(BIN)/liqguard schema > config/policy.schema.json
 
 # Every planted bug must be caught by one of these seeds.

@@ -8,7 +8,8 @@ import asyncio
 import json
 import re
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
@@ -26,6 +27,7 @@ from bot.alerts.routes import load_alerting, open_channels
 from bot.alerts.store import BoxFile
 from bot.clock import Clock, system_wall_ms
 from bot.core.decision import AlertSeverity
+from bot.core.events import OutcomeReported
 from bot.core.model import Instrument
 from bot.core.policy import Policy
 from bot.core.units import Money
@@ -34,7 +36,8 @@ from bot.exchange.paper.ladders import WHOLE
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.store import FileStore, NothingSaved
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
-from bot.exchange.venues import binanceusdm
+from bot.exchange.venues import binanceusdm, gate, xt
+from bot.journal.codec import from_json
 from bot.journal.port import Journal, JournalUnavailable, Kind, Row
 from bot.journal.sqlite import SqliteJournal
 from bot.policy.casefile import NoData, load_cases
@@ -47,24 +50,36 @@ from bot.rehearsal.listing import NoContract, contract
 from bot.rehearsal.loop import run_virtual
 from bot.rehearsal.positions import read_positions
 from bot.rehearsal.setups import Opening, Setup, open_account
-from bot.runtime.assemble import assemble
+from bot.runtime.assemble import assemble, unexpected
 from bot.runtime.control import Answer, ask, listening, socket_path
 from bot.runtime.guard import Guard, PolicyRefused
+from bot.runtime.heartbeat import Pulse, Push, beat, watchdog_of
 from bot.runtime.notices import NoticeReader
+from bot.runtime.recheck import recheck
 from bot.runtime.record import Recorded, read_decision
 from bot.runtime.verify import Verified, verify
 
 if TYPE_CHECKING:
     from bot.exchange.live.connection import Route
+    from bot.exchange.live.credentials import Credentials
+    from bot.exchange.live.dialect import Dialect
+    from bot.exchange.live.findings import Finding
+    from bot.exchange.venues.capabilities import Effect
+    from bot.settings import Settings
 
 log = structlog.get_logger()
 
 LATENCY_MS = 250
+_ADD_MARGIN = frozenset({"top_up", "trim_and_refund"})
 
 _LISTINGS: dict[str, Callable[[], dict[str, Instrument]]] = {
     "binanceusdm": binanceusdm.instruments,
+    "gate": dict,
+    "xt": dict,
 }
-_RULES = {"binanceusdm": binanceusdm.RULES}
+"""The contracts that are recorded here. Of the others every rule is read from the venue."""
+
+_RULES = {"binanceusdm": binanceusdm.RULES, "gate": gate.RULES, "xt": xt.RULES}
 
 
 class RunError(Exception):
@@ -111,7 +126,7 @@ def instrument_for(venue: str, symbol: str) -> Instrument:
     if symbol not in listed:
         raise RunError(
             f"{symbol}: expected a contract that {venue} is known to list "
-            f"({', '.join(sorted(listed))})"
+            f"({', '.join(sorted(listed)) or 'none is recorded here'})"
         )
     return listed[symbol]
 
@@ -181,10 +196,11 @@ def positions_in(file: Path, venue: str, find: Callable[[str], Bars]) -> tuple[O
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """Who is told what, and how they are reached."""
+    """Who is told what, and how they are reached; `pulses` only that all is well, while it is."""
 
     routes: Routes
     channels: Mapping[str, Channel]
+    pulses: tuple[Pulse, ...] = ()
 
 
 NOBODY = Audience(Routes({}, 0), {})
@@ -256,9 +272,12 @@ async def _run_paper(
     )
     async with venue:
         account = PaperAccount(venue, policy.account)
-        guard = await assemble(policy, PaperMarket(venue), account, clock, journal)
+        guard = await assemble(policy, PaperMarket(venue, setup.charts), account, clock, journal)
         outbox = _outbox(journal, written, guard, state_dir, hearers, clock)
-        async with listening(socket, guard, outbox, clock.now_ms), asyncio.TaskGroup() as tasks:
+        async with (
+            listening(socket, guard, outbox, clock.now_ms, "paper"),
+            asyncio.TaskGroup() as tasks,
+        ):
             tasks.create_task(outbox.run())
             guarding = tasks.create_task(guard.run())
             prices = tasks.create_task(venue.run())
@@ -305,49 +324,175 @@ def _outbox(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class LiveKeys:
+    """
+    The keys of an account.
+
+    `accept_unverified`: the user answers for what the venue does not tell of them.
+    """
+
+    credentials: "Credentials"
+    accept_unverified: bool
+
+
+def keys_of(policy_file: Path, settings: "Settings", environ: Mapping[str, str]) -> LiveKeys:
+    """
+    The keys of the policy's account, under the name that it gives them.
+
+    Raises `CredentialsError`, `PolicyError`.
+    """
+    from bot.exchange.live.credentials import KeyPlaces, find_credentials
+
+    name = load_policy(policy_file).credentials
+    places = KeyPlaces(settings.secrets_dir, settings.state_dir / "credentials", environ)
+    return LiveKeys(find_credentials(places, name), name in settings.unverified_keys)
+
+
+def doctor(policy_file: Path, keys: LiveKeys, route: "Route") -> "tuple[Finding, ...]":
+    """
+    Everything that is looked at before an account is guarded, and what was found.
+
+    Raises `PolicyError`, `RunError`, `Unreachable`.
+    """
+    return asyncio.run(_doctor(load_policy(policy_file), keys, route))
+
+
+async def _doctor(policy: Policy, keys: LiveKeys, route: "Route") -> "tuple[Finding, ...]":
+    from bot.exchange.live.connection import reach
+    from bot.exchange.live.findings import Finding, Standing
+
+    dialect = _dialect_of(policy)
+    found = list(_lacks(policy))
+    clock = Clock(system_wall_ms())
+    async with reach(dialect, keys.credentials, route, clock) as venue:
+        found += await venue.examine()
+        snapshot = await venue.account.snapshot()
+        held = sorted({position.symbol for position in snapshot.positions})
+        listed = {}
+        for symbol in held:
+            with suppress(KeyError):  # `unexpected` says so of a contract that is not listed
+                (listed[symbol],) = await venue.market.instruments((symbol,))
+        wrong = unexpected(policy, snapshot, listed)
+        found += [Finding("account", Standing.REFUSED, each) for each in wrong]
+        if not wrong:
+            text = f"{snapshot.position_mode}, {len(held)} contracts held, as the policy expects"
+            found.append(Finding("account", Standing.FINE, text))
+        for symbol, each in listed.items():
+            text = f"{symbol}: {len(each.tiers)} tiers, taker fee {each.taker_fee:f}"
+            found.append(Finding("rules", Standing.FINE, text))
+        found += await venue.endings(held)
+    return tuple(found)
+
+
+def _lacks(policy: Policy) -> "Iterator[Finding]":
+    """What the policy needs to have done and the venue's adapter cannot do."""
+    from bot.exchange.live.findings import Finding, Standing
+    from bot.exchange.venues.capabilities import MATRIX
+
+    can = MATRIX[policy.venue]
+    lacking = [
+        *sorted(needed_effects(policy) - can.effects),
+        *sorted(policy.margin_modes - can.margin_modes),
+        *sorted({policy.position_mode} - can.position_modes),
+    ]
+    for each in lacking:
+        text = f"{policy.venue}: the policy needs {each}, which its adapter cannot"
+        yield Finding("capabilities", Standing.REFUSED, text)
+    if not lacking:
+        text = f"{policy.venue} can do all that the policy needs; tried: {can.tried}"
+        yield Finding("capabilities", Standing.FINE, text)
+
+
+def needed_effects(policy: Policy) -> "frozenset[Effect]":
+    """What its standing stop and its steps may have to have done."""
+    from bot.exchange.venues.capabilities import Effect
+
+    always = frozenset(Effect) - {Effect.ADD_MARGIN}  # the stop, the floor and bounded closes
+    verbs = {step.verb for rule in policy.rules for step in rule.steps}
+    return always | ({Effect.ADD_MARGIN} if verbs & _ADD_MARGIN else frozenset())
+
+
+def _dialect_of(policy: Policy) -> "Dialect":
+    from bot.exchange.venues import binanceusdm_api, gate_api, xt_api
+
+    dialects: dict[str, Dialect] = {
+        "binanceusdm": binanceusdm_api,
+        "gate": gate_api,
+        "xt": xt_api,
+    }
+    if policy.venue not in dialects:
+        raise RunError(f"account.venue: expected {', '.join(dialects)}, was {policy.venue}")
+    return dialects[policy.venue]
+
+
+def pulses_of(heartbeat_url: str, environ: Mapping[str, str]) -> tuple[Pulse, ...]:
+    """Who is told that the guard works: systemd, if it has started this, and a monitor."""
+    monitor = (Push(heartbeat_url),) if heartbeat_url else ()
+    return (*watchdog_of(environ), *monitor)
+
+
 def run_live(
-    policy_file: Path, state_dir: Path, mode: LiveMode, route: "Route", hearers: Audience
+    policy_file: Path,
+    keys: LiveKeys,
+    state_dir: Path,
+    mode: LiveMode,
+    route: "Route",
+    hearers: Audience,
 ) -> None:
     """
     Guard the policy's account on its venue until SIGTERM; SIGHUP reads the policy file again.
 
-    Its keys are in `credentials/` in `state_dir`, under the name that the policy gives. Raises
-    what `connect` and `assemble` raise, `RunError`, `CredentialsError`, `JournalUnavailable`,
+    Raises what `connect` and `assemble` raise, `RunError`, `JournalUnavailable`,
     `JournalDamaged`, `ControlError`.
     """
-    asyncio.run(_run_live(policy_file, state_dir, mode, route, hearers))
+    asyncio.run(_run_live(policy_file, keys, state_dir, mode, route, hearers))
 
 
 async def _run_live(
-    policy_file: Path, state_dir: Path, mode: LiveMode, route: "Route", hearers: Audience
+    policy_file: Path,
+    keys: LiveKeys,
+    state_dir: Path,
+    mode: LiveMode,
+    route: "Route",
+    hearers: Audience,
 ) -> None:
     from bot.exchange.live.connection import connect
-    from bot.exchange.live.credentials import read_credentials
+    from bot.exchange.live.findings import require_sound
     from bot.exchange.live.observe import ObservedAccount
-    from bot.exchange.venues import binanceusdm_api
 
-    dialects = {"binanceusdm": binanceusdm_api}
     policy = load_policy(policy_file)
-    if policy.venue not in dialects:
-        raise RunError(f"account.venue: expected {', '.join(dialects)}, was {policy.venue}")
-    credentials = read_credentials(state_dir / "credentials", policy.credentials)
+    dialect = _dialect_of(policy)
+    require_sound(_lacks(policy), accept_unverified=False)
     written = asyncio.Event()
     journal = HeardJournal(
         SqliteJournal.open(journal_path(state_dir, policy.account), policy.account), written
     )
     clock = Clock(await _resume_at_ms(journal, system_wall_ms()))
-    async with connect(dialects[policy.venue], credentials, route, clock) as venue:
+    accept = keys.accept_unverified
+    async with connect(
+        dialect, keys.credentials, route, clock, accept_unproven_key=accept
+    ) as venue:
         account = venue.account if mode is LiveMode.LIVE else ObservedAccount(venue.account)
         guard = await assemble(policy, venue.market, account, clock, journal)
         socket = socket_path(state_dir, policy.account)
         outbox = _outbox(journal, written, guard, state_dir, hearers, clock)
-        async with listening(socket, guard, outbox, clock.now_ms), asyncio.TaskGroup() as tasks:
+        async with (
+            listening(socket, guard, outbox, clock.now_ms, str(mode)),
+            asyncio.TaskGroup() as tasks,
+        ):
             tasks.create_task(outbox.run())
             guarding = tasks.create_task(guard.run())
+            looking = tasks.create_task(
+                recheck(venue.examine, venue.endings, guard, clock, accept_unverified=accept)
+            )
+            beating = tasks.create_task(beat(hearers.pulses, lambda: guard.sound_at_ms, clock))
             _stop_on_signals(guard)
             _reload_on_hangup(guard, policy_file, tasks)
             log.info("guard.started", account=policy.account, mode=str(mode))
             await guarding
+            beating.cancel()
+            looking.cancel()
             outbox.finish()
     log.info("guard.stopped", account=policy.account)
     await journal.close()
@@ -417,21 +562,39 @@ def verify_journal(state_dir: Path, account: str) -> Verified:
     return asyncio.run(main())
 
 
-def explain(state_dir: Path, account: str, sequence: int | None) -> tuple[Row, Recorded, Policy]:
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A decision row, with its policy and what has become of its intents by their ids."""
+
+    row: Row
+    recorded: Recorded
+    policy: Policy
+    outcomes: Mapping[str, OutcomeReported]
+
+
+def explain(state_dir: Path, account: str, sequence: int | None) -> Explained:
     """
-    The decision row `sequence`, or the newest one that did or said something, with its policy.
+    The decision row `sequence`, or the newest one that did or said something.
 
     Raises `RunError` where there is none, `JournalDamaged`, `JournalUnavailable`.
     """
 
-    async def main() -> tuple[Row, Recorded, Policy]:
+    async def main() -> Explained:
         journal = SqliteJournal.read(journal_path(state_dir, account), account)
-        rows = [row for row in await journal.rows(0) if row.entry.kind is Kind.DECISION]
+        every = await journal.rows(0)
+        rows = [row for row in every if row.entry.kind is Kind.DECISION]
         for row in reversed(rows):
             recorded, policy = await read_decision(journal, row)
             wanted = recorded.decision.is_noteworthy if sequence is None else True
             if wanted and sequence in (None, row.sequence):
-                return row, recorded, policy
+                moved = (
+                    from_json(each.entry.body, OutcomeReported)
+                    for each in every
+                    if each.entry.kind is Kind.INTENT and each.sequence > row.sequence
+                )
+                its = {approved.intent.id for approved in recorded.decision.approved}
+                outcomes = {each.intent_id: each for each in moved if each.intent_id in its}
+                return Explained(row, recorded, policy, outcomes)
         known = ", ".join(str(row.sequence) for row in rows[-5:])
         raise RunError(f"journal of {account!r}: expected a decision row, like {known or 'none'}")
 

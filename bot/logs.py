@@ -9,6 +9,7 @@ when it contains a secret that `configure` was told, and when text carries it as
 import logging
 import math
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Mapping, Set
 from typing import Final, Literal, TextIO
 from urllib.parse import quote
@@ -103,9 +104,17 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[SecretStr]) -> None:
         plain = {secret.get_secret_value() for secret in secrets} - {""}
-        # As it is, as part of a URL, and within the repr of what holds it.
+        # As it is, as part of a URL, within the repr of what holds it, and encoded.
         spelled = {
-            form for text in plain for form in (text, quote(text, safe=""), repr(text)[1:-1])
+            form
+            for text in plain
+            for form in (
+                text,
+                quote(text, safe=""),
+                repr(text)[1:-1],
+                text.encode().hex(),
+                b64encode(text.encode()).decode(),
+            )
         }
         # The longest first: one secret may begin with another.
         self._secrets = sorted(spelled, key=len, reverse=True)

@@ -10,11 +10,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, get_args
 
-from pydantic import BeforeValidator, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -22,6 +23,15 @@ from pydantic_settings import (
 from bot.logs import LogFormat, LogLevel
 
 PREFIX = "LIQGUARD_"
+KEYS = ("LIQGUARD_KEY_", "LIQGUARD_SECRET_")
+"""Keys of accounts, which are read where they are needed and are kept in no settings."""
+
+
+_SECRET = ("heartbeat_url",)
+"""What no message may repeat."""
+
+SECRETS_DIR = "/run/secrets"
+"""Where Docker mounts secrets."""
 
 
 class SettingsError(Exception):
@@ -34,13 +44,32 @@ def _directory(text: str) -> Path:
     return Path(text)
 
 
+def _names(text: str | frozenset[str]) -> frozenset[str]:
+    """Names with commas between them."""
+    if isinstance(text, frozenset):
+        return text
+    return frozenset(name for each in text.split(",") if (name := each.strip()))
+
+
+def _push_url(text: str) -> str:
+    if text and not text.startswith(("https://", "http://")):
+        raise PydanticCustomError("push_url", "the http(s) URL of a monitor")
+    return text
+
+
 class Settings(BaseSettings):
-    """What `load_settings` read: the folders, and the form and depth of the log."""
+    """What `load_settings` read: folders, keys answered for, the monitor, the form of the log."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
 
     state_dir: Annotated[Path, BeforeValidator(_directory)]
     cache_dir: Annotated[Path, BeforeValidator(_directory)]
+    secrets_dir: Annotated[Path, BeforeValidator(_directory)]
+    """Where an orchestrator mounts secrets, keys of accounts among them."""
+    unverified_keys: Annotated[frozenset[str], NoDecode, BeforeValidator(_names)] = frozenset()
+    """The keys, by name, that the user answers for where the venue does not tell what they may."""
+    heartbeat_url: Annotated[str, BeforeValidator(_push_url)] = Field("", repr=False)
+    """What a monitor outside of this machine wants to be asked for now and then; a secret."""
     log_format: LogFormat = "auto"
     log_level: LogLevel = "info"
 
@@ -73,13 +102,13 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     problems = [
         _unknown(name, known)
         for name in sorted(environ)
-        if name.upper().startswith(PREFIX) and name not in known
+        if name.upper().startswith(PREFIX) and name not in known and not name.startswith(KEYS)
     ]
     source = EnvSettingsSource(Settings)
     source.env_vars = {name.lower(): text for name, text in environ.items() if name in known}
     try:
         state_dir = _folder(environ, "XDG_STATE_HOME", ".local/state")
-        given = {"state_dir": state_dir, **source()}
+        given = {"state_dir": state_dir, "secrets_dir": SECRETS_DIR, **source()}
         # A service without a home has a folder for its state, and that is enough.
         cache_dir = _folder(environ, "XDG_CACHE_HOME", ".cache") or f"{given['state_dir']}/cache"
         settings = Settings(**{"cache_dir": cache_dir, **given})
@@ -121,4 +150,5 @@ def _invalid(error: ErrorDetails) -> str:
     field = str(error["loc"][0])
     choices = get_args(Settings.model_fields[field].annotation)
     expected = f"one of {', '.join(choices)}" if choices else error["msg"]
-    return f"{_variable(field)}: expected {expected}, was '{error['input']}'"
+    was = "something else" if field in _SECRET else f"'{error['input']}'"
+    return f"{_variable(field)}: expected {expected}, was {was}"

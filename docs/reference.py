@@ -22,7 +22,7 @@ from bot.core.strategy import Severity
 from bot.policy import document
 from bot.policy.checks import bound_of
 from bot.policy.document import Absent, Cell, PolicySection, fields_of, key_of
-from bot.policy.values import KINDS
+from bot.policy.values import KINDS, Level, level_of
 from bot.policy.verbs import Verb, find_verbs
 
 PAGE = Path(__file__).with_name("reference.md")
@@ -48,15 +48,17 @@ def reference() -> str:
 
 
 def _metrics() -> Iterator[str]:
-    said = _said_of_fields(policy, "Metric")
+    said = said_of_fields(policy, "Metric")
     yield "## Metrics\n"
-    yield "What a rule can `watch`. Values are ratios like `12%` or `25 bps`.\n"
-    yield "| metric | threshold | of cross positions | what it is |"
-    yield "|---|---|---|---|"
+    yield "What a rule can `watch`, and how its thresholds and its hysteresis are written.\n"
+    yield "| metric | threshold | written | of cross positions | what it is |"
+    yield "|---|---|---|---|---|"
     for metric in Metric:
         side = "below" if bound_of(metric) is Below else "above"
         whose = "one for all of them" if metric.is_shared else "one for each"
-        yield f"| `{metric}` | `{side}:` | {whose} | {said[metric.name]} |"
+        whose = "none" if metric.needs_bars else whose
+        written = level_of(metric).expected
+        yield f"| `{metric}` | `{side}:` | {written} | {whose} | {said[metric.name]} |"
     yield ""
 
 
@@ -86,7 +88,7 @@ def _verb(verb: Verb) -> Iterator[str]:
 
 
 def _parameters(module: ModuleType, way: type) -> Iterator[str]:
-    said = _said_of_fields(module, way.__name__)
+    said = said_of_fields(module, way.__name__)
     for name, hint in fields_of(way).items():
         yield f"| `{name}` | {KINDS[hint].expected} | {said[name]} |"
 
@@ -99,7 +101,7 @@ def _keys() -> Iterator[str]:
 
 def _section(path: str, title: str, section: type) -> Iterator[str]:
     """A table of the values of a section, then the sections in it."""
-    said = _said_of_fields(document, section.__name__)
+    said = said_of_fields(document, section.__name__)
     rows: list[str] = []
     inner: list[tuple[str, type, bool]] = []
     for name, hint in fields_of(section).items():
@@ -132,10 +134,12 @@ def _written(value: Any) -> str:
     if get_origin(value) is Mapping:
         key, number = get_args(value)
         return f"from {KINDS[key].expected} to {KINDS[number].expected}"
+    if value is Level:
+        return "a level in the unit of the metric"
     return KINDS[value].expected if value in KINDS else "a mapping of the verb's parameters"
 
 
-def _said_of_fields(module: ModuleType, name: str) -> dict[str, str]:
+def said_of_fields(module: ModuleType, name: str) -> dict[str, str]:
     """The docstring below each field of a class, by the field's name."""
     (found,) = (
         node

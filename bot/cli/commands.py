@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +29,9 @@ from bot.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from bot.app import LiveKeys
     from bot.core.model import Instrument
     from bot.rehearsal.setups import Opening
     from bot.settings import Settings
@@ -199,7 +203,10 @@ def run(
             )
         route = Internet() if wire is None else Loopback(wire)
         live = process.LiveMode(mode)
-        process.run_live(policy_file, settings.state_dir, live, route, hearers)
+        keys = _known_keys(policy_file, settings)
+        pulses = process.pulses_of(settings.heartbeat_url, os.environ)
+        hearers = replace(hearers, pulses=pulses)
+        process.run_live(policy_file, keys, settings.state_dir, live, route, hearers)
         return
     if mode != "paper":
         raise typer.BadParameter(f"expected live, observe or paper, was {mode!r}")
@@ -422,6 +429,36 @@ def resume(
 
 
 @app.command()
+def doctor(
+    policy_file: PolicyFile,
+    wire: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="A port of `paper serve`, instead of the venue."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look at an account as the guard does before it begins: nothing is sent, nothing changes."""
+    from bot import app as process
+    from bot.cli.doctor import show_findings
+    from bot.exchange.live.connection import Internet, Loopback
+
+    settings = _configure_logs()
+    keys = _known_keys(policy_file, settings)
+    route = Internet() if wire is None else Loopback(wire)
+    found = process.doctor(policy_file, keys, route)
+    if not show_findings(found, accept_unverified=keys.accept_unverified, as_json=as_json):
+        raise typer.Exit(Exit.UNSAFE)
+
+
+@app.command()
+def venues(as_json: AsJson = False) -> None:
+    """What the adapters of live venues can do."""
+    from bot.cli.venues import show_venues
+
+    show_venues(as_json)
+
+
+@app.command()
 def explain(
     account: Account,
     sequence: Annotated[int | None, typer.Option("--row", help="A decision row.")] = None,
@@ -431,8 +468,8 @@ def explain(
     from bot import app as process
     from bot.cli.explain import show_explanation
 
-    row, recorded, policy = process.explain(_configure_logs().state_dir, account, sequence)
-    show_explanation(row, recorded, policy, as_json)
+    found = process.explain(_configure_logs().state_dir, account, sequence)
+    show_explanation(found, as_json)
 
 
 @journal_app.command("verify")
@@ -578,7 +615,16 @@ def _without_logs() -> Iterator[None]:
         yield
 
 
-def _configure_logs() -> "Settings":
+def _known_keys(policy_file: Path, settings: "Settings") -> "LiveKeys":
+    """The keys of an account; from here on nothing that is logged shows them."""
+    from bot import app as process
+
+    keys = process.keys_of(policy_file, settings, os.environ)
+    _configure_logs((keys.credentials.key, keys.credentials.secret))
+    return keys
+
+
+def _configure_logs(secrets: "tuple[SecretStr, ...]" = ()) -> "Settings":
     from bot.logs import configure
     from bot.settings import load_settings
 
@@ -589,5 +635,6 @@ def _configure_logs() -> "Settings":
         sys.stderr,
         is_terminal=sys.stderr.isatty(),
         no_color=bool(os.environ.get("NO_COLOR")),
+        secrets=secrets,
     )
     return settings

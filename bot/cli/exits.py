@@ -42,7 +42,7 @@ _CODES = {
     "bot.journal.port.JournalUnavailable": Exit.INVALID,
     "bot.journal.port.JournalDamaged": Exit.UNSAFE,
     "bot.runtime.control.ControlError": Exit.NOT_RUNNING,
-    "bot.exchange.live.connection.CheckFailed": Exit.INVALID,
+    "bot.exchange.live.findings.CheckFailed": Exit.INVALID,
     "bot.exchange.live.credentials.CredentialsError": Exit.INVALID,
     "bot.exchange.history.HistoryRefused": Exit.INVALID,
     "bot.exchange.ports.Unreachable": Exit.UNREACHABLE,

@@ -13,6 +13,7 @@ from bot import app as process
 from bot.clock import Clock, system_wall_ms
 from bot.core.model import Side
 from bot.core.units import Money, Price, Ratio
+from bot.exchange.paper.books import Pledge
 from bot.exchange.paper.ladders import BINANCE
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.prices import Prices
@@ -26,6 +27,11 @@ from bot.rehearsal.setups import SLIPPAGE, STEP
 VENUE = "binanceusdm"
 BEGIN = {"BTC/USDT:USDT": "60000", "ETH/USDT:USDT": "3000", "SOL/USDT:USDT": "150"}
 """Where prices begin that nobody recorded."""
+
+PLEDGES = tuple(
+    Pledge(coin, Ratio(Decimal("0.95")), f"{coin}/USDT:USDT") for coin in ("BTC", "ETH")
+)
+"""What counts beside USDT in multi-assets mode. The haircut is `assumed`."""
 
 FUNDING_RATE = Ratio(Decimal("0.0001"))
 PUSH_MS = 1_000
@@ -85,7 +91,7 @@ def make_exchange(feed: Feed, now_ms: int, deposit: Money) -> WireExchange:
             return WireExchange(machine, played, deposit)
         case Moved():
             listed = [process.instrument_for(VENUE, symbol) for symbol in BEGIN]
-            machine = PaperMachine(listed, SLIPPAGE, ladder=BINANCE)
+            machine = PaperMachine(listed, SLIPPAGE, ladder=BINANCE, pledges=PLEDGES)
             prices = {symbol: Price(Decimal(price)) for symbol, price in BEGIN.items()}
             machine.move(now_ms, {each: Prices(at, at) for each, at in prices.items()})
             return WireExchange(machine, ByHand(machine, FUNDING_RATE), deposit)

@@ -19,7 +19,7 @@ from bot.cli.exits import Exit
 from bot.cli.plan_page import plan_json, print_plan
 from bot.cli.show import console
 from bot.core.checklist import Verdict, checklist, plan_at_best_leverage
-from bot.core.model import ContractKind, Instrument, Side
+from bot.core.model import ContractKind, Instrument, PriceBar, Side
 from bot.core.planning import (
     NOT_GIVEN,
     Account,
@@ -35,7 +35,6 @@ from bot.core.sizing import CannotReach
 from bot.core.state import DAY_MS
 from bot.core.units import ONE, ZERO, Duration, Money, Price, Ratio
 from bot.core.volatility import (
-    PriceBar,
     TooFewBars,
     average_true_range,
     joined,

@@ -155,6 +155,8 @@ def show_status(answer: Answer, as_json: bool) -> None:
         typer.echo(json.dumps(answer))
         return
     out = console()
+    if answer["run"] == "observe":
+        out.print("OBSERVE: nothing is sent; what is decided is journalled as withheld")
     reason = f" ({answer['mode_reason']})" if answer["mode_reason"] else ""
     out.print(
         f"{answer['account']}  {str(answer['mode']).upper()}{reason}  "

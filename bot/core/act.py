@@ -14,13 +14,14 @@ from bot.core.actions import AT_MARKET, Bound
 from bot.core.cost import close_bound, close_price
 from bot.core.decision import AlertSeverity, StopVerdict
 from bot.core.desk import REPEAT_MS, Desk
-from bot.core.events import AccountMode
+from bot.core.events import AccountMode, IntentState
 from bot.core.guardrails import (
     Approved,
     Denial,
     Denied,
     PartClose,
     Review,
+    hedge_of,
     refund_under_way,
     review_close,
     review_reduce,
@@ -50,6 +51,9 @@ from bot.core.strategy import (
 )
 from bot.core.units import ZERO, Price
 from bot.core.upkeep import Ground, stands_in
+
+HEDGE = "protect/hedge"
+"""The reason of a close that goes along with that of the leg against it."""
 
 REFUSED_MS = 5_000
 """A step that the venue refused gives way to milder ones for this long."""
@@ -110,8 +114,10 @@ def act(
             close_at_floor(desk, (position,))
         else:
             acts_for_stop(desk, position, known, stop)
-    elif not acts_for_stop(desk, position, known, stop) and not _gives_back(
-        desk, position, evaluation
+    elif (
+        not _is_left_of_a_pair(desk, position)
+        and not acts_for_stop(desk, position, known, stop)
+        and not _gives_back(desk, position, evaluation)
     ):
         climb_alone(desk, known, evaluation, ground)
 
@@ -140,7 +146,41 @@ def close_at_floor(desk: Desk, positions: tuple[Position, ...]) -> None:
     """Close them whole at market, whatever the ladder says."""
     for position in positions:
         request = desk.request(position.key, "protect/floor")
-        settle(desk, review_close(request, position, holds=False, bound=AT_MARKET))
+        close_with_hedge(desk, position, review_close(request, position, False, AT_MARKET))
+
+
+def close_with_hedge(desk: Desk, position: Position, review: Review) -> None:
+    """
+    Take an approved close of the whole of `position`, and with it the leg that it would expose.
+
+    Two legs that hedge each other go together: promise 1, ruling 3 of the design.
+    """
+    hedges = hedge_of(desk.request(position.key, HEDGE), position)
+    settle(desk, review)
+    if isinstance(review, Approved):
+        for hedge in hedges:
+            text = f"its close takes the {hedge.side} of {hedge.symbol} along, which it has hedged"
+            desk.say("hedge", AlertSeverity.CRITICAL, text, REPEAT_MS)
+            request = desk.request(hedge.key, HEDGE)
+            settle(desk, review_close(request, hedge, holds=False, bound=AT_MARKET))
+
+
+def _is_left_of_a_pair(desk: Desk, position: Position) -> bool:
+    """
+    Whether what a close was to take along with another leg is still there, and goes now.
+
+    The leg that asked for it may be closed by now, and asks no more.
+    """
+    tries = [
+        intent
+        for intent in desk.state.intents.values()
+        if intent.key == position.key and intent.reason == HEDGE
+    ]
+    if not tries or max(tries, key=lambda each: each.planned_at_ms).state is IntentState.APPLIED:
+        return False
+    request = desk.request(position.key, HEDGE)
+    settle(desk, review_close(request, position, holds=False, bound=AT_MARKET))
+    return True
 
 
 def acts_for_stop(desk: Desk, position: Position, known: Known, stop: StopVerdict) -> bool:
@@ -148,7 +188,7 @@ def acts_for_stop(desk: Desk, position: Position, known: Known, stop: StopVerdic
     if not stands_in(desk, position, stop, known):
         return False
     request = desk.request(position.key, "protect/watchdog")
-    settle(desk, review_close(request, position, holds=False, bound=AT_MARKET))
+    close_with_hedge(desk, position, review_close(request, position, False, AT_MARKET))
     return True
 
 
@@ -218,7 +258,15 @@ def _ask(desk: Desk, rule: Rule, step: Step, answer: Callable[[Asked], Answer]) 
             acted = replace(desk.memory.steps[reason], acted_at_ms=desk.now_ms)
             desk.memory = with_step(desk.memory, reason, acted)
             for each in approved:
-                desk.take(each)
+                _take(desk, step, each)
+
+
+def _take(desk: Desk, step: Step, approved: Approved) -> None:
+    if step.severity is Severity.CLOSE:
+        (position,) = (each for each in desk.state.positions if each.key == approved.intent.key)
+        close_with_hedge(desk, position, approved)
+    else:
+        desk.take(approved)
 
 
 def _answer(asked: Asked, known: Known, ground: Ground, view: PositionView) -> Answer:

@@ -15,6 +15,7 @@ from bot.core.metrics import (
     Known,
     Supported,
     Unknown,
+    bars_until_ms,
     measure,
     settle_liquidation,
     support,
@@ -40,6 +41,7 @@ from bot.core.vigil import (
     is_endangered,
     is_in_danger,
     wake_for_settlement,
+    warn_blind,
     warn_of_mode,
     warn_unknown,
 )
@@ -61,6 +63,7 @@ class Memo:
     memory: PositionMemory
     instruments: Instruments
     funding: object
+    swings: object
 
 
 def judge_alone(
@@ -102,6 +105,7 @@ def judge_alone(
             desk.memory,
             state.instruments,
             state.funding.get(position.symbol),
+            state.swings.get(position.symbol),
         )
         state = replace(state, memos={**state.memos, key: memo})
     return state
@@ -116,6 +120,7 @@ def _still_holds(memo: Memo, state: AccountState, position: Position) -> bool:
         and memo.memory is state.memories.get(position.key)
         and memo.instruments is state.instruments
         and memo.funding is state.funding.get(position.symbol)
+        and memo.swings is state.swings.get(position.symbol)
     )
 
 
@@ -156,6 +161,7 @@ def _judge(desk: Desk, position: Position) -> PositionVerdict:
     evaluation = evaluate(steps_for(policy, position), desk.memory, measured, now_ms)
     desk.wake(evaluation.wake_at_ms)
     wake_for_settlement(desk, position)
+    desk.wake(bars_until_ms(desk.state, position.symbol) + 1)
     warn_of_mode(desk, position.margin_mode)
     stop: StopVerdict
     match measured:
@@ -167,6 +173,7 @@ def _judge(desk: Desk, position: Position) -> PositionVerdict:
             desk.memory = advance_episode(evaluation, now_ms)
             desk.wake(desk.memory.active_at_ms + EPISODE_QUIET_MS)
             stop = _protect_and_act(desk, position, measured, evaluation)
+            warn_blind(desk, evaluation)
             if measured.disputed:
                 text = "the venue's liquidation price differs from ours; the nearer one counts"
                 desk.say("disputed", AlertSeverity.WARNING, text, REPEAT_MS)
@@ -183,7 +190,7 @@ def _keep_stop_blindly(desk: Desk, position: Position, unknown: Unknown) -> Stop
         case AccountRead(snapshot=snapshot, received_at_ms=at_ms) if (
             instrument is not None
             and desk.now_ms - at_ms <= POSITION_AGE_MAX_MS
-            and isinstance(support(instrument, position, snapshot.position_mode), Supported)
+            and isinstance(support(instrument, position, snapshot, desk.policy), Supported)
         ):
             settled, _ = settle_liquidation(instrument, position)
             ground = survey(state, instrument, position, settled)
@@ -204,7 +211,7 @@ def _protect_and_act(
     view = view_of(desk, known, ground)
     bounds = tuple(
         proposal.trigger_price
-        for _, step in evaluation.firing
+        for _, step in (*evaluation.firing, *evaluation.held)
         if isinstance(proposal := step.propose(view), TightenStop)
     )
     stop = keep_stop(desk, ground, known, bounds)

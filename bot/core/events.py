@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-from bot.core.model import NO_FILL, AccountSnapshot, Filled, Instrument, Side
+from bot.core.model import NO_FILL, AccountSnapshot, Filled, Instrument, PriceBar, Side
 from bot.core.units import Price, Quantity, Ratio
 
 
@@ -26,7 +26,7 @@ class AccountMode(StrEnum):
 
 
 class IntentState(StrEnum):
-    """Life of an intent. The last six are terminal."""
+    """Life of an intent. The last seven are terminal."""
 
     PLANNED = "planned"
     PREPARED = "prepared"
@@ -34,6 +34,8 @@ class IntentState(StrEnum):
     SENT = "sent"
     ACKED = "acked"
     UNKNOWN = "unknown"
+    WITHHELD = "withheld"
+    """Approved and deliberately not sent: it spends nothing and proves nothing."""
     REJECTED = "rejected"
     APPLIED = "applied"
     NOT_APPLIED = "not_applied"
@@ -44,6 +46,7 @@ class IntentState(StrEnum):
 
 TERMINAL = frozenset(
     {
+        IntentState.WITHHELD,
         IntentState.REJECTED,
         IntentState.APPLIED,
         IntentState.NOT_APPLIED,
@@ -88,6 +91,21 @@ class FundingReported:
 
 
 @dataclass(frozen=True, slots=True)
+class BarsReported:
+    """
+    The newest closed bars of a symbol's mark price, each of `BAR_MS`, oldest first, without a gap.
+
+    `closed_at_ms` is when the newest of them ended. What a venue has is reported whole every time:
+    a bar that was missed, or revised, leaves no trace.
+    """
+
+    symbol: str
+    closed_at_ms: int
+    bars: tuple[PriceBar, ...]
+    received_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class AccountReported:
     """A complete read of the account arrived. `asked_at_ms` is when it was sent for."""
 
@@ -125,6 +143,15 @@ class AutoDeleveraged:
 class StreamLost:
     """Account events may have been missed: nothing is known until the next complete read."""
 
+    reason: str
+    received_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddressBanned:
+    """The venue takes nothing from this address before `until_ms` (HTTP 418)."""
+
+    until_ms: int
     reason: str
     received_at_ms: int
 
@@ -173,10 +200,12 @@ Event: TypeAlias = (
     InstrumentsReported
     | MarkPrice
     | FundingReported
+    | BarsReported
     | AccountReported
     | Liquidated
     | AutoDeleveraged
     | StreamLost
+    | AddressBanned
     | OutcomeReported
     | Command
     | PolicyLoaded

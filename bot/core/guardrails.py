@@ -14,7 +14,7 @@ from typing import TypeAlias, assert_never
 from bot.core.actions import Action, AddMargin, Bound, CancelStop, ClosePosition, PlaceStop
 from bot.core.cross import spare
 from bot.core.events import AccountMode, IntentState
-from bot.core.ids import client_id
+from bot.core.ids import account_prefix, client_id
 from bot.core.ladder import IDLE, steps_for_book
 from bot.core.margin import liquidation
 from bot.core.metrics import (
@@ -22,6 +22,7 @@ from bot.core.metrics import (
     Unknown,
     cross_positions,
     measure_book,
+    notional,
     settle_liquidation,
 )
 from bot.core.model import (
@@ -31,12 +32,15 @@ from bot.core.model import (
     NotReported,
     Position,
     PositionKey,
+    RestingStops,
+    StopOrder,
 )
-from bot.core.policy import Above, Below, Policy
+from bot.core.policy import Above, Below, Metric, Policy
 from bot.core.protection import StopNotNeeded, StopWanted, distance_at_stop, wanted
 from bot.core.state import (
     DAY_MS,
     HOUR_MS,
+    WITHHELD_MS,
     AccountRead,
     AccountState,
     Intent,
@@ -48,7 +52,7 @@ from bot.core.state import (
     RefundDue,
     Trim,
 )
-from bot.core.stress import worst_stressed_loss
+from bot.core.stress import Held, worst_stressed_loss
 from bot.core.units import ZERO, Money, Price, Quantity, floor_to
 
 MINUTE_MS = 60_000
@@ -178,9 +182,9 @@ def review_refund(request: Request, position: Position, trim_id: str, due: Refun
     state = request.state
     for intent in state.intents.values():
         retry_at_ms = intent.changed_at_ms + RETRY_REFUND_MS
-        refused = intent.purpose == Refund(trim_id) and intent.state is IntentState.REJECTED
-        if refused and request.now_ms < retry_at_ms:
-            text = f"the venue has refused it: {intent.detail}"
+        refused = intent.state in (IntentState.REJECTED, IntentState.WITHHELD)
+        if intent.purpose == Refund(trim_id) and refused and request.now_ms < retry_at_ms:
+            text = f"it was {intent.state}: {intent.detail}"
             return Denied(Denial.EXHAUSTED, "refused", text, retry_at_ms, needs_read=False)
     moving = refund_under_way(state, trim_id)
     amount = min(due.amount - moving, state.free, others)
@@ -217,9 +221,10 @@ def review_reduce(
 
 def _approved_part(request: Request, close: PartClose) -> Approved:
     position = close.position
-    quantity = Quantity(min(close.quantity, position.quantity))
+    its = replace(request, key=position.key)
+    quantity = Quantity(min(close.quantity, _closable(its, position)))
     action = ClosePosition(position.symbol, position.side, quantity, close.bound)
-    return _approved(replace(request, key=position.key), action, (), close.purpose)
+    return _approved(its, action, (), close.purpose, _in_the_way(its))
 
 
 def review_close(request: Request, position: Position, holds: bool, bound: Bound) -> Review:
@@ -230,23 +235,94 @@ def review_close(request: Request, position: Position, holds: bool, bound: Bound
     """
     if holds:
         return _exhausted("hold", "the account is on HOLD")
+    for denied in _reasons_to_be_quiet(request):
+        return denied
+    quantity = _closable(request, position)
     for intent in _in_order(request.state):
         if not isinstance(intent.action, ClosePosition) or intent.key != request.key:
             continue
-        if intent.action.quantity < position.quantity:
+        if intent.action.quantity < quantity:
             continue  # part of it: no reason to keep the rest
         if intent.is_open and intent.state is not IntentState.UNKNOWN:
             return _wait("in_flight", "a close is under way", FAR_MS)
-        retry_at_ms = intent.changed_at_ms + RETRY_CLOSE_MS
+        withheld = intent.state is IntentState.WITHHELD
+        retry_at_ms = intent.changed_at_ms + (WITHHELD_MS if withheld else RETRY_CLOSE_MS)
         if request.now_ms < retry_at_ms:
             return _wait("in_flight", "a close has just ended", retry_at_ms)
-    action = ClosePosition(position.symbol, position.side, position.quantity, bound)
-    return _approved(request, action, ())
+    action = ClosePosition(position.symbol, position.side, quantity, bound)
+    return _approved(request, action, (), clears=_in_the_way(request))
 
 
 def approve_stop(request: Request, action: PlaceStop | CancelStop) -> Approved:
     """Stops are always sendable: this only writes the intent."""
     return _approved(request, action, ())
+
+
+def is_unseen(state: AccountState, intent: Intent) -> bool:
+    """Whether an effect is proven that the newest read is too old to show."""
+    match state.account:
+        case AccountRead(asked_at_ms=asked_at_ms):
+            return intent.state is IntentState.APPLIED and asked_at_ms < intent.changed_at_ms
+        case NotRead():
+            return False
+    assert_never(state.account)
+
+
+def _in_the_way(request: Request) -> tuple[str, ...]:
+    """Our stops of the position, at rest or on their way, that would have a close refused."""
+    state, key = request.state, request.key
+    if not _stops_reserve(state, key):
+        return ()
+    ours, _ = _stops_of(state, key)
+    on_the_way = (
+        intent.id
+        for intent in state.intents.values()
+        if isinstance(intent.action, PlaceStop)
+        and intent.key == key
+        and (intent.is_open or is_unseen(state, intent))
+    )
+    return tuple(sorted({*(stop.client_id for stop in ours), *on_the_way}))
+
+
+def _closable(request: Request, position: Position) -> Quantity:
+    """
+    What of the position a close may be for: what the stops of others leave of it.
+
+    Theirs are not ours to cancel. Where they are for all of it, the venue itself shall say no.
+    """
+    if not _stops_reserve(request.state, request.key):
+        return position.quantity
+    _, foreign = _stops_of(request.state, request.key)
+    left = position.quantity - sum((stop.quantity for stop in foreign), ZERO)
+    return Quantity(left) if left > ZERO else position.quantity
+
+
+def _stops_of(state: AccountState, key: PositionKey) -> tuple[list[StopOrder], list[StopOrder]]:
+    """The resting stops of a position: ours, and those of others."""
+    prefix = account_prefix(state.birth.account)
+    stops = [stop for stop in state.stops if (stop.symbol, stop.side) == (key.symbol, key.side)]
+    ours = [stop for stop in stops if stop.client_id.startswith(prefix)]
+    return ours, [stop for stop in stops if stop not in ours]
+
+
+def _stops_reserve(state: AccountState, key: PositionKey) -> bool:
+    """
+    Whether resting stops would have a close of the position refused.
+
+    So they do where the venue's rules say it. Rules may be wrong: where it has just refused a
+    close, for whatever reason, the next one does not come with our stops in its way.
+    """
+    rules = state.instruments.by_symbol[key.symbol].rules
+    return rules.resting_stops is RestingStops.RESERVE or _was_refused_a_close(state, key)
+
+
+def _was_refused_a_close(state: AccountState, key: PositionKey) -> bool:
+    return any(
+        isinstance(intent.action, ClosePosition)
+        and intent.key == key
+        and intent.state is IntentState.REJECTED
+        for intent in state.intents.values()
+    )
 
 
 def with_intent(state: AccountState, approved: Approved) -> AccountState:
@@ -304,7 +380,8 @@ def _reasons_to_hold(request: Request, cooldown_ms: int) -> Iterator[Denied]:
     state, key = request.state, request.key
     if state.mode is not AccountMode.ACTIVE:
         yield _exhausted("mode", f"the account is in mode {state.mode}: {state.mode_reason}")
-    for text in _reasons_to_read(request):
+    yield from _reasons_to_be_quiet(request)
+    for text in _reasons_to_read(request, _acted_on(state)):
         yield Denied(Denial.WAIT, "age", text, FAR_MS, needs_read=True)
     for intent in _in_order(state):
         spends = isinstance(intent.action, AddMargin)
@@ -319,22 +396,32 @@ def _reasons_not_to_reduce(
 ) -> Iterator[Denied]:
     state = request.state
     touched = {close.position.key for close in closes}
+    moved: Set[PositionKey] = touched
     if any(close.position.margin_mode is MarginMode.CROSS for close in closes):
-        touched |= {position.key for position in cross_positions(state)}
+        touched = touched | {position.key for position in cross_positions(state)}
+        moved = _acted_on(state)  # whatever it was, the wallet that backs them has paid for it
     if state.mode is AccountMode.HOLD:
         yield _exhausted("hold", "the account is on HOLD")
+    yield from _reasons_to_be_quiet(request)
     if any(isinstance(close.purpose, Trim) for close in closes):
         yield from _reasons_not_to_trim(state, touched)
-    for text in _reasons_to_read(request):
+    for text in _reasons_to_read(request, moved):
         yield Denied(Denial.WAIT, "age", text, FAR_MS, needs_read=True)
     for intent in _in_order(state):
         moves = isinstance(intent.action, AddMargin | ClosePosition)
         if intent.is_open and moves and intent.key in touched:
             yield _wait("in_flight", f"intent {intent.id} is not settled", FAR_MS)
-    if any(_raises_stressed_loss(request, close) for close in closes):
-        text = "less margin would go with the part than it loses: more would be at risk"
+    if any(_raises_stressed_loss(request, close.position, close.quantity) for close in closes):
+        text = "without the part more would be at risk than with it"
         yield _exhausted("stressed_loss", text)
     yield from _reasons_to_wait(request, cooldown_ms)
+
+
+def _reasons_to_be_quiet(request: Request) -> Iterator[Denied]:
+    """A banned address has everything refused, and whatever it sends makes the ban longer."""
+    until_ms = request.state.banned_until_ms
+    if request.now_ms < until_ms:
+        yield _wait("banned", f"the venue has banned this address until {until_ms}", until_ms)
 
 
 def _reasons_not_to_trim(state: AccountState, touched: Set[PositionKey]) -> Iterator[Denied]:
@@ -347,15 +434,35 @@ def _reasons_not_to_trim(state: AccountState, touched: Set[PositionKey]) -> Iter
             yield _wait("refund_due", text, due.expires_at_ms)
 
 
-def _raises_stressed_loss(request: Request, close: PartClose) -> bool:
+def hedge_of(request: Request, position: Position) -> tuple[Position, ...]:
+    """
+    The leg against `position`, where closing the position alone would leave more at risk.
+
+    Such a close takes both legs, whoever asks for it.
+    """
+    if not _raises_stressed_loss(request, position, position.quantity):
+        return ()
+    return _others_of(request.state, position)
+
+
+def _others_of(state: AccountState, position: Position) -> tuple[Position, ...]:
+    return tuple(
+        each
+        for each in state.positions
+        if each.symbol == position.symbol and each.key != position.key
+    )
+
+
+def _raises_stressed_loss(request: Request, position: Position, quantity: Quantity) -> bool:
     """
     Whether more would be lost under the policy's shock with part of the position than with all.
 
-    So it is where a venue keeps all margin in the position and the wallet pays the loss.
+    So it is where a venue keeps all margin in the position and the wallet pays the loss, and where
+    the part has hedged another leg of its symbol.
     """
-    position, state, stress = close.position, request.state, request.policy.stress
+    state, stress = request.state, request.policy.stress
     instrument, mark = state.instruments.by_symbol[position.symbol], state.marks[position.symbol]
-    share = max(position.quantity - close.quantity, ZERO) / position.quantity
+    share = max(position.quantity - quantity, ZERO) / position.quantity
     match instrument.rules.margin_on_reduce:
         case MarginOnReduce.PRO_RATA:
             margin = position.isolated_margin * share
@@ -366,8 +473,10 @@ def _raises_stressed_loss(request: Request, close: PartClose) -> bool:
         quantity=Quantity(position.quantity * share),
         isolated_margin=Money(margin),
     )
-    before = worst_stressed_loss([(position, mark.price)], stress)
-    return worst_stressed_loss([(rest, mark.price)], stress) > before
+    others = [Held(instrument, each, mark.price) for each in _others_of(state, position)]
+    before = worst_stressed_loss([Held(instrument, position, mark.price), *others], stress)
+    left = [Held(instrument, rest, mark.price)] if share else []
+    return worst_stressed_loss([*left, *others], stress) > before
 
 
 def _reasons_to_wait(request: Request, cooldown_ms: int) -> Iterator[Denied]:
@@ -385,7 +494,12 @@ def _reasons_to_wait(request: Request, cooldown_ms: int) -> Iterator[Denied]:
         yield _wait("actions_per_1m", f"{len(recent)} actions in a minute", recent[0] + MINUTE_MS)
 
 
-def _reasons_to_read(request: Request) -> Iterator[str]:
+def _acted_on(state: AccountState) -> Set[PositionKey]:
+    return {intent.key for intent in state.intents.values()}
+
+
+def _reasons_to_read(request: Request, moved: Set[PositionKey]) -> Iterator[str]:
+    """`moved`: the positions after whose last top-up or close the account must have been read."""
     state, age_max_ms = request.state, request.policy.guardrails.data_age_max_ms
     match state.account:
         case NotRead():
@@ -395,13 +509,17 @@ def _reasons_to_read(request: Request) -> Iterator[str]:
                 yield "account events may have been missed since the last read"
             if request.now_ms - received_at_ms > age_max_ms:
                 yield f"the account read is older than {age_max_ms} ms"
-            if any(asked_at_ms < at_ms for at_ms in _changes_of_margin(state)):
+            if any(asked_at_ms < at_ms for at_ms in _changes_of_margin(state, moved)):
                 yield "the account has not been read since the last top-up or close"
 
 
-def _changes_of_margin(state: AccountState) -> Iterator[int]:
+def _changes_of_margin(state: AccountState, moved: Set[PositionKey]) -> Iterator[int]:
     for intent in state.intents.values():
-        if intent.may_have_added_margin or isinstance(intent.action, ClosePosition):
+        if intent.key not in moved:
+            continue
+        withheld = intent.state is IntentState.WITHHELD
+        closes = isinstance(intent.action, ClosePosition) and not withheld
+        if intent.may_have_added_margin or closes:
             yield intent.changed_at_ms
 
 
@@ -422,7 +540,9 @@ def _spared_by_others(request: Request) -> Decimal | Denied:
                     case Below(value):
                         limits.append(spare(known.book, value + rule.hysteresis))
                     case Above(value):
-                        allowed = known.maintenance_margin / (value - rule.hysteresis)
+                        is_ratio = rule.metric is Metric.MARGIN_RATIO
+                        over = known.maintenance_margin if is_ratio else notional(known.book)
+                        allowed = over / (value - rule.hysteresis)
                         limits.append(Money(known.margin_balance - allowed))
             return min(limits)
 
@@ -442,7 +562,11 @@ def _amount(intent: Intent) -> Decimal:
 
 
 def _approved(
-    request: Request, action: Action, shrinks: tuple[str, ...], purpose: Purpose = PLAIN
+    request: Request,
+    action: Action,
+    shrinks: tuple[str, ...],
+    purpose: Purpose = PLAIN,
+    clears: tuple[str, ...] = (),
 ) -> Approved:
     state, key, episode = request.state, request.key, request.memory.episode
     intent = Intent(
@@ -458,6 +582,7 @@ def _approved(
         state=IntentState.PLANNED,
         changed_at_ms=request.now_ms,
         detail="",
+        clears=clears,
     )
     return Approved(intent, shrinks)
 

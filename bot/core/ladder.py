@@ -3,20 +3,31 @@ The ladder: which steps fire. The sole owner of *when*.
 
 A step is inactive until its threshold is crossed, pending while it stays crossed, and firing
 once it has been for `for`. It clears only beyond threshold plus hysteresis. An Unknown metric
-neither fires nor clears a step: it pauses `for`, at most ten seconds a time.
+neither fires nor clears a step: it pauses `for`, at most ten seconds a time. Where a position is
+known but the metric of a rule is not, the steps of that rule do nothing, but a stop that one of
+them has tightened stays tightened.
 """
 
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from enum import StrEnum
 from typing import TypeAlias, assert_never
 
-from bot.core.funding import ACT_MS, FundingCost, FundingUnknown
-from bot.core.metrics import BookKnown, Known, Measured, MeasuredBook, Unknown
+from bot.core.funding import ACT_MS, Funding, FundingCost, FundingUnknown
+from bot.core.metrics import (
+    BookKnown,
+    ByVolatility,
+    Known,
+    Measured,
+    MeasuredBook,
+    TimeLeft,
+    Unknown,
+    VolatilityUnknown,
+)
 from bot.core.model import MarginMode, Position
 from bot.core.policy import Above, Below, Metric, Policy, Rule, Step, Threshold
 from bot.core.state import NEVER_MS, Phase, PositionMemory, StepMemory
 from bot.core.strategy import Severity
-from bot.core.units import Ratio
 
 PAUSE_MAX_MS = 10_000
 """Longest stretch of Unknown that does not count towards `for`."""
@@ -25,6 +36,9 @@ IDLE = StepMemory()
 
 Covering: TypeAlias = tuple[tuple[Rule, Step], ...]
 """Steps with the rule they stand in, in the order of the file."""
+
+NotKnown: TypeAlias = FundingUnknown | VolatilityUnknown
+"""Why the metric of a rule is not known though the position is."""
 
 
 class StepPhase(StrEnum):
@@ -53,19 +67,31 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Blind:
+    """A rule whose metric alone is not known since `since_ms`, and why."""
+
+    rule: Rule
+    reason: str
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """
     Verdicts of every step that covers a position, in the order of the file.
 
     `firing` holds the steps with the rule they stand in; `waiting` those that fire and may act
-    only later, shortly before a settlement. `wake_at_ms` is when the passing of time alone may
-    change a verdict, infinite as a far future.
+    only later, shortly before a settlement; `held` those that were firing when the metric of
+    their rule was last known, `blind` such rules. `wake_at_ms` is when the passing of time alone
+    may change a verdict, infinite as a far future.
     """
 
     memory: PositionMemory
     verdicts: tuple[StepVerdict, ...]
     firing: Covering
     waiting: tuple[Waiting, ...]
+    held: Covering
+    blind: tuple[Blind, ...]
     wake_at_ms: int
 
 
@@ -98,6 +124,17 @@ def steps_for_book(policy: Policy) -> Covering:
     )
 
 
+def symbols_to_chart(policy: Policy, positions: tuple[Position, ...]) -> frozenset[str]:
+    """The symbols whose bars a rule asks for."""
+    return frozenset(
+        position.symbol
+        for rule in policy.rules
+        if rule.metric.needs_bars
+        for position in positions
+        if rule.match.covers(position)
+    )
+
+
 def evaluate(
     covering: Covering, memory: PositionMemory, measured: Measured | MeasuredBook, now_ms: int
 ) -> Evaluation:
@@ -109,7 +146,7 @@ def evaluate(
                 StepVerdict(reason_of(rule, step), StepPhase.UNKNOWN) for rule, step in covering
             )
             blind = replace(memory, unknown_since_ms=since)
-            return Evaluation(blind, verdicts, (), (), NO_WAKE_MS)
+            return Evaluation(blind, verdicts, (), (), (), (), NO_WAKE_MS)
         case Known() | BookKnown():
             return _advance(covering, memory, measured, now_ms)
     assert_never(measured)
@@ -123,14 +160,20 @@ def _advance(
     verdicts = []
     firing: list[tuple[Rule, Step]] = []
     waiting: list[Waiting] = []
+    held: list[tuple[Rule, Step]] = []
+    blind: dict[str, Blind] = {}
     wake_at_ms = NO_WAKE_MS
     for rule, step in covering:
         reason = reason_of(rule, step)
         before = memory.steps.get(reason, IDLE)
         value = metric_value(rule.metric, known)
-        if isinstance(value, FundingUnknown):
+        if isinstance(value, NotKnown):
             steps[reason] = before  # unknown neither fires nor clears
             verdicts.append(StepVerdict(reason, StepPhase.UNKNOWN))
+            since_ms = memory.blind_since_ms.get(rule.name, now_ms)
+            blind[rule.name] = Blind(rule, value.reason, since_ms)
+            if before.phase is Phase.FIRING:
+                held.append((rule, step))
             continue
         after = _step(rule, step, before, value, now_ms, blind_ms)
         steps[reason] = after
@@ -144,9 +187,26 @@ def _advance(
                 wake_at_ms = min(wake_at_ms, due_ms)
         if after.phase is Phase.PENDING:
             wake_at_ms = min(wake_at_ms, after.since_ms + after.paused_ms + step.hold_ms)
-    unchanged = steps == memory.steps and memory.unknown_since_ms == NEVER_MS
-    seen = memory if unchanged else replace(memory, steps=steps, unknown_since_ms=NEVER_MS)
-    return Evaluation(seen, tuple(verdicts), tuple(firing), tuple(waiting), wake_at_ms)
+    since = {name: each.since_ms for name, each in blind.items()}
+    unchanged = (
+        steps == memory.steps
+        and since == memory.blind_since_ms
+        and memory.unknown_since_ms == NEVER_MS
+    )
+    seen = (
+        memory
+        if unchanged
+        else replace(memory, steps=steps, blind_since_ms=since, unknown_since_ms=NEVER_MS)
+    )
+    return Evaluation(
+        memory=seen,
+        verdicts=tuple(verdicts),
+        firing=tuple(firing),
+        waiting=tuple(waiting),
+        held=tuple(held),
+        blind=tuple(blind.values()),
+        wake_at_ms=wake_at_ms,
+    )
 
 
 def _due_from_ms(rule: Rule, step: Step, known: Known | BookKnown) -> int:
@@ -167,7 +227,7 @@ def _due_from_ms(rule: Rule, step: Step, known: Known | BookKnown) -> int:
 
 
 def _step(
-    rule: Rule, step: Step, before: StepMemory, value: Ratio, now_ms: int, blind_ms: int
+    rule: Rule, step: Step, before: StepMemory, value: Decimal, now_ms: int, blind_ms: int
 ) -> StepMemory:
     crossed = is_crossed(step.threshold, value)
     match before.phase:
@@ -190,7 +250,7 @@ def _step(
     return waited
 
 
-def is_crossed(threshold: Threshold, value: Ratio) -> bool:
+def is_crossed(threshold: Threshold, value: Decimal) -> bool:
     """Whether `value` lies beyond the threshold."""
     match threshold:
         case Below(limit):
@@ -200,7 +260,7 @@ def is_crossed(threshold: Threshold, value: Ratio) -> bool:
     assert_never(threshold)
 
 
-def has_cleared(threshold: Threshold, hysteresis: Ratio, value: Ratio) -> bool:
+def has_cleared(threshold: Threshold, hysteresis: Decimal, value: Decimal) -> bool:
     """Whether `value` is back by at least the hysteresis."""
     match threshold:
         case Below(limit):
@@ -210,31 +270,54 @@ def has_cleared(threshold: Threshold, hysteresis: Ratio, value: Ratio) -> bool:
     assert_never(threshold)
 
 
-def metric_value(metric: Metric, known: Known | BookKnown) -> Ratio | FundingUnknown:
-    """What a rule compares with its thresholds."""
+def metric_value(metric: Metric, known: Known | BookKnown) -> Decimal | NotKnown:
+    """What a rule compares with its thresholds, in the metric's own unit."""
     match metric:
         case Metric.LIQUIDATION_DISTANCE:
             return known.liquidation_distance
         case Metric.MARGIN_RATIO:
             return known.margin_ratio
-        case Metric.FUNDING_COST_INTERVAL | Metric.FUNDING_COST_24H | Metric.FUNDING_COST_EPISODE:
-            return _funding_value(metric, known)
-    assert_never(metric)
-
-
-def _funding_value(metric: Metric, known: Known | BookKnown) -> Ratio | FundingUnknown:
+        case Metric.EFFECTIVE_LEVERAGE:
+            return known.effective_leverage
+        case _:
+            pass
     match known:
-        case Known(funding=FundingCost(interval=interval, day=day, episode=episode)):
+        case Known():
+            return _value_of_one(metric, known)
+        case BookKnown():
+            raise AssertionError("the metric is that of one position, not of a book")
+    assert_never(known)
+
+
+def _value_of_one(metric: Metric, known: Known) -> Decimal | NotKnown:
+    if metric is Metric.BREAK_EVEN_DISTANCE:
+        return known.break_even_distance
+    match known.volatility:
+        case _ if not metric.needs_bars:
+            return _funding_value(metric, known.funding)
+        case VolatilityUnknown() as unknown:
+            return unknown
+        case ByVolatility(atrs=atrs) if metric is Metric.LIQUIDATION_DISTANCE_ATR:
+            return atrs
+        case ByVolatility(sigmas=sigmas) if metric is Metric.LIQUIDATION_DISTANCE_SIGMA:
+            return sigmas
+        case ByVolatility(time=time):
+            return time.ms if isinstance(time, TimeLeft) else time
+    raise AssertionError("a volatility is known or not")
+
+
+def _funding_value(metric: Metric, funding: Funding) -> Decimal | FundingUnknown:
+    match funding:
+        case FundingCost(interval=interval, day=day, episode=episode):
             costs = {
                 Metric.FUNDING_COST_INTERVAL: interval,
                 Metric.FUNDING_COST_24H: day,
                 Metric.FUNDING_COST_EPISODE: episode,
             }
             return costs[metric]
-        case Known(funding=FundingUnknown() as unknown):
+        case FundingUnknown() as unknown:
             return unknown
-        case _:
-            raise AssertionError("a funding rule speaks of one position, not of a book")
+    assert_never(funding)
 
 
 def deepest_first(firing: Covering) -> Covering:

@@ -20,7 +20,7 @@ from bot.core.cross import (
     total_requirement,
 )
 from bot.core.events import MarkPrice
-from bot.core.funding import Funding, bill_ahead, funding_cost
+from bot.core.funding import Funding, FundingCost, FundingUnknown, bill_ahead, funding_cost
 from bot.core.margin import (
     LiquidatesAt,
     LiquidatesTogether,
@@ -31,28 +31,69 @@ from bot.core.margin import (
     margin_balance,
     requirement,
     tiers_are_continuous,
+    value,
 )
 from bot.core.model import (
+    BAR_MS,
+    AccountSnapshot,
     Collateral,
     ContractKind,
     Instrument,
     MarginMode,
     NotReported,
     Position,
-    PositionMode,
     Reported,
     Side,
     TierMeasure,
 )
 from bot.core.policy import Policy, Stress
-from bot.core.state import AccountRead, AccountState, NotRead
-from bot.core.units import ONE, ZERO, Money, Price, Ratio
+from bot.core.state import (
+    DAY_MS,
+    NEVER_MS,
+    AccountRead,
+    AccountState,
+    NotRead,
+    PositionMemory,
+)
+from bot.core.units import ONE, ZERO, Money, Price, Ratio, floor_to
+from bot.core.volatility import NoVolatility, Volatility, log_distance, time_to_liquidation
 
 POSITION_AGE_MAX_MS = 60_000
 """Oldest read of a position that a stop or a close may rest on."""
 
 DISAGREEMENT_MAX = Decimal("0.001")
 """Venue and guard may differ on a liquidation price by this share, or by two ticks."""
+
+BARS_AGE_MAX_MS = 2 * BAR_MS
+"""So long after its end the newest bar of a symbol counts: one may be late, none may be missed."""
+
+FINEST = Decimal("0.0001")
+"""What is left in ATRs and sigmas is told to this part of one, rounded down."""
+
+ENDLESS = Decimal("Infinity")
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLeft:
+    """After how many milliseconds one sigma and the funding have used up the distance."""
+
+    ms: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class ByVolatility:
+    """The liquidation distance as the market moves: endless where nothing liquidates."""
+
+    atrs: Decimal
+    sigmas: Decimal
+    time: TimeLeft | FundingUnknown
+
+
+@dataclass(frozen=True, slots=True)
+class VolatilityUnknown:
+    """Nobody knows how much the price moves by itself, and why."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +114,10 @@ class Known:
     margin_ratio: Ratio
     breached: bool
     disputed: bool
+    effective_leverage: Decimal
+    break_even_distance: Ratio
     funding: Funding
+    volatility: ByVolatility | VolatilityUnknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +130,7 @@ class BookKnown:
     margin_balance: Money
     maintenance_margin: Money
     margin_ratio: Ratio
+    effective_leverage: Decimal
     breached: bool
 
 
@@ -113,6 +158,10 @@ class NotSupported:
     reason: str
 
 
+NO_BARS = VolatilityUnknown("no bars have been read")
+OF_ALL_TOGETHER = VolatilityUnknown("cross positions are not measured by volatility")
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What a measurement of one position rests on, all of it fresh."""
@@ -122,13 +171,26 @@ class Facts:
 
 
 def support(
-    instrument: Instrument, position: Position, mode: PositionMode
+    instrument: Instrument, position: Position, read: AccountSnapshot, policy: Policy
 ) -> Supported | NotSupported:
     """Whether this version can guard `position`; asked at start and at every measurement."""
-    if mode is not PositionMode.ONE_WAY:
-        return NotSupported(f"{position.symbol}: hedge mode is not supported yet")
-    if instrument.kind is not ContractKind.LINEAR:
-        return NotSupported(f"{position.symbol}: inverse contracts are not supported yet")
+    if read.position_mode is not policy.position_mode:
+        return NotSupported(
+            f"{position.symbol}: the account is in {read.position_mode} mode, the policy says "
+            f"{policy.position_mode} (account.position_mode)"
+        )
+    against = (each for each in read.positions if each.symbol == position.symbol)
+    modes = {each.margin_mode for each in against if each.key != position.key}
+    if modes and MarginMode.CROSS in {position.margin_mode, *modes}:
+        return NotSupported(
+            f"{position.symbol}: a cross position with one against it in its symbol is not "
+            "supported yet"
+        )
+    if instrument.settle != policy.settle:
+        return NotSupported(
+            f"{position.symbol}: it pays in {instrument.settle}, the amounts of the policy are in "
+            f"{policy.settle} (account.settle)"
+        )
     by_value = instrument.rules.tier_measure is TierMeasure.VALUE
     if by_value and not tiers_are_continuous(instrument):
         return NotSupported(f"{position.symbol}: its risk tiers have jumps, not supported yet")
@@ -137,7 +199,7 @@ def support(
 
 def measure(state: AccountState, position: Position, now_ms: int, policy: Policy) -> Measured:
     """Measure one isolated position at `now_ms`; an old mark price is none."""
-    match facts_of(state, position, now_ms, policy.guardrails.data_age_max_ms):
+    match facts_of(state, position, now_ms, policy):
         case Unknown() as unknown:
             return unknown
         case Facts() as facts:
@@ -149,7 +211,7 @@ def measure_book(state: AccountState, now_ms: int, policy: Policy) -> MeasuredBo
     legs = []
     positions = cross_positions(state)
     for position in positions:
-        match facts_of(state, position, now_ms, policy.guardrails.data_age_max_ms):
+        match facts_of(state, position, now_ms, policy):
             case Unknown(reason, since_ms):
                 return Unknown(f"{position.symbol}: {reason}", since_ms)
             case Facts(instrument, mark_price):
@@ -217,6 +279,7 @@ def measured_book(book: Book) -> BookKnown:
         margin_balance=balance,
         maintenance_margin=needed,
         margin_ratio=_ratio(needed, balance),
+        effective_leverage=_ratio(notional(book), balance),
         breached=distance <= ZERO or balance <= ZERO,
     )
 
@@ -236,6 +299,7 @@ def leg_liquidation(known: BookKnown, leg: Leg) -> LiquidatesTogether | NoLiquid
 def leg_known(state: AccountState, known: BookKnown, leg: Leg, now_ms: int) -> Known:
     """What `known` of all cross positions means for one of them."""
     position, mark = leg.position, leg.mark_price
+    memory = state.memory_of(position.key)
     return Known(
         mark_price=mark,
         liquidation=leg_liquidation(known, leg),
@@ -245,14 +309,18 @@ def leg_known(state: AccountState, known: BookKnown, leg: Leg, now_ms: int) -> K
         margin_ratio=known.margin_ratio,
         breached=known.breached,
         disputed=False,
-        funding=funding_cost(state, position, mark, state.memory_of(position.key), now_ms),
+        effective_leverage=known.effective_leverage,
+        break_even_distance=break_even_distance(leg.instrument, position, mark, memory),
+        funding=funding_cost(state, position, mark, memory, now_ms),
+        volatility=OF_ALL_TOGETHER,
     )
 
 
 def facts_of(
-    state: AccountState, position: Position, now_ms: int, data_age_max_ms: int
+    state: AccountState, position: Position, now_ms: int, policy: Policy
 ) -> Facts | Unknown:
     """The rules and the mark price of a position, if all that is known of it is fresh."""
+    data_age_max_ms = policy.guardrails.data_age_max_ms
     mark = state.marks.get(position.symbol)
     instrument = state.instruments.by_symbol.get(position.symbol)
     if mark is None:
@@ -269,7 +337,7 @@ def facts_of(
             reason = f"the account read is older than {POSITION_AGE_MAX_MS} ms"
             return Unknown(reason, at_ms + POSITION_AGE_MAX_MS)
         case AccountRead(snapshot=snapshot):
-            match support(instrument, position, snapshot.position_mode):
+            match support(instrument, position, snapshot, policy):
                 case NotSupported(reason):
                     return Unknown(reason, now_ms)
                 case Supported():
@@ -324,6 +392,8 @@ def _known(state: AccountState, position: Position, facts: Facts, now_ms: int) -
             distance = Ratio(ONE)  # a long survives a fall by all of its value
     balance = Money(margin_balance(instrument, position, mark) - bill)
     needed = requirement(instrument, position, mark)
+    memory = state.memory_of(position.key)
+    funding = funding_cost(state, position, mark, memory, now_ms)
     return Known(
         mark_price=mark,
         liquidation=settled,
@@ -333,8 +403,105 @@ def _known(state: AccountState, position: Position, facts: Facts, now_ms: int) -
         margin_ratio=_ratio(needed, balance),
         breached=distance <= ZERO or balance <= ZERO,
         disputed=disputed,
-        funding=funding_cost(state, position, mark, state.memory_of(position.key), now_ms),
+        effective_leverage=_ratio(value(instrument, position.quantity, mark), balance),
+        break_even_distance=break_even_distance(instrument, position, mark, memory),
+        funding=funding,
+        volatility=_by_volatility(state, facts, position, settled, funding, now_ms),
     )
+
+
+def bars_until_ms(state: AccountState, symbol: str) -> int:
+    """Until when the newest bars of `symbol` count, if there are any."""
+    swings = state.swings.get(symbol)
+    return NEVER_MS if swings is None else swings.closed_at_ms + BARS_AGE_MAX_MS
+
+
+def _by_volatility(
+    state: AccountState,
+    facts: Facts,
+    position: Position,
+    settled: LiquidatesAt | NoLiquidation,
+    funding: Funding,
+    now_ms: int,
+) -> ByVolatility | VolatilityUnknown:
+    match state.swings.get(position.symbol), settled:
+        case None, _:
+            return NO_BARS
+        case NoVolatility(reason), _:
+            return VolatilityUnknown(reason)
+        case Volatility(), _ if now_ms > bars_until_ms(state, position.symbol):
+            hours = BARS_AGE_MAX_MS // BAR_MS
+            return VolatilityUnknown(f"the newest bar ended more than {hours} h ago")
+        case Volatility(), NoLiquidation():
+            return ByVolatility(ENDLESS, ENDLESS, TimeLeft(ENDLESS))
+        case Volatility(atr, sigma_day), LiquidatesAt(price):
+            mark = facts.mark_price
+            away = log_distance(position.side, mark, price) if price > ZERO else ENDLESS
+            return ByVolatility(
+                atrs=floor_to(position.side.sign * (mark - price) / atr, FINEST),
+                sigmas=floor_to(away / sigma_day, FINEST) if away.is_finite() else ENDLESS,
+                time=_time_left(facts, position, price, away, sigma_day, funding),
+            )
+    raise AssertionError("every pair of swings and liquidation is handled above")
+
+
+def _time_left(
+    facts: Facts,
+    position: Position,
+    price: Price,
+    away: Decimal,
+    sigma_day: Ratio,
+    funding: Funding,
+) -> TimeLeft | FundingUnknown:
+    """
+    By the square root of time, with the funding of a day as drift; see `bot.core.volatility`.
+
+    What would be received is not counted on.
+    """
+    if not away.is_finite():
+        return TimeLeft(ENDLESS)
+    match funding:
+        case FundingUnknown() as unknown:
+            return unknown
+        case FundingCost(day=day):
+            pass
+    paid = Money(max(position.isolated_margin * day, ZERO)) if day.is_finite() else ZERO
+    drift = ZERO
+    match after_bill(facts.instrument, position, LiquidatesAt(price), Money(paid)):
+        case LiquidatesAt(moved) if moved > ZERO:
+            drift = max(away - log_distance(position.side, facts.mark_price, moved), ZERO)
+        case _:
+            pass
+    return TimeLeft(floor_to(time_to_liquidation(away, sigma_day, drift) * DAY_MS, ONE))
+
+
+def break_even_distance(
+    instrument: Instrument, position: Position, mark: Price, memory: PositionMemory
+) -> Ratio:
+    """
+    How far the mark price must come back before a close is even; not above 0 where it is now.
+
+    s (p - mark) / mark, p the price where profit(p) = fee(p) + funding paid; signed.
+
+    Linear: p = (s q E + paid) / (q (s - fee)); inverse: p = q (s + fee) / (s q / E - paid).
+    """
+    sign, quantity, fee = position.side.sign, position.quantity, instrument.taker_fee
+    entry, paid = position.entry_price, memory.funding_paid
+    match instrument.kind:
+        case ContractKind.LINEAR:
+            price = (sign * quantity * entry + paid) / (quantity * (sign - fee))
+        case ContractKind.INVERSE:
+            left = sign * quantity / entry - paid
+            price = quantity * (sign + fee) / left if left else ENDLESS
+    if price <= ZERO:  # no price mends it: none is above zero, or above any
+        price = ENDLESS if sign > 0 else ZERO
+    return Ratio(sign * (price - mark) / mark)
+
+
+def notional(book: Book) -> Money:
+    """What all cross positions are worth at their mark prices, whichever their side."""
+    worth = (value(leg.instrument, leg.position.quantity, leg.mark_price) for leg in book.legs)
+    return Money(sum(worth, ZERO))
 
 
 def _nearer(position: Position, one: Price, other: Price) -> Price:

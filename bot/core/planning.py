@@ -30,7 +30,7 @@ from bot.core.model import Instrument, MarginMode, NotReported, Position, RiskTi
 from bot.core.policy import Stress
 from bot.core.sizing import CannotReach, round_early
 from bot.core.state import DAY_MS
-from bot.core.stress import worst_stressed_loss
+from bot.core.stress import Held, worst_stressed_loss
 from bot.core.units import ONE, ZERO, Money, Price, Quantity, Ratio, floor_to
 from bot.core.volatility import log_distance, time_to_liquidation
 
@@ -250,7 +250,7 @@ def plan(
         liquidation=_threat(instrument, idea, position),
         effective_leverage=effective_leverage(sum(held, notional), account.equity),
         carry=_carry(instrument, idea, position),
-        joint=_joint(account, idea, position),
+        joint=_joint(instrument, account, idea, position),
     )
 
 
@@ -355,7 +355,7 @@ def _after_bills(
     return liquidation(instrument, replace(position, isolated_margin=left))
 
 
-def _joint(account: Account, idea: Idea, position: Position) -> Joint:
+def _joint(instrument: Instrument, account: Account, idea: Idea, position: Position) -> Joint:
     others = [each for each in account.positions if each.side is idea.side]
-    marked = [(each, each.entry_price) for each in (*others, position)]
+    marked = [Held(instrument, each, each.entry_price) for each in (*others, position)]
     return Joint(idea.shock, len(others), worst_stressed_loss(marked, Stress(idea.shock, {})))

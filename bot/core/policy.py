@@ -6,6 +6,7 @@ A policy, compiled: what the user's file says, with every number parsed and ever
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -18,14 +19,25 @@ class Metric(StrEnum):
     """
     What a rule watches.
 
-    Distance and ratio belong to an isolated position, or to all cross positions of an account
-    together; funding costs belong to one position and are shares of its margin.
+    Distance, ratio and leverage belong to an isolated position, or to all cross positions of an
+    account together; what is measured by volatility belongs to an isolated one; funding costs and
+    break-even belong to one position.
     """
 
     LIQUIDATION_DISTANCE = "liquidation_distance"
     """How far the mark price may go against the position, as a share of it; 0 is liquidation."""
     MARGIN_RATIO = "margin_ratio"
     """Maintenance margin over margin balance; 100% is liquidation."""
+    LIQUIDATION_DISTANCE_ATR = "liquidation_distance_atr"
+    """The liquidation distance in average true ranges (Wilder's, over 14) of an hour."""
+    LIQUIDATION_DISTANCE_SIGMA = "liquidation_distance_sigma"
+    """The liquidation distance in standard deviations of a day's return."""
+    TIME_TO_LIQUIDATION = "time_to_liquidation"
+    """When a move of one sigma, growing with time, and the funding have used up the distance."""
+    EFFECTIVE_LEVERAGE = "effective_leverage"
+    """The notional at the mark price over margin balance, whatever leverage is set."""
+    BREAK_EVEN_DISTANCE = "break_even_distance"
+    """How far the mark price must come back before a close, with its fee and funding, is even."""
     FUNDING_COST_INTERVAL = "funding_cost_interval"
     """The next bill, as a share of the margin."""
     FUNDING_COST_24H = "funding_cost_24h"
@@ -36,21 +48,39 @@ class Metric(StrEnum):
     @property
     def is_shared(self) -> bool:
         """Whether all cross positions of an account have one value of it together."""
-        return self in (Metric.LIQUIDATION_DISTANCE, Metric.MARGIN_RATIO)
+        return self in (
+            Metric.LIQUIDATION_DISTANCE,
+            Metric.MARGIN_RATIO,
+            Metric.EFFECTIVE_LEVERAGE,
+        )
+
+    @property
+    def needs_bars(self) -> bool:
+        """Whether it is measured by how much the price moves, which only bars tell."""
+        return self in (
+            Metric.LIQUIDATION_DISTANCE_ATR,
+            Metric.LIQUIDATION_DISTANCE_SIGMA,
+            Metric.TIME_TO_LIQUIDATION,
+        )
+
+    @property
+    def is_nearness(self) -> bool:
+        """Whether it says how near to liquidation something is, in whatever unit."""
+        return self.is_shared or self.needs_bars
 
 
 @dataclass(frozen=True, slots=True)
 class Below:
-    """Satisfied while the metric is smaller than `value`."""
+    """Satisfied while the metric is smaller than `value`, in the metric's own unit."""
 
-    value: Ratio
+    value: Decimal
 
 
 @dataclass(frozen=True, slots=True)
 class Above:
-    """Satisfied while the metric is greater than `value`."""
+    """Satisfied while the metric is greater than `value`, in the metric's own unit."""
 
-    value: Ratio
+    value: Decimal
 
 
 Threshold: TypeAlias = Below | Above
@@ -114,12 +144,17 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A metric and the ladder of steps on it, from the mildest threshold to the most severe."""
+    """
+    A metric and the ladder of steps on it, from the mildest threshold to the most severe.
+
+    Where the metric alone is not known for `unknown_after_ms` it is alarmed, and nothing else.
+    """
 
     name: str
     match: Match
     metric: Metric
-    hysteresis: Ratio
+    hysteresis: Decimal
+    unknown_after_ms: Duration
     steps: tuple[Step, ...]
 
 
@@ -186,8 +221,9 @@ class Policy:
     """
     Everything the user decided for one account: `text` is the file, `digest` its SHA-256.
 
-    `credentials` is the name under which a process that goes live finds what the venue asks for,
-    never the credentials themselves.
+    Amounts are in `settle`, the coin that the account's contracts pay in. `credentials` is the
+    name under which a process that goes live finds what the venue asks for, never the credentials
+    themselves.
     """
 
     digest: str
@@ -195,6 +231,7 @@ class Policy:
     account: str
     venue: str
     credentials: str
+    settle: str
     margin_modes: frozenset[MarginMode]
     position_mode: PositionMode
     protect: Protect

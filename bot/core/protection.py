@@ -15,7 +15,7 @@ from bot.core.cross import Leg
 from bot.core.margin import LiquidatesAt, LiquidatesTogether, Liquidation, NoLiquidation
 from bot.core.model import Instrument, Position, Side, StopOrder
 from bot.core.policy import Policy, Protect
-from bot.core.sizing import price_at_share, price_with_room, round_early
+from bot.core.sizing import price_at_loss, price_at_share, price_with_room, round_early
 from bot.core.units import ONE, ZERO, Price, Ratio
 
 DRIFT_MAX = Decimal("0.1")
@@ -85,8 +85,8 @@ def wanted(
     triggers earlier.
     """
     side = position.side
-    loss_cap = position.entry_price - side.sign * policy.guardrails.loss_max / position.quantity
-    loosest = round_early(instrument, side, loss_cap)
+    loss_cap = price_at_loss(instrument, position, policy.guardrails.loss_max)
+    loosest = round_early(instrument, side, loss_cap) if loss_cap.is_finite() else loss_cap
     candidates = [loosest, *bounds]
     match settled:
         case LiquidatesAt(liquidation_price) | LiquidatesTogether(liquidation_price):
@@ -99,7 +99,7 @@ def wanted(
     trigger = candidates[0]
     for candidate in candidates[1:]:
         trigger = tighter(side, trigger, candidate)
-    if trigger <= ZERO:
+    if trigger <= ZERO or not trigger.is_finite():
         return StopNotNeeded("neither liquidation nor loss_max can be reached at a positive price")
     return StopWanted(trigger, loosest, abs(trigger - liquidation_price) * DRIFT_MAX)
 

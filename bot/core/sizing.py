@@ -126,6 +126,20 @@ def price_at_share(
     return round_early(instrument, position.side, exact)
 
 
+def price_at_loss(instrument: Instrument, position: Position, loss: Money) -> Price:
+    """
+    The price at which the position has lost `loss` against its entry price E.
+
+    Linear: E - s loss / q, which may be none above zero; inverse: q / (q / E + s loss), endless
+    where no price loses a short so much.
+    """
+    sign, quantity, entry = position.side.sign, position.quantity, position.entry_price
+    if instrument.kind is ContractKind.LINEAR:
+        return Price(entry - sign * loss / quantity)
+    worth = quantity / entry + sign * loss
+    return Price(quantity / worth if worth > ZERO else NEVER)
+
+
 def round_early(instrument: Instrument, side: Side, price: Decimal) -> Price:
     """`price` on the tick that a falling (long) or rising (short) mark reaches first."""
     to_tick = ceil_to if side is Side.LONG else floor_to

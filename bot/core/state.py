@@ -15,7 +15,9 @@ from bot.core.events import (
     TERMINAL,
     AccountMode,
     AccountReported,
+    AddressBanned,
     AutoDeleveraged,
+    BarsReported,
     Command,
     Event,
     FundingReported,
@@ -44,6 +46,7 @@ from bot.core.model import (
     StopOrder,
 )
 from bot.core.units import ZERO, Money, Quantity, ceil_to, floor_to
+from bot.core.volatility import Swings, swings_of
 
 NOTHING = Money(ZERO)
 
@@ -57,6 +60,9 @@ REFUND_MS = 300_000
 
 CLOCKS_MS = 60_000
 """The venue's clock, by which it settles funding, and ours differ by no more."""
+
+WITHHELD_MS = 60_000
+"""What was withheld and has no cooldown of its own is wanted again after this."""
 
 EPISODE_QUIET_MS = 600_000
 """An episode ends, and a position's identity with it, after ten quiet minutes."""
@@ -92,12 +98,14 @@ class PositionMemory:
     """
     What is remembered of a position, or of all cross positions together, until flat so long.
 
-    `steps` is keyed "rule/step", `alerted` by the kind of alert, with the time it last went out.
+    `steps` is keyed "rule/step", `blind_since_ms` by the rules whose metric is not known though
+    the position is, `alerted` by the kind of alert, with the time it last went out.
     `episode` is when the newest episode began, so that no two of them share it; `funding_paid`
     is what settlements have charged since the one before ended, by rate and mark price.
     """
 
     steps: Mapping[str, StepMemory] = field(default_factory=dict)
+    blind_since_ms: Mapping[str, int] = field(default_factory=dict)
     episode: int = 0
     in_episode: bool = False
     active_at_ms: int = NEVER_MS
@@ -142,6 +150,8 @@ class Intent:
 
     `reason` is "rule/step" or "protect/...". `known_at_ms` is the venue's time of the read it
     rests on, `margin_before` the position's margin in it: what a top-up is proven against.
+    `clears` are stops of ours that are taken off the book just before a close is sent, because
+    they would have it refused; upkeep rests another as soon as the close is answered.
     """
 
     id: str
@@ -156,6 +166,7 @@ class Intent:
     state: IntentState
     changed_at_ms: int
     detail: str
+    clears: tuple[str, ...] = ()
 
     @property
     def is_open(self) -> bool:
@@ -170,15 +181,16 @@ class Intent:
     @property
     def may_have_added_margin(self) -> bool:
         """Whether it moved margin, or nobody has proven that it did not."""
-        return isinstance(self.action, AddMargin) and self.state not in (
+        return isinstance(self.action, AddMargin) and self.may_have_happened
+
+    @property
+    def may_have_happened(self) -> bool:
+        """Whether nobody has proven that the venue has never done it."""
+        return self.state not in (
+            IntentState.WITHHELD,
             IntentState.REJECTED,
             IntentState.NOT_APPLIED,
         )
-
-    @property
-    def may_have_filled(self) -> bool:
-        """Whether nobody has proven that the venue has never had it."""
-        return self.state not in (IntentState.REJECTED, IntentState.NOT_APPLIED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +234,11 @@ class AccountState:
     Everything a decision depends on, besides the policy and the time.
 
     `funding` is the next bill of each symbol, `funding_before` the one that was next before it.
+    `swings` is what the newest bars of a symbol were measured to; they themselves are not kept.
     `book` is what is remembered of all cross positions together, `shared` of the wallet that
-    backs them; `refunds` are keyed by the intent of the close that freed them.
+    backs them; `refunds` are keyed by the intent of the close that freed them. Until
+    `banned_until_ms` nothing may be sent; `bans` are those that no human has heard of. `others` is
+    when the journals began of the other guards whose orders were seen on the account.
     """
 
     birth: Birth
@@ -234,6 +249,7 @@ class AccountState:
     marks: Mapping[str, MarkPrice]
     funding: Mapping[str, FundingReported]
     funding_before: Mapping[str, FundingReported]
+    swings: Mapping[str, Swings]
     account: AccountRead | NotRead
     lost_at_ms: int
     liquidated: tuple[Liquidated | AutoDeleveraged, ...]
@@ -243,6 +259,9 @@ class AccountState:
     refunds: Mapping[str, RefundDue]
     intents: Mapping[str, Intent]
     intents_planned: int
+    banned_until_ms: int = NEVER_MS
+    bans: tuple[AddressBanned, ...] = ()
+    others: frozenset[int] = frozenset()
     memos: Mapping[PositionKey, Any] = field(
         default_factory=dict, compare=False, repr=False, metadata={"journal": False}
     )
@@ -320,6 +339,7 @@ def newborn(birth: Birth, policy_digest: str) -> AccountState:
         marks={},
         funding={},
         funding_before={},
+        swings={},
         account=NotRead(),
         lost_at_ms=NEVER_MS,
         liquidated=(),
@@ -339,6 +359,8 @@ def apply(state: AccountState, event: Event) -> AccountState:  # noqa: C901 - a 
             return _marked(state, event)
         case FundingReported():
             return _billed(state, event)
+        case BarsReported():
+            return _charted(state, event)
         case AccountReported():
             return _read(state, event)
         case OutcomeReported():
@@ -350,6 +372,8 @@ def apply(state: AccountState, event: Event) -> AccountState:  # noqa: C901 - a 
                 shared=taken(state.shared, PositionKey(event.symbol, event.side)),
                 lost_at_ms=max(state.lost_at_ms, event.received_at_ms),
             )
+        case AddressBanned():
+            return _banned(state, event)
         case StreamLost():
             return replace(state, lost_at_ms=max(state.lost_at_ms, event.received_at_ms))
         case Command():
@@ -369,7 +393,8 @@ def resumed(state: AccountState, policy_digest: str, now_ms: int) -> AccountStat
     """
     The state as a fresh process may believe it: memory and intents stay, facts do not.
 
-    Every intent that was open when the last process ended may have been sent. So may be others
+    Every intent that was open when the last process ended may have been sent; one that was
+    withheld holds nothing up in a process that sends. Sent may also be others
     that it could not write down: the numbers that client ids are made of go on beyond any that
     it can have given out, which are fewer than one a millisecond.
     """
@@ -380,6 +405,7 @@ def resumed(state: AccountState, policy_digest: str, now_ms: int) -> AccountStat
         if intent.is_open
         else intent
         for intent in state.intents.values()
+        if intent.state is not IntentState.WITHHELD
     }
     return replace(
         state,
@@ -388,11 +414,22 @@ def resumed(state: AccountState, policy_digest: str, now_ms: int) -> AccountStat
         marks={},
         funding={},
         funding_before={},
+        swings={},
         account=NotRead(),
         lost_at_ms=now_ms,
         intents=intents,
         intents_planned=max(state.intents_planned, now_ms),
         memos={},
+    )
+
+
+def _banned(state: AccountState, event: AddressBanned) -> AccountState:
+    """One that goes on, or is told once more, is not a new one."""
+    is_new = event.received_at_ms >= state.banned_until_ms
+    return replace(
+        state,
+        banned_until_ms=max(state.banned_until_ms, event.until_ms),
+        bans=(*state.bans, event) if is_new else state.bans,
     )
 
 
@@ -422,6 +459,14 @@ def _billed(state: AccountState, event: FundingReported) -> AccountState:
         return billed  # revised, brought forward or put off: nothing has been charged
     before = {**state.funding_before, event.symbol: known}
     return _charged(replace(billed, funding_before=before), known)
+
+
+def _charted(state: AccountState, event: BarsReported) -> AccountState:
+    known = state.swings.get(event.symbol)
+    if known is not None and known.closed_at_ms > event.closed_at_ms:
+        return state
+    swings = swings_of(event.bars, event.closed_at_ms)
+    return replace(state, swings={**state.swings, event.symbol: swings})
 
 
 def _is_over(settled_at_ms: int, event: FundingReported) -> bool:
@@ -510,7 +555,7 @@ def _maybe_closed(state: AccountState, resting: list[StopOrder]) -> frozenset[Po
         (intent.key, intent.id, intent.action.quantity)
         for intent in state.intents.values()
         if isinstance(intent.action, ClosePosition | PlaceStop)
-        and (intent.is_open or (intent.may_have_filled and intent.changed_at_ms >= since_ms))
+        and (intent.is_open or (intent.may_have_happened and intent.changed_at_ms >= since_ms))
     ]
     return frozenset(
         key for key, client_id, quantity in orders if there.get(client_id, ZERO) < quantity
@@ -533,6 +578,7 @@ def _open(memory: PositionMemory) -> PositionMemory:
     return replace(
         memory,
         steps=steps,
+        blind_since_ms={},
         flat_since_ms=NEVER_MS,
         flat_read_at_ms=NEVER_MS,
         unknown_since_ms=NEVER_MS,

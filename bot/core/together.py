@@ -50,7 +50,7 @@ from bot.core.metrics import (
     measured_book,
     support,
 )
-from bot.core.model import MarginMode, Position, PositionKey, PositionMode
+from bot.core.model import AccountSnapshot, MarginMode, Position, PositionKey
 from bot.core.policy import Policy
 from bot.core.protection import StopStatus, StopWanted, safe_stops
 from bot.core.sizing import LegClose, price_with_room
@@ -224,7 +224,7 @@ def _has_passed(desk: Desk, position: Position, stop: StopVerdict) -> bool:
 
     The level is that of the newest marks. Where a stop rests there the venue closes by itself.
     """
-    facts = facts_of(desk.state, position, desk.now_ms, desk.policy.guardrails.data_age_max_ms)
+    facts = facts_of(desk.state, position, desk.now_ms, desk.policy)
     match facts, stop:
         case Facts(mark_price=mark), Audited(status=status, target=StopWanted() as target):
             passed = position.side.sign * (mark - target.trigger_price) <= ZERO
@@ -238,7 +238,7 @@ def _keep_stop_blindly(desk: Desk, position: Position, unknown: Unknown) -> Stop
     match state.account, book_of(state, desk.policy.stress, desk.now_ms):
         case AccountRead(snapshot=snapshot, received_at_ms=at_ms), Book() as book if (
             desk.now_ms - at_ms <= POSITION_AGE_MAX_MS
-            and _is_supported(book, snapshot.position_mode)
+            and _is_supported(book, snapshot, desk.policy)
         ):
             leg = book.leg_of(position.key)
             settled = leg_liquidation(measured_book(book), leg)
@@ -250,10 +250,11 @@ def _keep_stop_blindly(desk: Desk, position: Position, unknown: Unknown) -> Stop
             return NotAudited(unknown.reason)
 
 
-def _is_supported(book: Book, mode: PositionMode) -> bool:
+def _is_supported(book: Book, read: AccountSnapshot, policy: Policy) -> bool:
     """Whether the arithmetic covers every leg: nothing can be said of one without the others."""
     return all(
-        isinstance(support(leg.instrument, leg.position, mode), Supported) for leg in book.legs
+        isinstance(support(leg.instrument, leg.position, read, policy), Supported)
+        for leg in book.legs
     )
 
 

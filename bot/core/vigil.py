@@ -48,7 +48,7 @@ def is_in_danger(memory: PositionMemory, covering: Covering) -> bool:
     return memory.in_episode or any(
         memory.steps.get(reason_of(rule, step), IDLE).phase is not Phase.INACTIVE
         for rule, step in covering
-        if rule.metric.is_shared and step.severity is not Severity.ALERT
+        if rule.metric.is_nearness and step.severity is not Severity.ALERT
     )
 
 
@@ -68,6 +68,18 @@ def warn_unknown(desk: Desk, unknown: Unknown) -> None:
     if desk.now_ms >= alarm_at_ms:
         text = f"cannot be measured: {unknown.reason}"
         desk.say("unknown", AlertSeverity.CRITICAL, text, REPEAT_MS)
+
+
+def warn_blind(desk: Desk, evaluation: Evaluation) -> None:
+    """Alarm a rule that has had nothing to judge by for too long though the position is known."""
+    for blind in evaluation.blind:
+        if not blind.rule.metric.needs_bars:
+            continue  # what a settlement will cost may be unknown for hours, and costs nothing
+        alarm_at_ms = blind.since_ms + blind.rule.unknown_after_ms
+        desk.wake(alarm_at_ms)
+        if desk.now_ms >= alarm_at_ms:
+            text = f"{blind.rule.name} is not judged: {blind.reason}"
+            desk.say(f"blind:{blind.rule.name}", AlertSeverity.CRITICAL, text, REPEAT_MS)
 
 
 def warn_of_mode(desk: Desk, mode: MarginMode) -> None:

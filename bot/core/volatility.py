@@ -15,21 +15,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
+from typing import TypeAlias
 
-from bot.core.model import Side
+from bot.core.model import BAR_MS, PriceBar, Side
 from bot.core.units import ZERO, Price, Ratio
 
 ATR_BARS = 14
 """Over so many true ranges Wilder smooths."""
 
-
-@dataclass(frozen=True, slots=True)
-class PriceBar:
-    """What a price did in one interval."""
-
-    high: Price
-    low: Price
-    close: Price
+DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +32,37 @@ class TooFewBars:
 
     needed: int
     given: int
+
+
+@dataclass(frozen=True, slots=True)
+class Volatility:
+    """The ATR of a symbol's hours and the sigma of its days, of bars up to `closed_at_ms`."""
+
+    atr: Price
+    sigma_day: Ratio
+    closed_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoVolatility:
+    """The bars up to `closed_at_ms` give no measure, and why."""
+
+    reason: str
+    closed_at_ms: int
+
+
+Swings: TypeAlias = Volatility | NoVolatility
+
+
+def swings_of(bars: Sequence[PriceBar], closed_at_ms: int) -> Swings:
+    """What hourly bars, the newest of which ended at `closed_at_ms`, say of a symbol."""
+    atr, sigma = average_true_range(bars), sigma_of(bars)
+    if isinstance(atr, TooFewBars) or isinstance(sigma, TooFewBars):
+        reason = f"it takes {ATR_BARS + 1} hourly bars, there are {len(bars)}"
+        return NoVolatility(reason, closed_at_ms)
+    if atr <= ZERO or sigma <= ZERO:
+        return NoVolatility(f"the price did not move in {len(bars)} hours", closed_at_ms)
+    return Volatility(atr, sigma_over(sigma, BAR_MS, DAY_MS), closed_at_ms)
 
 
 def joined(bars: Sequence[PriceBar], size: int) -> tuple[PriceBar, ...]:

@@ -2,8 +2,9 @@
 Ports: what the guard needs of an exchange. Live venues and the paper exchange stand behind them.
 
 Reads raise `Unreachable`. The one write, `Account.send`, never raises for what the network or
-the venue did: it answers `Accepted`, `Refused` (proven by a code on the venue's allow-list) or
-`Unsure`, and everything that is not proven is `Unsure`.
+the venue did: it answers `Accepted`, `Refused` (proven by a code on the venue's allow-list),
+`Barred` or `Unsure`, and everything that is not proven is `Unsure`; `Withheld` where this port
+sends nothing.
 """
 
 from collections.abc import Callable
@@ -11,13 +12,37 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from bot.core.actions import Action
-from bot.core.events import AutoDeleveraged, FundingReported, Liquidated, MarkPrice
+from bot.core.events import (
+    AutoDeleveraged,
+    BarsReported,
+    FundingReported,
+    Liquidated,
+    MarkPrice,
+)
 from bot.core.model import AccountSnapshot, Filled, Instrument
 from bot.core.units import Money
 
 
 class Unreachable(Exception):
     """A read got no answer. It proves nothing about the account."""
+
+
+class Throttled(Unreachable):
+    """The venue wants no reads before `until_ms` of the guard's clock; requests still pass."""
+
+    def __init__(self, reason: str, until_ms: int) -> None:
+        """Unreachable for reads until then."""
+        super().__init__(reason)
+        self.until_ms = until_ms
+
+
+class Banned(Unreachable):
+    """The venue answers nothing to this address before `until_ms` of the guard's clock."""
+
+    def __init__(self, reason: str, until_ms: int) -> None:
+        """Unreachable for everything until then; whatever is sent makes it longer."""
+        super().__init__(reason)
+        self.until_ms = until_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +59,28 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Barred:
+    """Not taken, which is proven: this address is banned until `until_ms` of the guard's clock."""
+
+    text: str
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unsure:
     """The request may or may not have had its effect."""
 
     reason: str
 
 
-Reply: TypeAlias = Accepted | Refused | Unsure
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """The request was deliberately not sent: there is nothing to look for."""
+
+    reason: str
+
+
+Reply: TypeAlias = Accepted | Refused | Barred | Withheld | Unsure
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +107,11 @@ class MarginChange:
 
 
 @dataclass(frozen=True, slots=True)
+class NoMarginHistory:
+    """The venue keeps no history of margin moved: only the position's margin tells of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class AccountChanged:
     """Something happened to the account: an alarm clock, the truth is in the next snapshot."""
 
@@ -87,12 +132,23 @@ class MarketData(Protocol):
     def latest(self) -> tuple[Quoted, ...]:
         """The newest mark price and funding of each symbol that has any, without waiting."""
 
+    async def bars(self, symbol: str) -> BarsReported:
+        """
+        The newest `BARS_MAX` closed bars of the symbol's mark price, or as many as there are.
+
+        One that a gap leaves the way to is not among them. Raises `Unreachable`.
+        """
+
     async def stream(self, publish: Callable[[Quoted], None]) -> None:
         """Publish mark prices and funding until cancelled or the venue has no more."""
 
 
 class Account(Protocol):
     """Private side of a venue: one account."""
+
+    @property
+    def request_life_ms(self) -> int:
+        """How long after its date the venue may still accept a request that is under way."""
 
     async def snapshot(self) -> AccountSnapshot:
         """One complete read."""
@@ -106,7 +162,9 @@ class Account(Protocol):
     async def order(self, symbol: str, client_id: str) -> OrderFound | OrderAbsent:
         """Look an order of ours up, in the regular and in the conditional book."""
 
-    async def margin_changes(self, symbol: str, since_ms: int) -> tuple[MarginChange, ...]:
+    async def margin_changes(
+        self, symbol: str, since_ms: int
+    ) -> tuple[MarginChange, ...] | NoMarginHistory:
         """Margin added to positions of `symbol` at or after the venue time `since_ms`."""
 
     async def server_time_ms(self) -> int:

@@ -86,10 +86,9 @@ class SqliteJournal:
         with store_errors(where, JournalDamaged), ExitStack() as held:
             connection = in_memory(held) if path is None else to_write(path, held)
             unmoved = _never_moved if path is None else unmoved_check(path)
-            with connection.begin():
-                newest = _found(connection, account, _newest_first(account))
-            head = _head_of(newest) if isinstance(newest, Row) else EMPTY
-            return cls(account, head, connection, unmoved, held)
+            journal = cls(account, EMPTY, connection, unmoved, held)
+            journal._head = journal._newest()
+            return journal
 
     @classmethod
     def read(cls, path: Path, account: str) -> Self:
@@ -110,12 +109,19 @@ class SqliteJournal:
         Write all rows or none, after the newest row this object knows of; durable on return.
 
         Raises `JournalUnavailable` if the store fails, is no longer where it was opened, or
-        has been written to by another.
+        has been written to by another; `JournalDamaged` if it failed and has the rows all the
+        same: how durable they are, and what follows from them, only a fresh start can say.
         """
         rows = list(extend(self._account, self._head, entries))
         if rows:
-            with self._writing():
-                self._connection.execute(_APPEND, [_record(self._account, row) for row in rows])
+            try:
+                with self._writing():
+                    records = [_record(self._account, row) for row in rows]
+                    self._connection.execute(_APPEND, records)
+            except JournalUnavailable as e:
+                if self._newest() == _head_of(rows[-1]):
+                    raise JournalDamaged(f"{e}, and yet row {rows[-1].sequence} is there") from e
+                raise
             self._head = _head_of(rows[-1])
         return self._head
 
@@ -173,6 +179,11 @@ class SqliteJournal:
     def _reading(self) -> Iterator[None]:
         with store_errors(self._where, JournalDamaged), self._connection.begin():
             yield
+
+    def _newest(self) -> Head:
+        with self._reading():
+            newest = _found(self._connection, self._account, _newest_first(self._account))
+        return _head_of(newest) if isinstance(newest, Row) else EMPTY
 
     def _head_at(self, sequence: int) -> Head:
         query = _of(self._account).where(_ENTRIES.c.sequence == sequence)

@@ -15,7 +15,7 @@ from bot.journal.port import JournalDamaged, JournalUnavailable
 APPLICATION_ID = 0x4C514744
 """How migration 0001 marks a journal's file: "LQGD"."""
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest revision in `migrations/`; a file that has it is opened without loading Alembic."""
 
 BUSY_TIMEOUT_S = 0.25

@@ -3,10 +3,23 @@
 from collections.abc import Mapping
 from typing import Any, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
+from bot.core.policy import Metric
+from bot.core.units import Money
 from bot.policy.document import Absent, Cell, Unread, fields_of, key_of
 from bot.policy.problems import Report, did_you_mean, listed, shown
 from bot.policy.tree import ListNode, LostNode, MapNode, Node, TextNode, describe
-from bot.policy.values import Kind, Symbol, Symbols, Unfit
+from bot.policy.values import (
+    ANY_AMOUNT,
+    ANY_LEVEL,
+    Coin,
+    Kind,
+    Level,
+    Symbol,
+    Symbols,
+    Unfit,
+    amount_in,
+    level_of,
+)
 from bot.policy.verbs import BoundVerb, Verb
 
 T = TypeVar("T")
@@ -25,7 +38,7 @@ def bind_section(
 class _Binder:
     def __init__(self, report: Report, kinds: Mapping[object, Kind[Any]]) -> None:
         self._report = report
-        self._kinds = kinds
+        self._kinds = dict(kinds)
 
     def section(self, kind: type, node: Node) -> Any:
         """One section, always complete: what could not be read is `Unread` in its cell."""
@@ -37,6 +50,13 @@ class _Binder:
                 bound[name] = self._bound_verb(bound["do"], mapping, key_of(name))
             else:
                 bound[name] = self._field(hint, mapping, key_of(name))
+            if hint == Cell[Metric]:
+                watched = bound[name].content
+                known = isinstance(watched, Metric)
+                self._kinds[Level] = level_of(watched) if known else ANY_LEVEL
+            if hint == Cell[Coin] | Absent and isinstance(bound[name], Cell):
+                coin = bound[name].content
+                self._kinds[Money] = ANY_AMOUNT if isinstance(coin, Unread) else amount_in(coin)
         return kind(at=node.at, **bound)
 
     def _mapping(self, node: Node, *ways: list[str]) -> Keyed:

@@ -249,12 +249,13 @@ class ExpectSection:
 
 @dataclass(frozen=True, slots=True)
 class CaseSection:
-    """One story and what must come of it."""
+    """One story and what must come of it. `history` has a price an hour, from before it began."""
 
     at: Place
     name: Cell[Title]
     interval: Cell[Duration]
     given: GivenSection
+    history: Cell[Mapping[Symbol, Series]] | Absent
     prices: Cell[Mapping[Symbol, Series]]
     last_prices: Cell[Mapping[Symbol, Series]] | Absent
     funding: Cell[Mapping[Symbol, FundingPlan]] | Absent
@@ -330,7 +331,11 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One story to live through, and what is expected of it."""
+    """
+    One story to live through, and what is expected of it.
+
+    `history` are prices that are an hour apart, the newest from an hour before it begins.
+    """
 
     name: str
     line: int
@@ -338,6 +343,7 @@ class Case:
     latency_ms: int
     wallet: Money
     positions: tuple[Given, ...]
+    history: Mapping[str, tuple[Price, ...]]
     prices: Mapping[str, Series]
     last_prices: Mapping[str, Series]
     funding: Mapping[str, FundingPlan]
@@ -406,15 +412,25 @@ def _case(section: CaseSection, report: Report) -> Case:
         latency_ms=or_else(given.latency, Duration(0)),
         wallet=given.wallet.value,
         positions=positions,
+        history={str(s): _told(each) for s, each in or_else(section.history, {}).items()},
         prices={str(symbol): series for symbol, series in prices.items()},
         last_prices={str(s): series for s, series in or_else(section.last_prices, {}).items()},
         funding={str(s): plan for s, plan in or_else(section.funding, {}).items()},
         faults=tuple(_fault(each) for each in or_else(section.faults, ())),
         expectations=(),
     )
+    _same_symbols(section.history, prices, report)
     _same_symbols(section.last_prices, prices, report)
     _same_symbols(section.funding, prices, report)
     return replace(case, expectations=_expectations(section, case, report))
+
+
+def _told(series: Series) -> tuple[Price, ...]:
+    """The prices of a series; where it has none, the market stood still."""
+    told: list[Price] = []
+    for sample in series:
+        told.append(told[-1] if isinstance(sample, NoData) else sample)
+    return tuple(told)
 
 
 def _priced(given: GivenPosition, prices: Mapping[Symbol, Series], report: Report) -> Given:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from bot.core.model import MarginMode
+from bot.core.model import MarginMode, PositionMode
 from bot.core.policy import Above, AnyMarginMode, AnySide, AnySymbol, Below, Metric
 from bot.core.strategy import Severity
 from bot.core.units import ONE, Duration, Money, Ratio
@@ -27,7 +27,7 @@ from bot.policy.document import (
 )
 from bot.policy.problems import Place, Report, listed
 from bot.policy.tree import LostNode, MapNode, describe
-from bot.policy.values import KINDS, Name
+from bot.policy.values import KINDS, Level, Name, level_of
 from bot.policy.verbs import find_verbs
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ def check_policy(policy: PolicySection, report: Report) -> None:
                 report.add(*finding)
 
 
-def threshold_of(metric: Metric, step: StepSection) -> Cell[Ratio]:
+def threshold_of(metric: Metric, step: StepSection) -> Cell[Level]:
     """The threshold on the side of `metric` that is dangerous; `Unread` if it is not given."""
     cell = step.below if bound_of(metric) is Below else step.above
     if isinstance(cell, Absent):
@@ -63,10 +63,17 @@ def threshold_of(metric: Metric, step: StepSection) -> Cell[Ratio]:
 def bound_of(metric: Metric) -> type[Below] | type[Above]:
     """The kind of threshold that has danger beyond it."""
     match metric:
-        case Metric.LIQUIDATION_DISTANCE:
+        case (
+            Metric.LIQUIDATION_DISTANCE
+            | Metric.LIQUIDATION_DISTANCE_ATR
+            | Metric.LIQUIDATION_DISTANCE_SIGMA
+            | Metric.TIME_TO_LIQUIDATION
+        ):
             return Below
         case (
             Metric.MARGIN_RATIO
+            | Metric.EFFECTIVE_LEVERAGE
+            | Metric.BREAK_EVEN_DISTANCE
             | Metric.FUNDING_COST_INTERVAL
             | Metric.FUNDING_COST_24H
             | Metric.FUNDING_COST_EPISODE
@@ -85,6 +92,8 @@ def _checks(policy: PolicySection) -> Iterator[Findings]:
     for rule in rules:
         steps = items_of(rule.ladder)
         yield _speaks_of_all_cross_positions(rule)
+        yield _is_measured_by_bars(rule)
+        yield _may_be_unknown(rule)
         yield _has_steps(rule)
         yield _own_names(step.step for step in steps)
         for milder, deeper in pairwise(steps):
@@ -137,9 +146,17 @@ def _less_than_whole(share: Cell[Ratio], why: str = "") -> Findings:
 
 
 def _is_stressed(policy: PolicySection) -> Findings:
-    modes = policy.account.margin_mode
-    if isinstance(policy.stress, Absent) and MarginMode.CROSS in modes.value:
-        expected = f"a mapping of shock, betas, as the account is {describe(modes.node)}"
+    """What nets against each other is judged under a shock, which nobody may guess."""
+    account = policy.account
+    mode: Cell[Any]
+    if MarginMode.CROSS in account.margin_mode.value:
+        mode = account.margin_mode
+    elif account.position_mode.value is PositionMode.HEDGE:
+        mode = account.position_mode
+    else:
+        return
+    if isinstance(policy.stress, Absent):
+        expected = f"a mapping of shock, betas, as the account is {describe(mode.node)}"
         yield Finding(policy.at.child("stress"), expected, "missing")
 
 
@@ -180,7 +197,7 @@ def _threshold_fits(rule: RuleSection, step: StepSection) -> Findings:
     else:
         key, wanted, other = "above", step.above, step.below
     if isinstance(wanted, Absent):
-        expected = f"{KINDS[Ratio].expected}, as the rule watches {metric}"
+        expected = f"{level_of(metric).expected}, as the rule watches {metric}"
         yield Finding(step.at.child(key), expected, "missing")
     if isinstance(other, Cell) and not isinstance(other.node, LostNode):
         yield _finding(other, f"only '{key}', as the rule watches {metric}")
@@ -233,12 +250,33 @@ def _clears_at_its_target(rule: RuleSection, step: StepSection) -> Findings:
 def _speaks_of_all_cross_positions(rule: RuleSection) -> Findings:
     if rule.match.margin_mode.value is MarginMode.ISOLATED:
         return
-    if rule.watch.value not in {Metric.LIQUIDATION_DISTANCE, Metric.MARGIN_RATIO}:
+    if not rule.watch.value.is_shared:
         return
     together = f"the {rule.watch.value} of cross positions is that of all of them together"
     for cell, any_ in ((rule.match.symbols, AnySymbol), (rule.match.side, AnySide)):
         if not isinstance(cell.value, any_):
             yield _finding(cell, f"any, as {together}")
+
+
+def _is_measured_by_bars(rule: RuleSection) -> Findings:
+    """One symbol has bars; positions that one wallet backs have no common ones."""
+    mode = rule.match.margin_mode
+    if rule.watch.value.needs_bars and mode.value is not MarginMode.ISOLATED:
+        yield _finding(mode, f"isolated, as {rule.watch.value} is that of one symbol")
+
+
+def _may_be_unknown(rule: RuleSection) -> Findings:
+    """Bars can be missing while all else is known: the file says how long that may go on."""
+    metric, given = rule.watch.value, rule.unknown_after
+    if isinstance(given, Absent):
+        if metric.needs_bars:
+            expected = f"{KINDS[Duration].expected}, as bars may be missing for {metric}"
+            yield Finding(rule.at.child("unknown_after"), expected, "missing")
+    elif not metric.needs_bars:
+        if not isinstance(given.node, LostNode):
+            yield _finding(given, f"no 'unknown_after', as {metric} needs no bars")
+    else:
+        yield from _above_zero(given)
 
 
 def _helps(rule: RuleSection, step: StepSection) -> Findings:

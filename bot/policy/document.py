@@ -17,10 +17,12 @@ from bot.policy.tree import Node
 from bot.policy.values import (
     AccountName,
     Beta,
+    Coin,
     Count,
     CredentialsName,
     HandsOver,
     KeepsFloor,
+    Level,
     MarginModes,
     MatchedModes,
     Name,
@@ -84,7 +86,8 @@ class AccountSection:
     """
     Which account the policy is for, and what it must look like.
 
-    Without `credentials` they are those of the account's own name.
+    Without `credentials` they are those of the account's own name. Amounts are written in the coin
+    of `settle`, USDT without one.
     """
 
     at: Place
@@ -98,6 +101,8 @@ class AccountSection:
     """What the guard expects to find."""
     credentials: Cell[CredentialsName] | Absent
     """Where a process that goes live finds the credentials, if not under the account's name."""
+    settle: Cell[Coin] | Absent
+    """The coin that the account's contracts pay in, and its amounts are written in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +200,9 @@ class StepSection:
     at: Place
     step: Cell[Name]
     """Names the step in alerts and in the journal; its own within the ladder."""
-    below: Cell[Ratio] | Absent
-    """The threshold of a rule on the distance."""
-    above: Cell[Ratio] | Absent
+    below: Cell[Level] | Absent
+    """The threshold of a rule on a distance, in the metric's unit."""
+    above: Cell[Level] | Absent
     """The threshold of a rule on anything else."""
     for_: Cell[Duration]
     """The step fires when its threshold has been crossed for so long."""
@@ -213,7 +218,11 @@ class StepSection:
 
 @dataclass(frozen=True, slots=True)
 class RuleSection:
-    """A metric and the ladder on it."""
+    """
+    A metric and the ladder on it.
+
+    Levels are written in the unit of `watch`, which must come before them.
+    """
 
     at: Place
     rule: Cell[Name]
@@ -221,8 +230,10 @@ class RuleSection:
     match: MatchSection
     watch: Cell[Metric]
     """The metric that thresholds are compared with."""
-    hysteresis: Cell[Ratio]
+    hysteresis: Cell[Level]
     """A step that fired clears only when the metric is back by this much."""
+    unknown_after: Cell[Duration] | Absent
+    """A metric that only bars tell, and nobody could measure for so long, is an alarm."""
     ladder: Cell[tuple[StepSection, ...]]
     """The steps, from the mildest threshold to the most severe. The deepest that fires acts."""
 

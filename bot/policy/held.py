@@ -217,7 +217,7 @@ def _proposes_nothing(judged: _Judged, ladder: Ladder, policy: Policy) -> Remark
     for step, section in ladder.steps():
         if step.severity < Severity.SPEND:
             continue
-        mark = judged.price_at(step.threshold.value)
+        mark = judged.price_at(Ratio(step.threshold.value))
         slip = judged.position.side.sign * policy.guardrails.slippage_max
         view = PositionView(
             position=judged.position,
@@ -260,7 +260,7 @@ def _spends_too_little(
     for step, section in ladder.steps():
         if step.severity is not Severity.SPEND:
             continue
-        mark = judged.price_at(step.threshold.value)
+        mark = judged.price_at(Ratio(step.threshold.value))
         clears_at = Ratio(step.threshold.value + ladder.rule.hysteresis)
         least = margin_to_reach(judged.instrument, judged.position, mark, clears_at)
         most = margin_to_reach(

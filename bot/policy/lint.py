@@ -17,7 +17,6 @@ from bot.core.policy import (
     AnyMarginMode,
     AnySide,
     AnySymbol,
-    Below,
     Match,
     Metric,
     Policy,
@@ -26,7 +25,7 @@ from bot.core.policy import (
 )
 from bot.core.strategy import Severity
 from bot.core.units import ONE, ZERO, Ratio
-from bot.policy.checks import bound_of, threshold_of
+from bot.policy.checks import threshold_of
 from bot.policy.document import (
     Absent,
     PolicySection,
@@ -60,6 +59,7 @@ OTHER_SYMBOL = "any other symbol"
 """Stands for whatever no rule names; no venue has it, as symbols have no spaces."""
 
 NEARNESS = {Metric.LIQUIDATION_DISTANCE, Metric.MARGIN_RATIO}
+"""What is known whenever a position is: what bars tell may be unknown just when it matters."""
 
 
 class Level(StrEnum):
@@ -295,7 +295,8 @@ def _matches_nothing(ladder: Ladder, policy: Policy, sections: PolicySection) ->
 
 def _never_clears(ladder: Ladder) -> Remarks:
     """A short may be more than 100% from liquidation, a long may not."""
-    if bound_of(ladder.rule.metric) is not Below or ladder.rule.match.side is Side.SHORT:
+    is_distance = ladder.rule.metric is Metric.LIQUIDATION_DISTANCE
+    if not is_distance or ladder.rule.match.side is Side.SHORT:
         return
     for step, section in ladder.steps():
         clears_at = step.threshold.value + ladder.rule.hysteresis

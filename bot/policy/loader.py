@@ -34,7 +34,7 @@ from bot.policy.document import (
 )
 from bot.policy.problems import PolicyError, Problem, Report, Source, lines_of
 from bot.policy.tree import read_tree
-from bot.policy.values import KINDS
+from bot.policy.values import KINDS, SETTLE, Coin
 
 
 def load_policy(path: Path) -> Policy:
@@ -91,6 +91,7 @@ def compile_policy(policy: PolicySection, source: Source) -> Policy:
         account=account.name.value,
         venue=account.venue.value,
         credentials=_credentials(account),
+        settle=or_else(account.settle, Coin(SETTLE)),
         margin_modes=account.margin_mode.value,
         position_mode=account.position_mode.value,
         protect=_protect(policy.protect),
@@ -144,6 +145,7 @@ def _rule(rule: RuleSection) -> Rule:
         match=Match(match.symbols.value, match.side.value, match.margin_mode.value),
         metric=rule.watch.value,
         hysteresis=rule.hysteresis.value,
+        unknown_after_ms=or_else(rule.unknown_after, Duration(0)),
         steps=tuple(_step(rule.watch.value, step) for step in rule.ladder.value),
     )
 

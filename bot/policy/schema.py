@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, get_args, get_origin, get_type_hints
 
 from bot.core.policy import Below, Metric
+from bot.core.units import Money
 from bot.policy.checks import bound_of
 from bot.policy.document import (
     Absent,
@@ -20,7 +21,16 @@ from bot.policy.document import (
     fields_of,
     key_of,
 )
-from bot.policy.values import KINDS, Symbol, Symbols
+from bot.policy.values import (
+    ANY_AMOUNT,
+    ANY_LEVEL,
+    KINDS,
+    Kind,
+    Level,
+    Symbol,
+    Symbols,
+    level_of,
+)
 from bot.policy.verbs import BoundVerb, Verb, find_verbs
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
@@ -91,7 +101,9 @@ def _field(hint: Any) -> Schema:
 
 
 def _value(hint: Any) -> Schema:
-    return {"description": KINDS[hint].expected, **KINDS[hint].schema}
+    kinds: Mapping[object, Kind[Any]] = {**KINDS, Level: ANY_LEVEL, Money: ANY_AMOUNT}
+    kind = kinds[hint]
+    return {"description": kind.expected, **kind.schema}
 
 
 def _parameters(verb: Verb) -> Schema:
@@ -109,8 +121,14 @@ def _parameters(verb: Verb) -> Schema:
 def _thresholds(metric: Metric) -> Schema:
     """Which threshold the steps must have where `watch` names the metric."""
     wanted, other = ("below", "above") if bound_of(metric) is Below else ("above", "below")
-    step = {"properties": {other: False}, "required": [wanted]}
-    return _where("watch", metric.value, {"properties": {"ladder": {"items": step}}})
+    level = level_of(metric).schema
+    step = {"properties": {wanted: level, other: False}, "required": [wanted]}
+    rule: Schema = {"properties": {"hysteresis": level, "ladder": {"items": step}}}
+    if metric.needs_bars:
+        rule["required"] = ["unknown_after"]
+    else:
+        rule["properties"]["unknown_after"] = False
+    return _where("watch", metric.value, rule)
 
 
 def _where(key: str, word: str, then: Schema) -> Schema:

@@ -8,9 +8,10 @@ read as two different numbers.
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, Generic, NewType, TypeAlias, TypeVar
+from typing import Any, Generic, NewType, TypeAlias, TypeVar, assert_never
 
 from bot.core.model import MarginMode, PositionMode, Side
 from bot.core.policy import AnyMarginMode, AnySide, AnySymbol, Metric
@@ -20,7 +21,7 @@ from bot.policy.verbs import Verb, find_verbs
 
 T = TypeVar("T")
 
-KNOWN_VENUES = ("binanceusdm",)
+KNOWN_VENUES = ("binanceusdm", "gate", "xt")
 """Venues that an account may name."""
 
 Schema = NewType("Schema", str)
@@ -28,11 +29,14 @@ AccountName = NewType("AccountName", str)
 CredentialsName = NewType("CredentialsName", str)
 Name = NewType("Name", str)
 Venue = NewType("Venue", str)
+Coin = NewType("Coin", str)
 Symbol = NewType("Symbol", str)
 Count = NewType("Count", int)
 KeepsFloor = NewType("KeepsFloor", bool)
 HandsOver = NewType("HandsOver", bool)
 Beta = NewType("Beta", Ratio)
+Level = NewType("Level", Decimal)
+"""A threshold or a hysteresis, written in the unit of the metric that a rule watches."""
 MarginModes: TypeAlias = frozenset[MarginMode]
 MatchedModes: TypeAlias = MarginMode | AnyMarginMode
 Symbols: TypeAlias = frozenset[str] | AnySymbol
@@ -68,8 +72,13 @@ _SYMBOL = r"[!-~]{1,40}"
 _RATIO_UNITS = {"%": Decimal("0.01"), "bps": Decimal("0.0001")}
 _RATIO_MAX = Decimal(10)
 _MULTIPLE_UNITS = {"x": Decimal(1)}
+_ATR_UNITS = {"atr": Decimal(1)}
+_SIGMA_UNITS = {"sigma": Decimal(1)}
+_MULTIPLE_MAX = Decimal(1_000)
 _BETA_MAX = Decimal(100)
 _MONEY_UNITS = {"USDT": Decimal(1)}
+SETTLE = "USDT"
+"""The coin of the amounts of a policy that names none."""
 _DURATION_UNITS = {
     "ms": Decimal(1),
     "s": Decimal(1_000),
@@ -103,10 +112,6 @@ def _beta(text: str) -> Beta:
     return Beta(Ratio(value))
 
 
-def _money(text: str) -> Money:
-    return Money(_measured(text, _MONEY_UNITS))
-
-
 def _price(text: str) -> Price:
     value = _measured(text, _MONEY_UNITS)
     if value == ZERO:
@@ -133,12 +138,40 @@ def _symbol(text: str) -> Symbol:
     return Symbol(text)
 
 
+def _level(units: Mapping[str, Decimal]) -> Callable[[str], Level]:
+    def parse(text: str) -> Level:
+        value = _measured(text, units)
+        if not ZERO < value <= _MULTIPLE_MAX:
+            raise Unfit("more than 0 and at most 1000")
+        return Level(value)
+
+    return parse
+
+
+def _level_in_time(text: str) -> Level:
+    value = _duration(text)
+    if value == 0:
+        raise Unfit("more than 0")
+    return Level(Decimal(value))
+
+
 def _written(pattern: str) -> Mapping[str, object]:
     return {"type": "string", "pattern": f"^(?:{pattern})$"}
 
 
 def _number_with(units: Mapping[str, Decimal]) -> Mapping[str, object]:
     return _written(f"{_NUMBER} ?(?:{'|'.join(units)})")
+
+
+def amount_in(coin: str) -> Kind[Money]:
+    """How amounts of money are written where `coin` is what contracts pay in."""
+    units = {coin: Decimal(1)}
+    example = "250" if coin == SETTLE else "0.25"
+    return Kind(
+        f"an amount like '{example} {coin}'",
+        lambda text: Money(_measured(text, units)),
+        _number_with(units),
+    )
 
 
 def _words(expected: str, pattern: str, *, is_confidential: bool = False) -> Kind[str]:
@@ -152,12 +185,10 @@ def _words(expected: str, pattern: str, *, is_confidential: bool = False) -> Kin
     return Kind(expected, parse, _written(pattern), is_confidential)
 
 
-def _one_of(choices: Mapping[str, T], not_yet: Mapping[str, str] | None = None) -> Kind[T]:
+def _one_of(choices: Mapping[str, T]) -> Kind[T]:
     def parse(text: str) -> T:
         if text in choices:
             return choices[text]
-        if not_yet and text in not_yet:
-            raise Unfit(f"{not_yet[text]} is not supported yet")
         raise Unfit(did_you_mean(text, list(choices)) if len(choices) > 1 else "")
 
     return Kind(listed(list(choices)), parse, {"enum": list(choices)})
@@ -182,7 +213,7 @@ KINDS: Mapping[object, Kind[Any]] = {
         }
     ),
     MatchedModes: _one_of({**_MODES, "any": AnyMarginMode()}),
-    PositionMode: _one_of({"one_way": PositionMode.ONE_WAY}, {"hedge": "hedge mode"}),
+    PositionMode: _one_of({mode.value: mode for mode in PositionMode}),
     Metric: _one_of({metric.value: metric for metric in Metric}),
     Sides: _one_of({"any": AnySide(), **{side.value: side for side in Side}}),
     Symbol: Kind(
@@ -194,7 +225,8 @@ KINDS: Mapping[object, Kind[Any]] = {
     HandsOver: _one_of({"next": HandsOver(True)}),
     Ratio: Kind("a ratio like '12%' or '25 bps'", _ratio, _number_with(_RATIO_UNITS)),
     Beta: Kind("a multiple like '1.2x'", _beta, _number_with(_MULTIPLE_UNITS)),
-    Money: Kind("an amount like '250 USDT'", _money, _number_with(_MONEY_UNITS)),
+    Coin: _words("a coin like 'BTC'", r"[A-Z0-9]{2,12}"),
+    Money: amount_in(SETTLE),
     Price: Kind("a price like '61250.5 USDT'", _price, _number_with(_MONEY_UNITS)),
     Duration: Kind(
         "a duration like '500ms', '30s', '10m' or '1h'", _duration, _number_with(_DURATION_UNITS)
@@ -212,3 +244,84 @@ KINDS: Mapping[object, Kind[Any]] = {
     ),
 }
 """How each type of `bot.policy.document`, and of the verbs' parameters, is written."""
+
+_IN_RATIO: Kind[Level] = replace(KINDS[Ratio], parse=lambda text: Level(_ratio(text)))
+_IN_ATRS: Kind[Level] = Kind(
+    "a number of ATRs like '3 atr'", _level(_ATR_UNITS), _number_with(_ATR_UNITS)
+)
+_IN_SIGMAS: Kind[Level] = Kind(
+    "a number of sigmas like '2.5 sigma'", _level(_SIGMA_UNITS), _number_with(_SIGMA_UNITS)
+)
+_IN_TIME: Kind[Level] = replace(KINDS[Duration], parse=_level_in_time)
+_IN_MULTIPLES: Kind[Level] = Kind(
+    "a multiple like '8x'", _level(_MULTIPLE_UNITS), _number_with(_MULTIPLE_UNITS)
+)
+
+
+def level_of(metric: Metric) -> Kind[Level]:
+    """How the thresholds on a metric are written."""
+    match metric:
+        case (
+            Metric.LIQUIDATION_DISTANCE
+            | Metric.MARGIN_RATIO
+            | Metric.BREAK_EVEN_DISTANCE
+            | Metric.FUNDING_COST_INTERVAL
+            | Metric.FUNDING_COST_24H
+            | Metric.FUNDING_COST_EPISODE
+        ):
+            return _IN_RATIO
+        case Metric.LIQUIDATION_DISTANCE_ATR:
+            return _IN_ATRS
+        case Metric.LIQUIDATION_DISTANCE_SIGMA:
+            return _IN_SIGMAS
+        case Metric.TIME_TO_LIQUIDATION:
+            return _IN_TIME
+        case Metric.EFFECTIVE_LEVERAGE:
+            return _IN_MULTIPLES
+    assert_never(metric)
+
+
+def level_text(metric: Metric, value: Decimal) -> str:
+    """A value of a metric as a policy would write it, to two decimals or a whole second."""
+    kind = level_of(metric)
+    if not value.is_finite():
+        return "endless"
+    if kind is _IN_RATIO:
+        return f"{value * 100:.2f}%"
+    if kind is _IN_TIME:
+        minutes, seconds = divmod(int(value) // 1000, 60)
+        return f"{minutes // 60}h {minutes % 60}m {seconds}s"
+    unit = {id(_IN_ATRS): " atr", id(_IN_SIGMAS): " sigma", id(_IN_MULTIPLES): "x"}[id(kind)]
+    return f"{value:.2f}{unit}"
+
+
+def _in_any_unit(text: str) -> Level:
+    for kind in _LEVELS:
+        with suppress(Unfit):
+            return kind.parse(text)
+    raise Unfit
+
+
+_LEVELS = (_IN_RATIO, _IN_ATRS, _IN_SIGMAS, _IN_TIME, _IN_MULTIPLES)
+
+ANY_LEVEL: Kind[Level] = Kind(
+    "a threshold with a unit, like '12%', '3 atr', '2.5 sigma', '4h' or '8x'",
+    _in_any_unit,
+    {"anyOf": [kind.schema for kind in _LEVELS]},
+)
+"""A level in a rule of which nobody can say what it watches."""
+
+ANY_AMOUNT: Kind[Money] = replace(
+    KINDS[Money],
+    expected="an amount in the coin of account.settle",
+    parse=lambda text: Money(_amount_of_any(text)),
+    schema=_written(rf"{_NUMBER} ?[A-Z0-9]{{2,12}}"),
+)
+"""An amount in a file of which nobody can say what its contracts pay in."""
+
+
+def _amount_of_any(text: str) -> Decimal:
+    found = re.fullmatch(rf"({_NUMBER}) ?[A-Z0-9]{{2,12}}", text)
+    if found is None:
+        raise Unfit
+    return Decimal(found[1])

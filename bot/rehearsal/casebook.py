@@ -15,13 +15,13 @@ from random import Random
 from typing import assert_never
 
 from bot.clock import Clock
-from bot.core.events import Tick
-from bot.core.model import AccountSnapshot, Instrument, MarginMode
+from bot.core.events import BarsReported, Tick
+from bot.core.model import BAR_MS, AccountSnapshot, Instrument, MarginMode, PositionMode
 from bot.core.policy import Policy
 from bot.core.units import ZERO, Money, Price
 from bot.exchange.paper.faults import FaultPlan, Faults, ReplyLost, RequestLost, Travels, Trip
 from bot.exchange.paper.machine import PaperMachine
-from bot.exchange.paper.prices import FundingTerm, PathItem, PricePoint, Prices
+from bot.exchange.paper.prices import Charts, FundingTerm, PathItem, PricePoint, Prices
 from bot.exchange.paper.store import MemoryOnly
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
 from bot.exchange.ports import Quoted
@@ -35,6 +35,7 @@ from bot.policy.casefile import (
     NoData,
     OwnMargin,
 )
+from bot.rehearsal.charts import drawn_charts
 from bot.rehearsal.claims import Failure, Lived, compare, read_life, steps_of
 from bot.rehearsal.loop import run_virtual
 from bot.rehearsal.setups import SLIPPAGE
@@ -42,7 +43,7 @@ from bot.runtime.assemble import StartRefused, assemble
 from bot.runtime.guard import Guard
 
 BEGINS_MS = 1_600_000_000_000
-"""The moment that a case calls 0s. It is on a whole hour, and means nothing else."""
+"""The moment that a case calls 0s, and means nothing else."""
 
 ACCOUNT = "case"
 AFTERWARDS_MS = 1_000
@@ -111,7 +112,7 @@ def try_case(case: Case, policy: Policy, instruments: Mapping[str, Instrument]) 
 
 async def _live(case: Case, policy: Policy, instruments: Mapping[str, Instrument]) -> Lived:
     machine = PaperMachine([instruments[symbol] for symbol in case.prices], SLIPPAGE)
-    _open(case, machine)
+    _open(case, machine, policy.position_mode)
     clock = Clock(BEGINS_MS)
     journal = SqliteJournal.open(None, policy.account)
     venue = PaperVenue(
@@ -133,7 +134,7 @@ async def _live(case: Case, policy: Policy, instruments: Mapping[str, Instrument
             )
 
     async with venue:
-        market = _GappyMarket(PaperMarket(venue), case, clock)
+        market = _GappyMarket(PaperMarket(venue, _charts(case)), case, clock)
         guard = await assemble(policy, market, PaperAccount(venue, ACCOUNT), clock, journal)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(guard.run())
@@ -161,7 +162,7 @@ async def _tick(case: Case, guard: Guard, clock: Clock) -> None:
             guard.tell(Tick(clock.now_ms()))
 
 
-def _open(case: Case, machine: PaperMachine) -> None:
+def _open(case: Case, machine: PaperMachine, mode: PositionMode) -> None:
     """Open the given positions at their entry prices; the prices of the case come after."""
     entries = {given.symbol: given.entry_price for given in case.positions}
     first = {symbol: _price(series[0]) for symbol, series in case.prices.items()}
@@ -172,6 +173,8 @@ def _open(case: Case, machine: PaperMachine) -> None:
     own = sum((_own_margin(given) for given in case.positions), ZERO)
     # A cross position needs its initial margin free to be opened; the wallet is what it is.
     machine.deposit(ACCOUNT, Money(own + max(case.wallet, margins - own)))
+    if mode is PositionMode.HEDGE:
+        machine.set_position_mode(ACCOUNT, mode, begun_ms)
     for given in case.positions:
         machine.open_position(
             ACCOUNT,
@@ -234,6 +237,26 @@ def _points(case: Case, symbol: str) -> Iterator[PathItem]:
     yield PricePoint(BEGINS_MS + case.duration_ms + AFTERWARDS_MS, symbol, newest, newest)
 
 
+def _charts(case: Case) -> Charts:
+    """What the case says of the hours before it, and its own hours."""
+    return drawn_charts(
+        {symbol: [*_history(case, symbol), *_met(case, symbol)] for symbol in case.prices}
+    )
+
+
+def _history(case: Case, symbol: str) -> Iterator[tuple[int, Price]]:
+    """One price an hour, the last of them in the hour before the case begins."""
+    history = case.history.get(symbol, ())
+    for index, price in enumerate(history):
+        yield BEGINS_MS - (len(history) - index) * BAR_MS, price
+
+
+def _met(case: Case, symbol: str) -> Iterator[tuple[int, Price]]:
+    for index, sample in enumerate(case.prices[symbol]):
+        if not isinstance(sample, NoData):
+            yield BEGINS_MS + index * case.interval_ms, sample
+
+
 def _terms(case: Case, symbol: str) -> Iterator[PathItem]:
     plan = case.funding[symbol]
     at_ms, next_ms = BEGINS_MS, BEGINS_MS + plan.first_ms
@@ -284,6 +307,10 @@ class _GappyMarket:
     def latest(self) -> tuple[Quoted, ...]:
         """The newest of each symbol that is not silent now."""
         return tuple(each for each in self._market.latest() if not self._is_silent(each.symbol))
+
+    async def bars(self, symbol: str) -> BarsReported:
+        """The newest closed bars; a feed that is silent about prices still has those."""
+        return await self._market.bars(symbol)
 
     async def stream(self, publish: Callable[[Quoted], None]) -> None:
         """Publish what comes while its symbol is not silent."""

@@ -76,7 +76,7 @@ async def read_life(
     )
     verbs = {f"{rule.name}/{step.name}": step.verb for rule in policy.rules for step in rule.steps}
     acts = [act for recorded in decisions for act in _acts(recorded, verbs, begins_ms)]
-    absent = (IntentState.REJECTED, IntentState.NOT_APPLIED)
+    absent = (IntentState.WITHHELD, IntentState.REJECTED, IntentState.NOT_APPLIED)
     spends = tuple(
         (recorded.now_ms - begins_ms, approved.intent.action.amount)
         for recorded in decisions

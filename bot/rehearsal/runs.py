@@ -94,7 +94,7 @@ async def _guarded(
     async with venue:
         guard = await assemble(
             policy,
-            PaperMarket(venue),
+            PaperMarket(venue, setup.charts),
             PaperAccount(venue, ACCOUNT),
             clock,
             journal,

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeAlias
 
+from bot.core.margin import value
 from bot.core.model import Instrument, MarginMode, Side
 from bot.core.units import ZERO, Money, Price, Quantity, Ratio
 from bot.exchange.paper.arithmetic import money_up
 from bot.exchange.paper.depth import ENDLESS, Depth
 from bot.exchange.paper.machine import PaperMachine
-from bot.exchange.paper.prices import PathItem, Prices
+from bot.exchange.paper.prices import Charts, PathItem, Prices
 from bot.rehearsal.bars import Bars
+from bot.rehearsal.charts import recorded_charts
 from bot.rehearsal.path import book_path, in_common
 
 SLIPPAGE = Ratio(Decimal("0.0005"))
@@ -104,6 +106,11 @@ class Setup:
         """The order books by symbol."""
         return {opening.instrument.symbol: opening.depth for opening in self.openings}
 
+    @property
+    def charts(self) -> Charts:
+        """The bars of the contracts, from before the entry too where they were recorded."""
+        return recorded_charts(opening.bars for opening in self.openings)
+
 
 def open_account(setup: Setup, machine: PaperMachine, account: str) -> Iterator[PathItem]:
     """
@@ -145,7 +152,7 @@ def _margin(opening: Opening, price: Price) -> Money:
         case ByMargin(margin):
             return margin
         case ByQuantity(quantity):
-            return money_up(quantity * price / opening.leverage)
+            return money_up(value(opening.instrument, quantity, price) / opening.leverage)
 
 
 def _quantity(opening: Opening, machine: PaperMachine) -> Quantity:

@@ -4,13 +4,17 @@ The only wiring: exchange, clock and journal in, a guard out.
 Live, paper and rehearsal differ in these three arguments and in nothing else.
 """
 
+from collections.abc import Mapping
+
 from bot.clock import Clock
 from bot.core.metrics import NotSupported, support
+from bot.core.model import AccountSnapshot, Instrument
 from bot.core.policy import Policy
 from bot.exchange.ports import Account, MarketData
 from bot.journal.port import Journal
 from bot.runtime.executor import Executor
 from bot.runtime.feed import Feed
+from bot.runtime.gate import Gate
 from bot.runtime.guard import Guard
 from bot.runtime.inbox import Inbox
 from bot.runtime.reconcile import Reconciler
@@ -34,12 +38,15 @@ async def assemble(
     Raises `StartRefused`, `Unreachable` when the first read fails, `JournalUnavailable`.
     """
     inbox = Inbox(clock)
-    feed = Feed(market, account, clock, inbox.put)
-    reconciler = Reconciler(account, feed.read, clock, inbox.put)
-    executor = Executor(account, reconciler, clock, inbox.put)
     await journal.keep(policy.text)
     now_ms = clock.now_ms()
     state = await recover(journal, policy.account, policy, now_ms)
+    gate = Gate(account, clock, inbox.put, state.banned_until_ms)
+    feed = Feed(market, gate, clock, inbox.put)
+    reconciler = Reconciler(gate, feed.read, clock, inbox.put)
+    executor = Executor(gate, reconciler, clock, inbox.put)
+    if now_ms < state.banned_until_ms:
+        await clock.sleep_until_ms(state.banned_until_ms)
     await _refuse_unsupported(feed, policy)
     await journal.append([started_entry(Started(state.birth, policy.digest), now_ms)])
     return Guard(
@@ -57,12 +64,26 @@ async def assemble(
 
 async def _refuse_unsupported(feed: Feed, policy: Policy) -> None:
     snapshot = await feed.read()
+    if refusals := unexpected(policy, snapshot, feed.listed):
+        raise StartRefused("\n".join(refusals))
+
+
+def unexpected(
+    policy: Policy, snapshot: AccountSnapshot, listed: Mapping[str, Instrument]
+) -> tuple[str, ...]:
+    """What of an account is not as its policy expects, or cannot be guarded. A sentence each."""
+    if snapshot.position_mode is not policy.position_mode:
+        sentence = (
+            f"account: expected position mode {policy.position_mode}, as account.position_mode of "
+            f"the policy says, was {snapshot.position_mode}"
+        )
+        return (sentence,)
     refusals = []
     for position in snapshot.positions:
-        if position.symbol not in feed.listed:
+        if position.symbol not in listed:
             refusals.append(f"{position.symbol}: the venue gives no rules for it")
             continue
-        verdict = support(feed.listed[position.symbol], position, snapshot.position_mode)
+        verdict = support(listed[position.symbol], position, snapshot, policy)
         if isinstance(verdict, NotSupported):
             refusals.append(verdict.reason)
         if position.margin_mode not in policy.margin_modes:
@@ -71,5 +92,4 @@ async def _refuse_unsupported(feed: Feed, policy: Policy) -> None:
                 f"{position.symbol}: expected {expected} margin, as account.margin_mode of the "
                 f"policy says, was {position.margin_mode}"
             )
-    if refusals:
-        raise StartRefused("\n".join(refusals))
+    return tuple(refusals)

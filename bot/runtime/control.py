@@ -49,13 +49,16 @@ def socket_path(state_dir: Path, account: str) -> Path:
 
 @asynccontextmanager
 async def listening(
-    path: Path, guard: Guard, outbox: Outbox, now_ms: Callable[[], int]
+    path: Path, guard: Guard, outbox: Outbox, now_ms: Callable[[], int], run: str
 ) -> AsyncIterator[None]:
-    """Answer on `path` while the block runs. The caller holds the account's lock."""
+    """
+    Answer on `path` while the block runs: of a guard whose actions go where `run` says (paper,
+    observe or live). The caller holds the account's lock.
+    """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = await reader.readline()
-        answer = _answer(guard, outbox, line, now_ms())
+        answer = _answer(guard, outbox, line, now_ms(), run)
         writer.write(json.dumps(answer).encode() + b"\n")
         await writer.drain()
         writer.close()
@@ -70,11 +73,11 @@ async def listening(
         path.unlink(missing_ok=True)
 
 
-def _answer(guard: Guard, outbox: Outbox, line: bytes, now_ms: int) -> Answer:
+def _answer(guard: Guard, outbox: Outbox, line: bytes, now_ms: int, run: str) -> Answer:
     try:
         asked = json.loads(line)
         if asked["ask"] == "status":
-            return status(guard, outbox, now_ms)
+            return {"run": run, **status(guard, outbox, now_ms)}
         if asked["ask"] == "mode":
             command = Command(AccountMode(asked["mode"]), str(asked["reason"]), now_ms)
             guard.tell(command)

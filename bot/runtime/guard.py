@@ -6,12 +6,14 @@ durable, and only then commits the new state and lets the executor send.
 """
 
 import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 
 import structlog
 
 from bot.clock import Clock
 from bot.core.decision import Alert, AlertSeverity, Decision, NoBook
-from bot.core.engine import decide
+from bot.core.engine import decide, stands_on_fresh_data
 from bot.core.events import (
     AccountMode,
     Command,
@@ -23,10 +25,11 @@ from bot.core.events import (
     Tick,
 )
 from bot.core.guardrails import Approved
+from bot.core.ladder import symbols_to_chart
 from bot.core.model import Instrument
 from bot.core.policy import Policy
 from bot.core.promises import broken
-from bot.core.state import AccountState, apply
+from bot.core.state import NEVER_MS, AccountState, apply
 from bot.exchange.ports import MarketData
 from bot.journal.codec import to_json
 from bot.journal.port import Entry, Journal, JournalUnavailable, Kind, NoIntent
@@ -41,6 +44,7 @@ from bot.runtime.record import (
     policy_entry,
     prepared_entry,
 )
+from bot.runtime.waiting import to_its_end
 
 DRAIN_MS = 5_000
 """How long a stopping guard waits for requests that are on their way."""
@@ -78,6 +82,8 @@ class Guard:
         self.decision = Decision(
             0, state.mode, (), NoBook(), (), (), 0, endangered=True, needs_read=True
         )
+        self.sound_at_ms = NEVER_MS
+        """When the last decision was completed, on record, that stood on fresh data of all."""
         self._inbox = inbox
         self._market = market
         self._feed = feed
@@ -88,6 +94,7 @@ class Guard:
         self._policies = {policy.digest: policy}
         self._unkept: list[str] = []
         self._unwritten: list[Entry] = []
+        self._news: list[Alert] = []
         self._signature: tuple[object, ...] = ()
         self._stopping = False
 
@@ -99,6 +106,11 @@ class Guard:
     def tell(self, event: Event) -> None:
         """Deliver an event, for instance a human's command."""
         self._inbox.put(event)
+
+    def announce(self, alert: Alert) -> None:
+        """Have something said, and kept in the journal, at the next turn."""
+        self._news.append(alert)
+        self.tell(Tick(self._clock.now_ms()))
 
     @property
     def unwritten(self) -> tuple[Entry, ...]:
@@ -117,6 +129,8 @@ class Guard:
         for what, old, new in (
             ("name", self.policy.account, policy.account),
             ("venue", self.policy.venue, policy.venue),
+            ("settle", self.policy.settle, policy.settle),
+            ("position_mode", self.policy.position_mode, policy.position_mode),
         ):
             if old != new:
                 raise PolicyRefused(f"account.{what}: expected {old}, was {new}")
@@ -133,15 +147,15 @@ class Guard:
     async def run(self) -> None:
         """Guard until `stop`."""
         async with asyncio.TaskGroup() as tasks:
-            feeding = tasks.create_task(self._feed.run())
+            feeding = tasks.create_task(to_its_end(self._feed.run))
             settling = {
-                tasks.create_task(self._reconciler.settle(intent, acknowledged=False))
+                tasks.create_task(to_its_end(self._reconciler.settle, intent, acknowledged=False))
                 for intent in self.state.intents.values()
                 if intent.is_open
             }
             while not self._stopping:
                 for approved in await self._turn():
-                    settling.add(tasks.create_task(self._executor.perform(approved)))
+                    settling.add(tasks.create_task(to_its_end(self._executor.perform, approved)))
                 settling = {task for task in settling if not task.done()}
                 await self._inbox.wait(self.decision.wake_at_ms)
             feeding.cancel()
@@ -155,6 +169,9 @@ class Guard:
         for event in (*self._market.latest(), *self._inbox.drain()):
             self._take(event)
         now_ms = self._clock.now_ms()
+        news, self._news = self._news, []
+        for alert in news:
+            self._hear(alert, now_ms)
         before = self.state
         state, decision = decide(before, self.policy, now_ms)
         for sentence in broken(state, decision, self.policy):
@@ -176,12 +193,14 @@ class Guard:
         return decision.approved
 
     def _take(self, event: Event) -> None:
+        known = self.state.instruments.by_symbol
         self.state = apply(self.state, event)
         match event:
             case OutcomeReported():
                 self._unwritten.append(outcome_entry(event))
             case InstrumentsReported(instruments=instruments):
                 self._unkept.append(to_json(instruments, tuple[Instrument, ...]))
+                self._news.extend(changes_of_rules(known, instruments))
             case PolicyLoaded(digest=digest):
                 self.policy = self._policies[digest]
                 self._unwritten.append(policy_entry(event))
@@ -230,11 +249,16 @@ class Guard:
         self.state = state
         self.decision = decision
         self._signature = decision.signature
+        if not self._unwritten and stands_on_fresh_data(state, decision):
+            self.sound_at_ms = now_ms
         self._feed.pace(decision.endangered, decision.needs_read)
+        self._feed.chart(symbols_to_chart(self.policy, state.positions))
 
     def _cry(self, kind: str, sentence: str, now_ms: int) -> None:
         """Say what no decision says."""
-        alert = Alert("account", kind, AlertSeverity.CRITICAL, sentence)
+        self._hear(Alert("account", kind, AlertSeverity.CRITICAL, sentence), now_ms)
+
+    def _hear(self, alert: Alert, now_ms: int) -> None:
         self._unwritten.append(alert_entry(alert, now_ms))
         self._announce(alert)
 
@@ -253,3 +277,19 @@ class Guard:
         stopped = Entry(Kind.STOPPED, now_ms, "{}", NoIntent())
         await self._append([*self._unwritten, stopped])
         self._unwritten.clear()
+
+
+def changes_of_rules(
+    known: Mapping[str, Instrument], instruments: tuple[Instrument, ...]
+) -> Iterator[Alert]:
+    """What the venue has changed about contracts that are known: an alert for each of them."""
+    for now in instruments:
+        before = known.get(now.symbol, now)
+        names = [
+            name
+            for name in (each.name for each in fields(now))
+            if getattr(before, name) != getattr(now, name)
+        ]
+        if names:
+            text = f"{now.symbol}: the venue has changed {', '.join(names)}, which counts from now"
+            yield Alert(now.symbol, "rules", AlertSeverity.WARNING, text)

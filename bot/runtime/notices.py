@@ -152,6 +152,9 @@ class NoticeReader:
             case IntentState.PARTIAL:
                 text = f"done in part: {what}; {event.detail}"
                 return [_Draft(subject, AlertSeverity.INFO, AtOnce(), text)]
+            case IntentState.WITHHELD:
+                text = f"not sent: {what}; {event.detail}"
+                return [_Draft(subject, AlertSeverity.WARNING, AtOnce(), text)]
             case IntentState.REJECTED | IntentState.NOT_APPLIED | IntentState.HUMAN:
                 text = f"not done: {what}; {event.state}, {event.detail}"
                 return [_Draft(subject, AlertSeverity.CRITICAL, AtOnce(), text)]

@@ -8,6 +8,7 @@ in kind, agree.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TypeAlias, assert_never
 
 import structlog
@@ -17,14 +18,25 @@ from bot.core.actions import AddMargin, CancelStop, ClosePosition, PlaceStop
 from bot.core.events import Event, IntentState, OutcomeReported
 from bot.core.model import NO_FILL, AccountSnapshot, Fill, Filled
 from bot.core.state import Intent
-from bot.exchange.ports import Account, OrderAbsent, OrderFound, Unreachable
+from bot.exchange.ports import (
+    Account,
+    Banned,
+    NoMarginHistory,
+    OrderAbsent,
+    OrderFound,
+    Unreachable,
+)
+from bot.runtime.waiting import patience
 
-RECV_WINDOW_MS = 5_000
-"""A venue accepts no request that is older than this when it arrives."""
+FENCE_MARGIN_MS = 1_000
+"""Later than this after the venue's last word on it, no request can arrive any more."""
 
-ORDER_FENCE_MS = RECV_WINDOW_MS + 1_000
+ORDER_FENCE_MS = 6_000
 SPEND_FENCE_MS = 30_000
 """Only after this may the absence of a top-up mean that it never happened."""
+
+STILL = Decimal("0.01")
+"""A margin that has moved by less than this share of a top-up has not had it."""
 
 LAG_MS = 10_000
 """How long an acknowledged effect may take to show before it counts as unknown."""
@@ -32,6 +44,8 @@ LAG_MS = 10_000
 SECOND_READ_MS = 2_000
 PAUSE_FIRST_MS = 250
 PAUSE_MAX_MS = 2_000
+
+RESTS = "the stop rests on the exchange"
 
 log = structlog.get_logger()
 
@@ -80,7 +94,8 @@ class Reconciler:
     async def settle(self, intent: Intent, acknowledged: bool) -> None:
         """Report what became of `intent`, and on the way that it is Unknown if it lags."""
         started_ms = self._clock.now_ms()
-        fence_ms = SPEND_FENCE_MS if isinstance(intent.action, AddMargin) else ORDER_FENCE_MS
+        least_ms = SPEND_FENCE_MS if isinstance(intent.action, AddMargin) else ORDER_FENCE_MS
+        fence_ms = max(least_ms, self._account.request_life_ms + FENCE_MARGIN_MS)
         overdue_ms = started_ms + LAG_MS
         absent_since_ms: list[int] = []
         pause_ms = PAUSE_FIRST_MS
@@ -92,7 +107,11 @@ class Reconciler:
                 acknowledged = False
                 self._report(intent, IntentState.UNKNOWN, "acknowledged, but no effect shows")
             try:
-                found = await self._look(intent)
+                async with patience():
+                    found = await self._look(intent)
+            except Banned as e:
+                await self._clock.sleep_until_ms(e.until_ms)
+                continue
             except Unreachable as e:
                 log.warning("evidence.unreachable", intent=intent.id, reason=str(e))
                 continue
@@ -125,9 +144,13 @@ class Reconciler:
             case AddMargin() as add:
                 return await self._margin_evidence(intent, add)
             case PlaceStop():
-                order = await self._account.order(intent.key.symbol, intent.id)
-                await self._read()
-                return _stop_evidence(order)
+                snapshot = await self._read()
+                if any(stop.client_id == intent.id for stop in snapshot.stops):
+                    return Proven(IntentState.APPLIED, RESTS)
+                found = _stop_evidence(await self._account.order(intent.key.symbol, intent.id))
+                if isinstance(found, Proven):
+                    await self._read()  # the one before may not show what the stop has done
+                return found
             case ClosePosition(quantity=quantity):
                 order = await self._account.order(intent.key.symbol, intent.id)
                 await self._read()
@@ -142,6 +165,8 @@ class Reconciler:
     async def _margin_evidence(self, intent: Intent, add: AddMargin) -> Evidence:
         changes = await self._account.margin_changes(add.symbol, intent.known_at_ms)
         snapshot = await self._read()
+        if isinstance(changes, NoMarginHistory):
+            return _margin_told(intent, add, snapshot)
         if any(change.amount == add.amount for change in changes):
             return Proven(IntentState.APPLIED, "the venue's margin history shows it")
         margins = [p.isolated_margin for p in snapshot.positions if p.key == intent.key]
@@ -158,10 +183,23 @@ class Reconciler:
         self._publish(OutcomeReported(intent.id, state, evidence, now_ms, filled))
 
 
+def _margin_told(intent: Intent, add: AddMargin, snapshot: AccountSnapshot) -> Evidence:
+    """
+    What the position's margin alone tells, where the venue keeps no history of it.
+
+    Only a margin that stands still is a top-up that did not happen: one that a close by hand or
+    a bill has moved meanwhile may contain it, and the budgets count it.
+    """
+    margins = [each.isolated_margin for each in snapshot.positions if each.key == intent.key]
+    if any(abs(margin - intent.margin_before) < add.amount * STILL for margin in margins):
+        return Absent()
+    return Proven(IntentState.APPLIED, "the margin has moved, of which the venue keeps no history")
+
+
 def _stop_evidence(order: OrderFound | OrderAbsent) -> Evidence:
     match order:
         case OrderFound(resting=True):
-            return Proven(IntentState.APPLIED, "the stop rests on the exchange")
+            return Proven(IntentState.APPLIED, RESTS)
         case OrderFound(filled=Fill()):
             return Proven(IntentState.APPLIED, "the stop has triggered and filled")
         case OrderFound():

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from bot.core.events import AccountMode, MarkPrice
 from bot.core.held import NOTHING_SHARED
-from bot.core.ids import Birth, account_prefix
+from bot.core.ids import Birth, birth_prefix
 from bot.core.model import (
     AccountSnapshot,
     CloseFee,
@@ -53,7 +53,7 @@ Number: TypeAlias = Decimal | int | str
 
 SYMBOL = "BTCUSDT"
 ACCOUNT = "main"
-BIRTH = Birth(ACCOUNT, 0)
+BIRTH = Birth(ACCOUNT, 1_500_000_000_000)
 FLAT_RATE: tuple[tuple[Number, Number], ...] = ((0, "0.005"),)
 
 _ENDLESS = Decimal("Infinity")
@@ -80,6 +80,7 @@ def instrument(
     symbol: str = SYMBOL,
     *,
     kind: ContractKind = ContractKind.LINEAR,
+    settle: str = "USDT",
     tick_size: Number = "0.1",
     margin_step: Number = "0.01",
     taker_fee: Number = "0.0005",
@@ -92,7 +93,7 @@ def instrument(
     return Instrument(
         symbol=symbol,
         kind=kind,
-        settle="USDT",
+        settle=settle,
         tick_size=Price(Decimal(tick_size)),
         quantity_step=Quantity(Decimal("0.001")),
         quantity_min=Quantity(Decimal("0.001")),
@@ -139,7 +140,7 @@ def our_stop(
         trigger_price,
         quantity=quantity,
         reduce_only=reduce_only,
-        client_id=account_prefix(ACCOUNT) + name,
+        client_id=birth_prefix(BIRTH) + name,
     )
 
 
@@ -195,6 +196,7 @@ def account_state(
         },
         funding={},
         funding_before={},
+        swings={},
         account=AccountRead(read, asked_at_ms=now_ms, received_at_ms=now_ms),
         lost_at_ms=now_ms - 1,
         liquidated=(),
@@ -239,10 +241,11 @@ def rule(
     symbols: frozenset[str] | AnySymbol = _ANY_SYMBOL,
     side: Side | AnySide = _ANY_SIDE,
     margin_mode: MarginMode | AnyMarginMode = MarginMode.ISOLATED,
+    unknown_after_ms: int = 600_000,
 ) -> Rule:
     """A ladder on the liquidation distance of every isolated position."""
     match = Match(symbols, side, margin_mode)
-    return Rule(name, match, metric, Ratio(Decimal(hysteresis)), steps)
+    return Rule(name, match, metric, Decimal(hysteresis), Duration(unknown_after_ms), steps)
 
 
 def protect(
@@ -304,6 +307,8 @@ def policy(
     limits: Guardrails = guardrails(),  # noqa: B008 - frozen
     stress: Stress = stress(),  # noqa: B008 - frozen
     margin_modes: frozenset[MarginMode] = frozenset({MarginMode.ISOLATED}),
+    settle: str = "USDT",
+    position_mode: PositionMode = PositionMode.ONE_WAY,
 ) -> Policy:
     """A policy without a ladder: the standing stop and the floor only."""
     return Policy(
@@ -312,8 +317,9 @@ def policy(
         account=ACCOUNT,
         venue="paper",
         credentials=ACCOUNT,
+        settle=settle,
         margin_modes=margin_modes,
-        position_mode=PositionMode.ONE_WAY,
+        position_mode=position_mode,
         protect=protection,
         guardrails=limits,
         stress=stress,

@@ -8,16 +8,17 @@ contradict each other. For an exchange that behaves, use the paper exchange.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from bot.clock import Clock
 from bot.core.actions import Action
-from bot.core.events import MarkPrice
+from bot.core.events import BarsReported, MarkPrice
 from bot.core.model import AccountSnapshot, Instrument
 from bot.exchange.ports import (
     Accepted,
     MarginChange,
+    NoMarginHistory,
     Notice,
     OrderAbsent,
     OrderFound,
@@ -67,7 +68,8 @@ class ScriptedAccount:
         self.reads: Script[AccountSnapshot] = Script(read)
         self.replies: Script[Reply | Silence] = Script(Accepted())
         self.orders: Script[OrderFound | OrderAbsent] = Script(OrderAbsent())
-        self.margins: Script[tuple[MarginChange, ...]] = Script(())
+        self.margins: Script[tuple[MarginChange, ...] | NoMarginHistory] = Script(())
+        self.request_life_ms = 5_000
         self.sent: list[tuple[Action, str]] = []
         self.asked_since_ms: list[int] = []
         self.streams = 0
@@ -104,7 +106,9 @@ class ScriptedAccount:
         """The next order of the script, whatever id was asked for."""
         return self.orders.next()
 
-    async def margin_changes(self, symbol: str, since_ms: int) -> tuple[MarginChange, ...]:
+    async def margin_changes(
+        self, symbol: str, since_ms: int
+    ) -> tuple[MarginChange, ...] | NoMarginHistory:
         """The next history of the script."""
         self.asked_since_ms.append(since_ms)
         return self.margins.next()
@@ -120,6 +124,7 @@ class ScriptedMarket:
     def __init__(self, instruments: Iterable[Instrument]) -> None:
         self.listed = {instrument.symbol: instrument for instrument in instruments}
         self.marks: tuple[MarkPrice, ...] = ()
+        self.charts: Script[BarsReported] = Script(BarsReported("", 0, (), 0))
 
     async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
         """Rules of the named symbols; raises `KeyError` with the name that is not listed."""
@@ -128,6 +133,10 @@ class ScriptedMarket:
     def latest(self) -> tuple[MarkPrice, ...]:
         """The marks as they are set."""
         return self.marks
+
+    async def bars(self, symbol: str) -> BarsReported:
+        """What is written, for whichever symbol; no bars at first."""
+        return replace(self.charts.next(), symbol=symbol)
 
     async def stream(self, publish: Callable[[MarkPrice], None]) -> None:
         """End at once: `latest` says everything."""

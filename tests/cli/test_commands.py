@@ -16,7 +16,7 @@ from tests.cli.test_exits import QUIET, ROOT, RUN, assert_refused, liqguard
 
 COMMANDS = [
     ["init"], ["check"], ["test"], ["schema"], ["demo"], ["run"], ["replay"], ["plan"],
-    ["status"], ["alerts"], ["hold"], ["resume"], ["explain"], ["margin"],
+    ["status"], ["alerts"], ["hold"], ["resume"], ["explain"], ["margin"], ["doctor"], ["venues"],
     ["journal"], ["journal", "verify"], ["data"], ["data", "fetch"],
 ]  # fmt: skip
 CRASH = [*RUN, "2020-03-12-btc", "--entry-at-ms", "1584007200000", "--speed", "1000000000"]
@@ -238,7 +238,9 @@ def test_explain_tells_a_decision_in_words_and_in_json(
 ) -> None:
     state_dir, ended = lived
     newest = json.loads(liqguard(state_dir, *EXPLAIN, "--json").stdout)
-    assert set(newest) == {"row", "state", "decision", "now_ms"}
+    assert set(newest) == {"row", "state", "decision", "now_ms", "outcomes"}
+    approved = [each["intent"]["id"] for each in newest["decision"]["approved"]]
+    assert list(newest["outcomes"]) == approved
     added = next(each for each in ended["actions"] if each["verb"] == "top_up")
     row = _row_at(state_dir, added["at_ms"])
     told = liqguard(state_dir, *EXPLAIN, "--row", str(row))

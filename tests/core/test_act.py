@@ -8,9 +8,10 @@ import pytest
 from bot.core.actions import AddMargin, CancelStop, ClosePosition, NoWorseThan
 from bot.core.decision import AlertSeverity
 from bot.core.events import AccountMode, IntentState, Liquidated
-from bot.core.guardrails import Denial
+from bot.core.guardrails import Denial, spent_since
 from bot.core.model import Position, Side
 from bot.core.policy import Step
+from bot.core.state import resumed
 from bot.core.strategy import Close, Nothing, Notify, Severity, TopUp
 from bot.core.units import Duration, Money, Price, Quantity
 from bot.testing import builders as build
@@ -109,6 +110,44 @@ def test_the_floor_gives_way_to_nothing_and_repeats_every_second() -> None:
     life.wait(1)
     assert life.decide() == [CLOSE]
     assert life.decision.approved[0].intent.reason == "protect/floor"
+
+
+# Withheld
+
+
+def test_a_withheld_top_up_spends_nothing_starts_its_cooldown_and_hands_over_to_nobody() -> None:
+    life = living(replace(ADD, cooldown_ms=Duration(60_000)))
+    assert life.decide() == [add(1_000)]
+    life.settle(IntentState.WITHHELD)
+    assert spent_since(life.state, 0) == 0
+    life.wait(1)
+    life.mark(NEAR)
+    assert life.decide() == []
+    (denied,) = life.verdict.denied
+    assert denied.limit == "cooldown"
+
+
+def test_a_withheld_close_hands_over_to_no_milder_step_and_waits_a_minute() -> None:
+    life = living(ADD, EARLY_OUT)
+    assert life.decide() == [BOUNDED_CLOSE]
+    life.settle(IntentState.WITHHELD)
+    life.wait(59_999)
+    life.read(LONG, stops=[GOOD_STOP])
+    life.mark(NEAR)
+    assert life.decide() == []
+    life.wait(1)
+    assert life.decide() == [BOUNDED_CLOSE]
+
+
+def test_what_was_withheld_holds_nothing_up_in_a_run_that_sends() -> None:
+    life = living(ADD, mark=45_800)
+    assert life.decide() == [CLOSE]
+    life.settle(IntentState.WITHHELD)
+    life.state = resumed(life.state, life.policy.digest, life.now_ms)
+    life.wait(1)
+    life.read(LONG)
+    life.mark(45_800)
+    assert CLOSE in life.decide()
 
 
 # Exhausted

@@ -81,12 +81,13 @@ LIMITS = st.builds(
 
 
 def amounts(intents: Iterable[Intent]) -> Decimal:
-    """An independent sum: everything added that is not proven absent."""
+    """An independent sum: everything added that was sent and is not proven absent."""
     total = Decimal(0)
     for each in intents:
         if isinstance(each.action, AddMargin) and each.state.value not in (
             "rejected",
             "not_applied",
+            "withheld",
         ):
             total += each.action.amount
     return total

@@ -16,7 +16,7 @@ from bot.core.actions import AT_MARKET, NoWorseThan
 from bot.core.cost import close_bound, close_price
 from bot.core.funding import FundingUnknown
 from bot.core.margin import LiquidatesAt, LiquidatesTogether, NoLiquidation
-from bot.core.metrics import Known, measure
+from bot.core.metrics import NO_BARS, Known, measure
 from bot.core.model import Instrument, MarginMode, Position, Side
 from bot.core.policy import Policy
 from bot.core.units import Money, Price, Ratio
@@ -93,6 +93,9 @@ def test_a_cross_position_is_closed_no_worse_than_its_liquidation() -> None:
         margin_ratio=Ratio(Decimal("0.05")),
         breached=False,
         disputed=False,
+        effective_leverage=Decimal(10),
+        break_even_distance=Ratio(Decimal(0)),
+        volatility=NO_BARS,
         funding=FundingUnknown("none"),
     )
     near = replace(far, liquidation_distance=Ratio(Decimal("0.0375")))

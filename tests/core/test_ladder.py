@@ -19,7 +19,7 @@ from bot.core.ladder import (
     steps_for,
 )
 from bot.core.margin import LiquidatesAt
-from bot.core.metrics import Known, Measured, Unknown
+from bot.core.metrics import NO_BARS, Known, Measured, Unknown
 from bot.core.model import Side
 from bot.core.policy import Above, Metric, Rule, Step
 from bot.core.state import BLANK, PositionMemory
@@ -40,6 +40,9 @@ def seen(distance: str = "0.5", ratio: str = "0") -> Known:
         margin_ratio=Ratio(Decimal(ratio)),
         breached=False,
         disputed=False,
+        effective_leverage=Decimal(10),
+        break_even_distance=Ratio(Decimal(0)),
+        volatility=NO_BARS,
         funding=FundingUnknown("a test says so"),
     )
 

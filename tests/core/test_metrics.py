@@ -18,7 +18,6 @@ from bot.core.metrics import (
 )
 from bot.core.model import (
     CloseFee,
-    ContractKind,
     Instrument,
     LiquidationReport,
     NotReported,
@@ -112,28 +111,32 @@ def test_tiers_by_quantity_may_jump_and_a_fee_at_bankruptcy_is_no_matter() -> No
         JUMPING.rules, tier_measure=TierMeasure.QUANTITY, close_fee=CloseFee.BANKRUPTCY
     )
     by_quantity = replace(JUMPING, rules=rules)
-    assert isinstance(support(by_quantity, LONG, PositionMode.ONE_WAY), Supported)
+    assert isinstance(
+        support(by_quantity, LONG, build.snapshot([LONG]), build.policy()), Supported
+    )
 
 
 @pytest.mark.parametrize(
     ("instrument", "position", "mode", "reason"),
     [
-        (build.instrument(), LONG, PositionMode.HEDGE, "hedge mode"),
-        (build.instrument(kind=ContractKind.INVERSE), LONG, PositionMode.ONE_WAY, "inverse"),
+        (build.instrument(), LONG, PositionMode.HEDGE, "is in hedge mode"),
+        (build.instrument(settle="BTC"), LONG, PositionMode.ONE_WAY, "it pays in BTC"),
         (JUMPING, LONG, PositionMode.ONE_WAY, "tiers have jumps"),
     ],
 )
 def test_what_is_not_supported_is_unknown_and_says_why(
     instrument: Instrument, position: Position, mode: PositionMode, reason: str
 ) -> None:
-    verdict = support(instrument, position, mode)
+    read = build.snapshot([position], position_mode=mode)
+    verdict = support(instrument, position, read, build.policy())
     assert isinstance(verdict, NotSupported)
     assert verdict.reason.startswith("BTCUSDT: ")
     assert reason in verdict.reason
-    read = build.snapshot([position], position_mode=mode)
     state = build.account_state(read, {build.SYMBOL: 50_000}, now_ms=T0, instruments=[instrument])
     assert unknown(state, position, T0) == Unknown(verdict.reason, T0)
-    assert isinstance(support(build.instrument(), LONG, PositionMode.ONE_WAY), Supported)
+    assert isinstance(
+        support(build.instrument(), LONG, build.snapshot([LONG]), build.policy()), Supported
+    )
 
 
 # What is measured

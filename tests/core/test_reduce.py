@@ -175,6 +175,21 @@ def test_it_rests_on_a_fresh_read_after_the_last_change() -> None:
     assert review.needs_read
 
 
+def test_what_has_changed_in_another_isolated_position_needs_no_new_read() -> None:
+    for action in (CLOSE, add()):
+        elsewhere = intent(action, changed_ago_ms=-1, closes=OTHER)
+        assert actions(reduce(account(elsewhere))) == CLOSED
+
+
+def test_cross_positions_need_a_read_after_whatever_moved_money() -> None:
+    beside = replace(LONG, symbol="SOLUSDT")
+    for action, moved in ((CLOSE, TWO), (CLOSE, beside), (add(), beside)):
+        state = shared((action, moved), state=IntentState.APPLIED)
+        later = {name: replace(i, changed_at_ms=T0 + 1) for name, i in state.intents.items()}
+        review = reduce(replace(state, intents=later), part(ONE))
+        assert limit(review) == (Denial.WAIT, "age")
+
+
 def test_it_remembers_what_it_is_for() -> None:
     (approved,) = reduce(account(), part(purpose=Trim(LONG)))  # type: ignore[misc]
     assert approved.intent.purpose == Trim(LONG)

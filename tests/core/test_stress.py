@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.core.cross import Book, Leg
-from bot.core.model import MarginMode, Position, PositionKey, Side
+from bot.core.model import ContractKind, MarginMode, Position, PositionKey, Side
 from bot.core.policy import Stress
-from bot.core.stress import by_relief, worst_stressed_loss
+from bot.core.stress import Held, by_relief, worst_stressed_loss
 from bot.core.units import Money, Price, Quantity
 from bot.testing import builders as build
 from tests.core.books import cross, flat_rate, leg
@@ -20,8 +20,13 @@ from tests.core.draws import books, decimals, positions
 LONG, SHORT = Side.LONG, Side.SHORT
 
 
+def held(position: Position, mark: build.Number, inverse: bool = False) -> Held:
+    kind = ContractKind.INVERSE if inverse else ContractKind.LINEAR
+    return Held(build.instrument(position.symbol, kind=kind), position, Price(Decimal(mark)))
+
+
 def lost(position: Position, mark: build.Number, stress: Stress) -> Money:
-    return worst_stressed_loss([(position, Price(Decimal(mark)))], stress)
+    return worst_stressed_loss([held(position, mark)], stress)
 
 
 @pytest.mark.parametrize(
@@ -43,10 +48,44 @@ def test_the_loss_under_a_shock(position: Position, mark: int, shock: str, expec
 
 def test_losses_add_up_and_betas_weigh_them() -> None:
     """Nothing nets between symbols: both move against their position."""
-    held = [(cross("A"), Price(Decimal(100))), (cross("B", SHORT), Price(Decimal(100)))]
-    assert worst_stressed_loss(held, build.stress("0.1")) == 20
-    assert worst_stressed_loss(held, build.stress("0.1", A="0.5", B=2)) == 25
+    both = [held(cross("A"), 100), held(cross("B", SHORT), 100)]
+    assert worst_stressed_loss(both, build.stress("0.1")) == 20
+    assert worst_stressed_loss(both, build.stress("0.1", A="0.5", B=2)) == 25
     assert worst_stressed_loss([], build.stress("0.1")) == 0
+
+
+@pytest.mark.parametrize(
+    ("position", "mark", "shock", "expected"),
+    [
+        # 60,000 dollars at 50,000 are 1.2 coins, at 40,000 1.5: a long owes 0.3 of its 0.5 ...
+        (build.position(quantity=60_000, margin="0.5"), 50_000, "0.2", "0.3"),
+        # ... at 25,000 2.4, more than it has, and a short at 75,000 0.8.
+        (build.position(quantity=60_000, margin="0.5"), 50_000, "0.5", "0.5"),
+        (build.position(side=SHORT, quantity=60_000, margin="0.5"), 50_000, "0.5", "0.4"),
+        (cross("A", quantity=60_000, entry_price=10_000), 50_000, "0.5", "1.2"),
+        # Of a price that fell by all of it a millionth is taken to be left.
+        (cross("A", quantity=60_000, entry_price=10_000), 50_000, "1", "1199998.8"),
+    ],
+)
+def test_the_loss_of_an_inverse_contract_is_in_coins(
+    position: Position, mark: int, shock: str, expected: str
+) -> None:
+    loss = worst_stressed_loss([held(position, mark, inverse=True)], build.stress(shock))
+    assert loss == Decimal(expected)
+
+
+def test_legs_of_one_symbol_move_together_and_net() -> None:
+    long, short = cross("A", quantity=3), cross("A", SHORT, quantity=2)
+    assert worst_stressed_loss([held(long, 100), held(short, 100)], build.stress("0.1")) == 10
+    # By a fall the long loses its 500 and the short gains 1,000, by a rise the other way about.
+    isolated = [
+        build.position(quantity="0.3", margin=500),
+        build.position(side=SHORT, quantity="0.2", margin=500),
+    ]
+    legs = [held(each, 50_000) for each in isolated]
+    assert worst_stressed_loss(legs, build.stress("0.1")) == 0
+    # By 2 % nobody's margin is gone: 0.3 and 0.2 of 1,000 against each other.
+    assert worst_stressed_loss(legs, build.stress("0.02")) == 100
 
 
 @settings(max_examples=200)

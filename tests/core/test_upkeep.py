@@ -280,6 +280,33 @@ def test_one_stop_that_rests_ends_the_back_off() -> None:
     assert life.decide() == [PLACE]
 
 
+def test_a_withheld_stop_is_wanted_again_after_a_minute_and_is_no_refusal() -> None:
+    life = Life(POLICY)
+    assert life.decide() == [PLACE]
+    life.settle(IntentState.WITHHELD)
+    life.wait(59_999)
+    life.read(LONG)
+    life.mark(50_000)
+    assert life.decide() == []
+    assert "stop_refused" not in life.alerts
+    life.wait(1)
+    assert life.decide() == [PLACE]
+
+
+def test_a_withheld_cancel_is_wanted_again_after_a_minute() -> None:
+    doubled = [GOOD_STOP, build.our_stop(LONG, "46624.9", name="e" * 20)]
+    life = Life(POLICY, stops=doubled)
+    (wanted,) = life.decide()
+    assert isinstance(wanted, CancelStop)
+    life.settle(IntentState.WITHHELD)
+    life.wait(59_999)
+    life.read(LONG, stops=doubled)
+    life.mark(50_000)
+    assert life.decide() == []
+    life.wait(1)
+    assert life.decide() == [wanted]
+
+
 def test_the_watchdog_closes_at_once_where_no_stop_rests() -> None:
     life = Life(POLICY)
     life.decide()

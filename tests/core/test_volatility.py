@@ -12,11 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.core.model import Side
+from bot.core.model import PriceBar, Side
 from bot.core.units import Price, Ratio
 from bot.core.volatility import (
     ATR_BARS,
-    PriceBar,
     TooFewBars,
     average_true_range,
     joined,

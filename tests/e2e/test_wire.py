@@ -5,10 +5,11 @@ import hashlib
 import hmac
 import json
 import signal
+import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from bot.exchange.paper.wire.mishaps import WITHOUT_EFFECT, Mishap, MishapKind
 from bot.exchange.paper.wire.server import WireServer
 from bot.exchange.venues import binanceusdm_api
 from bot.journal.sqlite import SqliteJournal
-from bot.policy.loader import load_policy
+from bot.policy.loader import parse_policy
 from bot.runtime.assemble import assemble
 from bot.runtime.verify import verify
 from tests.e2e.test_process import POLICY, ROOT, liqguard, running, wait_for_log
@@ -112,6 +113,29 @@ def guarding(state_dir: Path, venue: Served) -> Iterator["subprocess.Popen[str]"
         yield process
 
 
+def test_a_guard_as_a_service_tells_systemd_that_it_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ready, well, well, well, and stopping when it is asked to."""
+    address = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(address)
+        listener.settimeout(PATIENCE_S)
+        state_dir = tmp_path / "state"
+        keep_keys(state_dir)
+        with served(tmp_path / "venue") as venue:
+            venue.open_long()
+            monkeypatch.setenv("NOTIFY_SOCKET", address)
+            monkeypatch.setenv("WATCHDOG_USEC", "1000000")
+            with guarding(state_dir, venue) as guard:
+                told = [listener.recv(64).decode() for _ in range(4)]
+                assert told == ["READY=1", *["WATCHDOG=1"] * 3]
+                guard.send_signal(signal.SIGTERM)
+                assert guard.wait(timeout=20) == 0
+                while told[-1] != "STOPPING=1":
+                    told.append(listener.recv(64).decode())
+
+
 def keep_keys(state_dir: Path) -> None:
     folder = state_dir / "credentials"
     folder.mkdir(parents=True)
@@ -161,6 +185,33 @@ def _stop(venue: Served) -> float:
 
 
 @pytest.mark.timeout(300)
+def test_the_doctor_tells_a_sound_account_from_one_that_is_not(tmp_path: Path) -> None:
+    state_dir = tmp_path / "state"
+    ask = ["doctor", "--policy", POLICY, "--json", "--wire"]
+    missing = liqguard(state_dir, *ask, "1")
+    assert (missing.returncode, missing.stdout) == (3, "")
+    assert "expected the files" in missing.stderr
+    keep_keys(state_dir)
+    assert liqguard(state_dir, *ask, "1").returncode == 6
+    with served(tmp_path / "venue") as venue:
+        venue.open_long()
+        sound = liqguard(state_dir, *ask, venue.port)
+        assert sound.returncode == 0, sound.stdout + sound.stderr
+        said = json.loads(sound.stdout)
+        assert said["sound"]
+        checks = {each["check"] for each in said["findings"]}
+        assert checks == {"capabilities", "clock", "key and account", "account", "rules"}
+        venue.ask("POST", "/fapi/v1/leverage", symbol="ETHUSDT", leverage=10)
+        buy = {"symbol": "ETHUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.1"}
+        venue.ask("POST", "/fapi/v1/order", **buy)
+        cross = liqguard(state_dir, *ask[:-2], "--wire", venue.port)
+        assert cross.returncode == 4
+        assert "refused" in cross.stdout
+        assert "ETH/USDT:USDT: expected isolated margin" in cross.stdout
+        assert not venue.stops()
+
+
+@pytest.mark.timeout(300)
 def test_observe_sends_nothing(tmp_path: Path) -> None:
     state_dir = tmp_path / "state"
     keep_keys(state_dir)
@@ -171,8 +222,15 @@ def test_observe_sends_nothing(tmp_path: Path) -> None:
             wait_for_log(guard, "intent.answered")
             venue.control("mark", symbol="BTCUSDT", price=TOP_UP_AT)
             wait_for_log(guard, "intent.answered")
+            status = liqguard(state_dir, "status", "--account", "demo")
+            assert "OBSERVE: nothing is sent" in status.stdout
+            assert "spent 1h 0," in status.stdout
             guard.send_signal(signal.SIGTERM)
             assert guard.wait(timeout=30) == 0
+        told = liqguard(state_dir, "explain", "--account", "demo").stdout
+        assert "would have: " in told
+        assert "withheld: observe: nothing is sent" in told
+        assert "verified" in liqguard(state_dir, "journal", "verify", "--account", "demo").stdout
         assert not venue.stops()
         assert not venue.added()
         assert len(venue.ask("GET", "/fapi/v1/allOrders", symbol="BTCUSDT")) == 1
@@ -181,6 +239,7 @@ def test_observe_sends_nothing(tmp_path: Path) -> None:
 # -- every fault, each with a guard of its own ---------------------------------------------
 
 FAULTS = [kind for kind in MishapKind if kind not in (*WITHOUT_EFFECT, MishapKind.LATE)]
+TOP_UP_ONCE = {"/fapi/v1/positionMargin": 1}
 A_WHILE_S = 5
 """Long enough for a second top-up to be on its way, were there one."""
 
@@ -212,7 +271,7 @@ async def test_whatever_becomes_of_the_request_the_way_out_is_taken(tmp_path: Pa
     """No stop is taken by the venue, and the guard's own close is lost on its way."""
     async with AsyncExitStack() as stack:
         venues = [
-            await _guarded(stack, kind, tmp_path, path="/fapi/v1/order", has_effect=False)
+            await _guarded(stack, kind, tmp_path, {"/fapi/v1/order": 1}, has_effect=False)
             for kind in FAULTS
         ]
         for hand, server in venues:
@@ -228,8 +287,69 @@ async def test_whatever_becomes_of_the_request_the_way_out_is_taken(tmp_path: Pa
             assert causes == [Cause.CLOSE], kind
 
 
+TRIM = "      - { step: trim, below: 3.3%, for: 0s, do: partial_close, with: { fraction: 50% }, "
+OUT = "      - { step: out,     below: 2.5%"
+TRIM_AT = 54_000
+"""3 % above the liquidation price after the top-up, and above the stop."""
+
+
+@pytest.mark.timeout(300)
+async def test_the_whole_course_is_run_under_every_fault_and_everything_happens_once(
+    tmp_path: Path,
+) -> None:
+    """Breach, top-up, the stop that moves, trim: each of their replies goes wrong."""
+    policy_text = (ROOT / POLICY).read_text(encoding="utf-8")
+    assert OUT in policy_text
+    policy_text = policy_text.replace(OUT, f"{TRIM}cooldown: 600s }}\n{OUT}")
+    mishaps = {"/fapi/v1/positionMargin": 1, "/fapi/v1/algoOrder": 2, "/fapi/v1/order": 1}
+    async with AsyncExitStack() as stack:
+        venues = [
+            await _guarded(
+                stack,
+                kind,
+                tmp_path,
+                mishaps,
+                policy_text=policy_text,
+            )
+            for kind in FAULTS
+        ]
+        await _move_all(venues, TOP_UP_AT)
+        await _until_all(venues, _old_stop_is_gone)
+        await _move_all(venues, TRIM_AT)
+        await _until_all(venues, _is_trimmed_and_stopped)
+        await asyncio.sleep(A_WHILE_S)  # noqa: TID251 - guards of their own time are waited for
+        for kind, (_, server) in zip(FAULTS, venues, strict=True):
+            assert not server.mishaps.ahead, f"{kind} has been met"
+            machine = server.exchange.machine
+            assert len(machine.margin_changes("demo", BTC, 0)) == 1, kind
+            assert [each.cause for each in machine.realised("demo")] == [Cause.CLOSE], kind
+            assert _is_trimmed_and_stopped(machine), kind
+    for kind in FAULTS:
+        journal = SqliteJournal.read(tmp_path / f"{kind}.db", "demo")
+        await verify(journal)
+        await journal.close()
+
+
+async def _move_all(venues: list[tuple[Client, WireServer]], price: int) -> None:
+    for hand, server in venues:
+        hand.now_ms = system_wall_ms()
+        hand.move(BTC, str(price))
+        server.publish()
+
+
+def _is_trimmed_and_stopped(machine: PaperMachine) -> bool:
+    """Half is left, and one stop of that size."""
+    seen = machine.snapshot("demo", machine.at_ms)
+    left, stopped = (
+        [each.quantity for each in seen.positions],
+        [each.quantity for each in seen.stops],
+    )
+    return left == stopped == [D("0.05")]
+
+
 async def _until_all(
-    venues: list[tuple[Client, WireServer]], holds: Callable[[PaperMachine], bool]
+    venues: list[tuple[Client, WireServer]],
+    holds: Callable[[PaperMachine], bool],
 ) -> None:
     """Wait until it holds on every venue; on which it does not, is said."""
     end_s = time.monotonic() + PATIENCE_S  # noqa: TID251 - guards of their own time are waited for
@@ -250,29 +370,37 @@ def _stop_has_followed(machine: PaperMachine) -> bool:
     return any(liquidated_at < stop.trigger_price < D("54000") for stop in seen.stops)
 
 
+def _old_stop_is_gone(machine: PaperMachine) -> bool:
+    seen = machine.snapshot("demo", machine.at_ms)
+    return bool(seen.stops) and all(stop.trigger_price < TRIM_AT for stop in seen.stops)
+
+
 async def _guarded(
     stack: AsyncExitStack,
     kind: MishapKind,
     folder: Path,
-    path: str = "/fapi/v1/positionMargin",
+    mishaps: Mapping[str, int] = TOP_UP_ONCE,
     *,
     has_effect: bool = True,
+    policy_text: str = (ROOT / POLICY).read_text(encoding="utf-8"),
 ) -> tuple[Client, WireServer]:
-    """A venue of its own with a guard, and a fault for what is to come."""
+    """A venue of its own with a guard, and faults for what is to come, so many a path."""
     clock = Clock(system_wall_ms())
     venue = exchange(clock.now_ms())
     server = WireServer(venue, clock, push_ms=500)
     hand = Client(venue, "demo", now_ms=clock.now_ms())
     hand.isolated()
     hand.order("BUY", "0.1")
-    server.mishaps.ahead.append(Mishap(kind, 1, has_effect, "POST", path, 0))
+    server.mishaps.ahead += [
+        Mishap(kind, count, has_effect, "POST", path, 0) for path, count in mishaps.items()
+    ]
     port, _ = await stack.enter_async_context(server.serving(0, 0))
     keys = Credentials(SecretStr(KEY), SecretStr("paper"))
     connection = await stack.enter_async_context(
         connect(binanceusdm_api, keys, Loopback(port), clock)
     )
     journal = SqliteJournal.open(folder / f"{kind}.db", "demo")
-    policy = load_policy(ROOT / POLICY)
+    policy = parse_policy(policy_text, "policy")
     guard = await assemble(policy, connection.market, connection.account, clock, journal)
     tasks = await stack.enter_async_context(asyncio.TaskGroup())
     tasks.create_task(guard.run())

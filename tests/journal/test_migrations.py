@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
@@ -13,6 +14,13 @@ from bot.journal.migrations import upgrade
 from bot.journal.port import JournalUnavailable
 from bot.journal.sqlite import SqliteJournal
 from bot.journal.sqlite_connect import APPLICATION_ID, REVISION, _engine, _sqlite
+
+
+def upgrade_to(connection: sa.Connection, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", "bot.journal:migrations")
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
 
 
 def set_revision(path: Path, revision: str) -> None:
@@ -75,3 +83,26 @@ async def test_a_journal_of_another_revision_is_refused(tmp_path: Path) -> None:
         SqliteJournal.read(path, "main")
     with pytest.raises(JournalUnavailable, match=f"{REVISION} or older, was 9999"):
         SqliteJournal.open(path, "main")
+
+
+def test_a_journal_of_the_first_revision_keeps_every_row(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    engine = _engine(lambda: _sqlite(path.as_uri()))
+    with engine.connect() as connection, connection.begin():
+        upgrade_to(connection, "0001")
+        connection.exec_driver_sql(
+            "INSERT INTO entries VALUES ('main', 1, 5, 'started', NULL, NULL, '{}', '', 'h'), "
+            "('main', 2, 6, 'intent', 'i', 'rejected', '{}', 'h', 'k')"
+        )
+        before = connection.exec_driver_sql("SELECT * FROM entries").fetchall()
+    with engine.connect() as connection, connection.begin():
+        upgrade(connection)
+    with closing(sqlite3.connect(path)) as raw:
+        assert raw.execute("SELECT * FROM entries").fetchall() == before
+        for change in ("DELETE FROM entries", "UPDATE entries SET body = ''"):
+            with pytest.raises(sqlite3.IntegrityError, match="only ever appended"):
+                raw.execute(change)
+        with pytest.raises(sqlite3.IntegrityError, match="intent_state_known"):
+            raw.execute(
+                "INSERT INTO entries VALUES ('main', 3, 6, 'intent', 'i', 'odd', '{}', 'k', 'l')"
+            )

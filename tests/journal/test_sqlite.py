@@ -276,6 +276,44 @@ async def test_a_writer_that_slipped_past_the_lock_stops_the_other(tmp_path: Pat
     assert await verify_chain(journal) == head
 
 
+def io_error() -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+    return error
+
+
+class Fails:
+    """A connection whose transactions fail, before or after what they do is committed."""
+
+    def __init__(self, plain: Any, *, after: bool) -> None:
+        self._plain, self._after, self._left = plain, after, 1
+
+    @contextmanager
+    def begin(self) -> Iterator[None]:
+        fails, self._left = self._left > 0, 0
+        with self._plain.begin():
+            yield
+            if fails and not self._after:
+                raise io_error()
+        if fails:
+            raise io_error()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._plain, name)
+
+
+@pytest.mark.parametrize(("after", "error"), [(False, JournalUnavailable), (True, JournalDamaged)])
+async def test_rows_that_are_there_in_spite_of_a_failure_are_not_called_absent(
+    place: Path | None, after: bool, error: type[Exception]
+) -> None:
+    journal = SqliteJournal.open(place, "main")
+    await journal.append([decision("1")])
+    journal._connection = cast(Any, Fails(journal._connection, after=after))
+    with pytest.raises(error, match="disk I/O error"):
+        await journal.append([decision("2"), decision("3")])
+    assert len(await journal.rows(0)) == (3 if after else 1)
+
+
 async def test_a_busy_store_is_unavailable_until_it_is_free(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     journal = SqliteJournal.open(path, "main")

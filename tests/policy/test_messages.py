@@ -63,7 +63,7 @@ CHANGES: dict[str, Change] = {
         "  venue: binanceusdm",
         "  venue: binanceusdm\n  mode: paper",
         "5:3: account.mode: expected a known key "
-        "(one of name, venue, margin_mode, position_mode or credentials), was 'mode'",
+        "(one of name, venue, margin_mode, position_mode, credentials or settle), was 'mode'",
     ),
     "credentials instead of their name": change(
         "  position_mode: one_way",
@@ -75,7 +75,8 @@ CHANGES: dict[str, Change] = {
         "  position_mode: one_way",
         "  position_mode: one_way\n  api_secret: Not/A+Real+Key",
         "7:3: account.api_secret: expected a known key "
-        "(one of name, venue, margin_mode, position_mode or credentials), was 'api_secret'",
+        "(one of name, venue, margin_mode, position_mode, credentials or settle), "
+        "was 'api_secret'",
     ),
     "repeated key": change(
         "  floor: 150 bps",
@@ -268,23 +269,23 @@ CHANGES: dict[str, Change] = {
     "venue": change(
         "venue: binanceusdm",
         "venue: bitbank",
-        "4:10: account.venue: expected binanceusdm, was 'bitbank'",
+        "4:10: account.venue: expected binanceusdm, gate or xt, was 'bitbank'",
     ),
     "long text on one line": change(
         "venue: binanceusdm",
         'venue: "' + "a\\n" * 40 + '"',
-        "4:10: account.venue: expected binanceusdm, was '" + "a\\n" * 30 + "...'",
+        "4:10: account.venue: expected binanceusdm, gate or xt, was '" + "a\\n" * 30 + "...'",
     ),
     "other margin mode": change(
         "  margin_mode: isolated\n",
         "  margin_mode: any\n",
         "5:16: account.margin_mode: expected isolated, cross or mixed, was 'any'",
     ),
-    "hedge account": change(
+    "neither position mode": change(
         "one_way",
-        "hedge",
-        "6:18: account.position_mode: expected one_way (hedge mode is not supported yet), "
-        "was 'hedge'",
+        "hedged",
+        "6:18: account.position_mode: expected one_way or hedge (did you mean 'hedge'?), "
+        "was 'hedged'",
     ),
     "mixed match": change(
         "side: long, margin_mode: isolated",
@@ -301,7 +302,9 @@ CHANGES: dict[str, Change] = {
         "watch: margin_ratio",
         "watch: margin_rate",
         "32:12: rules.1.watch: expected liquidation_distance, margin_ratio, "
-        "funding_cost_interval, funding_cost_24h or funding_cost_episode "
+        "liquidation_distance_atr, liquidation_distance_sigma, time_to_liquidation, "
+        "effective_leverage, break_even_distance, funding_cost_interval, "
+        "funding_cost_24h or funding_cost_episode "
         "(did you mean 'margin_ratio'?), was 'margin_rate'",
     ),
     "rule name": change(
@@ -439,6 +442,11 @@ CHANGES: dict[str, Change] = {
         "  margin_mode: isolated\n",
         "  margin_mode: cross\n",
         "1:1: stress: expected a mapping of shock, betas, as the account is 'cross', was missing",
+    ),
+    "hedge without stress": change(
+        "one_way",
+        "hedge",
+        "1:1: stress: expected a mapping of shock, betas, as the account is 'hedge', was missing",
     ),
     "mixed without stress": change(
         "  margin_mode: isolated\n",

@@ -23,6 +23,7 @@ SCHEMA = json.loads((CONFIG / "policy.schema.json").read_text(encoding="utf-8"))
 MEANING = {
     # Well-formed files that only the loader understands well enough to refuse.
     "ratio out of range",
+    "another money",
     "part of a millisecond",
     "floor above the stop",
     "stop beyond the whole",
@@ -38,6 +39,7 @@ MEANING = {
     "shock of everything",
     "cross without stress",
     "mixed without stress",
+    "hedge without stress",
     "distance of some cross positions",
     "ratio of one side of cross positions",
     "hysteresis of the whole ratio",

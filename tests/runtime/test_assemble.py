@@ -6,7 +6,6 @@ import pytest
 
 from bot.core.model import (
     AccountSnapshot,
-    ContractKind,
     Instrument,
     MarginMode,
     PositionMode,
@@ -19,6 +18,9 @@ from bot.testing.builders import SYMBOL, instrument, position, snapshot
 from bot.testing.scripted import ScriptedMarket
 from tests.runtime.build import FragileJournal, Scene, policy
 
+IS_HEDGED = (
+    "expected position mode one_way, as account.position_mode of the policy says, was hedge"
+)
 IS_CROSS = "expected isolated margin, as account.margin_mode of the policy says, was cross"
 
 
@@ -65,14 +67,14 @@ def test_an_account_without_positions_is_guarded() -> None:
         pytest.param(
             snapshot([position()], position_mode=PositionMode.HEDGE),
             [instrument()],
-            "BTCUSDT: hedge mode is not supported yet",
+            f"account: {IS_HEDGED}",
             id="hedge",
         ),
         pytest.param(
             snapshot([position()]),
-            [instrument(kind=ContractKind.INVERSE)],
-            "BTCUSDT: inverse contracts are not supported yet",
-            id="inverse",
+            [instrument(settle="BTC")],
+            "BTCUSDT: it pays in BTC, the amounts of the policy are in USDT (account.settle)",
+            id="another coin",
         ),
         pytest.param(
             snapshot([position()]), [], "BTCUSDT: the venue gives no rules for it", id="unlisted"

@@ -56,7 +56,7 @@ async def listened(path: Path, *corners: tuple[int, int]) -> AsyncIterator[tuple
     async with (
         world(*corners) as here,
         here.guarding() as guard,
-        listening(path, guard, untold(here), here.clock.now_ms),
+        listening(path, guard, untold(here), here.clock.now_ms, "paper"),
     ):
         await here.clock.sleep_ms(20_000)
         yield here, guard
@@ -90,6 +90,7 @@ def test_status_shows_the_account_and_its_position_with_numbers_as_text(tmp_path
     assert 0 <= shown.pop("account_read_age_ms") <= 31_000
     assert 0 <= shown.pop("decision_age_ms") <= 31_000
     assert shown == {
+        "run": "paper",
         "account": "main",
         "alerts": {"channels": [], "dropped": 0},
         "mode": "active",

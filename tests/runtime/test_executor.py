@@ -13,6 +13,7 @@ from bot.exchange.ports import (
     Reply,
     Unreachable,
     Unsure,
+    Withheld,
 )
 from bot.rehearsal.loop import run_virtual
 from bot.runtime.executor import WRITE_TIMEOUT_MS, Executor
@@ -38,7 +39,8 @@ def perform(reply: Reply | Silence, action: Action, *orders: OrderFound | OrderA
 
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize(
-    "reply", [Accepted(), Refused("-2021", "would trigger"), Unsure("502"), Silence()]
+    "reply",
+    [Accepted(), Refused("-2021", "would trigger"), Unsure("502"), Withheld("observe"), Silence()],
 )
 def test_an_intent_is_sent_once_under_its_id_whatever_the_reply(
     reply: Reply | Silence, action: Action
@@ -86,3 +88,10 @@ def test_no_reply_in_time_is_unknown_not_refused_and_not_repeated() -> None:
     assert scene.outcomes()[0] == (WRITE_TIMEOUT_MS, IntentState.UNKNOWN)
     assert scene.outcomes()[-1][1] is IntentState.NOT_APPLIED
     assert len(scene.account.sent) == 1
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_what_is_withheld_is_over_at_once_and_nobody_looks_for_it(action: Action) -> None:
+    scene = perform(Withheld("observe: nothing is sent"), action)
+    assert scene.outcomes() == [(0, IntentState.WITHHELD)]
+    assert scene.at(AccountReported) == []

@@ -6,14 +6,17 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from bot.core.actions import AddMargin, ClosePosition, PlaceStop
-from bot.core.events import AccountMode, Command, IntentState, MarkPrice
+from bot.core.decision import Alert
+from bot.core.events import AccountMode, Command, InstrumentsReported, IntentState, MarkPrice
 from bot.core.ids import account_prefix
+from bot.core.model import Instrument
 from bot.exchange.paper.venue import PaperMarket
-from bot.journal.port import JournalUnavailable, Kind, Row
+from bot.journal.codec import from_json, to_json
+from bot.journal.port import JournalUnavailable, Kind, Row, digest_of
 from bot.rehearsal.loop import run_virtual
 from bot.runtime.guard import DRAIN_MS, Guard
 from bot.runtime.verify import verify
-from bot.testing.builders import ACCOUNT
+from bot.testing.builders import ACCOUNT, SYMBOL, instrument
 from tests.runtime.build import T0
 from tests.runtime.paper import World, decisions, moved, world
 
@@ -279,3 +282,23 @@ def test_time_never_runs_backwards_in_the_journal() -> None:
             assert times[0] >= T0
 
     run_virtual(main())
+
+
+def test_rules_that_change_are_said_and_judged_by_and_verify() -> None:
+    changed = (instrument(taker_fee="0.004"),)
+    digest = digest_of(to_json(changed, tuple[Instrument, ...]))
+
+    async def act(here: World, guard: Guard) -> None:
+        await here.clock.sleep_ms(10_000)
+        guard.tell(InstrumentsReported(digest, changed))
+        await here.clock.sleep_ms(10_000)
+        assert guard.state.instruments.by_symbol[SYMBOL] == changed[0]
+
+    here = play((CALM,), act)
+    said = [
+        from_json(row.entry.body, Alert).text
+        for row in asyncio.run(rows_of(here))
+        if row.entry.kind is Kind.ALERT
+    ]
+    assert said == [f"{SYMBOL}: the venue has changed taker_fee, which counts from now"]
+    asyncio.run(verify(here.journal))

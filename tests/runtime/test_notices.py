@@ -184,6 +184,7 @@ STOP = PlaceStop.__new__(PlaceStop)
     [
         (IntentState.APPLIED, "done: 1000 margin (ladder/top-up)"),
         (IntentState.PARTIAL, "done in part: 1000 margin (ladder/top-up); -2019 margin is"),
+        (IntentState.WITHHELD, "not sent: 1000 margin (ladder/top-up); -2019 margin"),
         (IntentState.REJECTED, "not done: 1000 margin (ladder/top-up); rejected, -2019 margin"),
         (IntentState.NOT_APPLIED, "not done: 1000 margin (ladder/top-up); not_applied"),
         (IntentState.HUMAN, "not done: 1000 margin (ladder/top-up); human"),

@@ -1,6 +1,7 @@
 """Reconcile: each action against each kind of evidence, and when absence is proof."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +14,13 @@ from bot.core.events import (
 )
 from bot.core.model import NO_FILL, AccountSnapshot, Fill
 from bot.core.units import Money, Price, Quantity
-from bot.exchange.ports import MarginChange, OrderAbsent, OrderFound, Unreachable
+from bot.exchange.ports import (
+    MarginChange,
+    NoMarginHistory,
+    OrderAbsent,
+    OrderFound,
+    Unreachable,
+)
 from bot.rehearsal.loop import run_virtual
 from bot.runtime.reconcile import (
     LAG_MS,
@@ -61,7 +68,7 @@ def reads(*answers: AccountSnapshot | Unreachable) -> Write:
     return lambda account: account.reads.write(*answers)
 
 
-def margins(*answers: tuple[MarginChange, ...] | Unreachable) -> Write:
+def margins(*answers: tuple[MarginChange, ...] | NoMarginHistory | Unreachable) -> Write:
     return lambda account: account.margins.write(*answers)
 
 
@@ -108,8 +115,17 @@ def test_evidence_of_the_effect_is_proof_at_the_first_look(
 @pytest.mark.parametrize("action", [ADD, STOP, CANCEL, CLOSE])
 def test_a_fresh_read_of_the_account_comes_before_the_outcome(action: Action) -> None:
     scene = settle(action, applied(action))
-    published = [type(event) for _, event in scene.published]
-    assert published == [AccountReported, InstrumentsReported, OutcomeReported]
+    *before, last = [type(e) for _, e in scene.published if not isinstance(e, InstrumentsReported)]
+    assert last is OutcomeReported
+    assert before
+    assert set(before) == {AccountReported}
+
+
+def test_a_stop_that_a_read_shows_needs_no_other_proof() -> None:
+    rests = replace(foreign_stop(position(), 46_000), client_id="intent-1")
+    scene = settle(STOP, reads(snapshot([position()], [rests])))
+    assert scene.outcomes() == [(250, APPLIED)]
+    assert scene.account.orders.asked == 0
 
 
 @pytest.mark.parametrize(
@@ -209,6 +225,41 @@ def test_a_contradiction_after_a_first_absence_is_no_second_absence() -> None:
 def test_less_than_half_of_the_amount_is_no_contradiction() -> None:
     scene = settle(ADD, reads(long_read("5499")))
     assert [state for _, state in scene.outcomes()] == [NOT_APPLIED]
+
+
+@pytest.mark.parametrize(
+    ("margin", "state"),
+    [
+        ("5000", NOT_APPLIED),
+        ("5009.99", NOT_APPLIED),
+        ("4990.01", NOT_APPLIED),
+        ("6000", APPLIED),
+        ("5300", APPLIED),  # 700 of it may have left with a close by hand
+        ("4700", APPLIED),
+    ],
+)
+def test_without_a_history_only_a_margin_that_stands_still_proves_absence(
+    margin: str, state: IntentState
+) -> None:
+    scene = settle(ADD, all_of(margins(NoMarginHistory()), reads(long_read(margin))))
+    assert [each for _, each in scene.outcomes()] == [state]
+    if state is NOT_APPLIED:
+        assert scene.outcomes()[0][0] >= SPEND_FENCE_MS + SECOND_READ_MS
+
+
+def test_without_a_history_a_position_that_is_gone_has_taken_its_top_up_along() -> None:
+    scene = settle(ADD, all_of(margins(NoMarginHistory()), reads(snapshot([], []))))
+    assert [state for _, state in scene.outcomes()] == [APPLIED]
+
+
+@pytest.mark.parametrize("action", [ADD, STOP, CLOSE])
+def test_absence_is_no_proof_while_the_venue_may_still_accept_the_request(action: Action) -> None:
+    def write(account: ScriptedAccount) -> None:
+        account.request_life_ms = 60_000
+
+    ((at_ms, state),) = settle(action, write).outcomes()
+    assert state is NOT_APPLIED
+    assert at_ms >= 61_000 + SECOND_READ_MS
 
 
 def test_a_read_for_evidence_learns_the_rules_of_a_position_not_seen_before() -> None:

@@ -164,12 +164,11 @@ def read_an_unknown_leg_as_safe(patch: pytest.MonkeyPatch) -> None:
     measure = metrics.measure_book
 
     def without_it(state: Any, now_ms: int, policy: Any) -> Any:
-        age_ms = policy.guardrails.data_age_max_ms
         known = tuple(
             each
             for each in state.positions
             if each.margin_mode is MarginMode.ISOLATED
-            or isinstance(metrics.facts_of(state, each, now_ms, age_ms), Facts)
+            or isinstance(metrics.facts_of(state, each, now_ms, policy), Facts)
         )
         snapshot = replace(state.account.snapshot, positions=known)
         account = replace(state.account, snapshot=snapshot)
@@ -198,8 +197,9 @@ def close_twice_as_much(patch: pytest.MonkeyPatch) -> None:
 def close_on_old_marks(patch: pytest.MonkeyPatch) -> None:
     facts_of = metrics.facts_of
 
-    def ageless(state: Any, position: Any, now_ms: int, _: int) -> Any:
-        return facts_of(state, position, now_ms, 10**9)
+    def ageless(state: Any, position: Any, now_ms: int, policy: Any) -> Any:
+        rails = replace(policy.guardrails, data_age_max_ms=10**9)
+        return facts_of(state, position, now_ms, replace(policy, guardrails=rails))
 
     for module in (metrics, together):
         patch.setattr(module, "facts_of", ageless)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from hashlib import sha256
+from random import Random
 from typing import Any
 
 import structlog
@@ -16,7 +17,7 @@ from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.prices import PathItem, Prices
 from bot.exchange.paper.store import MemoryOnly
 from bot.exchange.paper.venue import PaperMarket
-from bot.exchange.ports import Accepted, Refused, Unreachable
+from bot.exchange.ports import Accepted, Account, MarketData, Refused, Unreachable
 from bot.journal.port import JournalUnavailable
 from bot.journal.sqlite import SqliteJournal
 from bot.rehearsal.loop import run_virtual
@@ -91,8 +92,9 @@ class _World:
         loop.set_task_factory(make_task)  # type: ignore[arg-type]
         clock = Clock(case.starts_at_ms)
         machine = ObservedMachine(case.listed.values(), case.slippage, depths=case.depths)
+        machine.resting = case.resting
         observer = machine.observer = Observer(case, clock, machine, self._tell)
-        _open(case, machine)
+        open_positions(case, machine)
         faults = SwarmFaults(
             case.swarm, case.stream("faults"), case.stream("rarer faults"), clock, observer
         )
@@ -107,9 +109,9 @@ class _World:
             store=MemoryOnly(),
             faults=faults,
         )
-        with _logged(observer):
+        with logged(observer):
             async with venue, asyncio.TaskGroup() as tasks:
-                keeper = _Keeper(case, venue, clock, journal, observer)
+                keeper = Keeper(case, venue, clock, journal, observer)
                 by_hand = Human(case, venue, clock, keeper.guards, observer)
                 human = tasks.create_task(by_hand.live())
                 keeping = tasks.create_task(keeper.keep())
@@ -145,8 +147,12 @@ class _World:
             yield item
 
 
-class _Keeper:
-    """Keeps the guard's process running, and kills it when its hour has come."""
+class Keeper:
+    """
+    Keeps the guard's process running, and kills it when its hour has come.
+
+    A process that ends by an error that it `forgives` is started again like one that was killed.
+    """
 
     def __init__(
         self,
@@ -155,19 +161,22 @@ class _Keeper:
         clock: Clock,
         journal: FailingJournal,
         observer: Observer,
+        forgives: Callable[[BaseException], bool] = lambda error: False,
     ) -> None:
         self._case, self._venue, self._clock = case, venue, clock
-        self._journal, self._observer = journal, observer
+        self._journal, self._observer, self._forgives = journal, observer, forgives
         self._life = Life()
         self.guards: list[Guard] = []
-        """The one that runs, if any does."""
+        """The one that runs, if any does,"""
+        self.context = copy_context()
+        """and where its tasks belong to."""
 
     async def keep(self) -> None:
         """Start the guard, again and again until the prices end."""
         random = self._case.stream("pauses")
         while not self._venue.ended:
             self._life = life = Life()
-            context = copy_context()
+            self.context = context = copy_context()
             context.run(LIFE.set, life)
             loop = asyncio.get_running_loop()
             process = context.run(loop.create_task, self._one_life())
@@ -176,8 +185,7 @@ class _Keeper:
             self._observer.ended(was_killed=life.is_over)
             self._post_mortem(process)
             self.guards.clear()
-            pause_ms = round(1000 * random.choice((0.05, 1, 5, 20, 60)) * random.uniform(0.5, 1.5))
-            await self._clock.sleep_ms(pause_ms if life.is_over else RESTART_MS)
+            await self._clock.sleep_ms(self.pause_ms(random) if life.is_over else RESTART_MS)
 
     async def reap(self) -> None:
         """Kill the process that runs at each of the appointed times, if there is one."""
@@ -190,12 +198,20 @@ class _Keeper:
         for guard in self.guards:
             guard.stop()
 
-    async def _one_life(self) -> None:
-        account = ObservedAccount(self._venue, self._observer)
+    def pause_ms(self, random: Random) -> int:
+        """How long nobody notices that it was killed."""
+        return round(1000 * random.choice((0.05, 1, 5, 20, 60)) * random.uniform(0.5, 1.5))
+
+    def sides(self) -> tuple[MarketData, Account]:
+        """The venue as a new life of the guard meets it."""
         weak = self._case.openings[-1].symbol
         market = StallingMarket(
             PaperMarket(self._venue), self._venue.faults, self._clock, weak, self._observer
         )
+        return market, ObservedAccount(self._venue, self._observer)
+
+    async def _one_life(self) -> None:
+        market, account = self.sides()
         guard = await assemble(self._case.policy, market, account, self._clock, self._journal)
         self.guards.append(guard)
         self._observer.began(guard.state.mode)
@@ -207,13 +223,11 @@ class _Keeper:
         if self._life.is_over:
             self._observer.disturbed("killed")
             return
-        if process.cancelled():
-            raise asyncio.CancelledError
-        error = process.exception()
+        error = asyncio.CancelledError() if process.cancelled() else process.exception()
         if error is None:
             return
         could_not_start = not self.guards and isinstance(error, JournalUnavailable | Unreachable)
-        if could_not_start:
+        if could_not_start or self._forgives(error):
             self._observer.disturbed("could_not_start")
         else:
             self._observer.broke("0", f"the guard crashed: {error!r} {_causes(error)}")
@@ -224,7 +238,7 @@ def _causes(error: BaseException) -> list[str]:
     return [f"{each!r} {_causes(each)}" for each in inner]
 
 
-def _open(case: Case, machine: PaperMachine) -> None:
+def open_positions(case: Case, machine: PaperMachine) -> None:
     at_ms = case.starts_at_ms
     machine.move(at_ms, {each.symbol: Prices(each.price, each.price) for each in case.openings})
     machine.deposit(ACCOUNT, case.deposit)
@@ -241,7 +255,7 @@ def _open(case: Case, machine: PaperMachine) -> None:
 
 
 @contextmanager
-def _logged(observer: Observer) -> Iterator[None]:
+def logged(observer: Observer) -> Iterator[None]:
     """What the guard logs goes to the observer, and nowhere else."""
 
     def pass_on(_logger: Any, method: str, event: Any) -> Any:

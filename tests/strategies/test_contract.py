@@ -224,9 +224,8 @@ def assert_reaches(quantity: Quantity, view: PositionView, to: Decimal) -> None:
         return
     margin: Decimal = position.isolated_margin
     if view.instrument.rules.margin_on_reduce is MarginOnReduce.PRO_RATA:
-        move = fill - position.entry_price
-        margin += quantity * (move if position.side is Side.LONG else -move)
-        margin -= quantity * fill * view.instrument.taker_fee
+        margin += gain(view.instrument, position.side, quantity, position.entry_price, fill)
+        margin -= worth(view.instrument, quantity, fill) * view.instrument.taker_fee
     rest = replace(
         position,
         quantity=Quantity(position.quantity - quantity),
@@ -268,17 +267,31 @@ def surplus(
     instrument: Instrument, position: Position, margin: Decimal, price: Decimal
 ) -> Decimal:
     """Equity less requirement with the mark at `price`."""
-    move = price - position.entry_price
-    equity = margin + position.quantity * (move if position.side is Side.LONG else -move)
+    entry, quantity = position.entry_price, position.quantity
+    equity = margin + gain(instrument, position.side, quantity, entry, price)
     at_entry = instrument.rules.maintenance_at is MaintenanceAt.ENTRY
-    valued = position.quantity * (position.entry_price if at_entry else price)
+    valued = worth(instrument, quantity, entry if at_entry else price)
     (tier,) = [tier for tier in instrument.tiers if tier.floor < valued <= tier.cap] or [
         instrument.tiers[0]
     ]
     required = valued * tier.rate - tier.deduction
     if instrument.rules.close_fee is CloseFee.MARK:
-        required += position.quantity * price * instrument.taker_fee
+        required += worth(instrument, quantity, price) * instrument.taker_fee
     return equity - required
+
+
+def worth(instrument: Instrument, quantity: Decimal, price: Decimal) -> Decimal:
+    """In what the contract pays in: dollars of coins, or coins of dollars."""
+    inverse = instrument.kind is ContractKind.INVERSE
+    return quantity / price if inverse else quantity * price
+
+
+def gain(
+    instrument: Instrument, side: Side, quantity: Decimal, entry: Decimal, price: Decimal
+) -> Decimal:
+    rise = worth(instrument, quantity, price) - worth(instrument, quantity, entry)
+    rises_with_price = instrument.kind is ContractKind.LINEAR
+    return rise if (side is Side.LONG) is rises_with_price else -rise
 
 
 # Positions
@@ -293,8 +306,14 @@ def built(way: type) -> st.SearchStrategy[Any]:
     return st.builds(way, **{name: PARAMETERS[hint] for name, hint in hints.items()})
 
 
+MARGIN_STEPS = {
+    ContractKind.LINEAR: [Decimal("0.000001"), Decimal("0.01")],
+    ContractKind.INVERSE: [Decimal("0.00000001"), Decimal("0.000001")],
+}
+
+
 @st.composite
-def instruments(draw: st.DrawFn, notional: Decimal) -> Instrument:
+def instruments(draw: st.DrawFn, notional: Decimal, kind: ContractKind) -> Instrument:
     """One to three tiers around `notional` that join without a jump, as venues publish them."""
     rates = sorted(draw(st.lists(decimals("0.004", "0.1", 3), min_size=1, max_size=3)))
     joints = len(rates) - 1
@@ -308,8 +327,8 @@ def instruments(draw: st.DrawFn, notional: Decimal) -> Instrument:
         floor, last = cap, rate
     return Instrument(
         symbol="BTCUSDT",
-        kind=ContractKind.LINEAR,
-        settle="USDT",
+        kind=kind,
+        settle="USDT" if kind is ContractKind.LINEAR else "BTC",
         tick_size=Price(draw(st.sampled_from([Decimal("0.01"), Decimal("0.1"), Decimal(5)]))),
         quantity_step=Quantity(Decimal("0.001")),
         quantity_min=Quantity(Decimal("0.001")),
@@ -318,7 +337,7 @@ def instruments(draw: st.DrawFn, notional: Decimal) -> Instrument:
         rules=VenueRules(
             maintenance_at=draw(st.sampled_from(MaintenanceAt)),
             close_fee=draw(st.sampled_from((CloseFee.NONE, CloseFee.MARK))),
-            position_margin_step=draw(st.sampled_from([Decimal("0.000001"), Decimal("0.01")])),
+            position_margin_step=draw(st.sampled_from(MARGIN_STEPS[kind])),
             margin_on_reduce=draw(st.sampled_from(MarginOnReduce)),
         ),
     )
@@ -329,10 +348,13 @@ def views(draw: st.DrawFn) -> PositionView:
     """Any position: far from liquidation, near it, past it, or without any."""
     side = draw(st.sampled_from(Side))
     entry = draw(decimals("10", "70000", 2))
-    quantity = draw(decimals("0.001", "20", 3))
-    instrument = draw(instruments(quantity * entry))
+    kind = draw(st.sampled_from(ContractKind))
+    inverse = kind is ContractKind.INVERSE
+    quantity = draw(decimals("1", "900000", 3) if inverse else decimals("0.001", "20", 3))
+    value = quantity / entry if inverse else quantity * entry
+    instrument = draw(instruments(value, kind))
     share = draw(st.one_of(decimals("0.01", "0.3", 4), decimals("0.3", "2", 2)))
-    margin = (quantity * entry * share).quantize(Decimal("0.01"))
+    margin = (value * share).quantize(Decimal("0.00000001" if inverse else "0.01"))
     position = Position(
         symbol="BTCUSDT",
         side=side,

@@ -14,18 +14,32 @@ import structlog
 
 from bot.clock import Clock, system_wall_ms
 from bot.core.actions import Action
-from bot.core.model import AccountSnapshot
-from bot.exchange.live.calls import Call, Heard, Json, NotSent, Silent, Unreadable, parse_json
-from bot.exchange.live.dialect import Dialect, Irrelevant, Listed, StreamEnded
+from bot.core.model import AccountSnapshot, PositionMode
+from bot.exchange.live.calls import (
+    Call,
+    Heard,
+    Hushed,
+    Json,
+    NotSent,
+    Silent,
+    Unreadable,
+    parse_json,
+)
+from bot.exchange.live.credentials import Credentials
+from bot.exchange.live.dialect import Dialect, Ground, Irrelevant, Listed, Opening, StreamEnded
 from bot.exchange.live.lanes import Lane
 from bot.exchange.live.transport import Network
 from bot.exchange.ports import (
+    Banned,
+    Barred,
     MarginChange,
+    NoMarginHistory,
     Notice,
     OrderAbsent,
     OrderFound,
     Refused,
     Reply,
+    Throttled,
     Unreachable,
     Unsure,
 )
@@ -42,13 +56,22 @@ SWEEP_MS = 60_000
 CLOCK_TRIP_MAX_MS = 1_000
 """An answer that took longer does not tell the time well enough."""
 
+LISTING_MS = 60_000
+"""How often the contracts may be asked for again, which is a heavy read."""
+
 NEVER_MS = -(2**62)
 HEARTBEAT_S = 10
 CONNECT_S = 5
 KEEP_ALIVE_MS = 20 * 60_000
+PING_MS = 10_000
 HTTP_OK = 200
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """The account has not been read yet."""
 
 
 @dataclass(slots=True)
@@ -65,15 +88,17 @@ class LiveAccount:
         self,
         dialect: Dialect,
         listed: Listed,
+        credentials: Credentials,
         *,
         reads: Lane,
         writes: Lane,
         network: Network,
         clock: Clock,
     ) -> None:
-        """Speak for the account whose keys the lanes sign with."""
+        """Speak for the account of `credentials`, which the lanes sign with."""
         self._dialect = dialect
         self._listed = listed
+        self._credentials = credentials
         self._reads = reads
         self._writes = writes
         self._network = network
@@ -81,6 +106,13 @@ class LiveAccount:
         self._terms_read = _TermsRead(NEVER_MS, frozenset(), ())
         self._swept_at_ms = NEVER_MS
         self._waiting: frozenset[str] = frozenset()
+        self._listed_at_ms = clock.now_ms()
+        self._position_mode: PositionMode | _Unread = _Unread()
+
+    @property
+    def request_life_ms(self) -> int:
+        """How long after its date the venue may still accept a request that is under way."""
+        return self._dialect.request_life_ms
 
     async def snapshot(self) -> AccountSnapshot:
         """One complete read."""
@@ -91,23 +123,31 @@ class LiveAccount:
             try:
                 held = self._dialect.held_names(state)
                 terms, stops = await self._terms(held), await self._stops(held)
-                return self._dialect.snapshot_of(terms, state, stops, self._listed, at_ms)
+                seen = self._dialect.snapshot_of(terms, state, stops, self._listed, at_ms)
             except Unreadable as e:
                 problem = str(e)
                 log.warning("account.unreadable", reason=problem)
                 self._terms_read.at_ms = NEVER_MS
+                await self._list_again()
+            else:
+                self._position_mode = seen.position_mode
+                return seen
         raise Unreachable(problem)
 
     async def stream(self, publish: Callable[[Notice], None]) -> None:
         """Publish notices until cancelled; raises `Unreachable` when the stream is lost."""
         try:
-            key = self._dialect.listen_key_of(await read(self._reads, self._dialect.listen_call()))
+            answers = await self._all(self._dialect.account_calls())
+            opening = self._dialect.account_opening(
+                answers, self._credentials, self._clock.now_ms()
+            )
             async with asyncio.timeout(CONNECT_S):
-                socket = await self._network.ws_connect(
-                    self._dialect.account_url(key), heartbeat=HEARTBEAT_S
-                )
+                socket = await self._network.ws_connect(opening.url, heartbeat=HEARTBEAT_S)
             try:
-                await self._listen(socket, key, publish)
+                for text in opening.asks:
+                    await socket.send_str(text)
+                keeping = self._dialect.keep_calls(answers)
+                await self._listen(socket, opening, keeping, publish)
             finally:
                 await socket.close()
         except (aiohttp.ClientError, OSError, TimeoutError, Unreadable) as e:
@@ -115,12 +155,16 @@ class LiveAccount:
 
     async def send(self, action: Action, client_id: str) -> Reply:
         """Perform one action."""
-        call = self._dialect.write_call(action, client_id, self._listed)
+        call = await self._recipe(action, client_id)
+        if isinstance(call, Refused):
+            return call
         match await self._writes.ask(call):
             case Heard() as heard:
                 return self._dialect.reply_of(heard, action, client_id, self._listed)
             case NotSent(reason):
                 return Refused("NOT_SENT", reason)
+            case Hushed(reason, until_ms):
+                return Barred(reason, until_ms)
             case Silent(reason):
                 return Unsure(reason)
 
@@ -131,13 +175,31 @@ class LiveAccount:
             await hear(self._reads, call) for call in self._dialect.order_calls(name, client_id)
         ]
         try:
-            return self._dialect.order_of(answers, client_id, name)
+            return self._dialect.order_of(answers, client_id, name, self._listed)
         except Unreadable as e:
             raise Unreachable(str(e)) from e
 
-    async def margin_changes(self, symbol: str, since_ms: int) -> tuple[MarginChange, ...]:
+    async def _recipe(self, action: Action, client_id: str) -> Call | Refused:
+        """What to send. That it cannot be known is proof that nothing is sent."""
+        if isinstance(self._position_mode, _Unread):
+            return Refused("NOT_SENT", "the account has not been read yet")
+        try:
+            asked = [
+                await read(self._writes, call)
+                for call in self._dialect.ground_calls(action, self._listed)
+            ]
+            ground = Ground(self._position_mode, asked)
+            return self._dialect.write_call(action, client_id, self._listed, ground)
+        except (Unreachable, Unreadable) as e:
+            return Refused("NOT_SENT", str(e))
+
+    async def margin_changes(
+        self, symbol: str, since_ms: int
+    ) -> tuple[MarginChange, ...] | NoMarginHistory:
         """Margin added to positions of `symbol` at or after the venue time `since_ms`."""
         call = self._dialect.margin_call(self._listed.id_of(symbol), since_ms)
+        if isinstance(call, NoMarginHistory):
+            return call
         try:
             return self._dialect.margin_changes_of(await read(self._reads, call), self._listed)
         except Unreadable as e:
@@ -160,6 +222,17 @@ class LiveAccount:
             self._reads.follow_clock(ahead_ms)
             self._writes.follow_clock(ahead_ms)
         return venue_ms
+
+    async def _list_again(self) -> None:
+        """A contract that is not known makes an account unreadable: it may be a new one."""
+        now_ms = self._clock.now_ms()
+        if now_ms - self._listed_at_ms > LISTING_MS:
+            self._listed_at_ms = now_ms
+            listing = await read(self._reads, self._dialect.listing_call())
+            try:
+                self._listed = self._listed.renewed_by(self._dialect.listing_of(listing))
+            except Unreadable as e:
+                raise Unreachable(str(e)) from e
 
     async def _terms(self, held: frozenset[str]) -> Sequence[Json]:
         """As read last, unless that is long ago or a position has been opened since."""
@@ -193,22 +266,31 @@ class LiveAccount:
     async def _listen(
         self,
         socket: aiohttp.ClientWebSocketResponse,
-        key: str,
+        opening: Opening,
+        keeping: Sequence[Call],
         publish: Callable[[Notice], None],
     ) -> None:
-        """Until the stream is over: always by `Unreachable`. Keeps its key alive meanwhile."""
-        kept_ms = self._clock.now_ms()
+        """Until the stream is over: always by `Unreachable`. Keeps it open meanwhile."""
+        kept_ms = pinged_ms = self._clock.now_ms()
         while True:
-            left_ms = max(kept_ms + KEEP_ALIVE_MS - self._clock.now_ms(), 0)
+            now_ms = self._clock.now_ms()
+            if now_ms >= kept_ms + KEEP_ALIVE_MS:
+                await self._all(keeping)
+                kept_ms = now_ms
+            if now_ms >= pinged_ms + PING_MS:
+                if opening.ping:
+                    await socket.send_str(opening.ping)
+                pinged_ms = now_ms
+            left_ms = min(kept_ms + KEEP_ALIVE_MS, pinged_ms + PING_MS) - now_ms
             try:
                 async with asyncio.timeout(left_ms / 1000):
                     message = await socket.receive()
             except TimeoutError:
-                await read(self._reads, self._dialect.keep_call(key))
-                kept_ms = self._clock.now_ms()
                 continue
             if message.type is not aiohttp.WSMsgType.TEXT:
                 raise Unreachable(f"account stream: {message.type.name}")
+            if opening.pong and message.data == opening.pong:
+                continue
             if self._tell(message.data, publish):
                 raise Unreachable("account stream: the venue has ended it")
 
@@ -237,6 +319,10 @@ async def hear(lane: Lane, call: Call) -> Heard:
     match await lane.ask(call):
         case Heard() as heard:
             return heard
+        case Hushed(reason, until_ms, everything=True):
+            raise Banned(f"{call.path}: {reason}", until_ms)
+        case Hushed(reason, until_ms):
+            raise Throttled(f"{call.path}: {reason}", until_ms)
         case NotSent(reason) | Silent(reason):
             raise Unreachable(f"{call.path}: {reason}")
 

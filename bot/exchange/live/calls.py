@@ -20,13 +20,14 @@ class Call:
     """
     One request: `api` and `path` as ccxt names them, so that it signs and addresses them.
 
-    `weight` is what the venue counts it as.
+    An `api` within another has a dot: "private.futures". `parameters` are what the venue's
+    recipe says, in JSON's own kinds where the venue reads JSON. `weight` is what it counts as.
     """
 
     api: str
     method: str
     path: str
-    parameters: Mapping[str, str]
+    parameters: Mapping[str, Json]
     weight: int = 1
 
 
@@ -47,13 +48,26 @@ class NotSent:
 
 
 @dataclass(frozen=True, slots=True)
+class Hushed:
+    """
+    Nothing was taken: the venue wants quiet until `until_ms`, by its answer or an earlier one.
+
+    Of reads, or of `everything` where it has banned this address.
+    """
+
+    reason: str
+    until_ms: int
+    everything: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Silent:
     """No whole answer; the request may have arrived."""
 
     reason: str
 
 
-Outcome: TypeAlias = Heard | NotSent | Silent
+Outcome: TypeAlias = Heard | NotSent | Hushed | Silent
 
 
 class Unreadable(ValueError):

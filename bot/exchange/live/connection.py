@@ -1,9 +1,10 @@
 """A live account put together: connections, lanes, clock and the checks before the start."""
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from statistics import median
 from typing import TypeAlias
 
@@ -15,7 +16,8 @@ from bot.exchange.live.account import LiveAccount, read
 from bot.exchange.live.calls import Unreadable
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import Dialect
-from bot.exchange.live.lanes import WRITES_PER_WINDOW, Lane, Quiet, read_budget
+from bot.exchange.live.findings import Finding, Standing, require_sound
+from bot.exchange.live.lanes import WRITES_PER_WINDOW, Allowance, Lane, Quiet, read_budget
 from bot.exchange.live.loopback import LoopbackSession
 from bot.exchange.live.market import LiveMarket
 from bot.exchange.live.sessions import session
@@ -26,10 +28,6 @@ READ_TIMEOUT_MS = 5_000
 WRITE_TIMEOUT_MS = 2_500
 CLOCK_READS = 5
 CLOCK_OFF_MAX_MS = 60_000
-
-
-class CheckFailed(Exception):
-    """This key or account cannot be guarded. A sentence a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +47,74 @@ Route: TypeAlias = Internet | Loopback
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Both sides of a venue, for one account."""
+    """Both sides of a venue, for one account, and what is asked about it again and again."""
 
     market: LiveMarket
     account: LiveAccount
+    dialect: Dialect
+    reads: Lane
+
+    async def examine(self) -> tuple[Finding, ...]:
+        """
+        The clock, what the key may do and what kind of account it is, as they are now.
+
+        Raises `Unreachable`.
+        """
+        ahead_ms = await _clock_ahead_ms(self.dialect, self.reads)
+        answers = [await read(self.reads, call) for call in self.dialect.check_calls()]
+        try:
+            refused = self.dialect.refusals(answers)
+            unproven = self.dialect.unproven(answers)
+        except Unreadable as e:
+            raise Unreachable(str(e)) from e
+        found = [Finding("key and account", Standing.REFUSED, each) for each in refused]
+        found += [Finding("key", Standing.UNVERIFIED, each) for each in unproven]
+        if not found:
+            text = "may trade and cannot withdraw; of a kind that can be guarded"
+            found.append(Finding("key and account", Standing.FINE, text))
+        return (_of_clock(ahead_ms), *found)
+
+    async def endings(self, symbols: Collection[str]) -> tuple[Finding, ...]:
+        """Those of `symbols` that the venue is to settle or has taken off; `Unreachable`."""
+        listed = await self.market.renew()
+        found = []
+        for symbol in sorted(symbols):
+            if symbol not in listed.symbols.values():
+                text = f"{symbol}: the venue does not list it any more"
+                found.append(Finding("contract", Standing.NOTED, text))
+            elif (ends_at_ms := listed.endings.get(listed.id_of(symbol), 0)) > 0:
+                ends = datetime.fromtimestamp(ends_at_ms / 1000, UTC)
+                text = f"{symbol}: the venue settles it on {ends:%Y-%m-%d %H:%M} UTC"
+                found.append(Finding("contract", Standing.NOTED, text))
+        return tuple(found)
 
 
 @asynccontextmanager
 async def connect(
-    dialect: Dialect, credentials: Credentials, route: Route, clock: Clock
+    dialect: Dialect,
+    credentials: Credentials,
+    route: Route,
+    clock: Clock,
+    *,
+    accept_unproven_key: bool = False,
 ) -> AsyncIterator[Connection]:
     """
     Connect, check and hand over; closes everything at the end.
 
-    Raises `Unreachable`, and `CheckFailed` with everything that forbids to guard the account.
+    Raises `Unreachable`, and `CheckFailed` with everything that forbids to guard the account:
+    also what the venue does not tell about the key, unless the user answers for it.
     """
+    async with reach(dialect, credentials, route, clock) as connection:
+        findings = await connection.examine()
+        require_sound(findings, accept_unverified=accept_unproven_key)
+        yield connection
+
+
+@asynccontextmanager
+async def reach(
+    dialect: Dialect, credentials: Credentials, route: Route, clock: Clock
+) -> AsyncIterator[Connection]:
+    """Connect without judging what is found; closes everything at the end. `Unreachable`."""
     networks = [_network(route) for _ in range(2)]
     transports = [
         Transport(dialect.ccxt_id, credentials, network, timeout_ms)
@@ -72,22 +123,31 @@ async def connect(
     try:
         quiet = Quiet()
         budget = read_budget(dialect.read_weight_per_minute)
-        reads = Lane(transports[0], clock, quiet, budget=budget, is_read=True)
-        writes = Lane(transports[1], clock, quiet, budget=WRITES_PER_WINDOW, is_read=False)
+        allowed = Allowance(dialect.read_weight_per_minute, dialect.used_weight_header)
+        reads = Lane(transports[0], clock, quiet, allowed, budget=budget, is_read=True)
+        writes = Lane(
+            transports[1], clock, quiet, allowed, budget=WRITES_PER_WINDOW, is_read=False
+        )
         ahead_ms = await _clock_ahead_ms(dialect, reads)
         for lane in (reads, writes):
             lane.follow_clock(ahead_ms)
-        await _check(dialect, reads)
         try:
             listed = dialect.listing_of(await read(reads, dialect.listing_call()))
-            intervals = dialect.intervals_of(await read(reads, dialect.intervals_call()), listed)
         except Unreadable as e:
             raise Unreachable(str(e)) from e
         yield Connection(
-            LiveMarket(dialect, listed, intervals, reads=reads, network=networks[0], clock=clock),
+            LiveMarket(dialect, listed, reads=reads, network=networks[0], clock=clock),
             LiveAccount(
-                dialect, listed, reads=reads, writes=writes, network=networks[0], clock=clock
+                dialect,
+                listed,
+                credentials,
+                reads=reads,
+                writes=writes,
+                network=networks[0],
+                clock=clock,
             ),
+            dialect,
+            reads,
         )
     finally:
         for transport in transports:
@@ -115,19 +175,11 @@ async def _clock_ahead_ms(dialect: Dialect, reads: Lane) -> int:
         except Unreadable as e:
             raise Unreachable(str(e)) from e
         readings.append((asked_ms + system_wall_ms()) // 2 - venue_ms)
-    ahead_ms = round(median(readings))
+    return round(median(readings))
+
+
+def _of_clock(ahead_ms: int) -> Finding:
     if abs(ahead_ms) > CLOCK_OFF_MAX_MS:
-        raise CheckFailed(
-            f"clock: expected within {CLOCK_OFF_MAX_MS} ms of the venue's, was {ahead_ms} ms ahead"
-        )
-    return ahead_ms
-
-
-async def _check(dialect: Dialect, reads: Lane) -> None:
-    answers = [await read(reads, call) for call in dialect.check_calls()]
-    try:
-        found = dialect.refusals(answers)
-    except Unreadable as e:
-        raise Unreachable(str(e)) from e
-    if found:
-        raise CheckFailed("\n".join(found))
+        text = f"expected within {CLOCK_OFF_MAX_MS} ms of the venue's, was {ahead_ms} ms ahead"
+        return Finding("clock", Standing.REFUSED, f"clock: {text}")
+    return Finding("clock", Standing.FINE, f"{ahead_ms} ms ahead of the venue's")

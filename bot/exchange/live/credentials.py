@@ -1,12 +1,23 @@
-"""Keys of accounts: in files that only their owner can read, and in nothing that we write."""
+"""
+Keys of accounts: where they are kept, and that they show in nothing that we write.
+
+Never on the command line, which every process of the machine can read.
+"""
 
 import json
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
 from pydantic import SecretStr
+
+KEY_VARIABLE, SECRET_VARIABLE = "LIQGUARD_KEY_", "LIQGUARD_SECRET_"
+"""What variables of the environment with keys begin with; the name follows in capitals."""
+
+log = structlog.get_logger()
 
 
 class CredentialsError(Exception):
@@ -19,6 +30,63 @@ class Credentials:
 
     key: SecretStr
     secret: SecretStr
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPlaces:
+    """
+    Where keys may be kept, the safest place first.
+
+    `mounted` is where an orchestrator puts secrets, each into a file of its own; `folder` has a
+    file for each account; the environment is the last resort, since whatever this process starts
+    or prints when it crashes may carry it.
+    """
+
+    mounted: Path
+    folder: Path
+    environ: Mapping[str, str]
+
+
+def find_credentials(places: KeyPlaces, name: str) -> Credentials:
+    """
+    The keys called `name`, from the first place that has any of them.
+
+    Raises `CredentialsError` where no place has them, or the first has only half of them.
+    """
+    key_file = places.mounted / f"liqguard_{name}_key"
+    secret_file = places.mounted / f"liqguard_{name}_secret"
+    if key_file.exists() or secret_file.exists():
+        return Credentials(_mounted(key_file), _mounted(secret_file))
+    file = places.folder / f"{name}.json"
+    if file.exists():
+        return read_credentials(places.folder, name)
+    suffix = name.upper().replace("-", "_")
+    key, secret = f"{KEY_VARIABLE}{suffix}", f"{SECRET_VARIABLE}{suffix}"
+    if key not in places.environ and secret not in places.environ:
+        raise CredentialsError(
+            f"keys of {name}: expected the files {key_file} and {secret_file}, or {file}, or the "
+            f"variables {key} and {secret}, was none of them"
+        )
+    log.warning("keys.read_from_environment", name=name, better=str(file))
+    return Credentials(_variable(places.environ, key), _variable(places.environ, secret))
+
+
+def _mounted(file: Path) -> SecretStr:
+    """The text of a file; whoever mounted it answers for who can read it."""
+    try:
+        text = file.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as e:
+        raise CredentialsError(f"{file}: expected a secret, was {type(e).__name__}") from None
+    if not text:
+        raise CredentialsError(f"{file}: expected a secret, was empty")
+    return SecretStr(text)
+
+
+def _variable(environ: Mapping[str, str], name: str) -> SecretStr:
+    text = environ.get(name, "").strip()
+    if not text:
+        raise CredentialsError(f"{name}: expected a secret, was not set or empty")
+    return SecretStr(text)
 
 
 def read_credentials(folder: Path, name: str) -> Credentials:
@@ -41,8 +109,9 @@ def read_credentials(folder: Path, name: str) -> Credentials:
             found = json.load(opened)
     except OSError as e:
         raise CredentialsError(f"{file}: expected the keys of {name}, was {e.strerror}") from e
-    except ValueError as e:
-        raise CredentialsError(f"{file}: expected a JSON object with key and secret") from e
+    except ValueError:
+        # Not from it: the error of the parser holds the text, and with it the keys.
+        raise CredentialsError(f"{file}: expected a JSON object with key and secret") from None
     match found:
         case {"key": str(key), "secret": str(secret)} if key and secret and len(found) == 2:  # noqa: PLR2004 - and nothing else
             return Credentials(SecretStr(key), SecretStr(secret))

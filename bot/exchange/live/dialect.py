@@ -6,21 +6,45 @@ A venue's module is a `Dialect`. Parsers raise `Unreadable`; for reads the adapt
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Protocol, TypeAlias
 
 from bot.core.actions import Action
-from bot.core.model import AccountSnapshot, Instrument
+from bot.core.events import BarsReported
+from bot.core.model import AccountSnapshot, Instrument, PositionMode
 from bot.core.units import Price, Ratio
 from bot.exchange.live.calls import Call, Heard, Json
-from bot.exchange.ports import MarginChange, Notice, OrderAbsent, OrderFound, Reply
+from bot.exchange.live.credentials import Credentials
+from bot.exchange.ports import (
+    MarginChange,
+    NoMarginHistory,
+    Notice,
+    OrderAbsent,
+    OrderFound,
+    Refused,
+    Reply,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The contracts of a venue that it trades now: unified symbols by the venue's ids."""
+    """
+    The contracts of a venue that it trades now: unified symbols by the venue's ids.
+
+    `sizes` are what one contract is in units of base; empty where the venue counts in base.
+    """
 
     symbols: Mapping[str, str]
+    sizes: Mapping[str, Decimal] = field(default_factory=dict)
+    endings: Mapping[str, int] = field(default_factory=dict)
+    """When the venue settles a contract for good, of those by their ids that it does."""
+
+    def renewed_by(self, newer: "Listed") -> "Listed":
+        """`newer`, and what is gone: it keeps its name while a position in it may be open."""
+        return Listed(
+            {**self.symbols, **newer.symbols}, {**self.sizes, **newer.sizes}, newer.endings
+        )
 
     def id_of(self, symbol: str) -> str:
         """The venue's id; raises `KeyError` with the symbol where it is not listed."""
@@ -39,6 +63,28 @@ class Marked:
     rate: Ratio
     next_at_ms: int
     """0 where the venue has no bill ahead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """
+    What a recipe has to know of the account: its mode, and what `ground_calls` answered.
+    """
+
+    position_mode: PositionMode
+    answers: Sequence[Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a stream begins: where, and the texts that ask for what it shall tell."""
+
+    url: str
+    asks: tuple[str, ...] = ()
+    ping: str = ""
+    """Sent every few seconds where the venue wants more than a socket's own pings."""
+    pong: str = ""
+    """What it answers, where that is no JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +108,10 @@ class Dialect(Protocol):
     ccxt_id: str
     read_weight_per_minute: int
     """What the venue allows an address, in its own weights."""
+    used_weight_header: str
+    """The header, in small letters, that tells what the address has used of this minute, or ""."""
+    request_life_ms: int
+    """How long after its date the venue accepts a request, at most."""
 
     def time_call(self) -> Call: ...
     def time_of(self, json: Json) -> int: ...
@@ -70,8 +120,9 @@ class Dialect(Protocol):
     def listing_of(self, json: Json) -> Listed: ...
     def instrument_calls(self, name: str) -> Sequence[Call]: ...
     def instrument_of(self, jsons: Sequence[Json], listed: Listed, name: str) -> Instrument: ...
-    def intervals_call(self) -> Call: ...
-    def intervals_of(self, json: Json, listed: Listed) -> Mapping[str, int]: ...
+    def interval_call(self, name: str) -> Call: ...
+    def interval_of(self, json: Json, name: str) -> int:
+        """How often the contract settles funding, in milliseconds."""
 
     def terms_calls(self) -> Sequence[Call]: ...
     def state_calls(self) -> Sequence[Call]: ...
@@ -88,26 +139,44 @@ class Dialect(Protocol):
         taken_at_ms: int,
     ) -> AccountSnapshot: ...
 
-    def write_call(self, action: Action, client_id: str, listed: Listed) -> Call: ...
+    def ground_calls(self, action: Action, listed: Listed) -> Sequence[Call]:
+        """What has to be asked before the recipe is known: the venue's own id of a stop."""
+
+    def write_call(
+        self, action: Action, client_id: str, listed: Listed, ground: Ground
+    ) -> Call | Refused:
+        """The recipe, or why there is nothing to send."""
+
     def reply_of(self, heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply: ...
 
     def order_calls(self, name: str, client_id: str) -> Sequence[Call]: ...
     def order_of(
-        self, answers: Sequence[Heard], client_id: str, name: str
+        self, answers: Sequence[Heard], client_id: str, name: str, listed: Listed
     ) -> OrderFound | OrderAbsent: ...
-    def margin_call(self, name: str, since_ms: int) -> Call: ...
+    def margin_call(self, name: str, since_ms: int) -> Call | NoMarginHistory: ...
     def margin_changes_of(self, json: Json, listed: Listed) -> tuple[MarginChange, ...]: ...
 
-    def marks_call(self) -> Call: ...
-    def marks_of(self, json: Json, listed: Listed) -> Sequence[Marked]: ...
-    def marks_url(self, names: Sequence[str]) -> str: ...
+    def marks_calls(self, names: Sequence[str]) -> Sequence[Call]: ...
+    def marks_of(self, jsons: Sequence[Json], listed: Listed) -> Sequence[Marked]: ...
+    def marks_opening(self, names: Sequence[str], at_ms: int) -> Opening: ...
+    def bars_call(self, name: str) -> Call: ...
+    def bars_of(self, json: Json, symbol: str, received_at_ms: int) -> BarsReported: ...
     def mark_frame(self, json: Json, listed: Listed) -> Sequence[Marked]: ...
 
-    def listen_call(self) -> Call: ...
-    def listen_key_of(self, json: Json) -> str: ...
-    def keep_call(self, key: str) -> Call: ...
-    def account_url(self, key: str) -> str: ...
+    def account_calls(self) -> Sequence[Call]:
+        """What has to be asked before the account's stream can be opened: a key to listen."""
+
+    def account_opening(
+        self, answers: Sequence[Json], credentials: Credentials, at_ms: int
+    ) -> Opening: ...
+    def keep_calls(self, answers: Sequence[Json]) -> Sequence[Call]:
+        """What keeps it open, every 20 minutes."""
+
     def account_frame(self, json: Json, listed: Listed, received_at_ms: int) -> Told: ...
 
     def check_calls(self) -> Sequence[Call]: ...
-    def refusals(self, jsons: Sequence[Json]) -> tuple[str, ...]: ...
+    def refusals(self, jsons: Sequence[Json]) -> tuple[str, ...]:
+        """Why this key or account cannot be guarded, a sentence each."""
+
+    def unproven(self, jsons: Sequence[Json]) -> tuple[str, ...]:
+        """What the venue does not tell about the key, and the user has to answer for."""

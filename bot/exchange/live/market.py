@@ -6,14 +6,14 @@ whatever the socket says. Before every new connection prices are asked for once.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import aiohttp
 import structlog
 
 from bot.clock import Clock
-from bot.core.events import FundingReported, MarkPrice
+from bot.core.events import BarsReported, FundingReported, MarkPrice
 from bot.core.model import Instrument
 from bot.exchange.live.account import read
 from bot.exchange.live.calls import Unreadable, parse_json
@@ -25,6 +25,9 @@ from bot.exchange.ports import Quoted, Unreachable
 SILENCE_S = 5
 RECONNECT_MS = 1_000
 IDLE_MS = 500
+PING_MS = 10_000
+POLL_MS = 60_000
+"""Some venues push the mark alone: the next bill is asked for."""
 
 log = structlog.get_logger()
 
@@ -36,16 +39,15 @@ class LiveMarket:
         self,
         dialect: Dialect,
         listed: Listed,
-        intervals: Mapping[str, int],
         *,
         reads: Lane,
         network: Network,
         clock: Clock,
     ) -> None:
-        """`intervals` are the funding intervals by symbol."""
+        """Watch what `listed` names."""
         self._dialect = dialect
         self._listed = listed
-        self._intervals = intervals
+        self._intervals: dict[str, int] = {}
         self._reads = reads
         self._network = network
         self._clock = clock
@@ -53,15 +55,32 @@ class LiveMarket:
         self._latest: dict[tuple[str, type[Quoted]], Quoted] = {}
 
     async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
-        """Rules of the named symbols; raises `KeyError` with the name that is not listed."""
+        """Rules of the named symbols as they are now; raises `KeyError` with one not listed."""
         for symbol in symbols:
-            if symbol not in self._instruments:
-                self._instruments[symbol] = await self._instrument(symbol)
+            self._instruments[symbol] = await self._instrument(symbol)
         return tuple(self._instruments[symbol] for symbol in symbols)
+
+    async def renew(self) -> Listed:
+        """The contracts as they are now; raises `Unreachable`."""
+        listing = await read(self._reads, self._dialect.listing_call())
+        try:
+            listed = self._dialect.listing_of(listing)
+            self._listed = self._listed.renewed_by(listed)
+        except Unreadable as e:
+            raise Unreachable(str(e)) from e
+        return listed
 
     def latest(self) -> tuple[Quoted, ...]:
         """The newest mark price and funding of each symbol that has any, without waiting."""
         return tuple(self._latest.values())
+
+    async def bars(self, symbol: str) -> BarsReported:
+        """The newest closed bars of the symbol's mark price."""
+        json = await read(self._reads, self._dialect.bars_call(self._listed.id_of(symbol)))
+        try:
+            return self._dialect.bars_of(json, symbol, self._clock.now_ms())
+        except Unreadable as e:
+            raise Unreachable(str(e)) from e
 
     async def stream(self, publish: Callable[[Quoted], None]) -> None:
         """Publish mark prices and funding until cancelled."""
@@ -69,7 +88,7 @@ class LiveMarket:
             watched = self._watched()
             if watched:
                 try:
-                    await self._poll(publish)
+                    await self._poll(watched, publish)
                     await self._listen(watched, publish)
                 except (Unreachable, aiohttp.ClientError, OSError, TimeoutError) as e:
                     log.warning("marks.lost", reason=f"{type(e).__name__}: {e}")
@@ -80,7 +99,9 @@ class LiveMarket:
     async def _instrument(self, symbol: str) -> Instrument:
         name = self._listed.id_of(symbol)
         answers = [await read(self._reads, each) for each in self._dialect.instrument_calls(name)]
+        settling = await read(self._reads, self._dialect.interval_call(name))
         try:
+            self._intervals[symbol] = self._dialect.interval_of(settling, name)
             return self._dialect.instrument_of(answers, self._listed, name)
         except Unreadable as e:
             raise Unreachable(str(e)) from e
@@ -88,21 +109,32 @@ class LiveMarket:
     def _watched(self) -> tuple[str, ...]:
         return tuple(sorted(self._listed.id_of(symbol) for symbol in self._instruments))
 
-    async def _poll(self, publish: Callable[[Quoted], None]) -> None:
-        json = await read(self._reads, self._dialect.marks_call())
+    async def _poll(self, watched: tuple[str, ...], publish: Callable[[Quoted], None]) -> None:
+        calls = self._dialect.marks_calls(watched)
+        answers = [await read(self._reads, call) for call in calls]
         try:
-            self._take(self._dialect.marks_of(json, self._listed), publish)
+            self._take(self._dialect.marks_of(answers, self._listed), publish)
         except Unreadable as e:
             raise Unreachable(str(e)) from e
 
     async def _listen(self, watched: tuple[str, ...], publish: Callable[[Quoted], None]) -> None:
         """Until the connection dies or falls silent, or other contracts are watched."""
+        opening = self._dialect.marks_opening(watched, self._clock.now_ms())
         async with asyncio.timeout(SILENCE_S):
-            socket = await self._network.ws_connect(
-                self._dialect.marks_url(watched), heartbeat=SILENCE_S
-            )
+            socket = await self._network.ws_connect(opening.url, heartbeat=SILENCE_S)
         try:
+            for text in opening.asks:
+                await socket.send_str(text)
+            asked_ms = pinged_ms = self._clock.now_ms()
             while watched == self._watched():
+                now_ms = self._clock.now_ms()
+                if now_ms >= asked_ms + POLL_MS:
+                    with suppress(Unreachable):  # the marks go on
+                        await self._poll(watched, publish)
+                    asked_ms = now_ms
+                if opening.ping and now_ms >= pinged_ms + PING_MS:
+                    await socket.send_str(opening.ping)
+                    pinged_ms = now_ms
                 async with asyncio.timeout(SILENCE_S):
                     message = await socket.receive()
                 if message.type is not aiohttp.WSMsgType.TEXT:

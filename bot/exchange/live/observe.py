@@ -7,11 +7,12 @@ from bot.core.model import AccountSnapshot
 from bot.exchange.ports import (
     Account,
     MarginChange,
+    NoMarginHistory,
     Notice,
     OrderAbsent,
     OrderFound,
-    Refused,
     Reply,
+    Withheld,
 )
 
 
@@ -22,9 +23,14 @@ class ObservedAccount:
         """Read through `account`."""
         self._account = account
 
+    @property
+    def request_life_ms(self) -> int:
+        """How long after its date the venue may still accept a request that is under way."""
+        return self._account.request_life_ms
+
     async def send(self, action: Action, client_id: str) -> Reply:
-        """Send nothing: proven, and said so."""
-        return Refused("OBSERVED", "nothing is sent in observe mode")
+        """Send nothing, and say so."""
+        return Withheld("observe: nothing is sent")
 
     async def snapshot(self) -> AccountSnapshot:
         """One complete read."""
@@ -38,7 +44,9 @@ class ObservedAccount:
         """Look an order of ours up."""
         return await self._account.order(symbol, client_id)
 
-    async def margin_changes(self, symbol: str, since_ms: int) -> tuple[MarginChange, ...]:
+    async def margin_changes(
+        self, symbol: str, since_ms: int
+    ) -> tuple[MarginChange, ...] | NoMarginHistory:
         """Margin added to positions of `symbol` at or after the venue time `since_ms`."""
         return await self._account.margin_changes(symbol, since_ms)
 

@@ -1,10 +1,12 @@
 """Strict reading of parsed answers. Every error names where it is, what was expected, what was."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from bot.core.units import ZERO
+from bot.core.events import BarsReported
+from bot.core.model import BAR_MS, PriceBar
+from bot.core.units import ZERO, Price
 from bot.exchange.live.calls import Json, Unreadable
 
 _MAGNITUDE_MAX = Decimal(10**15)
@@ -64,6 +66,16 @@ class Row:
             raise self.wrong(name, "a whole number")
         return int(number)
 
+    def identity(self, name: str) -> str:
+        """A number above zero by which the venue knows something, of any length, as text."""
+        value = self.raw(name)
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise self.wrong(name, "a number by which it is known")
+        text = str(value)
+        if not text.isdecimal() or not text.strip("0"):
+            raise self.wrong(name, "a number by which it is known")
+        return text
+
     def flag(self, name: str) -> bool:
         """A boolean, as JSON's or as a text."""
         match self.raw(name):
@@ -88,3 +100,22 @@ def rows(json: Json, where: str) -> Iterator[Row]:
         raise Unreadable(f"{where}: expected a list, was {json!r}")
     for at, each in enumerate(json):
         yield Row(each, f"{where}[{at}]")
+
+
+def closed_bars(
+    charted: Iterable[tuple[int, Row]], symbol: str, received_at_ms: int
+) -> BarsReported:
+    """
+    The bars of a chart that are over by `received_at_ms`, and have no gap behind them.
+
+    `charted` are rows with `high`, `low` and `close` and when each of them opened, oldest first.
+    """
+    closed_at_ms, bars = 0, list[PriceBar]()
+    for opens_at_ms, row in charted:
+        if opens_at_ms + BAR_MS > received_at_ms:
+            break
+        if opens_at_ms != closed_at_ms:
+            bars.clear()
+        bars.append(PriceBar(*(Price(row.above_zero(name)) for name in ("high", "low", "close"))))
+        closed_at_ms = opens_at_ms + BAR_MS
+    return BarsReported(symbol, closed_at_ms, tuple(bars), received_at_ms)

@@ -65,7 +65,7 @@ class Transport:
         """Send once. Never raises for what the network or the venue did."""
         try:
             await self._ccxt.request(
-                call.path, [call.api], call.method, dict(call.parameters), {"cost": 0}
+                call.path, call.api.split("."), call.method, dict(call.parameters), {"cost": 0}
             )
         except _Heard as e:
             return e.heard

@@ -6,10 +6,11 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TypeAlias
 
-from bot.core.model import Filled, Instrument, MarginMode, PositionMode, Side, StopOrder
+from bot.core.model import Filled, Instrument, MarginMode, PositionMode, Side
 from bot.core.units import ZERO, Money, Price, Quantity, Ratio
 from bot.exchange.paper.depth import Depth, Tape
 from bot.exchange.paper.ladders import Ladder
+from bot.exchange.paper.orders import ANY_SIZE, OpenOrder, OrderLimits
 from bot.exchange.paper.prices import FundingTerm
 from bot.exchange.ports import MarginChange
 
@@ -23,6 +24,7 @@ class Quote:
     at_ms: int
     mark: Price
     last: Price
+    index: Price
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class OrderState(StrEnum):
     EXPIRED = "expired"
     """Its time was over before it was filled: nothing was left to reduce, or to be had."""
     CANCELLED = "cancelled"
+    REJECTED = "rejected"
+    """It was conditional, and what it sent was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,11 @@ class OrderRecord:
 
 
 class Resting(StrEnum):
-    """What resting stops mean for another order that would reduce their position."""
+    """
+    What resting stops mean for another order that would reduce their position.
+
+    Resting reduce-only limit orders reserve what they are for under the first two as well.
+    """
 
     COEXIST = "coexist"
     """Nothing: all of them may together be larger than the position."""
@@ -95,10 +103,11 @@ class Realised:
     engine keeps is realised at the bankruptcy price, which here is unrounded; of cross positions,
     at prices at which they lose the wallet just so: what they had left at their marks is spread
     over them by notional. One whose surplus is returned is realised at the price of its fill,
-    with the clearance fee.
+    with the clearance fee. `client_id` is that of the order, empty for what the exchange did.
     """
 
     at_ms: int
+    client_id: str
     symbol: str
     side: Side
     quantity: Quantity
@@ -118,6 +127,54 @@ class FundingPaid:
     side: Side
     amount: Money
     rate: Ratio
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """An order opened a position or made one larger: the account's money changed by - `fee`."""
+
+    at_ms: int
+    client_id: str
+    symbol: str
+    side: Side
+    quantity: Quantity
+    price: Price
+    fee: Money
+
+
+@dataclass(frozen=True, slots=True)
+class Triggered:
+    """A conditional order met its price and sent an order of `quantity`."""
+
+    at_ms: int
+    client_id: str
+    quantity: Quantity
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An order is over; it is not `RESTING` any more."""
+
+    at_ms: int
+    client_id: str
+    state: OrderState
+
+
+Happened: TypeAlias = Realised | FundingPaid | Entered | Triggered | Ended
+
+
+NO_ORDER = ""
+"""In place of a client id: the exchange did it by itself."""
+
+LEVERAGE_AT_FIRST = Decimal(20)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How an account trades a symbol: what holds for the position that it opens next."""
+
+    leverage: Decimal
+    margin_mode: MarginMode
 
 
 class Rung(StrEnum):
@@ -205,7 +262,7 @@ LadderStep: TypeAlias = OrdersCancelled | CollateralTaken | PositionStep
 @dataclass(slots=True)
 class AccountBook:
     """
-    One account. `stops` and `orders` are by client id, in the order of their arrival.
+    One account. `open_orders` and `orders` are by client id, in the order of their arrival.
 
     `holdings` are by their slot, see `slot_of`.
 
@@ -218,11 +275,15 @@ class AccountBook:
     coins: dict[str, Decimal] = field(default_factory=dict)
     """Balances of other coins, none of them zero."""
     holdings: dict[str, Holding] = field(default_factory=dict)
-    stops: dict[str, StopOrder] = field(default_factory=dict)
+    settings: dict[str, Settings] = field(default_factory=dict)
+    """Of the symbols for which the account has said how it trades them."""
+    counts_coins: bool = True
+    """Whether other coins back its cross positions (multi-assets mode)."""
+    open_orders: dict[str, OpenOrder] = field(default_factory=dict)
     orders: dict[str, OrderRecord] = field(default_factory=dict)
     margin_changes: list[MarginChange] = field(default_factory=list)
-    realised: list[Realised] = field(default_factory=list)
-    funding: list[FundingPaid] = field(default_factory=list)
+    history: list[Happened] = field(default_factory=list)
+    """What its orders and its positions came to, oldest first."""
     liquidation: list[LadderStep] = field(default_factory=list)
     whole_until_ms: int = 0
     """Until then a liquidation takes all of a position, where its ladder begins with a share."""
@@ -258,6 +319,7 @@ class Books:
     pledges: dict[str, Pledge] = field(default_factory=dict)
     """The coins that count as collateral, by their names."""
     resting: Resting = Resting.COEXIST
+    limits: OrderLimits = ANY_SIZE
     at_ms: int = 0
     quotes: dict[str, Quote] = field(default_factory=dict)
     terms: dict[str, FundingTerm] = field(default_factory=dict)

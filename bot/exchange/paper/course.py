@@ -56,7 +56,7 @@ class Course:
         for item in items:
             match item:
                 case PricePoint() if item.symbol not in arrival:
-                    arrival[item.symbol] = Prices(item.mark, item.last)
+                    arrival[item.symbol] = Prices(item.mark, item.last, item.index)
                 case PricePoint():
                     later.append(item)
                 case FundingTerm():
@@ -76,5 +76,5 @@ def _jumps(points: Sequence[PricePoint]) -> Iterator[dict[str, Prices]]:
     """Where the symbols with more than one point at a moment go, step by step and together."""
     while points:
         first = {point.symbol: point for point in reversed(points)}
-        yield {symbol: Prices(point.mark, point.last) for symbol, point in first.items()}
+        yield {name: Prices(at.mark, at.last, at.index) for name, at in first.items()}
         points = [point for point in points if first[point.symbol] is not point]

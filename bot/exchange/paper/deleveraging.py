@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from bot.core.events import AutoDeleveraged
-from bot.core.model import NO_FILL, Fill, MarginMode
+from bot.core.model import Fill, MarginMode
 from bot.core.units import ZERO, Price, Quantity
 from bot.exchange.paper import arithmetic, joint
 from bot.exchange.paper.books import (
@@ -25,7 +25,7 @@ from bot.exchange.paper.books import (
     Holding,
     OrderState,
 )
-from bot.exchange.paper.settling import close_at, retire
+from bot.exchange.paper.settling import close_at, end_order, orders_in
 
 
 def deleverage(
@@ -47,8 +47,8 @@ def deleverage(
         left = Quantity(left - closed)
         at = arithmetic.fill_price(books.instruments[victim.symbol], victim.side, price)
         close_at(books, book, slot, Fill(closed, at), fee=NOTHING, cause=Cause.DELEVERAGING)
-        for stop in [stop for stop in book.stops.values() if stop.symbol == victim.symbol]:
-            retire(book, stop, OrderState.CANCELLED, NO_FILL)
+        for client_id in orders_in(book, victim.symbol):
+            end_order(books, book, client_id, OrderState.CANCELLED)
         yield (
             account,
             AutoDeleveraged(victim.symbol, victim.side, closed, at, books.at_ms),

@@ -15,6 +15,7 @@ from bot.core.model import MarginMode
 from bot.core.units import ZERO, Money, Price, Quantity, floor_to
 from bot.exchange.paper import arithmetic, joint
 from bot.exchange.paper.books import (
+    NO_ORDER,
     NOTHING,
     Books,
     Cause,
@@ -147,7 +148,7 @@ class Estate:
     def take_coins(self) -> None:
         """Turn the coins that back cross positions into money, each at what it counts."""
         books, book = self.books, self.book
-        for coin, amount in sorted(book.coins.items()):
+        for coin, amount in sorted(joint.backing_coins(book).items()):
             equity, requirement = self.figures()
             pledge = books.pledges[coin]
             mark = books.quotes[pledge.symbol].mark
@@ -296,9 +297,10 @@ class Estate:
                 deleveraged=sold.deleveraged,
             )
         )
-        book.realised.append(
+        book.history.append(
             Realised(
                 books.at_ms,
+                NO_ORDER,
                 held.symbol,
                 held.side,
                 quantity,

@@ -65,10 +65,15 @@ def equity(backing: Decimal, legs: Iterable[Leg], quotes: Mapping[str, Quote]) -
     return backing + sum(gain_at(leg, quotes[leg.held.symbol].mark) for leg in legs)
 
 
+def backing_coins(book: AccountBook) -> dict[str, Decimal]:
+    """The account's balances of other coins, as far as it lets them back its cross positions."""
+    return book.coins if book.counts_coins else {}
+
+
 def pledged(books: Books, book: AccountBook) -> Decimal:
     """What the account's coins count as collateral at the present marks."""
     counted = ZERO
-    for coin, balance in book.coins.items():
+    for coin, balance in backing_coins(book).items():
         pledge = books.pledges[coin]
         counted += balance * books.quotes[pledge.symbol].mark * pledge.weight
     return counted
@@ -176,7 +181,7 @@ def coins_worth(books: Books, book: AccountBook, symbol: str) -> Decimal:
     return sum(
         (
             balance * books.pledges[coin].weight
-            for coin, balance in book.coins.items()
+            for coin, balance in backing_coins(book).items()
             if books.pledges[coin].symbol == symbol
         ),
         ZERO,

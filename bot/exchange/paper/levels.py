@@ -6,6 +6,7 @@ from operator import is_not
 from bot.core.model import MarginMode
 from bot.exchange.paper import arithmetic
 from bot.exchange.paper.books import AccountBook, Books, Holding
+from bot.exchange.paper.joint import backing_coins
 from bot.exchange.paper.tracks import Tracks, tracks_of
 
 
@@ -39,12 +40,9 @@ class Levels:
         if not holdings:
             return []
         before, coins, tracks = self._crossed.get(account, ([], {}, []))
+        backing = backing_coins(book)
         # As above: the same holdings are liquidated at the same place.
-        if (
-            len(before) != len(holdings)
-            or any(map(is_not, before, holdings))
-            or coins != book.coins
-        ):
+        if len(before) != len(holdings) or any(map(is_not, before, holdings)) or coins != backing:
             tracks = tracks_of(books, book)
-            self._crossed[account] = holdings, book.coins.copy(), tracks
+            self._crossed[account] = holdings, backing.copy(), tracks
         return tracks

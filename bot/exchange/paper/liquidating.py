@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
-from bot.core.model import NO_FILL, ContractKind, MaintenanceAt, MarginMode, TierMeasure
+from bot.core.model import ContractKind, MaintenanceAt, MarginMode, TierMeasure
 from bot.core.units import ZERO, Quantity, Ratio, ceil_to, floor_to
 from bot.exchange.paper import arithmetic, joint
 from bot.exchange.paper.books import Books, OrdersCancelled, OrderState, Rung, slot_of
@@ -22,7 +22,8 @@ from bot.exchange.paper.ladders import (
     TiersDown,
     UntilCompliant,
 )
-from bot.exchange.paper.settling import retire
+from bot.exchange.paper.orders import is_reducing, sent_by
+from bot.exchange.paper.settling import end_order
 from bot.exchange.paper.trading import NONE, priced
 from bot.exchange.ports import Notice
 
@@ -52,22 +53,21 @@ def liquidate(
 
 
 def _cancel(estate: Estate) -> None:
-    ladder, stops = estate.books.ladder, tuple(estate.book.stops.values())
+    ladder, ids = estate.books.ladder, tuple(estate.book.open_orders)
     isolated = estate.mode is MarginMode.ISOLATED
     match ladder.cancels_isolated if isolated else ladder.cancels_cross:
         case Cancels.NOTHING:
-            stops = ()
+            ids = ()
         case Cancels.CONTRACT:
             symbols = {estate.book.holdings[slot].symbol for slot in estate.all}
-            stops = tuple(stop for stop in stops if stop.symbol in symbols)
+            ids = tuple(each for each in ids if estate.book.orders[each].symbol in symbols)
         case Cancels.ACCOUNT:
             pass
-    if stops:
-        ids = tuple(stop.client_id for stop in stops)
+    if ids:
         step = OrdersCancelled(estate.books.at_ms, *estate.figures(), ids)
         estate.book.liquidation.append(step)
-    for stop in stops:
-        retire(estate.book, stop, OrderState.CANCELLED, NO_FILL)
+    for client_id in ids:
+        end_order(estate.books, estate.book, client_id, OrderState.CANCELLED)
 
 
 def _net(estate: Estate) -> bool:
@@ -141,9 +141,11 @@ def _take_over(estate: Estate) -> None:
 def _tidy(estate: Estate) -> None:
     """No order outlives the position that it would reduce."""
     gone = [slot for slot in estate.all if slot not in estate.book.holdings]
-    for stop in list(estate.book.stops.values()):
-        if slot_of(estate.book, stop.symbol, stop.side) in gone:
-            retire(estate.book, stop, OrderState.CANCELLED, NO_FILL)
+    for client_id, resting in list(estate.book.open_orders.items()):
+        order = sent_by(resting)
+        slot = slot_of(estate.book, order.symbol, order.direction.closes)
+        if slot in gone and is_reducing(order):
+            end_order(estate.books, estate.book, client_id, OrderState.CANCELLED)
 
 
 def _above(estate: Estate, slot: str, tiers: int) -> Quantity:

@@ -11,7 +11,16 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import assert_never
 
-from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
+from bot.core.actions import (
+    Action,
+    AddMargin,
+    AtMarket,
+    Bound,
+    CancelStop,
+    ClosePosition,
+    NoWorseThan,
+    PlaceStop,
+)
 from bot.core.model import (
     AccountSnapshot,
     ContractKind,
@@ -19,14 +28,17 @@ from bot.core.model import (
     MarginMode,
     PositionMode,
     Side,
+    StopOrder,
 )
 from bot.core.units import ZERO, Money, Price, Quantity, Ratio, floor_to
 from bot.exchange.paper import (
     arithmetic,
     growing,
+    joint,
     listing,
     matching,
     opening,
+    placing,
     reading,
     requests,
     settling,
@@ -35,6 +47,7 @@ from bot.exchange.paper.books import (
     AccountBook,
     Books,
     FundingPaid,
+    Happened,
     LadderStep,
     Ledger,
     OrderState,
@@ -42,12 +55,28 @@ from bot.exchange.paper.books import (
     Quote,
     Realised,
     Resting,
+    Settings,
 )
 from bot.exchange.paper.codec import decode, encode
 from bot.exchange.paper.depth import Depth
 from bot.exchange.paper.ladders import GATE, Ladder
 from bot.exchange.paper.levels import Levels
-from bot.exchange.paper.prices import FundingTerm, Prices
+from bot.exchange.paper.orders import (
+    AGAINST,
+    CloseAll,
+    Effect,
+    Limit,
+    OpenOrder,
+    Order,
+    OrderLimits,
+    Pricing,
+    TimeInForce,
+    Trigger,
+    TriggerBy,
+    closing,
+)
+from bot.exchange.paper.prices import AsMark, FundingTerm, Prices
+from bot.exchange.paper.settings import settings_of
 from bot.exchange.ports import (
     Accepted,
     AccountChanged,
@@ -179,7 +208,15 @@ class PaperMachine:
             self._books,
             self._levels,
             account,
-            opening.Wanted(symbol, side, quantity, leverage, entry_fee, margin_mode),
+            opening.Wanted(
+                symbol,
+                side,
+                quantity,
+                self._books.quotes[symbol].last,
+                leverage,
+                entry_fee,
+                margin_mode=margin_mode,
+            ),
         )
         self._tell(account, AccountChanged())
         self._travel(at_ms, _STANDING)
@@ -196,7 +233,10 @@ class PaperMachine:
     ) -> None:
         """Add to an open position at the last price; raises `ValueError` when it is forbidden."""
         self._travel(at_ms, _STANDING)
-        growing.grow_position(self._books, account, symbol, side, quantity, entry_fee)
+        last = self._books.quotes[symbol].last
+        growing.grow_position(
+            self._books, account, symbol, side, quantity, price=last, entry_fee=entry_fee
+        )
         self._tell(account, AccountChanged())
         self._travel(at_ms, _STANDING)
 
@@ -207,18 +247,29 @@ class PaperMachine:
         self._travel(at_ms, _STANDING)
         return requests.set_position_mode(self._books.accounts[account], mode)
 
-    def set_leverage(
-        self, account: str, symbol: str, side: Side, leverage: Decimal, at_ms: int
+    def set_margin_mode(
+        self, account: str, symbol: str, mode: MarginMode, at_ms: int
     ) -> Accepted | Refused:
-        """Change the leverage of an open position."""
+        """Change how what is opened next in a contract is backed."""
         self._travel(at_ms, _STANDING)
+        book = self._books.accounts[account]
+        return requests.set_margin_mode(self._books, book, symbol, mode)
+
+    def set_leverage(
+        self, account: str, symbol: str, leverage: Decimal, at_ms: int
+    ) -> Accepted | Refused:
+        """Change the leverage of a contract: of what is open, and of what is opened next."""
+        self._travel(at_ms, _STANDING)
+        book = self._books.accounts[account]
         return self._done(
-            account,
-            at_ms,
-            requests.set_leverage(
-                self._books, self._books.accounts[account], symbol, side, leverage
-            ),
+            account, at_ms, requests.set_leverage(self._books, book, symbol, leverage)
         )
+
+    def set_multi_assets(self, account: str, counts: bool, at_ms: int) -> Accepted | Refused:
+        """Let the account's other coins back its cross positions, or not any more."""
+        self._travel(at_ms, _STANDING)
+        book = self._books.accounts[account]
+        return self._done(account, at_ms, requests.set_multi_assets(self._books, book, counts))
 
     def withdraw(self, account: str, amount: Money, at_ms: int) -> Accepted | Refused:
         """Take money out of the wallet, as much as is free."""
@@ -239,9 +290,11 @@ class PaperMachine:
         """
         for symbol, to in prices.items():
             listed = self._books.instruments[symbol].symbol
-            if not (_is_price(to.mark) and _is_price(to.last)):
+            index = to.mark if isinstance(to.index, AsMark) else to.index
+            if not (_is_price(to.mark) and _is_price(to.last) and _is_price(index)):
                 raise ValueError(
-                    f"{listed} at {at_ms}: expected prices above 0, was {to.mark}, {to.last}"
+                    f"{listed} at {at_ms}: expected prices above 0, was {to.mark}, {to.last}, "
+                    f"{index}"
                 )
         self._travel(at_ms, prices)
 
@@ -284,19 +337,42 @@ class PaperMachine:
         `client_id` names orders and must be new for the account; margin additions and cancels
         carry none and ignore it.
         """
-        self._travel(at_ms, _STANDING)
-        book = self._books.accounts[account]
         match action:
             case AddMargin():
-                reply = requests.add_margin(self._books, book, action)
-            case PlaceStop():
-                reply = requests.place_stop(self._books, book, action, client_id)
-            case CancelStop():
-                reply = requests.cancel_stop(book, action)
-            case ClosePosition():
-                reply = requests.close(self._books, book, action, client_id)
+                self._travel(at_ms, _STANDING)
+                book = self._books.accounts[account]
+                return self._done(account, at_ms, requests.add_margin(self._books, book, action))
+            case PlaceStop(symbol, side, quantity, trigger_price):
+                trigger = Trigger(trigger_price, TriggerBy.MARK, AGAINST[side])
+                sends = _reducing(symbol, side, quantity, AtMarket())
+                return self.place_conditional(account, trigger, sends, client_id, at_ms)
+            case CancelStop(symbol, side, target):
+                return self._cancel_stop(account, symbol, side, target, at_ms)
+            case ClosePosition(symbol, side, quantity, bound):
+                order = _reducing(symbol, side, quantity, bound)
+                return self.place(account, order, client_id, at_ms)
             case _:
                 assert_never(action)
+
+    def place(self, account: str, order: Order, client_id: str, at_ms: int) -> Accepted | Refused:
+        """Trade an order as far as it can be traded now; what is left of it rests, or is over."""
+        self._travel(at_ms, _STANDING)
+        reply = placing.place(self._books, self._levels, account, order, client_id)
+        return self._done(account, at_ms, reply)
+
+    def place_conditional(
+        self, account: str, trigger: Trigger, sends: Order | CloseAll, client_id: str, at_ms: int
+    ) -> Accepted | Refused:
+        """Let an order wait for a price."""
+        self._travel(at_ms, _STANDING)
+        book = self._books.accounts[account]
+        reply = placing.place_conditional(self._books, book, trigger, sends, client_id)
+        return self._done(account, at_ms, reply)
+
+    def cancel(self, account: str, client_id: str, at_ms: int) -> Accepted | Refused:
+        """Take an order that waits off the book."""
+        self._travel(at_ms, _STANDING)
+        reply = placing.cancel(self._books, self._books.accounts[account], client_id)
         return self._done(account, at_ms, reply)
 
     @property
@@ -317,6 +393,15 @@ class PaperMachine:
     def resting(self, rule: Resting) -> None:
         self._books.resting = rule
 
+    @property
+    def limits(self) -> OrderLimits:
+        """What the exchange takes of orders."""
+        return self._books.limits
+
+    @limits.setter
+    def limits(self, limits: OrderLimits) -> None:
+        self._books.limits = limits
+
     def take_notices(self) -> tuple[tuple[str, Notice], ...]:
         """What happened to which account since this was last called."""
         taken, self._notices = tuple(self._notices), []
@@ -333,6 +418,11 @@ class PaperMachine:
     def instruments(self) -> dict[str, Instrument]:
         """The contracts by symbol, those that have ended too."""
         return dict(self._books.instruments)
+
+    @property
+    def pledges(self) -> dict[str, Pledge]:
+        """The coins that count as collateral, by their names."""
+        return dict(self._books.pledges)
 
     @property
     def listed(self) -> dict[str, Instrument]:
@@ -359,6 +449,38 @@ class PaperMachine:
         """One complete read; liquidation prices rounded against the holder."""
         return reading.snapshot(self._books, self._levels, account, at_ms)
 
+    def stops(self, account: str) -> tuple[StopOrder, ...]:
+        """The account's resting stop-market orders on the mark price, oldest first."""
+        return reading.stops(self._books.accounts[account])
+
+    def open_orders(self, account: str) -> tuple[OpenOrder, ...]:
+        """Every order of the account that waits, oldest first."""
+        return tuple(self._books.accounts[account].open_orders.values())
+
+    def position_mode(self, account: str) -> PositionMode:
+        """Whether the account's contracts have one position each or two."""
+        return self._books.accounts[account].mode
+
+    def settings(self, account: str, symbol: str) -> Settings:
+        """How the account trades a contract."""
+        return settings_of(self._books, self._books.accounts[account], symbol)
+
+    def available(self, account: str) -> Money:
+        """What could become the initial margin of new cross positions."""
+        return Money(max(ZERO, joint.available(self._books, self._books.accounts[account])))
+
+    def coins(self, account: str) -> dict[str, Decimal]:
+        """The account's balances of other coins, whether they count or not."""
+        return dict(self._books.accounts[account].coins)
+
+    def counts_coins(self, account: str) -> bool:
+        """Whether the account's other coins back its cross positions."""
+        return self._books.accounts[account].counts_coins
+
+    def history(self, account: str, since: int) -> tuple[Happened, ...]:
+        """What the account's orders and positions came to, oldest first, without `since` rows."""
+        return tuple(self._books.accounts[account].history[since:])
+
     def order(self, account: str, symbol: str, client_id: str) -> OrderFound | OrderAbsent:
         """An order by its client id, whatever became of it."""
         record = self._books.accounts[account].orders.get(client_id)
@@ -376,11 +498,13 @@ class PaperMachine:
 
     def realised(self, account: str) -> tuple[Realised, ...]:
         """Every reduction of the account's positions, oldest first."""
-        return tuple(self._books.accounts[account].realised)
+        history = self._books.accounts[account].history
+        return tuple(each for each in history if isinstance(each, Realised))
 
     def funding(self, account: str) -> tuple[FundingPaid, ...]:
         """Every settlement of funding of the account, oldest first."""
-        return tuple(self._books.accounts[account].funding)
+        history = self._books.accounts[account].history
+        return tuple(each for each in history if isinstance(each, FundingPaid))
 
     def liquidation(self, account: str) -> tuple[LadderStep, ...]:
         """Every step of every liquidation of the account, oldest first."""
@@ -396,6 +520,15 @@ class PaperMachine:
 
     # -- inside ----------------------------------------------------------------------------
 
+    def _cancel_stop(
+        self, account: str, symbol: str, side: Side, target: str, at_ms: int
+    ) -> Accepted | Refused:
+        self._travel(at_ms, _STANDING)
+        ours = {each.client_id: (each.symbol, each.side) for each in self.stops(account)}
+        if ours.get(target) != (symbol, side):
+            return placing.UNKNOWN_ORDER
+        return self.cancel(account, target, at_ms)
+
     def _travel(self, at_ms: int, prices: Mapping[str, Prices]) -> None:
         if at_ms < self._books.at_ms:
             raise ValueError(f"time: expected {self._books.at_ms} or later, was {at_ms}")
@@ -409,6 +542,16 @@ class PaperMachine:
             self._tell(account, AccountChanged())
             self._travel(at_ms, _STANDING)
         return reply
+
+
+def _reducing(symbol: str, side: Side, quantity: Quantity, bound: Bound) -> Order:
+    """The order by which a position is made smaller, at once."""
+    match bound:
+        case AtMarket():
+            pricing: Pricing = bound
+        case NoWorseThan(price):
+            pricing = Limit(price, TimeInForce.IOC)
+    return Order(symbol, closing(side), Effect.REDUCE, quantity, pricing)
 
 
 def _check_amount(what: str, amount: Decimal) -> None:

@@ -1,5 +1,5 @@
 """
-What moving prices meet: settlements of funding, liquidations and resting stops, in their order.
+What moving prices meet: settlements of funding, liquidations and orders, in their order.
 """
 
 from collections.abc import Iterator, Mapping
@@ -8,17 +8,25 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TypeAlias, assert_never
 
-from bot.core.model import NO_FILL, MarginMode, Side, StopOrder
-from bot.core.units import Price
+from bot.core.model import MarginMode
 from bot.exchange.paper import joint
-from bot.exchange.paper.books import AccountBook, Books, Cause, OrderState, Quote, slot_of
+from bot.exchange.paper.books import Books, Quote
 from bot.exchange.paper.depth import Traded, record
+from bot.exchange.paper.executing import fill_resting, towards, trigger
 from bot.exchange.paper.levels import Levels
 from bot.exchange.paper.liquidating import liquidate
-from bot.exchange.paper.prices import Prices
-from bot.exchange.paper.settling import holds, pay_funding, reduce, retire
+from bot.exchange.paper.orders import (
+    AGAINST,
+    Conditional,
+    Passage,
+    RestingLimit,
+    TriggerBy,
+    has_passed,
+)
+from bot.exchange.paper.prices import AsMark, Prices
+from bot.exchange.paper.settling import pay_funding
 from bot.exchange.paper.tracks import spent_at
-from bot.exchange.paper.way import START, Way
+from bot.exchange.paper.way import START, Way, price_of
 from bot.exchange.ports import AccountChanged, Notice
 
 
@@ -41,14 +49,8 @@ class _JointLiquidation:
     """The equity of the cross positions is down to their requirements."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Trigger:
-    """The mark price reached a stop's trigger."""
-
-    stop: StopOrder
-
-
-_What: TypeAlias = _Settlement | _JointLiquidation | _Liquidation | _Trigger
+_What: TypeAlias = _Settlement | _JointLiquidation | _Liquidation | Conditional | RestingLimit
+"""What is met; an order is, where a price reaches its trigger or its level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +62,25 @@ class _Hit:
     what: _What
 
 
+_Level: TypeAlias = tuple[str, TriggerBy, Passage, Decimal, _What]
+"""A symbol's price of a kind, the way on which it comes to a level, and what is met there."""
+
+
 def travel(
     books: Books, levels: Levels, at_ms: int, prices: Mapping[str, Prices]
 ) -> list[tuple[str, Notice]]:
     """
     Let the named prices travel in straight lines from now to `at_ms`; what is to be told to whom.
 
-    Settlements, liquidations and stops are met in the order of the way, each with the state that
+    Settlements, liquidations and orders are met in the order of the way, each with the state that
     the one before left. At the same place settlements come first, then account by account, in the
-    order of their opening, liquidations and after them stops, these in the order of placement:
+    order of their opening, liquidations and after them orders, these in the order of arrival:
     never does the order of `prices` matter. A symbol's first prices just appear. Without prices
     only time passes, and what an account has changed is settled at the present ones.
     """
     ends = books.quotes.copy()
     for symbol in sorted(prices):
-        ends[symbol] = Quote(at_ms, prices[symbol].mark, prices[symbol].last)
+        ends[symbol] = _quote(at_ms, prices[symbol])
     if len(books.quotes) < len(ends):
         books.quotes = ends | books.quotes
     here, way = START, Way(books.at_ms, at_ms, books.quotes, ends)
@@ -85,10 +91,15 @@ def travel(
         hit = min(hits, key=lambda each: each.fraction)
         here, due = hit.fraction, [each for each in due if each is not hit]
         books.at_ms, books.quotes = way.when_ms(here), way.quotes(here)
-        told += _meet(books, hit)
+        told += _meet(books, levels, hit)
     books.at_ms, books.quotes = at_ms, ends
     _record(books, prices)
     return told
+
+
+def _quote(at_ms: int, prices: Prices) -> Quote:
+    index = prices.mark if isinstance(prices.index, AsMark) else prices.index
+    return Quote(at_ms, prices.mark, prices.last, index)
 
 
 def _record(books: Books, prices: Mapping[str, Prices]) -> None:
@@ -96,15 +107,6 @@ def _record(books: Books, prices: Mapping[str, Prices]) -> None:
     for symbol, tape in books.tapes.items():
         if symbol in prices:
             record(tape, Traded(books.at_ms, books.quotes[symbol].last))
-
-
-def reached(side: Side, mark: Price, level: Decimal) -> bool:
-    """Whether `mark` went against a `side` position as far as `level`, or further."""
-    match side:
-        case Side.LONG:
-            return mark <= level
-        case Side.SHORT:
-            return mark >= level
 
 
 def _due(books: Books, way: Way) -> list[_Hit]:
@@ -122,28 +124,31 @@ def _hits(books: Books, levels: Levels, way: Way, here: Fraction) -> Iterator[_H
     for account, book in books.accounts.items():
         for place in spent_at(levels.tracks(books, account, book), book.wallet, way, here):
             yield _Hit(place, account, _JointLiquidation())
-        for symbol, side, level, what in _levels(books, levels, account):
-            if reached(side, books.quotes[symbol].mark, level):
+        for symbol, by, passage, level, what in _levels(books, levels, account):
+            if has_passed(passage, price_of(books.quotes[symbol], by), level):
                 yield _Hit(here, account, what)
-            elif reached(side, way.ends[symbol].mark, level):
-                # Present marks are rounded: what lies on `here` may seem to lie just before it.
-                yield _Hit(max(here, way.where(symbol, level)), account, what)
+            elif has_passed(passage, price_of(way.ends[symbol], by), level):
+                # Present prices are rounded: what lies on `here` may seem to lie just before it.
+                yield _Hit(max(here, way.where(symbol, by, level)), account, what)
 
 
-def _levels(
-    books: Books, levels: Levels, account: str
-) -> Iterator[tuple[str, Side, Decimal, _What]]:
-    """Every mark price at which something happens to the account, and against which side."""
+def _levels(books: Books, levels: Levels, account: str) -> Iterator[_Level]:
+    """Every price at which something happens to the account."""
     book = books.accounts[account]
     for slot, held in book.holdings.items():
         if held.margin_mode is MarginMode.ISOLATED:
-            level = levels.of(books, account, slot, held)
-            yield held.symbol, held.side, level, _Liquidation(slot)
-    for stop in book.stops.values():
-        yield stop.symbol, stop.side, stop.trigger_price, _Trigger(stop)
+            price = levels.of(books, account, slot, held)
+            what = _Liquidation(slot)
+            yield held.symbol, TriggerBy.MARK, AGAINST[held.side], price, what
+    for order in book.open_orders.values():
+        match order:
+            case Conditional(_, at, sends):
+                yield sends.symbol, at.by, at.passage, at.price, order
+            case RestingLimit(_, left, _, level):
+                yield left.symbol, TriggerBy.LAST, towards(left), level, order
 
 
-def _meet(books: Books, hit: _Hit) -> Iterator[tuple[str, Notice]]:
+def _meet(books: Books, levels: Levels, hit: _Hit) -> Iterator[tuple[str, Notice]]:
     book = books.accounts[hit.account]
     match hit.what:
         case _Settlement(symbol):
@@ -157,17 +162,10 @@ def _meet(books: Books, hit: _Hit) -> Iterator[tuple[str, Notice]]:
             yield from liquidate(books, hit.account, slots, MarginMode.CROSS)
         case _Liquidation(slot):
             yield from liquidate(books, hit.account, (slot,), MarginMode.ISOLATED)
-        case _Trigger(stop):
-            _trigger(books, book, stop)
+        case Conditional():
+            trigger(books, levels, hit.account, hit.what)
+        case RestingLimit():
+            fill_resting(books, levels, hit.account, hit.what)
         case _:
             assert_never(hit.what)
     yield hit.account, AccountChanged()
-
-
-def _trigger(books: Books, book: AccountBook, stop: StopOrder) -> None:
-    if holds(book, stop.symbol, stop.side):
-        slot = slot_of(book, stop.symbol, stop.side)
-        filled = reduce(books, book, slot, stop.quantity, Cause.STOP)
-        retire(book, stop, OrderState.FILLED, filled)
-    else:
-        retire(book, stop, OrderState.EXPIRED, NO_FILL)

@@ -1,10 +1,10 @@
-"""Where a position comes from: a starting position at the last price, and where it would end."""
+"""Where a position comes from, and where it would end."""
 
 from dataclasses import dataclass
 from decimal import Decimal
 
 from bot.core.model import MarginMode, Side
-from bot.core.units import ZERO, Money, Quantity, Ratio
+from bot.core.units import ZERO, Money, Price, Quantity, Ratio
 from bot.exchange.paper import arithmetic, joint
 from bot.exchange.paper.books import NOTHING, AccountBook, Books, Holding, slot_of
 from bot.exchange.paper.levels import Levels
@@ -12,11 +12,12 @@ from bot.exchange.paper.levels import Levels
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A position to open. `entry_fee` is a share of its notional."""
+    """A position to open at `price`. `entry_fee` is a share of its notional."""
 
     symbol: str
     side: Side
     quantity: Quantity
+    price: Price
     leverage: Decimal
     entry_fee: Ratio
     margin_mode: MarginMode
@@ -25,7 +26,7 @@ class Wanted:
 def open_position(books: Books, levels: Levels, account: str, wanted: Wanted) -> None:
     """Open a position at the present prices; raises `ValueError` when it is forbidden."""
     book, symbol, side = books.accounts[account], wanted.symbol, wanted.side
-    quantity, leverage = wanted.quantity, wanted.leverage
+    quantity, leverage, price = wanted.quantity, wanted.leverage, wanted.price
     instrument, quote = books.instruments[symbol], books.quotes[symbol]
     slot, where = slot_of(book, symbol, side), f"open {symbol} {side} for {account}"
     if symbol in books.ended:
@@ -37,8 +38,8 @@ def open_position(books: Books, levels: Levels, account: str, wanted: Wanted) ->
         raise ValueError(
             f"{where}: expected a quantity from {least} in steps of {step}, was {quantity}"
         )
-    notional = arithmetic.value(instrument, quantity, quote.last)
-    tier = arithmetic.tier_held(instrument, quantity, quote.last, quote.last)
+    notional = arithmetic.value(instrument, quantity, price)
+    tier = arithmetic.tier_held(instrument, quantity, price, price)
     if not ZERO < leverage <= tier.leverage_max:
         raise ValueError(
             f"{where}: expected leverage up to {tier.leverage_max} for a notional of "
@@ -53,7 +54,7 @@ def open_position(books: Books, levels: Levels, account: str, wanted: Wanted) ->
             f"{where}: expected free money of {margin + fee} for margin and fee, was {free}"
         )
     bound = margin if is_isolated else NOTHING
-    held = Holding(symbol, side, quantity, quote.last, wanted.margin_mode, bound, leverage)
+    held = Holding(symbol, side, quantity, price, wanted.margin_mode, bound, leverage)
     wallet = Money(book.wallet - fee)
     if not _is_clear(books, book, held, wallet):
         level = level_of(books, levels, account, held, wallet)

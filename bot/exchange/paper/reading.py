@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+from bot.core.actions import AtMarket
 from bot.core.model import (
     AccountSnapshot,
     Collateral,
@@ -10,11 +11,22 @@ from bot.core.model import (
     NotReported,
     Position,
     Reported,
+    StopOrder,
 )
 from bot.core.units import ZERO, Money
 from bot.exchange.paper import arithmetic, joint
 from bot.exchange.paper.books import AccountBook, Books, CoinLedger, Holding, Ledger
+from bot.exchange.paper.executing import held_against
 from bot.exchange.paper.levels import Levels
+from bot.exchange.paper.orders import (
+    AGAINST,
+    CloseAll,
+    Conditional,
+    Order,
+    Trigger,
+    TriggerBy,
+    is_reducing,
+)
 from bot.exchange.paper.tracks import displayed_prices
 
 
@@ -38,12 +50,48 @@ def snapshot(books: Books, levels: Levels, account: str, at_ms: int) -> AccountS
         wallet_balance=book.wallet,
         free=joint.free(books, book),
         positions=tuple(positions),
-        stops=tuple(book.stops.values()),
+        stops=stops(book),
         collateral=tuple(
             Collateral(coin, balance, books.pledges[coin].weight, books.pledges[coin].symbol)
-            for coin, balance in sorted(book.coins.items())
+            for coin, balance in sorted(joint.backing_coins(book).items())
         ),
     )
+
+
+def stops(book: AccountBook) -> tuple[StopOrder, ...]:
+    """
+    Stop-market orders on the mark price that wait; nothing else protects as a stop does.
+
+    One that closes all of a position has the size of what it would close.
+    """
+    found = []
+    for order in book.open_orders.values():
+        match order:
+            case Conditional(client_id, Trigger(price, TriggerBy.MARK, passage), sends) if (
+                passage is AGAINST[sends.direction.closes] and _is_at_market(sends)
+            ):
+                quantity = held_against(book, sends)
+                if isinstance(sends, Order):
+                    quantity = sends.quantity
+                elif not quantity:
+                    continue
+                found.append(
+                    StopOrder(
+                        sends.symbol,
+                        sends.direction.closes,
+                        client_id,
+                        quantity,
+                        price,
+                        is_reducing(sends),
+                    )
+                )
+            case _:
+                pass
+    return tuple(found)
+
+
+def _is_at_market(order: Order | CloseAll) -> bool:
+    return isinstance(order, CloseAll) or isinstance(order.pricing, AtMarket)
 
 
 def equity(books: Books, book: AccountBook) -> Money:

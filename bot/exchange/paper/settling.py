@@ -7,21 +7,23 @@ created or lost.
 
 from dataclasses import replace
 
-from bot.core.model import NO_FILL, Fill, Filled, MarginMode, MarginOnReduce, Side, StopOrder
+from bot.core.model import Fill, MarginMode, MarginOnReduce, Side
 from bot.core.units import ZERO, Money, Price, Quantity
 from bot.exchange.paper import arithmetic
 from bot.exchange.paper.books import (
+    NO_ORDER,
     NOTHING,
     AccountBook,
     Books,
     Cause,
+    Ended,
     FundingPaid,
-    OrderRecord,
     OrderState,
     Realised,
     slot_of,
 )
 from bot.exchange.paper.joint import cross
+from bot.exchange.paper.orders import sent_by
 from bot.exchange.paper.trading import fill
 
 
@@ -31,24 +33,33 @@ def holds(book: AccountBook, symbol: str, side: Side) -> bool:
     return held is not None and held.side is side
 
 
-def reduce(books: Books, book: AccountBook, slot: str, quantity: Quantity, cause: Cause) -> Fill:
-    """
-    Close up to `quantity` of the position at market; what was filled.
-
-    The taker fee is rounded up.
-    """
+def reduce(
+    books: Books, book: AccountBook, slot: str, quantity: Quantity, cause: Cause, client_id: str
+) -> Fill:
+    """Close `quantity`, which there is, of the position at market; what was filled."""
     held = book.holdings[slot]
-    instrument = books.instruments[held.symbol]
-    closed = Quantity(min(quantity, held.quantity))
-    filled = fill(books, held.symbol, held.side, closed)
-    worth = arithmetic.value(instrument, closed, filled.price)
-    fee = arithmetic.money_up(worth * instrument.taker_fee)
-    close_at(books, book, slot, filled, fee=fee, cause=cause)
+    filled = fill(books, held.symbol, held.side, quantity)
+    fee = fee_of(books, held.symbol, filled)
+    close_at(books, book, slot, filled, fee=fee, cause=cause, client_id=client_id)
     return filled
 
 
+def fee_of(books: Books, symbol: str, filled: Fill) -> Money:
+    """The taker's fee of a fill, rounded up. Nobody trades for less here, makers neither."""
+    instrument = books.instruments[symbol]
+    worth = arithmetic.value(instrument, filled.quantity, filled.price)
+    return arithmetic.money_up(worth * instrument.taker_fee)
+
+
 def close_at(
-    books: Books, book: AccountBook, slot: str, filled: Fill, *, fee: Money, cause: Cause
+    books: Books,
+    book: AccountBook,
+    slot: str,
+    filled: Fill,
+    *,
+    fee: Money,
+    cause: Cause,
+    client_id: str = NO_ORDER,
 ) -> None:
     """Close what was filled of the position, at its price and for `fee`."""
     closed, price = filled.quantity, filled.price
@@ -64,8 +75,19 @@ def close_at(
     books.market = Money(books.market - profit)
     books.fees = Money(books.fees + fee)
     cover(books, shortfall)
-    book.realised.append(
-        Realised(books.at_ms, held.symbol, held.side, closed, price, profit, fee, shortfall, cause)
+    book.history.append(
+        Realised(
+            books.at_ms,
+            client_id,
+            held.symbol,
+            held.side,
+            closed,
+            price,
+            profit,
+            fee,
+            shortfall,
+            cause=cause,
+        )
     )
 
 
@@ -86,7 +108,7 @@ def pay_funding(books: Books, book: AccountBook, slot: str) -> None:
         case MarginMode.CROSS:
             book.wallet = Money(book.wallet - amount)
     books.market = Money(books.market + amount)
-    book.funding.append(FundingPaid(books.at_ms, held.symbol, held.side, amount, rate))
+    book.history.append(FundingPaid(books.at_ms, held.symbol, held.side, amount, rate))
 
 
 def end(books: Books, symbol: str, price: Price) -> list[str]:
@@ -98,23 +120,29 @@ def end(books: Books, symbol: str, price: Price) -> list[str]:
     touched = []
     for account, book in books.accounts.items():
         slots = [slot for slot, held in book.holdings.items() if held.symbol == symbol]
-        stops = [stop for stop in book.stops.values() if stop.symbol == symbol]
-        for stop in stops:
-            retire(book, stop, OrderState.CANCELLED, NO_FILL)
+        orders = orders_in(book, symbol)
+        for client_id in orders:
+            end_order(books, book, client_id, OrderState.CANCELLED)
         for slot in slots:
             whole = Fill(book.holdings[slot].quantity, price)
             close_at(books, book, slot, whole, fee=NOTHING, cause=Cause.SETTLEMENT)
-        if slots or stops:
+        if slots or orders:
             touched.append(account)
     books.terms.pop(symbol, None)
     books.ended.append(symbol)
     return touched
 
 
-def retire(book: AccountBook, stop: StopOrder, state: OrderState, filled: Filled) -> None:
-    """Take a stop off the book and record what became of it."""
-    del book.stops[stop.client_id]
-    book.orders[stop.client_id] = OrderRecord(stop.symbol, state, filled)
+def orders_in(book: AccountBook, symbol: str) -> list[str]:
+    """The client ids of the orders that wait in a contract."""
+    return [name for name, each in book.open_orders.items() if sent_by(each).symbol == symbol]
+
+
+def end_order(books: Books, book: AccountBook, client_id: str, state: OrderState) -> None:
+    """Take an order off the book, if it is there, and record what became of it."""
+    book.open_orders.pop(client_id, None)
+    book.orders[client_id] = replace(book.orders[client_id], state=state)
+    book.history.append(Ended(books.at_ms, client_id, state))
 
 
 def cover(books: Books, owed: Money) -> None:

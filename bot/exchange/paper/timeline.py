@@ -10,7 +10,7 @@ from typing import TypeAlias, assert_never
 from bot.core.model import Instrument
 from bot.core.units import Price
 from bot.exchange.paper.books import Quote
-from bot.exchange.paper.prices import FundingTerm, PathItem, PricePoint, Prices
+from bot.exchange.paper.prices import AS_MARK, AsMark, FundingTerm, PathItem, PricePoint, Prices
 
 _GRID = Decimal(100)
 """Prices between two points are rounded (half to even) to this part of a tick."""
@@ -47,7 +47,7 @@ class Timeline:
         self._grids = {each.symbol: each.tick_size / _GRID for each in instruments.values()}
         self._begun_ms = {symbol: quote.at_ms for symbol, quote in begun.items()}
         self._lines: dict[str, deque[PricePoint]] = {
-            symbol: deque([PricePoint(quote.at_ms, symbol, quote.mark, quote.last)])
+            symbol: deque([PricePoint(quote.at_ms, symbol, quote.mark, quote.last, quote.index)])
             for symbol, quote in begun.items()
         }
         self._announced_ms = {symbol: term.at_ms for symbol, term in announced.items()}
@@ -138,9 +138,17 @@ def _on_line(line: deque[PricePoint], at_ms: int, grid: Decimal) -> Prices:
             passed_ms, length_ms = at_ms - low.at_ms, high.at_ms - low.at_ms
             mark = low.mark + (high.mark - low.mark) * passed_ms / length_ms
             last = low.last + (high.last - low.last) * passed_ms / length_ms
-            return Prices(_to_grid(mark, grid), _to_grid(last, grid))
+            if isinstance(low.index, AsMark) and isinstance(high.index, AsMark):
+                return Prices(_to_grid(mark, grid), _to_grid(last, grid), AS_MARK)
+            start, end = _index(low), _index(high)
+            index = start + (end - start) * passed_ms / length_ms
+            return Prices(_to_grid(mark, grid), _to_grid(last, grid), _to_grid(index, grid))
     at = next(point for point in reversed(line) if point.at_ms <= at_ms)
-    return Prices(at.mark, at.last)
+    return Prices(at.mark, at.last, at.index)
+
+
+def _index(point: PricePoint) -> Price:
+    return point.mark if isinstance(point.index, AsMark) else point.index
 
 
 def _to_grid(price: Decimal, grid: Decimal) -> Price:

@@ -12,6 +12,7 @@ from bot.exchange.paper import arithmetic
 from bot.exchange.paper.books import AccountBook, Books, Holding
 from bot.exchange.paper.joint import (
     Leg,
+    backing_coins,
     coins_worth,
     cross,
     displayed_price,
@@ -128,7 +129,7 @@ Tracks: TypeAlias = list[Track | CoinTrack]
 def tracks_of(books: Books, book: AccountBook) -> Tracks:
     """What makes an account's cross equity move, to be asked again and again."""
     legs = legs_of(books, book.mode, cross(book).values())
-    coins = sorted({books.pledges[coin].symbol for coin in book.coins})
+    coins = sorted({books.pledges[coin].symbol for coin in backing_coins(book)})
     return [
         *(Track(leg) for leg in legs),
         *(CoinTrack(symbol, coins_worth(books, book, symbol)) for symbol in coins),

@@ -14,13 +14,26 @@ from typing import Self, TypeVar, assert_never
 import structlog
 
 from bot.core.actions import Action, PlaceStop
-from bot.core.events import AutoDeleveraged, FundingReported, Liquidated, MarkPrice
+from bot.core.events import (
+    AutoDeleveraged,
+    BarsReported,
+    FundingReported,
+    Liquidated,
+    MarkPrice,
+)
 from bot.core.model import AccountSnapshot, Instrument
 from bot.exchange.paper.course import Course
 from bot.exchange.paper.faults import Delivery, Faults, ReplyLost, RequestLost, Travels
 from bot.exchange.paper.machine import PaperMachine
-from bot.exchange.paper.prices import Clock, FundingTerm, PathItem, PricePoint
-from bot.exchange.paper.requests import STOPS_REFUSED
+from bot.exchange.paper.placing import STOPS_REFUSED
+from bot.exchange.paper.prices import (
+    Charts,
+    Clock,
+    FundingTerm,
+    PathItem,
+    PricePoint,
+    no_charts,
+)
 from bot.exchange.paper.store import Store
 from bot.exchange.paper.telling import tell
 from bot.exchange.paper.timeline import PathEnded, Upcoming
@@ -205,9 +218,14 @@ class PaperVenue:
 class PaperMarket:
     """The public side of a paper venue. Implements `MarketData`."""
 
-    def __init__(self, venue: PaperVenue) -> None:
-        """See the prices of `venue`, its latency late."""
+    def __init__(self, venue: PaperVenue, charts: Charts = no_charts) -> None:
+        """
+        See the prices of `venue`, its latency late.
+
+        `charts` are the bars of its mark prices, from before the path begins too.
+        """
         self._venue = venue
+        self._charts = charts
 
     async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
         """Rules of the named symbols; raises `KeyError` with the name that is not listed."""
@@ -217,6 +235,12 @@ class PaperMarket:
     def latest(self) -> tuple[Quoted, ...]:
         """Mark price and next bill of every symbol one latency ago: received now."""
         return self._venue.seen()
+
+    async def bars(self, symbol: str) -> BarsReported:
+        """The newest closed bars of the mark price."""
+        shown = await self._venue.read(lambda _, at_ms: self._charts(symbol, at_ms))
+        now_ms = self._venue.clock.now_ms()
+        return BarsReported(symbol, shown.closed_at_ms, shown.bars, now_ms)
 
     async def stream(self, publish: Callable[[Quoted], None]) -> None:
         """Publish every item of the path one latency after its time, until the path ends."""
@@ -240,6 +264,11 @@ class PaperAccount:
         """Speak for the account `name`, which has had its deposit."""
         self._venue = venue
         self._name = name
+
+    @property
+    def request_life_ms(self) -> int:
+        """How long after its date a request that is under way is still accepted."""
+        return RECV_WINDOW_MS
 
     async def snapshot(self) -> AccountSnapshot:
         """One complete read."""

@@ -8,6 +8,7 @@ from math import ceil
 
 from bot.core.units import Price
 from bot.exchange.paper.books import Quote
+from bot.exchange.paper.orders import TriggerBy
 
 START, END = Fraction(0), Fraction(1)
 
@@ -26,10 +27,10 @@ class Way:
     starts: Mapping[str, Quote]
     ends: Mapping[str, Quote]
 
-    def where(self, symbol: str, mark: Decimal) -> Fraction:
-        """Where the mark price of a symbol that moves is at `mark`."""
-        start = Fraction(self.starts[symbol].mark)
-        return (Fraction(mark) - start) / (Fraction(self.ends[symbol].mark) - start)
+    def where(self, symbol: str, by: TriggerBy, level: Decimal) -> Fraction:
+        """Where a price of a symbol that moves is at `level`."""
+        start = Fraction(price_of(self.starts[symbol], by))
+        return (Fraction(level) - start) / (Fraction(price_of(self.ends[symbol], by)) - start)
 
     def mark(self, symbol: str, fraction: Fraction) -> Price:
         """The mark price of a symbol at a place."""
@@ -51,9 +52,17 @@ class Way:
                 at_ms,
                 _between(start.mark, self.ends[symbol].mark, fraction),
                 _between(start.last, self.ends[symbol].last, fraction),
+                _between(start.index, self.ends[symbol].index, fraction),
             )
             for symbol, start in self.starts.items()
         }
+
+
+def price_of(quote: Quote, by: TriggerBy) -> Price:
+    """The price that triggers."""
+    if by is TriggerBy.MARK:  # nearly always: prices move more often than anything else
+        return quote.mark
+    return quote.last if by is TriggerBy.LAST else quote.index
 
 
 def _between(start: Price, end: Price, fraction: Fraction) -> Price:

@@ -3,7 +3,7 @@ Binance USD-M's protocol: recipes of requests, strict parsers, and which refusal
 
 Recipes: `documented`, and compared with what ccxt 4.5.90 puts on the wire. Conditional orders
 live in the algo service. A position's margin mode and leverage come from symbolConfig, since
-positionRisk v3 has neither. An error code is proof only when it is in `DEFINITE`.
+positionRisk v3 has neither. Which error codes are proof is in `binanceusdm_refusals`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,8 +22,9 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.events import Liquidated
+from bot.core.events import BarsReported, Liquidated
 from bot.core.model import (
+    BARS_MAX,
     NO_FILL,
     AccountSnapshot,
     ContractKind,
@@ -42,8 +43,17 @@ from bot.core.model import (
 )
 from bot.core.units import ZERO, Money, Price, Quantity, Ratio
 from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
-from bot.exchange.live.dialect import Irrelevant, Listed, Marked, StreamEnded, Told
-from bot.exchange.live.reading import Row, rows
+from bot.exchange.live.credentials import Credentials
+from bot.exchange.live.dialect import (
+    Ground,
+    Irrelevant,
+    Listed,
+    Marked,
+    Opening,
+    StreamEnded,
+    Told,
+)
+from bot.exchange.live.reading import Row, closed_bars, rows
 from bot.exchange.ports import (
     Accepted,
     AccountChanged,
@@ -55,32 +65,19 @@ from bot.exchange.ports import (
     Unsure,
 )
 from bot.exchange.venues.binanceusdm import RULES
+from bot.exchange.venues.binanceusdm_refusals import REFUSED
 
 log = structlog.get_logger()
 
 ccxt_id = "binanceusdm"
 read_weight_per_minute = 2_400
-
-DUPLICATE = -4116
-"""An order of this id is open: an earlier send of it may have arrived, so it proves nothing."""
-
-DEFINITE = frozenset(
-    {
-        *(-1003, -1015, -1021, -1022),
-        *range(-1136, -1099),
-        *(-2010, -2011, -2014, -2015, -2018, -2019, -2020, -2021, -2022, -2023),
-        *(-2024, -2025, -2026, -2027, -2028),
-        *(code for code in range(-4210, -3999) if code != DUPLICATE),
-        *(-4400, -4401, -5021, -5022, -5027, -5028),
-    }
-)
-"""
-Codes by which the venue says that it did nothing. `documented`; -1000, -1001, -1006, -1007, -1008
-and -1016 are missing on purpose: with them it does not say so, or not always.
-"""
+used_weight_header = "x-mbx-used-weight-1m"
+request_life_ms = 5_000
 
 NOT_THERE = frozenset({-2013, -2011})
 _HTTP_OK = 200
+_NO_DELIVERY_MS = 4_100_000_000_000
+"""A perpetual contract's delivery lies beyond it (in 2100), until it is to be taken off."""
 _EIGHT_HOURS_MS = 8 * 3_600_000
 _HOUR_MS = 3_600_000
 _PUBLIC, _PRIVATE, _PRIVATE_V3 = "fapiPublic", "fapiPrivate", "fapiPrivateV3"
@@ -115,12 +112,18 @@ def listing_call() -> Call:
 
 def listing_of(json: Json) -> Listed:
     """Perpetual contracts by the venue's id, also those of other margin assets than USDT."""
+    found = [
+        row
+        for row in rows(Row(json, "exchangeInfo").raw("symbols"), "symbols")
+        if row.raw("contractType") == "PERPETUAL"
+    ]
     return Listed(
-        {
-            row.text("symbol"): _symbol(row)
-            for row in rows(Row(json, "exchangeInfo").raw("symbols"), "symbols")
-            if row.raw("contractType") == "PERPETUAL"
-        }
+        {row.text("symbol"): _symbol(row) for row in found},
+        endings={
+            row.text("symbol"): row.integer("deliveryDate")
+            for row in found
+            if row.integer("deliveryDate") < _NO_DELIVERY_MS
+        },
     )
 
 
@@ -188,19 +191,19 @@ def _tiers(bracket: Row) -> tuple[RiskTier, ...]:
     )
 
 
-def intervals_call() -> Call:
+def interval_call(name: str) -> Call:
     """Contracts with another funding interval than eight hours."""
     return Call(_PUBLIC, "GET", "fundingInfo", _NONE)
 
 
-def intervals_of(json: Json, listed: Listed) -> Mapping[str, int]:
-    """Funding interval of every listed symbol."""
-    usual = dict.fromkeys(listed.symbols.values(), _EIGHT_HOURS_MS)
-    return usual | {
-        listed.symbols[row.text("symbol")]: row.integer("fundingIntervalHours") * _HOUR_MS
+def interval_of(json: Json, name: str) -> int:
+    """Eight hours, where the venue says nothing else."""
+    told = [
+        row.integer("fundingIntervalHours") * _HOUR_MS
         for row in rows(json, "fundingInfo")
-        if row.raw("symbol") in listed.symbols
-    }
+        if row.raw("symbol") == name
+    ]
+    return told[0] if told else _EIGHT_HOURS_MS
 
 
 # -- account -------------------------------------------------------------------------------
@@ -372,8 +375,13 @@ def _closes(row: Row) -> Side:
 # -- writes --------------------------------------------------------------------------------
 
 
-def write_call(action: Action, client_id: str, listed: Listed) -> Call:
-    """The recipe of an action. Every order can only reduce."""
+def ground_calls(action: Action, listed: Listed) -> Sequence[Call]:
+    """Nothing: stops are cancelled by our own ids."""
+    return ()
+
+
+def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -> Call:
+    """The recipe of an action. Every order can only reduce: one-way mode."""
     of = {"symbol": listed.id_of(action.symbol)}
     match action:
         case AddMargin(amount=amount):
@@ -418,12 +426,17 @@ def _direction(side: Side) -> str:
 
 
 def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply:
-    """What an answer to a write proves. Whatever does not prove itself is Unsure."""
+    """
+    What an answer to a write proves. Whatever does not prove itself is Unsure.
+
+    An HTTP client sends a DELETE again when its connection breaks: that there is nothing to cancel
+    may be the answer to the second one.
+    """
     try:
         row = Row(parse_json(heard.text), f"HTTP {heard.status}")
         if row.has("code") and row.integer("code") < 0:
             code, text = row.integer("code"), str(row.raw("msg"))
-            if code in DEFINITE:
+            if code in REFUSED:
                 return Refused(str(code), text)
             return Unsure(f"{code} {text}")
         if heard.status != _HTTP_OK:
@@ -473,7 +486,9 @@ def order_calls(name: str, client_id: str) -> Sequence[Call]:
     )
 
 
-def order_of(answers: Sequence[Heard], client_id: str, name: str) -> OrderFound | OrderAbsent:
+def order_of(
+    answers: Sequence[Heard], client_id: str, name: str, listed: Listed
+) -> OrderFound | OrderAbsent:
     """
     What the two books say. The conditional one counts where both know the id: once triggered, a
     stop leaves a plain order of its own name.
@@ -554,21 +569,43 @@ def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
 # -- prices --------------------------------------------------------------------------------
 
 
-def marks_call() -> Call:
+def marks_calls(names: Sequence[str]) -> Sequence[Call]:
     """Mark prices and bills of all contracts."""
-    return Call(_PUBLIC, "GET", "premiumIndex", _NONE, weight=10)
+    return (Call(_PUBLIC, "GET", "premiumIndex", _NONE, weight=10),)
 
 
-def marks_of(json: Json, listed: Listed) -> Sequence[Marked]:
+def marks_of(jsons: Sequence[Json], listed: Listed) -> Sequence[Marked]:
     """The readable ones; one bad row hides no other."""
     names = ("symbol", "markPrice", "lastFundingRate", "nextFundingTime")
-    return _marked(rows(json, "premiumIndex"), listed, names)
+    return _marked(rows(jsons[0], "premiumIndex"), listed, names)
 
 
-def marks_url(names: Sequence[str]) -> str:
+def bars_call(name: str) -> Call:
+    """The newest hours of a mark price, the one that is not over yet among them."""
+    asked = {"symbol": name, "interval": "1h", "limit": str(BARS_MAX + 1)}
+    return Call(_PUBLIC, "GET", "markPriceKlines", asked, weight=2)
+
+
+def bars_of(json: Json, symbol: str, received_at_ms: int) -> BarsReported:
+    """Those of them that are over, and have no gap behind them."""
+    if not isinstance(json, list):
+        raise Unreadable(f"markPriceKlines: expected a list, was {json!r:.80}")
+    return closed_bars(map(_charted, json), symbol, received_at_ms)
+
+
+def _charted(row: Json) -> tuple[int, Row]:
+    match row:
+        case [int(opens_at_ms), _, high, low, close, *_]:
+            prices = {"high": high, "low": low, "close": close}
+            return opens_at_ms, Row(prices, "markPriceKlines")
+        case _:
+            raise Unreadable(f"markPriceKlines: expected a row of a chart, was {row!r:.80}")
+
+
+def marks_opening(names: Sequence[str], at_ms: int) -> Opening:
     """Where the marks of these contracts are pushed every second."""
     streams = "/".join(f"{name.lower()}@markPrice@1s" for name in names)
-    return f"wss://fstream.binance.com/market/stream?streams={streams}"
+    return Opening(f"wss://fstream.binance.com/market/stream?streams={streams}")
 
 
 def mark_frame(json: Json, listed: Listed) -> Sequence[Marked]:
@@ -607,24 +644,23 @@ def _marked(
 # -- the account's stream ------------------------------------------------------------------
 
 
-def listen_call() -> Call:
+def account_calls() -> Sequence[Call]:
     """A key to listen with."""
-    return Call(_PRIVATE, "POST", "listenKey", _NONE)
+    return (Call(_PRIVATE, "POST", "listenKey", _NONE),)
 
 
-def listen_key_of(json: Json) -> str:
-    """The key."""
-    return Row(json, "listenKey").text("listenKey")
-
-
-def keep_call(key: str) -> Call:
-    """Keep the key alive for another hour."""
-    return Call(_PRIVATE, "PUT", "listenKey", {"listenKey": key})
-
-
-def account_url(key: str) -> str:
+def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: int) -> Opening:
     """Where the account's events are pushed."""
-    return f"wss://fstream.binance.com/private/ws?listenKey={key}"
+    return Opening(f"wss://fstream.binance.com/private/ws?listenKey={_listen_key(answers)}")
+
+
+def keep_calls(answers: Sequence[Json]) -> Sequence[Call]:
+    """Keep the key alive for another hour."""
+    return (Call(_PRIVATE, "PUT", "listenKey", {"listenKey": _listen_key(answers)}),)
+
+
+def _listen_key(answers: Sequence[Json]) -> str:
+    return Row(answers[0], "listenKey").text("listenKey")
 
 
 def account_frame(json: Json, listed: Listed, received_at_ms: int) -> Told:
@@ -675,6 +711,9 @@ def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
             found.append(f"API key: expected one that cannot {what}, was allowed to ({name})")
     if not allowed.flag("enableFutures"):
         found.append("API key: expected one that may trade futures, was not (enableFutures)")
+    portfolio = "enablePortfolioMarginTrading"
+    if allowed.has(portfolio) and allowed.flag(portfolio):
+        found.append("account: portfolio margin is not supported: more than futures back it")
     if not mode.flag("canTrade"):
         found.append("account: expected one that can trade, was not (canTrade)")
     if mode.flag("multiAssetsMargin"):
@@ -685,3 +724,8 @@ def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
         if row.flag("isAutoAddMargin")
     ]
     return tuple(found)
+
+
+def unproven(jsons: Sequence[Json]) -> tuple[str, ...]:
+    """Nothing: the venue tells what a key may do."""
+    return ()

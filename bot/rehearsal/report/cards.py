@@ -5,21 +5,22 @@ Cards: what the guard did and said, each with its reason in numbers, from the ro
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import TypeAlias
 
 from bot.core.actions import AddMargin
 from bot.core.decision import Alert, Audited, BookVerdict, Decision, NoBook, PositionVerdict
 from bot.core.events import OutcomeReported
-from bot.core.funding import FundingUnknown
 from bot.core.guardrails import spent_since, with_intent
-from bot.core.ladder import is_crossed, metric_value, reason_of
+from bot.core.ladder import NotKnown, is_crossed, metric_value, reason_of
 from bot.core.metrics import BookKnown, Known, Unknown
 from bot.core.model import MarginMode
-from bot.core.policy import Above, Below, Policy, Rule, Step, Threshold
+from bot.core.policy import Above, Below, Metric, Policy, Rule, Step, Threshold
 from bot.core.state import DAY_MS, HOUR_MS, AccountState, Intent
 from bot.core.units import ZERO, Money
 from bot.journal.codec import from_json
 from bot.journal.port import Kind, Row
+from bot.policy.values import level_of, level_text
 from bot.rehearsal.deeds import Deed, deed_of, outcomes
 from bot.rehearsal.report.wording import percent, threshold
 from bot.rehearsal.runs import Guarded
@@ -252,23 +253,29 @@ def _compared(rule: Rule, step: Step, measured: Known | BookKnown | Unknown) -> 
             return f"{name} unknown ({reason}), {_limit(rule, step)}"
         case Known() | BookKnown():
             value = metric_value(rule.metric, measured)
-    if isinstance(value, FundingUnknown):
+    if isinstance(value, NotKnown):
         return f"{name} unknown ({value.reason}), {_limit(rule, step)}"
     handed = "" if is_crossed(step.threshold, value) else ", handed over by a step before it"
-    return f"{name} {percent(value)}, {_limit(rule, step)}{handed}"
+    return f"{name} {level_text(rule.metric, value)}, {_limit(rule, step)}{handed}"
 
 
 def _limit(rule: Rule, step: Step) -> str:
-    return f"fires {bound(step.threshold)} (line {step.line} of the policy)"
+    return f"fires {bound(rule.metric, step.threshold)} (line {step.line} of the policy)"
 
 
-def bound(limit: Threshold) -> str:
+def bound(metric: Metric, limit: Threshold) -> str:
     """A threshold in words."""
     match limit:
         case Below(value):
-            return f"below {threshold(value)}"
+            return f"below {_level(metric, value)}"
         case Above(value):
-            return f"above {threshold(value)}"
+            return f"above {_level(metric, value)}"
+
+
+def _level(metric: Metric, value: Decimal) -> str:
+    """A share as the policy may name it, with as many decimals as it needs."""
+    is_share = level_of(metric) is level_of(Metric.LIQUIDATION_DISTANCE)
+    return threshold(value) if is_share else level_text(metric, value)
 
 
 def _distance(verdict: PositionVerdict) -> str:

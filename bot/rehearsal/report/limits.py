@@ -28,7 +28,7 @@ class Limit:
 def watching(covering: Covering) -> tuple[Limit, ...]:
     """The thresholds on a liquidation distance among the steps, the farthest first."""
     limits = [
-        Limit(step.threshold.value, step.name, _LOOKS[step.severity])
+        Limit(Ratio(step.threshold.value), step.name, _LOOKS[step.severity])
         for rule, step in covering
         if rule.metric is Metric.LIQUIDATION_DISTANCE and isinstance(step.threshold, Below)
     ]

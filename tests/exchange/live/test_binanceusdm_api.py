@@ -29,9 +29,10 @@ from bot.core.model import (
 )
 from bot.core.units import Money, Price, Quantity
 from bot.exchange.live.calls import Heard, Unreadable, parse_json
-from bot.exchange.live.dialect import Irrelevant, Listed, StreamEnded
+from bot.exchange.live.dialect import Ground, Irrelevant, Listed, StreamEnded
 from bot.exchange.ports import Accepted, AccountChanged, OrderFound, Refused, Unsure
 from bot.exchange.venues import binanceusdm_api as venue
+from bot.exchange.venues.binanceusdm_refusals import REFUSED
 
 D = Decimal
 LISTED = Listed({"BTCUSDT": "BTC/USDT:USDT", "ADAUSDT": "ADA/USDT:USDT"})
@@ -240,7 +241,7 @@ RECIPES: list[tuple[Action, str, str, dict[str, str]]] = [
 def test_recipes_are_exact_and_only_reduce(
     action: Action, method: str, path: str, parameters: dict[str, str]
 ) -> None:
-    call = venue.write_call(action, "id1", LISTED)
+    call = venue.write_call(action, "id1", LISTED, Ground(PositionMode.ONE_WAY, ()))
     assert (call.api, call.method, call.path) == ("fapiPrivate", method, path)
     assert dict(call.parameters) == parameters
 
@@ -285,14 +286,42 @@ def test_an_echo_is_a_proof_and_nothing_less(action: Action, body: dict[str, Any
     assert isinstance(reply(action, body, status=502), Unsure)
 
 
-@pytest.mark.parametrize("code", sorted(venue.DEFINITE))
-def test_codes_of_the_list_are_proof(code: int) -> None:
-    assert reply(CLOSE, {"code": code, "msg": "no"}, 400) == Refused(str(code), "no")
+WRITES = (ADD, STOP, CANCEL, CLOSE, BOUNDED)
 
 
-@pytest.mark.parametrize("code", [-1000, -1001, -1006, -1007, -1008, -1016, -4116, -9999, -1])
+@pytest.mark.parametrize("action", WRITES, ids=repr)
+def test_a_code_is_proof_only_when_the_table_names_it(action: Action) -> None:
+    for code in range(-9_999, 0):
+        answered = reply(action, {"code": code, "msg": "no"}, 400)
+        if code in REFUSED:
+            assert answered == Refused(str(code), "no")
+        else:
+            assert isinstance(answered, Unsure), code
+
+
+# What came of the request is not said, or it is said of something that was not asked for.
+NO_PROOF = (
+    *(-1, -1000, -1001, -1006, -1007, -1008, -1016, -1125, -2013, -2020, -4000, -4046, -4059),
+    *(-4116, -4168, -4999, -5021, -5027, -9999),
+)
+
+
+@pytest.mark.parametrize("code", NO_PROOF)
 def test_other_codes_prove_nothing(code: int) -> None:
     assert isinstance(reply(CLOSE, {"code": code, "msg": "?"}, 503), Unsure)
+
+
+@pytest.mark.parametrize("code", sorted(venue.NOT_THERE))
+def test_nothing_to_cancel_may_be_the_doing_of_the_same_cancel(code: int) -> None:
+    """aiohttp repeats a DELETE by itself when a kept connection breaks."""
+    assert isinstance(reply(CANCEL, {"code": code, "msg": "Unknown order sent."}, 400), Unsure)
+
+
+def test_every_refusal_is_told_by_its_meaning() -> None:
+    for code, meaning in REFUSED.items():
+        assert code < 0
+        assert meaning == meaning.strip()
+        assert not meaning.endswith(".")
 
 
 JUNK = st.recursive(
@@ -326,7 +355,7 @@ def test_junk_is_never_success_and_refused_only_by_a_code(body: Any, status: int
             )
         case Refused(code):
             assert int(body["code"]) == int(code)
-            assert int(code) in venue.DEFINITE
+            assert int(code) in REFUSED
         case _:
             pass
 
@@ -363,10 +392,12 @@ def test_a_triggered_stop_counts_by_its_conditional_order() -> None:
         "avgPrice": "63990.5",
     }
     expected = OrderFound("id1", False, Fill(Quantity(D("0.010")), Price(D("63990.5"))))
-    assert venue.order_of((heard(left), done), "id1", "BTCUSDT") == expected
-    assert venue.order_of((heard(left), NONE), "id1", "BTCUSDT") == expected
+    assert venue.order_of((heard(left), done), "id1", "BTCUSDT", LISTED) == expected
+    assert venue.order_of((heard(left), NONE), "id1", "BTCUSDT", LISTED) == expected
     waiting = heard(stop | {"algoStatus": "NEW"})
-    assert venue.order_of((NONE, waiting), "id1", "BTCUSDT") == OrderFound("id1", True, NO_FILL)
+    assert venue.order_of((NONE, waiting), "id1", "BTCUSDT", LISTED) == OrderFound(
+        "id1", True, NO_FILL
+    )
 
 
 @pytest.mark.parametrize(
@@ -382,7 +413,7 @@ def test_a_triggered_stop_counts_by_its_conditional_order() -> None:
 )
 def test_an_answer_about_something_else_is_no_evidence(answer: Heard) -> None:
     with pytest.raises(Unreadable):
-        venue.order_of((answer, NONE), "id1", "BTCUSDT")
+        venue.order_of((answer, NONE), "id1", "BTCUSDT", LISTED)
 
 
 # -- frames --------------------------------------------------------------------------------
@@ -413,8 +444,44 @@ def test_one_bad_mark_hides_no_other() -> None:
         "nextFundingTime": 1597392000000,
     }
     bad = [good | {"symbol": "ADAUSDT", "markPrice": each} for each in ("0", "-1", None, "NaN")]
-    (mark,) = venue.marks_of([*bad, good, {"x": 1}], LISTED)
+    (mark,) = venue.marks_of(([*bad, good, {"x": 1}],), LISTED)
     assert (mark.symbol, mark.price, mark.rate) == (BTC, D("11793.63104562"), D("0.00038246"))
+
+
+HOUR_MS = 3_600_000
+NOON_MS = 1_600_000_000_000 // HOUR_MS * HOUR_MS
+
+
+def kline(number: int, high: object = "11") -> list[object]:
+    """A row of markPriceKlines, as the manual has it."""
+    opens_at_ms = NOON_MS + number * HOUR_MS
+    return [opens_at_ms, "10", high, "9", "10.5", "0", opens_at_ms + HOUR_MS - 1, "0", 60, "0"]
+
+
+def test_the_hour_that_is_not_over_is_no_bar() -> None:
+    call = venue.bars_call("BTCUSDT")
+    assert (call.path, call.parameters["interval"]) == ("markPriceKlines", "1h")
+    rows = [kline(0), kline(1, "12"), kline(2)]
+    told = venue.bars_of(rows, BTC, NOON_MS + 3 * HOUR_MS - 1)
+    assert told.closed_at_ms == NOON_MS + 2 * HOUR_MS
+    assert [(bar.high, bar.low, bar.close) for bar in told.bars] == [
+        (D(11), D(9), D("10.5")),
+        (D(12), D(9), D("10.5")),
+    ]
+
+
+def test_bars_before_a_gap_are_left_out() -> None:
+    told = venue.bars_of([kline(0), kline(2, "12")], BTC, NOON_MS + 9 * HOUR_MS)
+    assert told.closed_at_ms == NOON_MS + 3 * HOUR_MS
+    assert [bar.high for bar in told.bars] == [D(12)]
+
+
+@pytest.mark.parametrize(
+    "rows", [{}, [{}], [[1, "2"]], [kline(0, "0")], [kline(0, "NaN")], [kline(0, None)]]
+)
+def test_a_chart_that_is_none_is_unreadable(rows: object) -> None:
+    with pytest.raises(Unreadable):
+        venue.bars_of(rows, BTC, NOON_MS + 9 * HOUR_MS)
 
 
 # -- before the start ----------------------------------------------------------------------
@@ -429,6 +496,7 @@ KEY = {"enableFutures": True, "enableWithdrawals": False, "permitsUniversalTrans
         ({"permitsUniversalTransfer": True}, {}, {}, "transfer"),
         ({"enableFutures": False}, {}, {}, "trade futures"),
         ({}, {"canTrade": False}, {}, "can trade"),
+        ({"enablePortfolioMarginTrading": True}, {}, {}, "portfolio margin"),
         ({}, {"multiAssetsMargin": True}, {}, "multi-assets"),
         ({}, {}, {"isAutoAddMargin": True}, "auto-margin"),
     ],
@@ -442,3 +510,18 @@ def test_a_key_or_account_that_cannot_be_guarded_is_refused(
 
 def test_a_good_key_and_account_are_fine() -> None:
     assert venue.refusals((KEY, ONE_WAY, CONFIGS)) == ()
+
+
+def test_a_contract_that_is_to_be_settled_says_when() -> None:
+    row = {
+        "symbol": "BTCUSDT",
+        "contractType": "PERPETUAL",
+        "baseAsset": "BTC",
+        "quoteAsset": "USDT",
+        "marginAsset": "USDT",
+        "deliveryDate": 4133404800000,
+    }
+    gone = row | {"symbol": "ADAUSDT", "baseAsset": "ADA", "deliveryDate": 1796601600000}
+    listed = venue.listing_of({"symbols": [row, gone]})
+    assert listed.symbols == LISTED.symbols
+    assert listed.endings == {"ADAUSDT": 1796601600000}

@@ -1,10 +1,18 @@
-"""Keys come from files that only their owner can read, and show nowhere."""
+"""Keys come from the safest place that has them, and show nowhere."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from bot.exchange.live.credentials import CredentialsError, read_credentials
+from bot.exchange.live.credentials import (
+    Credentials,
+    CredentialsError,
+    KeyPlaces,
+    find_credentials,
+    read_credentials,
+)
 
 TEXT = '{"key": "canary-key", "secret": "canary-secret"}'
 
@@ -47,8 +55,56 @@ def test_a_file_with_anything_else_is_refused_without_showing_it(
     with pytest.raises(CredentialsError) as refused:
         read_credentials(tmp_path, "main")
     assert "canary" not in str(refused.value)
+    assert refused.value.__cause__ is None, "which would hold the text"
 
 
 def test_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CredentialsError, match="expected the keys of main"):
         read_credentials(tmp_path, "main")
+
+
+ENVIRON = {"LIQGUARD_KEY_MAIN_2": "env-key", "LIQGUARD_SECRET_MAIN_2": "env-secret"}
+
+
+def find(folder: Path, environ: Mapping[str, str]) -> Credentials:
+    """The keys of main-2 where `folder` is both where secrets are mounted and where files lie."""
+    return find_credentials(KeyPlaces(folder, folder, environ), "main-2")
+
+
+def keys(found: Credentials) -> tuple[str, str]:
+    return found.key.get_secret_value(), found.secret.get_secret_value()
+
+
+def test_what_is_mounted_comes_before_a_file_of_ours_before_the_environment(
+    tmp_path: Path,
+) -> None:
+    with capture_logs() as logged:
+        assert keys(find(tmp_path, ENVIRON)) == ("env-key", "env-secret")
+    assert [each["event"] for each in logged] == ["keys.read_from_environment"]
+    assert "env-key" not in str(logged)
+    file = tmp_path / "main-2.json"
+    file.write_text(TEXT, encoding="utf-8")
+    file.chmod(0o600)
+    with capture_logs() as logged:
+        assert keys(find(tmp_path, ENVIRON)) == ("canary-key", "canary-secret")
+    (tmp_path / "liqguard_main-2_key").write_text("mounted-key\n", encoding="utf-8")
+    (tmp_path / "liqguard_main-2_secret").write_text("mounted-secret\n", encoding="utf-8")
+    with capture_logs() as later:
+        assert keys(find(tmp_path, ENVIRON)) == ("mounted-key", "mounted-secret")
+    assert not logged
+    assert not later
+
+
+def test_half_of_the_keys_is_none_wherever_the_rest_may_be(tmp_path: Path) -> None:
+    with pytest.raises(CredentialsError, match="LIQGUARD_SECRET_MAIN_2: expected a secret"):
+        find(tmp_path, {"LIQGUARD_KEY_MAIN_2": "env-key"})
+    (tmp_path / "liqguard_main-2_key").write_text("mounted-key", encoding="utf-8")
+    with pytest.raises(CredentialsError, match="liqguard_main-2_secret: expected a secret"):
+        find(tmp_path, ENVIRON)
+
+
+def test_keys_that_are_nowhere_are_asked_for_by_every_name(tmp_path: Path) -> None:
+    with pytest.raises(CredentialsError) as refused:
+        find(tmp_path, {})
+    for name in ("liqguard_main-2_key", "main-2.json", "LIQGUARD_KEY_MAIN_2"):
+        assert name in str(refused.value)

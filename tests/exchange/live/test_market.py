@@ -41,6 +41,13 @@ async def test_the_mark_follows_and_only_of_what_was_asked_for() -> None:
         assert bill.next_at_ms > live.clock.now_ms()
 
 
+async def test_an_hour_that_is_not_over_is_no_bar_yet() -> None:
+    async with wired() as live:
+        live.move(BTC, "61234")
+        told = await live.market.bars(BTC)
+        assert (told.symbol, told.bars, told.closed_at_ms) == (BTC, (), 0)
+
+
 async def test_a_dropped_stream_is_dialled_again() -> None:
     async with wired() as live, watching(live) as heard:
         await live.market.instruments((BTC,))

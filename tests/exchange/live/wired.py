@@ -30,6 +30,7 @@ class Wired:
     clock: Clock
     hand: Client
     """Trades on the same account by hand, past the sockets."""
+    port: int
 
     def fault(
         self, kind: MishapKind, count: int = 1, *, effect: bool = True, method: str = ""
@@ -47,19 +48,21 @@ class Wired:
 
 
 @asynccontextmanager
-async def wired(push_ms: int = 100) -> AsyncIterator[Wired]:
-    """Alice on isolated margin with a long of 0.1 bitcoin from 60,000 at tenfold leverage."""
+async def wired(push_ms: int = 100, keys: Credentials = ALICE) -> AsyncIterator[Wired]:
+    """Alice (or whose `keys`) with a long of 0.1 bitcoin from 60,000, isolated, at tenfold."""
     clock = Clock(system_wall_ms())
     venue = exchange(clock.now_ms())
     server = WireServer(venue, clock, push_ms=push_ms)
-    hand = Client(venue, now_ms=clock.now_ms())
+    name = keys.key.get_secret_value().removeprefix("paper-")
+    hand = Client(venue, name, keys.secret.get_secret_value(), now_ms=clock.now_ms())
     hand.isolated()
     hand.order("BUY", "0.1")
     async with (
         server.serving(0, 0) as (port, _),
-        connect(binanceusdm_api, ALICE, Loopback(port), clock) as venue_side,
+        connect(binanceusdm_api, keys, Loopback(port), clock) as venue_side,
     ):
-        yield Wired(server, venue_side.market, venue_side.account, clock, hand)
+        await venue_side.account.snapshot()
+        yield Wired(server, venue_side.market, venue_side.account, clock, hand, port)
 
 
 async def until(holds: object, patience_s: float = 10) -> None:

@@ -33,7 +33,11 @@ def test_equal_machines_give_equal_text() -> None:
         (("at_ms",), "1", "exchange.at_ms: expected int, was '1'"),
         (("at_ms",), True, "exchange.at_ms: expected int, was True"),
         (("accounts",), [], "exchange.accounts: expected dict"),
-        (("quotes", "BTCUSDT"), {}, "exchange.quotes.BTCUSDT: expected at_ms, mark, last, was "),
+        (
+            ("quotes", "BTCUSDT"),
+            {},
+            "exchange.quotes.BTCUSDT: expected at_ms, mark, last, index, was ",
+        ),
         (
             ("accounts", "alice", "holdings", "BTCUSDT", "side"),
             "up",

@@ -336,7 +336,7 @@ def test_symbols_that_move_together_meet_their_stops_in_the_order_of_the_way() -
 def test_a_symbol_that_is_not_named_stands_still() -> None:
     machine = machine_with(contract(), contract(ETH))
     move(machine, "40000", symbol=ETH, at_ms=T0 + 5_000)
-    assert machine.quotes[BTC] == Quote(T0, Price(D(50_000)), Price(D(50_000)))
+    assert machine.quotes[BTC] == Quote(T0, Price(D(50_000)), Price(D(50_000)), Price(D(50_000)))
     with pytest.raises(KeyError, match="XRP"):
         move(machine, "1", symbol="XRP", at_ms=T0 + 6_000)
 

@@ -77,7 +77,7 @@ def test_it_reads_no_further_than_it_must() -> None:
 
 def test_what_has_begun_goes_on_from_where_it_was() -> None:
     """As after a restart: the path starts over, its past is passed over."""
-    begun = {BTC: Quote(150, Price(D(300)), Price(D(300)))}
+    begun = {BTC: Quote(150, Price(D(300)), Price(D(300)), Price(D(300)))}
     timeline = Timeline(iter([point(0, 1), point(150, 2), point(250, 400)]), CONTRACTS, begun, {})
     assert marks(timeline, 200) == {BTC: 350}
     assert list(timeline.passed(200)) == []

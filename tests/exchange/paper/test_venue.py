@@ -9,18 +9,19 @@ import pytest
 
 from bot.clock import Clock
 from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
-from bot.core.events import FundingReported, Liquidated, MarkPrice
-from bot.core.model import NO_FILL, Side
+from bot.core.events import BarsReported, FundingReported, Liquidated, MarkPrice
+from bot.core.model import NO_FILL, PriceBar, Side
 from bot.core.units import Money, Price, Quantity, Ratio
 from bot.exchange.paper.faults import FaultPlan, Faults
 from bot.exchange.paper.machine import PaperMachine
-from bot.exchange.paper.prices import FundingTerm, PathItem, PricePoint
+from bot.exchange.paper.prices import ClosedBars, FundingTerm, PathItem, PricePoint
 from bot.exchange.paper.store import FileStore, MemoryOnly, Store
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
 from bot.exchange.ports import (
     Accepted,
     Account,
     AccountChanged,
+    Barred,
     MarginChange,
     MarketData,
     Notice,
@@ -29,6 +30,7 @@ from bot.exchange.ports import (
     Refused,
     Unreachable,
     Unsure,
+    Withheld,
 )
 from bot.rehearsal.loop import run_virtual
 from tests.exchange.paper.build import ALICE, BTC, ETH, T0, D, contract, enter, machine_with, move
@@ -100,7 +102,8 @@ def test_a_request_takes_the_latency_twice_and_acts_in_between() -> None:
         assert free(venue) == 4_900
         assert await request == Accepted()
         assert passed_ms(venue) == 2 * LATENCY_MS
-        assert (await account.margin_changes(BTC, T0))[0].at_ms == T0 + LATENCY_MS
+        changes = await account.margin_changes(BTC, T0)
+        assert changes == (MarginChange(BTC, ADD.amount, T0 + LATENCY_MS),)
 
     play(scene)
 
@@ -176,6 +179,23 @@ def test_the_latest_price_is_one_latency_old_and_received_now() -> None:
         assert market.latest() == (MarkPrice(BTC, Price(D(49_905)), now_ms),)
         venue.advance()
         assert market.latest() == (MarkPrice(BTC, Price(D(49_905)), now_ms),)
+
+    play(scene)
+
+
+def test_bars_are_those_closed_at_the_venue_and_travel_both_ways() -> None:
+    bar = PriceBar(Price(D(3)), Price(D(1)), Price(D(2)))
+
+    def charts(symbol: str, at_ms: int) -> ClosedBars:
+        return ClosedBars(at_ms, (bar,) if symbol == BTC else ())
+
+    async def scene(venue: PaperVenue) -> None:
+        market: MarketData = PaperMarket(venue, charts)
+        asked_ms = venue.clock.now_ms()
+        told = await market.bars(BTC)
+        way_ms = venue.latency_ms
+        assert told == BarsReported(BTC, asked_ms + way_ms, (bar,), asked_ms + 2 * way_ms)
+        assert (await PaperMarket(venue).bars(BTC)).bars == ()
 
     play(scene)
 
@@ -346,7 +366,7 @@ def test_late_messages_are_answered_unsure_or_in_time(late: str) -> None:
             case Unsure():
                 assert replied_ms == 3_000
                 assert all(at_ms <= 5_000 for at_ms in acted_ms)
-            case Refused():
+            case Refused() | Barred() | Withheld():
                 raise AssertionError("a request within 3 s cannot be out of its window")
         outcomes.add((type(reply), len(acted_ms)))
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.core.actions import AddMargin, CancelStop, ClosePosition, PlaceStop
+from bot.core.actions import AT_MARKET, AddMargin, CancelStop, ClosePosition, PlaceStop
 from bot.core.model import ContractKind, HedgeRequirement, MarginMode, PositionMode, Side
 from bot.core.units import Money, Price, Quantity, Ratio, floor_to
 from bot.exchange.paper.books import CollateralTaken, Pledge, PositionStep, Resting
@@ -22,7 +22,23 @@ from bot.exchange.paper.ladders import (
     ShareFirst,
 )
 from bot.exchange.paper.machine import PaperMachine
+from bot.exchange.paper.orders import (
+    CloseAll,
+    Conditional,
+    Direction,
+    Effect,
+    Limit,
+    Order,
+    Passage,
+    RestingLimit,
+    TimeInForce,
+    Trigger,
+    TriggerBy,
+    has_passed,
+)
 from bot.exchange.paper.prices import FundingTerm
+from bot.exchange.paper.way import price_of
+from bot.exchange.ports import OrderFound
 from tests.exchange.paper.build import (
     ALICE,
     BOB,
@@ -141,11 +157,14 @@ def open_one(
 
 
 def move(by: dict[str, tuple[int, int]]) -> Step:
-    """Mark, and last apart from it, so many percent from the start."""
+    """Mark so many percent from the start, last above it and the index as much below."""
 
     def step(_: World, machine: PaperMachine) -> None:
         to = {
-            symbol: prices(START * (100 + mark) / 100, START * (100 + mark + away) / 100)
+            symbol: replace(
+                prices(START * (100 + mark) / 100, START * (100 + mark + away) / 100),
+                index=Price(START * (100 + mark - away) / 100),
+            )
             for symbol, (mark, away) in by.items()
         }
         machine.move(machine.at_ms + 1_000, to)
@@ -179,9 +198,76 @@ def ask(account: str, symbol: str, side: Side, size: int, what: int, client: int
                 close = ClosePosition(symbol, side, world.unit(size))
                 machine.handle(account, close, name, at_ms)
             case 4:
-                machine.set_leverage(account, symbol, side, D(1 + size % 60), at_ms)
+                machine.set_leverage(account, symbol, D(1 + size % 60), at_ms)
             case _:
                 machine.withdraw(account, world.money(size // 20), at_ms)
+
+    return step
+
+
+def order(
+    account: str,
+    symbol: str,
+    *,
+    direction: Direction,
+    effect: Effect,
+    size: int,
+    away: int,
+    waits: TimeInForce | None,
+    client: int,
+) -> Step:
+    """An order at market, or at a limit so many thousandths of the mark price from it."""
+
+    def step(world: World, machine: PaperMachine) -> None:
+        mark = machine.quotes[symbol].mark
+        limit = Price(floor_to(mark * (1_000 + away) / 1_000, D("0.01")))
+        pricing = AT_MARKET if waits is None else Limit(limit, waits)
+        asked = Order(symbol, direction, effect, world.unit(size), pricing)
+        machine.place(account, asked, f"id-{client}", machine.at_ms)
+
+    return step
+
+
+def conditional(
+    account: str,
+    symbol: str,
+    *,
+    direction: Direction,
+    sends: Effect | None,
+    size: int,
+    by: TriggerBy,
+    passage: Passage,
+    limited: bool,
+    client: int,
+) -> Step:
+    """One that waits on its side of the present price, for all of a position where unspecified."""
+
+    def step(world: World, machine: PaperMachine) -> None:
+        quote = machine.quotes[symbol]
+        way = -1 if passage is Passage.FALLS else 1
+        price = floor_to(price_of(quote, by) * (1 + way * D(size) / 900_000), D("0.01"))
+        trigger = Trigger(Price(price), by, passage)
+        asked: Order | CloseAll = CloseAll(symbol, direction)
+        if sends is not None:
+            # Such a limit is a little worse than the trigger, or already out of reach.
+            limit = Price(floor_to(price * (D(1) + D(client - 10) / 1_000), D("0.01")))
+            pricing = Limit(limit, TimeInForce.GTC) if limited else AT_MARKET
+            asked = Order(symbol, direction, sends, world.unit(size), pricing)
+        machine.place_conditional(account, trigger, asked, f"id-{client}", machine.at_ms)
+
+    return step
+
+
+def switch(account: str, symbol: str, mode: MarginMode, what: int, client: int) -> Step:
+    def step(_: World, machine: PaperMachine) -> None:
+        match what:
+            case 0:
+                machine.set_margin_mode(account, symbol, mode, machine.at_ms)
+            case 1:
+                counts = mode is MarginMode.CROSS
+                machine.set_multi_assets(account, counts, machine.at_ms)
+            case _:
+                machine.cancel(account, f"id-{client}", machine.at_ms)
 
     return step
 
@@ -204,9 +290,51 @@ moves = st.builds(
 )
 bills = st.builds(bill, symbols, st.integers(-30, 30))
 asks = st.builds(ask, accounts, symbols, sides, dollars, st.integers(0, 5), st.integers(0, 20))
+clients, directions = st.integers(0, 20), st.sampled_from(Direction)
+orders = st.builds(
+    order,
+    accounts,
+    symbols,
+    direction=directions,
+    effect=st.sampled_from(Effect),
+    size=dollars,
+    away=st.integers(-60, 60),
+    waits=st.sampled_from([None, *TimeInForce]),
+    client=clients,
+)
+conditionals = st.builds(
+    conditional,
+    accounts,
+    symbols,
+    direction=directions,
+    sends=st.sampled_from([None, *Effect]),
+    size=dollars,
+    by=st.sampled_from(TriggerBy),
+    passage=st.sampled_from(Passage),
+    limited=st.booleans(),
+    client=clients,
+)
+switches = st.builds(
+    switch, accounts, symbols, st.sampled_from(MarginMode), st.integers(0, 2), clients
+)
 ends = st.builds(delist, symbols, percents, st.integers(0, 9))
 journeys = st.lists(
-    st.one_of(moves, asks, moves, opens, bills, asks, moves, opens, ends), min_size=1, max_size=40
+    st.one_of(
+        moves,
+        asks,
+        moves,
+        opens,
+        bills,
+        orders,
+        moves,
+        conditionals,
+        switches,
+        orders,
+        conditionals,
+        ends,
+    ),
+    min_size=1,
+    max_size=40,
 )
 
 
@@ -232,6 +360,33 @@ def test_no_money_is_made_or_lost_and_nobody_owes(world: World, journey: list[St
             assert 0 <= snapshot.free <= max(snapshot.wallet_balance, D(0))
     told = machine.to_json()
     assert PaperMachine.from_json(told).to_json() == told
+
+
+@given(worlds, journeys)
+def test_nothing_that_a_price_has_reached_waits(world: World, journey: list[Step]) -> None:
+    """And every order that waits is known as such, every other is over."""
+    machine = exchange(world)
+    for step in journey:
+        step(world, machine)
+        quotes = machine.quotes
+        for account in ACCOUNTS:
+            waiting = machine.open_orders(account)
+            for each in waiting:
+                match each:
+                    case Conditional(_, at, sends):
+                        price = price_of(quotes[sends.symbol], at.by)
+                        assert not has_passed(at.passage, price, at.price)
+                    case RestingLimit(_, left, _, level):
+                        last = quotes[left.symbol].last
+                        is_buy = left.direction is Direction.BUY
+                        assert last > level if is_buy else last < level
+                        assert left.quantity > 0
+            names = {each.client_id for each in waiting}
+            for number in range(21):
+                for symbol in SYMBOLS:
+                    found = machine.order(account, symbol, f"id-{number}")
+                    if isinstance(found, OrderFound):
+                        assert found.resting is (f"id-{number}" in names)
 
 
 @given(worlds, journeys)

@@ -82,7 +82,7 @@ class Client:
         """Let mark and last go there."""
         source = self.exchange.source
         assert isinstance(source, ByHand)
-        source.move(symbol, Price(D(price)), Price(D(price)))
+        source.move(symbol, Prices(Price(D(price)), Price(D(price))))
         self.exchange.advance(self.now_ms)
 
     # -- shorthand -------------------------------------------------------------------------

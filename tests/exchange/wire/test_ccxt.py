@@ -158,6 +158,62 @@ async def test_it_is_refused_by_its_own_error_map(
         await client.create_order(*order)
 
 
+async def test_an_order_that_never_was_is_not_found(client: Any) -> None:
+    with pytest.raises(ccxt.OrderNotFound, match="-2013"):
+        await client.fetch_order("1", BTC)
+    with pytest.raises(ccxt.OrderNotFound, match="-2013"):
+        await client.fetch_order("1", BTC, {"trigger": True})
+    with pytest.raises(ccxt.OrderNotFound, match="-2011"):
+        await client.cancel_order("1", BTC)
+
+
+async def test_it_trades_both_legs_of_hedge_mode(client: Any, venue: Venue) -> None:
+    await client.set_position_mode(True)
+    for side, leg, amount in (("buy", "LONG", 0.2), ("sell", "SHORT", 0.1)):
+        await client.create_order(BTC, "market", side, amount, None, {"positionSide": leg})
+    positions = {each["side"]: each for each in await client.fetch_positions()}
+    assert {side: each["contracts"] for side, each in positions.items()} == {
+        "long": 0.2,
+        "short": 0.1,
+    }
+    assert all(each["hedged"] for each in positions.values())
+    stop = {"stopLossPrice": 57_000, "positionSide": "LONG", "workingType": "MARK_PRICE"}
+    await client.create_order(BTC, "market", "sell", 0.2, None, stop)
+    with pytest.raises(ccxt.ExchangeError, match="-4067"):
+        await client.set_position_mode(False)
+    await venue.control("mark", symbol="BTCUSDT", price=57_000)
+    (left,) = await client.fetch_positions()
+    assert (left["side"], left["contracts"]) == ("short", 0.1)
+    with pytest.raises(ccxt.ExchangeError, match="-4061"):
+        await client.create_order(BTC, "market", "buy", 0.1)
+    gone = (BTC, "market", "sell", 0.1, None, {"positionSide": "LONG"})
+    with pytest.raises(ccxt.InvalidOrder, match="-2022"):
+        await client.create_order(*gone)
+
+
+async def test_its_stop_limit_gaps_and_stays(client: Any, venue: Venue) -> None:
+    await client.create_order(BTC, "market", "buy", 0.1)
+    gap = {"stopLossPrice": 57_000, "reduceOnly": True, "workingType": "MARK_PRICE"}
+    await client.create_order(BTC, "limit", "sell", 0.1, 56_500, gap)
+    await venue.control("mark", symbol="BTCUSDT", price=56_900, last=55_000)
+    (order,) = await client.fetch_open_orders(BTC)
+    assert (order["price"], order["filled"], order["reduceOnly"]) == (56_500, 0, True)
+    assert len(await client.fetch_positions()) == 1
+    await venue.control("mark", symbol="BTCUSDT", price=56_900)
+    assert await client.fetch_positions() == []
+    done = await client.fetch_order(order["id"], BTC)
+    assert (done["status"], done["average"]) == ("closed", 56_500)
+
+
+async def test_it_moves_money_in_and_out(client: Any) -> None:
+    await client.transfer("USDT", 500, "spot", "linear")
+    assert (await client.fetch_balance())["USDT"]["total"] == 10_500
+    with pytest.raises(ccxt.ExchangeError, match="-5013"):
+        await client.transfer("USDT", 20_000, "linear", "spot")
+    await client.transfer("USDT", 10_500, "linear", "spot")
+    assert (await client.fetch_balance())["USDT"]["total"] == 0
+
+
 async def test_its_clock_and_its_secret_are_checked(client: Any) -> None:
     client.nonce = lambda: client.milliseconds() - 60_000
     with pytest.raises(ccxt.InvalidNonce, match="-1021"):

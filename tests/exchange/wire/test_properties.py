@@ -16,6 +16,9 @@ STEPS = st.one_of(
     st.tuples(st.just("limit"), SIDES, QUANTITIES, PRICES),
     st.tuples(st.just("stop"), SIDES, QUANTITIES, PRICES),
     st.tuples(st.just("plain stop"), SIDES, QUANTITIES, PRICES),
+    st.tuples(st.just("stop limit"), SIDES, QUANTITIES, PRICES, PRICES),
+    st.tuples(st.just("profit"), SIDES, PRICES),
+    st.tuples(st.just("cancel")),
     st.tuples(st.just("margin"), st.sampled_from(["0.01", "50", "400"])),
     st.tuples(st.just("move"), PRICES),
 )
@@ -32,6 +35,15 @@ def _do(client: Client, step: tuple[object, ...]) -> None:
         case ("plain stop", str(side), str(quantity), str(price)):
             more = {"reduceOnly": False, "workingType": "CONTRACT_PRICE"}
             client.stop(side, price, quantity, **more)
+        case ("stop limit", str(side), str(quantity), str(price), str(limit)):
+            more = {"type": "STOP", "price": limit, "timeInForce": "GTC"}
+            client.stop(side, price, quantity, **more)
+        case ("profit", str(side), str(price)):
+            asked = {"symbol": "BTCUSDT", "side": side, "algoType": "CONDITIONAL"}
+            more = {"type": "TAKE_PROFIT_MARKET", "closePosition": True, "triggerPrice": price}
+            client.ask("POST", "/fapi/v1/algoOrder", **asked, **more)
+        case ("cancel",):
+            client.ask("DELETE", "/fapi/v1/allOpenOrders", symbol="BTCUSDT")
         case ("margin", str(amount)):
             client.ask("POST", "/fapi/v1/positionMargin", symbol="BTCUSDT", amount=amount, type=1)
         case ("move", str(price)):

@@ -202,14 +202,14 @@ def test_a_close_position_stop_closes_what_there_is_and_is_alone(client: Client)
     assert not client.positions()
 
 
-def test_a_limit_order_waits_and_fills_at_its_price_or_better(client: Client) -> None:
+def test_a_limit_order_waits_and_fills_at_its_price(client: Client) -> None:
     placed = client.order("BUY", "0.1", "LIMIT", price="59000", timeInForce="GTC")
     assert placed["status"] == "NEW"
     assert len(client.ask("GET", "/fapi/v1/openOrders")) == 1
     client.move(BTC, "58900")
     done = client.ask("GET", ORDER, symbol="BTCUSDT", orderId=placed["orderId"])
-    assert (done["status"], done["avgPrice"]) == ("FILLED", "58900")
-    assert client.positions()[0]["entryPrice"] == "58900"
+    assert (done["status"], done["avgPrice"]) == ("FILLED", "59000")
+    assert client.positions()[0]["entryPrice"] == "59000"
 
 
 def test_an_immediate_order_does_not_wait_and_a_maker_does_not_take(client: Client) -> None:

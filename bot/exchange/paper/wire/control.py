@@ -11,9 +11,9 @@ from decimal import Decimal
 from typing import Any
 
 from bot.core.model import NotReported
-from bot.core.units import ZERO, Money, Price, Ratio
+from bot.core.units import ZERO, Price, Ratio
 from bot.exchange.paper.books import Resting
-from bot.exchange.paper.prices import FundingTerm
+from bot.exchange.paper.prices import FundingTerm, Prices
 from bot.exchange.paper.wire.admission import BAN_MS
 from bot.exchange.paper.wire.exchange import WireExchange
 from bot.exchange.paper.wire.hub import Hub
@@ -22,6 +22,7 @@ from bot.exchange.paper.wire.mishaps import WITHOUT_EFFECT, Mishap, MishapKind, 
 from bot.exchange.paper.wire.parameters import Parameters
 from bot.exchange.paper.wire.refusal import Refusal
 from bot.exchange.paper.wire.sources import FUNDING_INTERVAL_MS, ByHand
+from bot.exchange.paper.wire.views import ASSET
 
 LOOPBACK = "127.0.0.1"
 
@@ -69,6 +70,7 @@ class Control:
                     "symbol": symbol,
                     "price": "the mark price to move to",
                     "last": "the last price; as price unless sent",
+                    "index": "the index price; as price unless sent",
                 },
                 "Move the prices of a contract in a straight line and at once; stops and "
                 "liquidations on the way are met. Not while recorded data plays.",
@@ -91,8 +93,12 @@ class Control:
             Command(
                 "POST",
                 "/control/deposit",
-                {"account": "its name", "amount": "USDT"},
-                "Pay money into an account's wallet.",
+                {
+                    "account": "its name",
+                    "amount": "how much",
+                    "asset": f"{ASSET} unless sent, or a coin that counts as collateral",
+                },
+                "Pay money, or a coin, into an account's wallet.",
                 self._pay_in,
             ),
             Command(
@@ -176,7 +182,11 @@ class Control:
         return {
             "time": machine.at_ms,
             "prices": {
-                id_of(symbol): {"mark": text(quote.mark), "last": text(quote.last)}
+                id_of(symbol): {
+                    "mark": text(quote.mark),
+                    "last": text(quote.last),
+                    "index": text(quote.index),
+                }
                 for symbol, quote in machine.quotes.items()
             },
             "accounts": {
@@ -199,7 +209,8 @@ class Control:
         instrument = self._exchange.listing.named(asked.text("symbol"))
         mark = asked.decimal("price")
         last = asked.decimal("last") if asked.has("last") else mark
-        self._move(instrument.symbol, mark, last)
+        index = asked.decimal("index") if asked.has("index") else mark
+        self._move(instrument.symbol, mark, last, index)
         return self._prices(instrument.symbol)
 
     def _liquidate(self, asked: Parameters) -> dict[str, Any]:
@@ -220,7 +231,7 @@ class Control:
             raise ControlRefused(f"{name}: no price of {id_of(symbol)} alone liquidates it")
         tick = self._exchange.machine.instruments[symbol].tick_size
         there = liquidation.price - held[0].side.sign * tick
-        self._move(symbol, there, there)
+        self._move(symbol, there, there, there)
         return self._prices(symbol)
 
     def _funding(self, asked: Parameters) -> dict[str, Any]:
@@ -237,8 +248,12 @@ class Control:
 
     def _pay_in(self, asked: Parameters) -> dict[str, Any]:
         name, amount = asked.text("account"), asked.decimal("amount")
+        asset = asked.text("asset") if asked.has("asset") else ASSET
+        known = (ASSET, *self._exchange.machine.pledges)
+        if asset not in known:
+            raise ControlRefused(f"asset: expected one of {', '.join(known)}, was {asset!r}")
         try:
-            self._exchange.desk(name).pay_in(Money(amount))
+            self._exchange.desk(name).pay_in(asset, amount)
         except ValueError as e:
             raise ControlRefused(str(e)) from e
         return {"account": name, "equity": text(self._exchange.machine.equity(name))}
@@ -296,15 +311,15 @@ class Control:
         self._exchange.limits.ban(address, until_ms)
         return {"address": address, "until": until_ms}
 
-    def _move(self, symbol: str, mark: Decimal, last: Decimal) -> None:
+    def _move(self, symbol: str, mark: Decimal, last: Decimal, index: Decimal) -> None:
         source = self._exchange.source
         if not isinstance(source, ByHand):
             raise ControlRefused(
                 "prices come from recorded data: start without --data to move them"
             )
-        if mark <= ZERO or last <= ZERO:
-            raise ControlRefused(f"price: expected more than 0, was {mark} and {last}")
-        source.move(symbol, Price(mark), Price(last))
+        if min(mark, last, index) <= ZERO:
+            raise ControlRefused(f"price: expected more than 0, was {mark}, {last} and {index}")
+        source.move(symbol, Prices(Price(mark), Price(last), Price(index)))
         self._exchange.advance(self._exchange.machine.at_ms)
         self._publish()
 

@@ -16,7 +16,7 @@ from bot.exchange.paper.prices import FundingTerm
 from bot.exchange.paper.wire.admission import Limits
 from bot.exchange.paper.wire.candles import Candles
 from bot.exchange.paper.wire.desk import Desk
-from bot.exchange.paper.wire.listing import Listing, id_of, text
+from bot.exchange.paper.wire.listing import ORDER_LIMITS, Listing, id_of, text
 from bot.exchange.paper.wire.refusal import Refusal
 from bot.exchange.paper.wire.sources import Source
 from bot.exchange.paper.wire.views import money
@@ -40,6 +40,7 @@ class WireExchange:
 
     def __init__(self, machine: PaperMachine, source: Source, deposit: Money) -> None:
         """Every account begins with `deposit` in its wallet."""
+        machine.limits = ORDER_LIMITS
         self.machine = machine
         self.source = source
         self.limits = Limits()
@@ -75,13 +76,13 @@ class WireExchange:
     def desk(self, account: str) -> Desk:
         """The desk of an account, which is opened when it is first asked for."""
         if account not in self._desks:
-            self.machine.deposit(account, self._deposit)
             self._desks[account] = Desk(
                 account,
                 self.machine,
                 self.listing,
                 self._ids,
                 lambda event: self._outbox.append((account, event)),
+                self._deposit,
             )
         return self._desks[account]
 
@@ -107,8 +108,8 @@ class WireExchange:
         return {
             "symbol": id_of(symbol),
             "markPrice": money(quote.mark),
-            "indexPrice": money(quote.mark),
-            "estimatedSettlePrice": money(quote.mark),
+            "indexPrice": money(quote.index),
+            "estimatedSettlePrice": money(quote.index),
             "lastFundingRate": text(rate),
             "interestRate": "0.00010000",
             "nextFundingTime": next_ms,
@@ -123,8 +124,8 @@ class WireExchange:
             "E": now_ms,
             "s": id_of(symbol),
             "p": money(quote.mark),
-            "i": money(quote.mark),
-            "P": money(quote.mark),
+            "i": money(quote.index),
+            "P": money(quote.index),
             "r": text(rate),
             "T": next_ms,
         }
@@ -168,8 +169,7 @@ class WireExchange:
     def _after_step(self) -> None:
         self.settle()
         for desk in self._desks.values():
-            desk.meet_prices()
-        self.settle()
+            desk.call_margin()
         at_ms, terms = self.machine.at_ms, self.machine.terms
         for symbol, quote in self.machine.quotes.items():
             self._marks[symbol].record(at_ms, quote.mark)

@@ -6,7 +6,7 @@ from typing import Any
 
 from bot.core.model import Position, Side
 from bot.exchange.paper.wire.listing import text
-from bot.exchange.paper.wire.views import ASSET, AccountView
+from bot.exchange.paper.wire.views import ASSET, AccountView, Leg
 
 MARGIN_CALL_RATIO = Decimal("0.8")
 """The margin ratio from which a position is called. `assumed`."""
@@ -19,23 +19,22 @@ class Herald:
         """Begin with what is known; `tell` pushes."""
         self._told = told
         self._tell = tell
-        self._called: set[str] = set()
+        self._called: set[Leg] = set()
 
     def tell_account(self, seen: AccountView, reason: str, now_ms: int) -> None:
         """Push balances and the positions that are not as they were last told."""
         told = self._told
-        before = {each.position.symbol: each for each in told.positions}
+        before = {each.leg: each for each in told.positions}
         rows = [
             each.pushed_row()
             for each in seen.positions
-            if each.position.symbol not in before
-            or _facts(before[each.position.symbol].position) != _facts(each.position)
+            if each.leg not in before or _facts(before[each.leg].position) != _facts(each.position)
         ]
-        still = {each.position.symbol for each in seen.positions}
+        still = {each.leg for each in seen.positions}
         rows += [
             {**each.pushed_row(), "pa": "0", "ep": "0", "bep": "0", "up": "0", "iw": "0"}
-            for symbol, each in before.items()
-            if symbol not in still
+            for key, each in before.items()
+            if key not in still
         ]
         cross = seen.snapshot.wallet_balance
         if not rows and cross == told.snapshot.wallet_balance:
@@ -64,16 +63,16 @@ class Herald:
         )
         needed = sum(each.maintenance_margin for each in seen.positions if each.is_cross)
         for each in seen.positions:
-            symbol = each.position.symbol
+            key = each.leg
             balance, need = (
                 (backing, needed)
                 if each.is_cross
                 else (each.isolated_margin, each.maintenance_margin)
             )
             if need < MARGIN_CALL_RATIO * balance:
-                self._called.discard(symbol)
-            elif symbol not in self._called:
-                self._called.add(symbol)
+                self._called.discard(key)
+            elif key not in self._called:
+                self._called.add(key)
                 self._tell(
                     {
                         "e": "MARGIN_CALL",

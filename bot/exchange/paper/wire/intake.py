@@ -3,15 +3,16 @@
 import re
 from itertools import count
 
-from bot.core.units import ZERO, Quantity
+from bot.core.model import PositionMode
+from bot.core.units import ZERO, Price, Quantity
+from bot.exchange.paper.orders import Direction, TimeInForce
 from bot.exchange.paper.wire.listing import Listing, check_steps, check_tick
 from bot.exchange.paper.wire.orders import (
     AlgoOrder,
     AlgoType,
-    Direction,
     Order,
     PlainType,
-    TimeInForce,
+    PositionSide,
     WorkingType,
 )
 from bot.exchange.paper.wire.parameters import Parameters, malformed
@@ -21,14 +22,16 @@ _CLIENT_ID = re.compile(r"[.A-Z:/a-z0-9_-]{1,36}")
 _CONDITIONAL = {*AlgoType, "TRAILING_STOP_MARKET"}
 
 
-def read_order(asked: Parameters, listing: Listing, ids: "count[int]", now_ms: int) -> Order:
+def read_order(
+    asked: Parameters, listing: Listing, mode: PositionMode, ids: "count[int]", now_ms: int
+) -> Order:
     """The order of POST order; refused for what is wrong with it by itself."""
     instrument = listing.named(asked.text("symbol"))
     direction = asked.choice(Direction, "side", Refusal(-1117))
     if asked.text("type") in _CONDITIONAL:
         raise Refusal(-4120)
     kind = asked.choice(PlainType, "type", Refusal(-1116))
-    _check_position_side(asked)
+    position_side = read_position_side(asked, mode)
     quantity = asked.decimal("quantity")
     check_steps(instrument, quantity)
     price, time_in_force = ZERO, TimeInForce.GTC
@@ -37,23 +40,28 @@ def read_order(asked: Parameters, listing: Listing, ids: "count[int]", now_ms: i
         check_tick(instrument, price)
         time_in_force = asked.choice(TimeInForce, "timeInForce", Refusal(-1115))
     client_id = _client_id(asked, "newClientOrderId", ids)
+    order_id = next(ids)
     return Order(
-        order_id=next(ids),
+        order_id=order_id,
+        machine_id=f"order-{order_id}",
         client_id=client_id,
         symbol=instrument.symbol,
         direction=direction,
+        position_side=position_side,
         type=kind,
         quantity=Quantity(quantity),
-        price=price,
+        price=Price(price),
         time_in_force=time_in_force,
-        reduce_only=asked.flag("reduceOnly"),
+        reduce_only=_reduce_only(asked, mode),
         close_position=False,
         created_ms=now_ms,
         updated_ms=now_ms,
     )
 
 
-def read_algo(asked: Parameters, listing: Listing, ids: "count[int]", now_ms: int) -> AlgoOrder:
+def read_algo(
+    asked: Parameters, listing: Listing, mode: PositionMode, ids: "count[int]", now_ms: int
+) -> AlgoOrder:
     """The order of POST algoOrder; refused for what is wrong with it by itself."""
     if asked.text("algoType") != "CONDITIONAL":
         raise malformed("algoType")
@@ -62,10 +70,10 @@ def read_algo(asked: Parameters, listing: Listing, ids: "count[int]", now_ms: in
     if asked.text("type") == "TRAILING_STOP_MARKET":
         raise not_here("trailing stops")
     kind = asked.choice(AlgoType, "type", Refusal(-1116))
-    _check_position_side(asked)
+    position_side = read_position_side(asked, mode)
     trigger = asked.decimal("triggerPrice")
     check_tick(instrument, trigger)
-    reduce_only, close_position = asked.flag("reduceOnly"), asked.flag("closePosition")
+    reduce_only, close_position = _reduce_only(asked, mode), asked.flag("closePosition")
     quantity, price = ZERO, ZERO
     if close_position:
         if asked.has("quantity") or kind.becomes is PlainType.LIMIT or reduce_only:
@@ -85,17 +93,15 @@ def read_algo(asked: Parameters, listing: Listing, ids: "count[int]", now_ms: in
         client_id=_client_id(asked, "clientAlgoId", ids),
         symbol=instrument.symbol,
         direction=direction,
+        position_side=position_side,
         type=kind,
         quantity=Quantity(quantity),
-        trigger_price=trigger,
-        price=price,
+        trigger_price=Price(trigger),
+        price=Price(price),
         time_in_force=asked.choice_or(TimeInForce, "timeInForce", Refusal(-1115), gtc),
         working_type=working,
         reduce_only=reduce_only,
         close_position=close_position,
-        in_machine=kind is AlgoType.STOP_MARKET
-        and working is WorkingType.MARK_PRICE
-        and (reduce_only or close_position),
         created_ms=now_ms,
         updated_ms=now_ms,
     )
@@ -110,6 +116,17 @@ def _client_id(asked: Parameters, name: str, ids: "count[int]") -> str:
     return client_id
 
 
-def _check_position_side(asked: Parameters) -> None:
-    if asked.has("positionSide") and asked.text("positionSide") != "BOTH":
-        raise Refusal(-4061)
+def read_position_side(asked: Parameters, mode: PositionMode) -> PositionSide:
+    """The leg that is meant: BOTH in one-way mode, one of two in hedge mode."""
+    mismatch = Refusal(-4061)
+    side = asked.choice_or(PositionSide, "positionSide", mismatch, PositionSide.BOTH)
+    if (side is PositionSide.BOTH) is not (mode is PositionMode.ONE_WAY):
+        raise mismatch
+    return side
+
+
+def _reduce_only(asked: Parameters, mode: PositionMode) -> bool:
+    """In hedge mode the leg says it, and the parameter is refused."""
+    if mode is PositionMode.HEDGE and asked.has("reduceOnly"):
+        raise Refusal(-1106, "Parameter 'reduceonly' sent when not required.")
+    return asked.flag("reduceOnly")

@@ -5,18 +5,20 @@ from decimal import Decimal
 from typing import Any
 
 from bot.core.model import Instrument
-from bot.core.units import ZERO
+from bot.core.units import ZERO, Money
+from bot.exchange.paper.orders import OrderLimits
 from bot.exchange.paper.wire.admission import ORDERS_1M_MAX, ORDERS_10S_MAX, WEIGHT_MAX
 from bot.exchange.paper.wire.refusal import Refusal
 
-NOTIONAL_MIN = Decimal(5)
-"""The least notional of an order that is not reduce-only. `assumed`: the venue has 5 to 100."""
-
-QUANTITY_MAX_STEPS = 10**7
-"""The most that one order may have, in quantity steps. `assumed`."""
-
-ALGO_ORDERS_MAX = 10
-"""Conditional orders that may rest on a symbol of an account at a time."""
+ORDER_LIMITS = OrderLimits(
+    steps_max=Decimal(10**7),
+    market_steps_max=Decimal(10**6),
+    notional_min=Money(Decimal(5)),
+)
+"""
+What the venue takes of orders. `assumed`: it has a size of its own for each contract, and a least
+notional of 5 to 100.
+"""
 
 CAP_DISPLAYED = 10**15
 """What the venue's format has in place of the infinite cap of the last tier."""
@@ -71,19 +73,9 @@ def _limit(kind: str, interval: str, number: int, limit: int) -> dict[str, Any]:
     }
 
 
-def quantity_max(instrument: Instrument) -> Decimal:
-    """The most that one order may have."""
-    return instrument.quantity_step * QUANTITY_MAX_STEPS
-
-
 def _symbol(instrument: Instrument) -> dict[str, Any]:
     base, _, quote = instrument.symbol.partition(":")[0].partition("/")
-    quantities = {
-        "stepSize": text(instrument.quantity_step),
-        "maxQty": text(quantity_max(instrument)),
-        "minQty": text(instrument.quantity_min),
-    }
-    tick = text(instrument.tick_size)
+    tick, limits = text(instrument.tick_size), ORDER_LIMITS
     return {
         "symbol": base + quote,
         "pair": base + quote,
@@ -113,11 +105,11 @@ def _symbol(instrument: Instrument) -> dict[str, Any]:
                 "maxPrice": "1000000000",
                 "tickSize": tick,
             },
-            {"filterType": "LOT_SIZE", **quantities},
-            {"filterType": "MARKET_LOT_SIZE", **quantities},
-            {"filterType": "MAX_NUM_ORDERS", "limit": 200},
-            {"filterType": "MAX_NUM_ALGO_ORDERS", "limit": ALGO_ORDERS_MAX},
-            {"filterType": "MIN_NOTIONAL", "notional": text(NOTIONAL_MIN)},
+            _lot_size("LOT_SIZE", instrument, limits.steps_max),
+            _lot_size("MARKET_LOT_SIZE", instrument, limits.market_steps_max),
+            {"filterType": "MAX_NUM_ORDERS", "limit": limits.resting_symbol_max},
+            {"filterType": "MAX_NUM_ALGO_ORDERS", "limit": limits.conditional_symbol_max},
+            {"filterType": "MIN_NOTIONAL", "notional": text(limits.notional_min)},
         ],
         "orderTypes": [
             "LIMIT",
@@ -128,6 +120,15 @@ def _symbol(instrument: Instrument) -> dict[str, Any]:
             "TAKE_PROFIT_MARKET",
         ],
         "timeInForce": ["GTC", "IOC", "FOK", "GTX"],
+    }
+
+
+def _lot_size(kind: str, instrument: Instrument, steps_max: Decimal) -> dict[str, str]:
+    return {
+        "filterType": kind,
+        "stepSize": text(instrument.quantity_step),
+        "maxQty": text(instrument.quantity_step * steps_max),
+        "minQty": text(instrument.quantity_min),
     }
 
 
@@ -156,13 +157,11 @@ def leverage_bracket(instrument: Instrument) -> dict[str, Any]:
 
 
 def check_steps(instrument: Instrument, quantity: Decimal) -> None:
-    """Refuse a quantity that is not above zero, off its step or too large."""
+    """Refuse a quantity that is not above zero or off its step."""
     if quantity <= ZERO or quantity < instrument.quantity_min:
         raise Refusal(-4003)
     if quantity % instrument.quantity_step:
         raise Refusal(-1111)
-    if quantity > quantity_max(instrument):
-        raise Refusal(-4005)
 
 
 def check_tick(instrument: Instrument, price: Decimal) -> None:

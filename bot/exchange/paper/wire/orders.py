@@ -9,31 +9,44 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from bot.core.model import Side
-from bot.core.units import ZERO, Quantity
+from bot.core.actions import AT_MARKET
+from bot.core.model import PositionMode, Side
+from bot.core.units import ZERO, Price, Quantity
+from bot.exchange.paper import orders
+from bot.exchange.paper.orders import (
+    CloseAll,
+    Direction,
+    Effect,
+    Limit,
+    Passage,
+    TimeInForce,
+    Trigger,
+    TriggerBy,
+)
 from bot.exchange.paper.wire.listing import id_of, text
 
 
-class Direction(StrEnum):
-    """Which way an order trades."""
+class PositionSide(StrEnum):
+    """Which position of a contract an order is for: the only one, or a leg of hedge mode."""
 
-    BUY = "BUY"
-    SELL = "SELL"
+    BOTH = "BOTH"
+    LONG = "LONG"
+    SHORT = "SHORT"
 
-    @property
-    def closes(self) -> Side:
-        """The side of the positions that it reduces."""
-        return Side.SHORT if self is Direction.BUY else Side.LONG
+    def effect(self, direction: Direction, is_reduce_only: bool) -> Effect:
+        """What an order may do. Against its leg it reduces, whatever else is said."""
+        match self:
+            case PositionSide.BOTH:
+                return Effect.REDUCE if is_reduce_only else Effect.NET
+            case PositionSide.LONG:
+                return Effect.OPEN if direction is Direction.BUY else Effect.REDUCE
+            case PositionSide.SHORT:
+                return Effect.OPEN if direction is Direction.SELL else Effect.REDUCE
 
-    @property
-    def opens(self) -> Side:
-        """The side of the positions that it opens or grows."""
-        return Side.LONG if self is Direction.BUY else Side.SHORT
 
-
-def closing(side: Side) -> Direction:
-    """The direction that closes positions of `side`."""
-    return Direction.SELL if side is Side.LONG else Direction.BUY
+def position_side_of(mode: PositionMode, side: Side) -> PositionSide:
+    """What the venue calls a position of that side."""
+    return PositionSide.BOTH if mode is PositionMode.ONE_WAY else PositionSide[side.name]
 
 
 class PlainType(StrEnum):
@@ -63,20 +76,16 @@ class AlgoType(StrEnum):
         return PlainType.MARKET if is_market else PlainType.LIMIT
 
 
-class TimeInForce(StrEnum):
-    """How long a limit order waits."""
-
-    GTC = "GTC"
-    IOC = "IOC"
-    FOK = "FOK"
-    GTX = "GTX"
-
-
 class WorkingType(StrEnum):
     """Which price triggers a conditional order."""
 
     MARK_PRICE = "MARK_PRICE"
     CONTRACT_PRICE = "CONTRACT_PRICE"
+
+    @property
+    def by(self) -> TriggerBy:
+        """The price of that name."""
+        return TriggerBy.MARK if self is WorkingType.MARK_PRICE else TriggerBy.LAST
 
 
 class Status(StrEnum):
@@ -107,15 +116,17 @@ class AlgoStatus(StrEnum):
 
 @dataclass(slots=True)
 class Order:
-    """A plain order. `price` is 0 for a market order."""
+    """A plain order. `price` is 0 for a market order; `machine_id` is its name in the machine."""
 
     order_id: int
+    machine_id: str
     client_id: str
     symbol: str
     direction: Direction
+    position_side: PositionSide
     type: PlainType
     quantity: Quantity
-    price: Decimal
+    price: Price
     time_in_force: TimeInForce
     reduce_only: bool
     close_position: bool
@@ -126,10 +137,13 @@ class Order:
     paid: Decimal = ZERO
     """The sum of quantity x price of its fills."""
 
-    @property
-    def rest(self) -> Decimal:
-        """What is not filled."""
-        return self.quantity - self.filled
+    def asked(self) -> orders.Order:
+        """The order as the machine takes it."""
+        effect = self.position_side.effect(self.direction, self.reduce_only)
+        pricing: orders.Pricing = AT_MARKET
+        if self.type is PlainType.LIMIT:
+            pricing = Limit(self.price, self.time_in_force)
+        return orders.Order(self.symbol, self.direction, effect, self.quantity, pricing)
 
     @property
     def average(self) -> Decimal:
@@ -141,7 +155,8 @@ class Order:
         self.filled += quantity
         self.paid += quantity * price
         self.updated_ms = at_ms
-        self.status = Status.FILLED if self.rest == ZERO else Status.PARTIALLY_FILLED
+        is_filled = self.filled == self.quantity
+        self.status = Status.FILLED if is_filled else Status.PARTIALLY_FILLED
 
     def end(self, status: Status, at_ms: int) -> None:
         """It fills no more."""
@@ -166,7 +181,7 @@ class Order:
             "reduceOnly": self.reduce_only,
             "closePosition": self.close_position,
             "side": self.direction.value,
-            "positionSide": "BOTH",
+            "positionSide": self.position_side.value,
             "stopPrice": "0",
             "workingType": WorkingType.CONTRACT_PRICE.value,
             "priceProtect": False,
@@ -210,7 +225,7 @@ class Order:
                 "R": self.reduce_only,
                 "wt": WorkingType.CONTRACT_PRICE.value,
                 "ot": self.type.value,
-                "ps": "BOTH",
+                "ps": self.position_side.value,
                 "cp": self.close_position,
                 "rp": text(fill.profit) if fill else "0",
                 "pP": False,
@@ -225,26 +240,21 @@ class Order:
 
 @dataclass(slots=True)
 class AlgoOrder:
-    """
-    A conditional order. `quantity` is 0 where it closes whatever position there is.
-
-    `in_machine`: a reduce-only stop-market on the mark price is met by the machine in the order of
-    the price's way; all others are looked at after each of its steps.
-    """
+    """A conditional order. `quantity` is 0 where it closes whatever position there is."""
 
     algo_id: int
     client_id: str
     symbol: str
     direction: Direction
+    position_side: PositionSide
     type: AlgoType
     quantity: Quantity
-    trigger_price: Decimal
-    price: Decimal
+    trigger_price: Price
+    price: Price
     time_in_force: TimeInForce
     working_type: WorkingType
     reduce_only: bool
     close_position: bool
-    in_machine: bool
     created_ms: int
     updated_ms: int
     status: AlgoStatus = AlgoStatus.NEW
@@ -258,10 +268,36 @@ class AlgoOrder:
         """Its name in the machine, which knows no second use of a client id."""
         return f"algo-{self.algo_id}"
 
-    def is_reached(self, price: Decimal) -> bool:
-        """Whether `price` triggers it."""
+    def trigger(self) -> Trigger:
+        """What it waits for."""
         falls = self.type.is_stop is (self.direction is Direction.SELL)
-        return price <= self.trigger_price if falls else price >= self.trigger_price
+        passage = Passage.FALLS if falls else Passage.RISES
+        return Trigger(self.trigger_price, self.working_type.by, passage)
+
+    def sends(self) -> orders.Order | CloseAll:
+        """What it sends once triggered."""
+        if self.close_position:
+            return CloseAll(self.symbol, self.direction)
+        return self.sent(0, self.quantity).asked()
+
+    def sent(self, order_id: int, quantity: Quantity) -> Order:
+        """The plain order of `quantity` that it becomes."""
+        return Order(
+            order_id=order_id,
+            machine_id=self.machine_id,
+            client_id=self.client_id,
+            symbol=self.symbol,
+            direction=self.direction,
+            position_side=self.position_side,
+            type=self.type.becomes,
+            quantity=quantity,
+            price=self.price,
+            time_in_force=self.time_in_force,
+            reduce_only=self.reduce_only or self.close_position,
+            close_position=self.close_position,
+            created_ms=self.triggered_ms,
+            updated_ms=self.triggered_ms,
+        )
 
     def end(self, status: AlgoStatus, at_ms: int) -> None:
         """It changes its state."""
@@ -277,7 +313,7 @@ class AlgoOrder:
             "orderType": self.type.value,
             "symbol": id_of(self.symbol),
             "side": self.direction.value,
-            "positionSide": "BOTH",
+            "positionSide": self.position_side.value,
             "timeInForce": self.time_in_force.value,
             "quantity": text(self.quantity),
             "algoStatus": self.status.value,
@@ -317,7 +353,7 @@ class AlgoOrder:
                 "o": self.type.value,
                 "s": id_of(self.symbol),
                 "S": self.direction.value,
-                "ps": "BOTH",
+                "ps": self.position_side.value,
                 "f": self.time_in_force.value,
                 "q": text(self.quantity),
                 "X": self.status.value,
@@ -347,6 +383,7 @@ class Trade:
     order_id: int
     symbol: str
     direction: Direction
+    position_side: PositionSide
     quantity: Decimal
     price: Decimal
     fee: Decimal
@@ -367,9 +404,31 @@ class Trade:
             "quoteQty": text(self.quantity * self.price),
             "realizedPnl": text(self.profit),
             "side": self.direction.value,
-            "positionSide": "BOTH",
+            "positionSide": self.position_side.value,
             "symbol": id_of(self.symbol),
             "time": self.at_ms,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class MarginAdded:
+    """Margin that was moved into a position."""
+
+    symbol: str
+    position_side: PositionSide
+    amount: Decimal
+    at_ms: int
+
+    def shown(self) -> dict[str, Any]:
+        """A row of GET positionMargin/history."""
+        return {
+            "symbol": id_of(self.symbol),
+            "type": 1,
+            "deltaType": "USER_ADJUST",
+            "amount": text(self.amount),
+            "asset": "USDT",
+            "time": self.at_ms,
+            "positionSide": self.position_side.value,
         }
 
 

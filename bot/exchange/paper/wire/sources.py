@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TypeAlias
 
-from bot.core.units import Price, Ratio
+from bot.core.units import Ratio
 from bot.exchange.paper.course import Course
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.prices import FundingTerm, PathItem, PricePoint, Prices
@@ -49,9 +49,9 @@ class ByHand:
                 )
         yield
 
-    def move(self, symbol: str, mark: Price, last: Price) -> None:
+    def move(self, symbol: str, prices: Prices) -> None:
         """Let the prices of a symbol go there, in a straight line and at once."""
-        self._machine.move(self._machine.at_ms, {symbol: Prices(mark, last)})
+        self._machine.move(self._machine.at_ms, {symbol: prices})
 
 
 Source: TypeAlias = Recorded | ByHand

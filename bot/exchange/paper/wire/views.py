@@ -3,16 +3,27 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
-from bot.core.model import AccountSnapshot, Instrument, MarginMode, NotReported, Position
-from bot.core.units import ZERO, Price
+from bot.core.model import (
+    AccountSnapshot,
+    Instrument,
+    MarginMode,
+    NotReported,
+    Position,
+    PositionMode,
+)
+from bot.core.units import ZERO, Money, Price
 from bot.exchange.paper.arithmetic import tier_of
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.wire.listing import CAP_DISPLAYED, id_of, text
-from bot.exchange.paper.wire.terms import TradingTerms
+from bot.exchange.paper.wire.orders import PositionSide, position_side_of
 
 ASSET = "USDT"
+_NONE = "0.00000000"
+
+Leg: TypeAlias = tuple[str, PositionSide]
+"""A contract, and which of its positions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +33,17 @@ class PositionView:
     position: Position
     instrument: Instrument
     mark: Price
+    mode: PositionMode
+
+    @property
+    def position_side(self) -> PositionSide:
+        """The leg that it is."""
+        return position_side_of(self.mode, self.position.side)
+
+    @property
+    def leg(self) -> Leg:
+        """What it is to the venue, whichever way it points in one-way mode."""
+        return self.position.symbol, self.position_side
 
     @property
     def amount(self) -> Decimal:
@@ -69,7 +91,7 @@ class PositionView:
         """A row of GET positionRisk, version 3."""
         return {
             "symbol": id_of(self.position.symbol),
-            "positionSide": "BOTH",
+            "positionSide": self.position_side.value,
             "positionAmt": text(self.amount),
             "entryPrice": text(self.position.entry_price),
             "breakEvenPrice": text(self.position.entry_price),
@@ -103,7 +125,7 @@ class PositionView:
         """A row of the positions in GET account."""
         return {
             "symbol": id_of(self.position.symbol),
-            "positionSide": "BOTH",
+            "positionSide": self.position_side.value,
             "positionAmt": text(self.amount),
             "unrealizedProfit": money(self.unrealised),
             "isolatedMargin": money(self.isolated_margin),
@@ -125,7 +147,7 @@ class PositionView:
             "up": money(self.unrealised),
             "mt": str(self.position.margin_mode),
             "iw": text(self.position.isolated_margin),
-            "ps": "BOTH",
+            "ps": self.position_side.value,
             "ma": ASSET,
         }
 
@@ -133,7 +155,7 @@ class PositionView:
         """A row of MARGIN_CALL."""
         return {
             "s": id_of(self.position.symbol),
-            "ps": "BOTH",
+            "ps": self.position_side.value,
             "pa": text(self.amount),
             "mt": "CROSSED" if self.is_cross else "ISOLATED",
             "iw": text(self.position.isolated_margin),
@@ -155,11 +177,47 @@ def notional_max(instrument: Instrument, leverage: Decimal) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class CoinView:
+    """A balance of another coin at its present price."""
+
+    coin: str
+    balance: Decimal
+    mark: Price
+
+    def row(self, at_ms: int) -> dict[str, Any]:
+        """A row of the assets in GET account: in coins, for nothing is bound of them."""
+        balance = text(self.balance)
+        return {
+            "asset": self.coin,
+            "walletBalance": balance,
+            "unrealizedProfit": _NONE,
+            "marginBalance": balance,
+            "maintMargin": _NONE,
+            "initialMargin": _NONE,
+            "positionInitialMargin": _NONE,
+            "openOrderInitialMargin": _NONE,
+            "crossWalletBalance": balance,
+            "crossUnPnl": _NONE,
+            "availableBalance": balance,
+            "maxWithdrawAmount": _NONE,
+            "updateTime": at_ms,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class AccountView:
-    """An account at the present mark prices."""
+    """
+    An account at the present mark prices.
+
+    In multi-assets mode its totals are worth USDT, the coins in full; else they are its USDT.
+    """
 
     snapshot: AccountSnapshot
     positions: tuple[PositionView, ...]
+    coins: tuple[CoinView, ...]
+    counts_coins: bool
+    available: Money
+    """What could become initial margin of cross positions."""
 
     @property
     def wallet_balance(self) -> Decimal:
@@ -190,29 +248,37 @@ class AccountView:
     def account(self, at_ms: int) -> dict[str, Any]:
         """GET account, version 3."""
         asset = self._asset(at_ms)
+        counted = self.coins if self.counts_coins else ()
+        beside = sum((each.balance * each.mark for each in counted), ZERO)
+
+        def with_coins(name: str) -> str:
+            return text(Decimal(asset[name]) + beside)
+
         return {
             "totalInitialMargin": asset["initialMargin"],
             "totalMaintMargin": asset["maintMargin"],
-            "totalWalletBalance": asset["walletBalance"],
+            "totalWalletBalance": with_coins("walletBalance"),
             "totalUnrealizedProfit": asset["unrealizedProfit"],
-            "totalMarginBalance": asset["marginBalance"],
+            "totalMarginBalance": with_coins("marginBalance"),
             "totalPositionInitialMargin": asset["positionInitialMargin"],
             "totalOpenOrderInitialMargin": asset["openOrderInitialMargin"],
-            "totalCrossWalletBalance": asset["crossWalletBalance"],
+            "totalCrossWalletBalance": with_coins("crossWalletBalance"),
             "totalCrossUnPnl": asset["crossUnPnl"],
-            "availableBalance": asset["availableBalance"],
+            "availableBalance": (
+                money(self.available) if self.counts_coins else asset["availableBalance"]
+            ),
             "maxWithdrawAmount": asset["maxWithdrawAmount"],
-            "assets": [asset],
+            "assets": [asset, *(each.row(at_ms) for each in self.coins)],
             "positions": [each.account_row(at_ms) for each in self.positions],
         }
 
     def balance(self, name: str, at_ms: int) -> list[dict[str, Any]]:
         """GET balance, version 3."""
-        asset = self._asset(at_ms)
+        assets = [self._asset(at_ms), *(each.row(at_ms) for each in self.coins)]
         return [
             {
                 "accountAlias": name,
-                "asset": ASSET,
+                "asset": asset["asset"],
                 "balance": asset["walletBalance"],
                 "crossWalletBalance": asset["crossWalletBalance"],
                 "crossUnPnl": asset["crossUnPnl"],
@@ -221,6 +287,7 @@ class AccountView:
                 "marginAvailable": True,
                 "updateTime": at_ms,
             }
+            for asset in assets
         ]
 
 
@@ -231,30 +298,38 @@ def view(machine: PaperMachine, name: str) -> AccountView:
     return AccountView(
         snapshot,
         tuple(
-            PositionView(each, instruments[each.symbol], quotes[each.symbol].mark)
+            PositionView(
+                each,
+                instruments[each.symbol],
+                quotes[each.symbol].mark,
+                snapshot.position_mode,
+            )
             for each in snapshot.positions
         ),
+        tuple(
+            CoinView(coin, balance, quotes[machine.pledges[coin].symbol].mark)
+            for coin, balance in sorted(machine.coins(name).items())
+        ),
+        machine.counts_coins(name),
+        machine.available(name),
     )
 
 
 def symbol_rows(
-    instruments: Iterable[Instrument], terms: TradingTerms, snapshot: AccountSnapshot
+    instruments: Iterable[Instrument], machine: PaperMachine, name: str
 ) -> list[dict[str, Any]]:
-    """GET symbolConfig: a position's own terms where there is one."""
-    held = {each.symbol: each for each in snapshot.positions}
+    """GET symbolConfig: how the account trades each contract."""
     rows = []
     for instrument in instruments:
-        symbol = instrument.symbol
-        mode, leverage = terms.margin_mode(symbol), terms.leverage(symbol)
-        if symbol in held:
-            mode, leverage = held[symbol].margin_mode, held[symbol].leverage
+        settings = machine.settings(name, instrument.symbol)
+        is_cross = settings.margin_mode is MarginMode.CROSS
         rows.append(
             {
-                "symbol": id_of(symbol),
-                "marginType": "CROSSED" if mode is MarginMode.CROSS else "ISOLATED",
+                "symbol": id_of(instrument.symbol),
+                "marginType": "CROSSED" if is_cross else "ISOLATED",
                 "isAutoAddMargin": False,
-                "leverage": int(leverage),
-                "maxNotionalValue": notional_max(instrument, leverage),
+                "leverage": int(settings.leverage),
+                "maxNotionalValue": notional_max(instrument, settings.leverage),
             }
         )
     return rows

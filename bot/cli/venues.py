@@ -1,0 +1,74 @@
+"""The matrix of what the adapters of live venues can do, as a table or as JSON."""
+
+import json
+from collections.abc import Iterable
+
+import typer
+from rich.table import Table
+
+from bot.cli.show import console
+from bot.exchange.venues.capabilities import MATRIX, Capabilities, Effect
+
+
+def show_venues(as_json: bool) -> None:
+    """Print the matrix: a venue a column."""
+    if as_json:
+        rows = [{"venue": name, **facts(row)} for name, row in MATRIX.items()]
+        typer.echo(json.dumps(rows))
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("", *MATRIX):
+        table.add_column(column, overflow="fold")
+    columns = [answers(row) for row in MATRIX.values()]
+    for question, said in zip(questions(), zip(*columns, strict=True), strict=True):
+        table.add_row(question, *said)
+    console().print(table)
+
+
+def facts(row: Capabilities) -> dict[str, object]:
+    """A row as plain JSON values."""
+    return {
+        "effects": {effect: effect in row.effects for effect in Effect},
+        "margin_modes": sorted(row.margin_modes),
+        "position_modes": sorted(row.position_modes),
+        "stop_replacement": row.replacement,
+        "margin_evidence": row.margin_evidence,
+        "key_report": row.key_report,
+        "client_id": row.client_id,
+        "refused_accounts": list(row.refused_accounts),
+        "tried": row.tried,
+    }
+
+
+def questions() -> tuple[str, ...]:
+    """What is told of each venue."""
+    return (
+        *(effect.replace("_", " ") for effect in Effect),
+        "margin modes",
+        "position modes",
+        "stop replaced by",
+        "added margin shown by",
+        "key's rights told",
+        "client id",
+        "refused accounts",
+        "tried on",
+    )
+
+
+def answers(row: Capabilities) -> tuple[str, ...]:
+    """What is told of a venue, in the order of `questions`."""
+    return (
+        *("yes" if effect in row.effects else "no" for effect in Effect),
+        _listed(row.margin_modes),
+        _listed(row.position_modes),
+        row.replacement,
+        row.margin_evidence,
+        row.key_report,
+        row.client_id,
+        _listed(row.refused_accounts) or "none known",
+        row.tried,
+    )
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(sorted(words))

@@ -1,0 +1,119 @@
+"""
+What the adapters of live venues can do: one row a venue. `liqguard venues` prints it.
+
+A row is what *our* adapter does there, not what the venue could do for others. A policy that needs
+what its venue's row lacks is refused at the start, not at three in the morning.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bot.core.model import MarginMode, PositionMode
+
+
+class Effect(StrEnum):
+    """What a policy may need to have done."""
+
+    PLACE_STOP = "place_stop"
+    """A reduce-only stop-market order of a given size, on the mark price."""
+    CANCEL_STOP = "cancel_stop"
+    CLOSE = "close"
+    """Reduce-only at market."""
+    BOUNDED_CLOSE = "bounded_close"
+    """Reduce-only, immediate or cancel, no worse than a price."""
+    ADD_MARGIN = "add_margin"
+    """To an isolated position, exact to the venue's step."""
+
+
+class Replacement(StrEnum):
+    """How a resting stop gives way to another."""
+
+    COEXIST = "coexist"
+    """The new one rests before the old one is cancelled."""
+    AMEND = "amend"
+    BREAK_THEN_MAKE = "break_then_make"
+
+
+class Evidence(StrEnum):
+    """How it is found out whether margin was added."""
+
+    HISTORY = "history"
+    """The venue lists additions, with their amounts and times."""
+    BALANCE = "balance"
+    """Only the position's margin tells, before and after."""
+
+
+class KeyReport(StrEnum):
+    """What the venue tells about a key."""
+
+    WHOLE = "whole"
+    """Everything it may do: one that can withdraw is refused."""
+    NOTHING = "nothing"
+    """UNVERIFIED: the user answers for it, in LIQGUARD_UNVERIFIED_KEYS."""
+
+
+class Tried(StrEnum):
+    """What an adapter has met."""
+
+    WIRE = "wire"
+    """Our exchange that liquidates, over sockets, whole processes and every fault."""
+    PAPERS = "papers"
+    """A scripted server that answers as the venue's papers and recorded payloads say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """One row."""
+
+    effects: frozenset[Effect]
+    margin_modes: frozenset[MarginMode]
+    position_modes: frozenset[PositionMode]
+    replacement: Replacement
+    margin_evidence: Evidence
+    key_report: KeyReport
+    client_id: str
+    """The alphabet and length that the venue takes."""
+    refused_accounts: tuple[str, ...]
+    tried: Tried
+
+
+MATRIX: Mapping[str, Capabilities] = {
+    "binanceusdm": Capabilities(
+        effects=frozenset(Effect),
+        margin_modes=frozenset(MarginMode),
+        position_modes=frozenset({PositionMode.ONE_WAY}),
+        replacement=Replacement.COEXIST,
+        margin_evidence=Evidence.HISTORY,
+        key_report=KeyReport.WHOLE,
+        client_id="1 to 36 of A-Z a-z 0-9 . : / _ -",
+        refused_accounts=("multi-assets margin", "portfolio margin", "auto-added margin"),
+        tried=Tried.WIRE,
+    ),
+    "gate": Capabilities(
+        effects=frozenset(Effect),
+        margin_modes=frozenset(MarginMode),
+        position_modes=frozenset(PositionMode),
+        replacement=Replacement.COEXIST,
+        margin_evidence=Evidence.BALANCE,
+        key_report=KeyReport.NOTHING,
+        client_id="1 to 28 of A-Z a-z 0-9 _ - .",
+        refused_accounts=(
+            "unified margin",
+            "portfolio margin",
+            "maintenance margin that is not tiered",
+        ),
+        tried=Tried.PAPERS,
+    ),
+    "xt": Capabilities(
+        effects=frozenset(Effect),
+        margin_modes=frozenset(MarginMode),
+        position_modes=frozenset({PositionMode.HEDGE}),
+        replacement=Replacement.COEXIST,
+        margin_evidence=Evidence.BALANCE,
+        key_report=KeyReport.NOTHING,
+        client_id="not told; ours are 26 of a-z 2-7",
+        refused_accounts=("auto-added margin",),
+        tried=Tried.PAPERS,
+    ),
+}

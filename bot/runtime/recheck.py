@@ -1,0 +1,53 @@
+"""
+Look at the account again while it is guarded: what was fine at the start may not be any more.
+
+A key that may withdraw now, an account of another kind, a margin that the venue adds by itself:
+spending is latched off, loudly, and stops and closes go on. Nothing is taken back by itself.
+"""
+
+from collections.abc import Awaitable, Callable, Collection
+
+import structlog
+
+from bot.clock import Clock
+from bot.core.decision import Alert, AlertSeverity
+from bot.core.events import AccountMode, Command
+from bot.exchange.live.findings import Finding, blocking
+from bot.exchange.ports import Unreachable
+from bot.runtime.guard import Guard
+
+DAY_MS = 24 * 3_600_000
+HOUR_MS = 3_600_000
+"""A look that got no answer is taken again after this."""
+
+log = structlog.get_logger()
+
+
+async def recheck(
+    examine: Callable[[], Awaitable[tuple[Finding, ...]]],
+    endings: Callable[[Collection[str]], Awaitable[tuple[Finding, ...]]],
+    guard: Guard,
+    clock: Clock,
+    *,
+    accept_unverified: bool,
+) -> None:
+    """Look once a day until cancelled. `endings` is asked about the contracts that are held."""
+    wait_ms = DAY_MS
+    while True:
+        await clock.sleep_ms(wait_ms)
+        try:
+            found = await examine()
+            ending = await endings({each.symbol for each in guard.state.positions})
+        except Unreachable as e:
+            log.warning("recheck.unreachable", reason=str(e))
+            wait_ms = HOUR_MS
+            continue
+        wait_ms = DAY_MS
+        wrong = blocking(found, accept_unverified=accept_unverified)
+        for each in wrong:
+            guard.announce(Alert("account", "recheck", AlertSeverity.CRITICAL, each.text))
+        for each in ending:
+            guard.announce(Alert("account", "ending", AlertSeverity.CRITICAL, each.text))
+        if wrong and guard.state.mode is AccountMode.ACTIVE:
+            reason = f"the daily look at the account: {wrong[0].text}"
+            guard.tell(Command(AccountMode.NO_SPEND, reason, clock.now_ms()))

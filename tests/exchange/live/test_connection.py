@@ -1,0 +1,93 @@
+"""What is looked at before an account is guarded, against the exchange over the wire."""
+
+from typing import Any
+
+import pytest
+
+from bot.exchange.live import connection as module
+from bot.exchange.live.connection import Loopback, connect, reach
+from bot.exchange.live.findings import CheckFailed, Finding, Standing, blocking, require_sound
+from bot.exchange.paper.wire import routes
+from bot.exchange.paper.wire.asked import Private
+from bot.exchange.venues import binanceusdm_api
+from tests.exchange.live.wired import ALICE, wired
+from tests.exchange.wire.build import BTC
+
+RESTRICTIONS = ("GET", "/sapi/v1/account/apiRestrictions")
+FINE = Finding("x", Standing.FINE, "good")
+UNVERIFIED = Finding("x", Standing.UNVERIFIED, "nobody knows")
+REFUSED = Finding("x", Standing.REFUSED, "bad")
+
+
+def withdrawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key of every account may withdraw from now on."""
+    private = routes.ENDPOINTS[RESTRICTIONS]
+    assert isinstance(private, Private)
+    handle = private.handle
+
+    def may(*asked: Any) -> Any:
+        return handle(*asked) | {"enableWithdrawals": True}
+
+    changed = Private(private.weight, private.security, may)
+    monkeypatch.setitem(routes.ENDPOINTS, RESTRICTIONS, changed)
+
+
+def of_check(found: tuple[Finding, ...], check: str) -> list[Standing]:
+    return [each.standing for each in found if each.check == check]
+
+
+async def test_a_sound_account_is_told_to_be_sound() -> None:
+    async with wired() as live, _reached(live.port, live.clock) as venue:
+        found = await venue.examine()
+        assert of_check(found, "clock") == [Standing.FINE]
+        assert of_check(found, "key and account") == [Standing.FINE]
+        assert await venue.endings({BTC}) == ()
+
+
+async def test_a_key_that_can_withdraw_is_refused_and_told_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with wired() as live:
+        withdrawing(monkeypatch)
+        port = live.port
+        with pytest.raises(CheckFailed, match="withdraw"):
+            async with connect(binanceusdm_api, ALICE, Loopback(port), live.clock):
+                pass
+        async with _reached(port, live.clock) as venue:
+            found = await venue.examine()
+        assert of_check(found, "key and account") == [Standing.REFUSED]
+
+
+async def test_a_clock_far_off_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with wired() as live:
+        monkeypatch.setattr(module, "CLOCK_OFF_MAX_MS", -1)
+        port = live.port
+        with pytest.raises(CheckFailed, match="clock: expected within"):
+            async with connect(binanceusdm_api, ALICE, Loopback(port), live.clock):
+                pass
+
+
+async def test_what_the_venue_takes_off_or_settles_is_noted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with wired() as live, _reached(live.port, live.clock) as venue:
+        monkeypatch.setattr(binanceusdm_api, "_NO_DELIVERY_MS", 2**62)
+        (ending,) = await venue.endings({BTC})
+        (gone,) = await venue.endings({"NO/USDT:USDT"})
+    assert ending == Finding(
+        "contract", Standing.NOTED, f"{BTC}: the venue settles it on 2100-12-25 08:00 UTC"
+    )
+    assert "does not list it any more" in gone.text
+
+
+def _reached(port: int, clock: Any) -> Any:
+    return reach(binanceusdm_api, ALICE, Loopback(port), clock)
+
+
+def test_what_is_unverified_blocks_until_the_user_answers_for_it() -> None:
+    found = (FINE, UNVERIFIED)
+    assert blocking(found, accept_unverified=False) == (UNVERIFIED,)
+    require_sound(found, accept_unverified=True)
+    for accept in (True, False):
+        with pytest.raises(CheckFailed, match="bad"):
+            require_sound((*found, REFUSED), accept_unverified=accept)

@@ -1,0 +1,118 @@
+"""How much is asked, and that the way out waits for none of it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+
+import pytest
+import pytest_asyncio
+
+from bot.core.actions import ClosePosition
+from bot.core.model import Side
+from bot.core.units import Quantity
+from bot.exchange.live.account import hear
+from bot.exchange.live.calls import Call
+from bot.exchange.live.lanes import ADDRESS_SHARE, READ_SHARE, READ_WINDOW_S, Quiet, read_budget
+from bot.exchange.ports import Accepted, Unreachable
+from bot.exchange.venues import binanceusdm_api as venue
+from tests.exchange.live.wired import Wired, wired
+from tests.exchange.wire.build import BTC, D
+
+ADDRESS = "127.0.0.1"
+CLOSE = ClosePosition(BTC, Side.LONG, Quantity(D("0.01")))
+
+
+@pytest_asyncio.fixture
+async def live() -> AsyncIterator[Wired]:
+    async with wired() as made:
+        yield made
+
+
+def used(live: Wired, more: int = 0) -> int:
+    """What the address has used of this minute; `more` is used by somebody else on it."""
+    return live.server.exchange.limits.weigh(ADDRESS, more, live.clock.now_ms())
+
+
+def reads() -> Sequence[Call]:
+    return (
+        venue.time_call(),
+        venue.listing_call(),
+        *venue.instrument_calls("BTCUSDT"),
+        venue.interval_call("BTCUSDT"),
+        *venue.terms_calls(),
+        *venue.state_calls(),
+        venue.stops_call("BTCUSDT"),
+        venue.all_stops_call(),
+        *venue.order_calls("BTCUSDT", "none"),
+        venue.margin_call("BTCUSDT", 0),
+        *venue.marks_calls(("BTCUSDT",)),
+        *venue.check_calls(),
+        *venue.account_calls(),
+    )
+
+
+async def test_no_read_costs_more_than_is_set_aside_for_it(live: Wired) -> None:
+    for call in reads():
+        before = used(live)
+        await hear(live.account._reads, call)
+        after = used(live)
+        if after >= before:  # else a minute has begun
+            assert after - before <= call.weight, call.path
+
+
+def test_reads_have_half_of_the_budget_and_are_never_all_spent_at_once() -> None:
+    allowed = read_budget(venue.read_weight_per_minute)
+    assert allowed * (60 // READ_WINDOW_S) <= venue.read_weight_per_minute * READ_SHARE
+
+
+async def test_a_close_waits_for_no_read(live: Wired) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        # Far more than the budget of a window: most of these wait for tens of seconds.
+        polls = [
+            tasks.create_task(hear(live.account._reads, venue.all_stops_call()))
+            for _ in range(100)
+        ]
+        await asyncio.sleep(0.2)  # noqa: TID251 - real sockets are waited for
+        started_ms = live.clock.now_ms()
+        assert await live.account.send(CLOSE, "c1") == Accepted()
+        assert live.clock.now_ms() - started_ms < 1_000
+        assert any(not each.done() for each in polls)
+        for each in polls:
+            each.cancel()
+
+
+async def test_reads_end_where_others_on_the_address_have_used_much_and_closes_go_on(
+    live: Wired,
+) -> None:
+    used(live, int(venue.read_weight_per_minute * ADDRESS_SHARE))
+    await live.account.server_time_ms()  # whose answer tells of it
+    with pytest.raises(Unreachable, match="no reads until"):
+        await live.account.server_time_ms()
+    assert await live.account.send(CLOSE, "c1") == Accepted()
+    quiet = live.account._reads._quiet
+    assert 0 < quiet.reads_until_ms - live.clock.now_ms() <= 60_000
+    assert quiet.reads_until_ms % 60_000 == 0
+    assert not quiet.all_until_ms
+    live.account._reads._quiet = Quiet()
+    with suppress(Unreachable):
+        await live.account.server_time_ms()
+
+
+async def test_writes_have_an_instance_and_connections_of_their_own(live: Wired) -> None:
+    reading, writing = live.account._reads._transport, live.account._writes._transport
+    assert reading is not writing
+    assert reading._ccxt is not writing._ccxt
+    assert reading._ccxt.session is not writing._ccxt.session
+
+
+async def test_an_instance_holds_nothing_that_grows(live: Wired) -> None:
+    """So there is nothing to recycle, and no markets to share."""
+    await live.account.snapshot()
+    await live.account.send(CLOSE, "c1")
+    for lane in (live.account._reads, live.account._writes):
+        ccxt = lane._transport._ccxt
+        assert not ccxt.markets
+        assert not ccxt.orders
+        assert not ccxt.positions
+        assert not ccxt.clients
+        assert not ccxt.enableRateLimit

@@ -1,0 +1,28 @@
+"""The venues that have an adapter, each on a stage of its own."""
+
+from collections.abc import Callable
+
+import pytest
+
+from bot.core.model import PositionMode
+from bot.exchange.live import connection
+from tests.exchange.venues.gate_desk import GateDesk
+from tests.exchange.venues.stage import Book, Desk
+from tests.exchange.venues.xt_desk import XtDesk
+
+DESKS: dict[str, Callable[[Book], Desk]] = {"gate": GateDesk, "xt": XtDesk}
+MODES = {"gate": frozenset(PositionMode), "xt": frozenset({PositionMode.HEDGE})}
+"""The position modes that each knows."""
+
+
+@pytest.fixture(params=DESKS)
+def venue(request: pytest.FixtureRequest) -> str:
+    """The name of each in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait a moment for answers, as the stage is on this machine."""
+    monkeypatch.setattr(connection, "READ_TIMEOUT_MS", 600)
+    monkeypatch.setattr(connection, "WRITE_TIMEOUT_MS", 400)

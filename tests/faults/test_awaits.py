@@ -1,0 +1,101 @@
+"""Every wait of the write path: each site is met by a fault, and no promise breaks."""
+
+import ast
+import importlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.awaits import injections, unreached
+from tests.faults.crisis import WRITE_PATH, Calm, Fault, Injection, run_crisis
+from tests.faults.sites import Site, UnknownSite, Waits, find_sites
+
+ROOT = Path(__file__).parents[2]
+STRIDE = 5
+"""The least number of faults that a site can have: so each site is met at least once."""
+
+CHOSEN = list(injections(times=1))[::STRIDE]
+ELSEWHERE = {
+    "control": "answers questions, and decides and sends nothing",
+    "notices": "tells humans what the journal says",
+    "verify": "reads a journal at rest",
+    "waiting": "what it waits for is what its callers do, whose sites are listed",
+}
+"""Modules of the runtime that wait, and are not of the write path."""
+
+
+@pytest.mark.parametrize("injection", CHOSEN, ids=str)
+def test_a_fault_at_a_wait_breaks_no_promise(injection: Injection) -> None:
+    outcome = run_crisis(injection, replays=injection.site.waits is Waits.STORE)
+    assert outcome.violations == (), "\n".join(outcome.history)
+    assert outcome.struck
+
+
+def test_the_crisis_does_everything_that_the_guard_can_do() -> None:
+    outcome = run_crisis(Calm(), replays=True)
+    assert outcome.violations == ()
+    done = ("PlaceStop", "CancelStop", "AddMargin", "ClosePosition", "close fills", "stop fills")
+    assert all(outcome.deeds[each] for each in done)
+
+
+def test_every_site_is_reached_and_met_by_a_fault_and_every_fault_meets_one() -> None:
+    assert unreached() == []
+    known = {each for each in find_sites(WRITE_PATH) if "HeardJournal.close" not in str(each)}
+    assert {each.site for each in CHOSEN} == known
+    assert {each.fault for each in CHOSEN} == set(Fault)
+
+
+def test_every_module_of_the_runtime_that_waits_is_listed() -> None:
+    waiting = set()
+    for file in (ROOT / "bot/runtime").glob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        if any(isinstance(node, ast.Await | ast.AsyncWith) for node in ast.walk(tree)):
+            waiting.add(f"bot.runtime.{file.stem}")
+    assert waiting == {*WRITE_PATH, *(f"bot.runtime.{each}" for each in ELSEWHERE)} - {
+        "bot.alerts.heard"
+    }
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "async def run(self):\n    await self._somebody.elses()",
+        "async def run(self):\n    async with somebody():\n        pass",
+        "async def run(self, tasks):\n    tasks.create_task(self.run())",
+        "async def run(self):\n    async for each in somebody():\n        pass",
+    ],
+)
+def test_a_new_wait_of_no_known_kind_is_an_error(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a_new_module.py").write_text(source, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    with pytest.raises(UnknownSite):
+        find_sites(("a_new_module",))
+
+
+def test_a_fault_is_seen_where_the_guard_has_nothing_against_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A guard that waits for ever, from its second life on, protects nobody any more."""
+    monkeypatch.setattr("bot.runtime.waiting.READ_TIMEOUT_MS", 10**9)
+    reads = next(each for each in find_sites(WRITE_PATH) if "_market.instruments" in each.text)
+    assert run_crisis(Injection(reads, Fault.HANG, 4)).violations
+
+
+def test_a_task_that_is_cancelled_by_nobody_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def plainly(work: Callable[..., Awaitable[Any]], *args: Any, **named: Any) -> Any:
+        return await work(*args, **named)
+
+    for module in ("feed", "guard"):
+        monkeypatch.setattr(f"bot.runtime.{module}.to_its_end", plainly)
+    poll = next(each for each in find_sites(WRITE_PATH) if _is_start_of_poll(each))
+    # The first life would be killed before anybody misses it.
+    assert run_crisis(Injection(poll, Fault.CANCEL, 2)).violations
+
+
+def _is_start_of_poll(site: Site) -> bool:
+    return site.function == "Feed.run" and site.text == "self._poll()"

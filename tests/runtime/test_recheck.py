@@ -1,0 +1,98 @@
+"""The daily look: what has become unsound latches spending off and is said; silence is not."""
+
+import asyncio
+from collections.abc import Collection
+
+import pytest
+
+from bot.clock import Clock
+from bot.core.decision import Alert, AlertSeverity
+from bot.core.events import AccountMode, Command
+from bot.exchange.live.findings import Finding, Standing
+from bot.exchange.ports import Unreachable
+from bot.journal.codec import from_json
+from bot.journal.port import Kind
+from bot.rehearsal.loop import run_virtual
+from bot.runtime.recheck import DAY_MS, HOUR_MS, recheck
+from bot.testing.builders import SYMBOL
+from bot.testing.scripted import Script
+from tests.runtime.paper import World, world
+
+FINE = (Finding("key", Standing.FINE, "may trade"),)
+WITHDRAWS = (Finding("key", Standing.REFUSED, "the key can withdraw"),)
+UNVERIFIED = (Finding("key", Standing.UNVERIFIED, "nobody knows what the key may"),)
+
+
+def live(
+    *answers: tuple[Finding, ...] | Unreachable,
+    days: float = 1.5,
+    mode: AccountMode = AccountMode.ACTIVE,
+    ending: tuple[Finding, ...] = (),
+    accept: bool = False,
+) -> tuple[AccountMode, list[str], int]:
+    """Guard for some days; the mode then, what was said of it, and how often was looked."""
+    script: Script[tuple[Finding, ...]] = Script(*answers)
+    asked: list[Collection[str]] = []
+
+    async def examine() -> tuple[Finding, ...]:
+        return script.next()
+
+    async def endings(symbols: Collection[str]) -> tuple[Finding, ...]:
+        asked.append(symbols)
+        return ending
+
+    async def main() -> tuple[AccountMode, list[str], int]:
+        async with world((0, 50_000), (int(days * 86_400), 50_000)) as here:
+            async with here.guarding() as guard, asyncio.TaskGroup() as tasks:
+                guard.tell(Command(mode, "a test says so", here.clock.now_ms()))
+                clock = here.clock
+                assert isinstance(clock, Clock)
+                looking = tasks.create_task(
+                    recheck(examine, endings, guard, clock, accept_unverified=accept)
+                )
+                await here.clock.sleep_ms(int(days * DAY_MS))
+                looking.cancel()
+                ended = guard.state.mode
+            assert all(set(each) == {SYMBOL} for each in asked)
+            return ended, await _said(here), script.asked
+
+    return run_virtual(main())
+
+
+async def _said(here: World) -> list[str]:
+    rows = [row for row in await here.journal.rows(0) if row.entry.kind is Kind.ALERT]
+    alerts = [from_json(row.entry.body, Alert) for row in rows]
+    assert all(each.severity is AlertSeverity.CRITICAL for each in alerts)
+    return [each.text for each in alerts]
+
+
+def test_what_is_as_it_was_says_nothing() -> None:
+    assert live(FINE) == (AccountMode.ACTIVE, [], 1)
+
+
+def test_a_key_that_has_learnt_to_withdraw_ends_spending_loudly() -> None:
+    mode, said, _ = live(WITHDRAWS)
+    assert mode is AccountMode.NO_SPEND
+    assert said == ["the key can withdraw"]
+
+
+def test_what_a_human_holds_stays_on_hold() -> None:
+    assert live(WITHDRAWS, mode=AccountMode.HOLD)[0] is AccountMode.HOLD
+
+
+@pytest.mark.parametrize("accept", [True, False])
+def test_the_unverified_counts_unless_the_user_answers_for_it(accept: bool) -> None:
+    mode, said, _ = live(UNVERIFIED, accept=accept)
+    assert (mode is AccountMode.ACTIVE) is accept
+    assert bool(said) is not accept
+
+
+def test_a_look_without_an_answer_proves_nothing_and_is_taken_again_within_the_hour() -> None:
+    gone = Unreachable("nobody there")
+    mode, said, looked = live(gone, gone, WITHDRAWS, days=1 + 2.5 * HOUR_MS / DAY_MS)
+    assert (mode, said, looked) == (AccountMode.NO_SPEND, ["the key can withdraw"], 3)
+
+
+def test_a_contract_that_ends_is_said_and_nothing_is_latched() -> None:
+    ending = (Finding("contract", Standing.NOTED, "BTC is settled on Friday"),)
+    assert live(FINE, ending=ending) == (AccountMode.ACTIVE, ["BTC is settled on Friday"], 1)
