@@ -128,7 +128,7 @@ def keep_stop(
     for stop in found.superfluous:
         _cancel(desk, stop)
     desk.needs_read = desk.needs_read or bool(ground.going)
-    _watch_naked(desk, found.status)
+    _watch_naked(desk, position.key, found.status)
     return Audited(found.status, target)
 
 
@@ -257,7 +257,7 @@ def _cancel(desk: Desk, stop: StopOrder) -> None:
     desk.take(approve_stop(desk.request(key, "protect/cancel"), action))
 
 
-def _watch_naked(desk: Desk, status: StopStatus) -> None:
+def _watch_naked(desk: Desk, key: PositionKey, status: StopStatus) -> None:
     if status is not StopStatus.MISSING:
         if desk.memory.naked_since_ms != NEVER_MS:
             desk.memory = replace(desk.memory, naked_since_ms=NEVER_MS)
@@ -265,10 +265,26 @@ def _watch_naked(desk: Desk, status: StopStatus) -> None:
     if desk.memory.naked_since_ms == NEVER_MS:
         desk.memory = replace(desk.memory, naked_since_ms=desk.now_ms)
     if desk.memory.stop_refusals:
-        text = "the venue refuses the stop; the guard watches the level and closes by itself"
+        text = (
+            f"the venue refuses the stop{_words(desk.state, key)}; the guard watches the level "
+            "and closes by itself"
+        )
         desk.say("stop_refused", AlertSeverity.CRITICAL, text, REPEAT_MS)
     alarm_at_ms = desk.memory.naked_since_ms + NAKED_MAX_MS
     desk.wake(alarm_at_ms)
     if desk.now_ms >= alarm_at_ms:
         text = f"no protective stop rests on the exchange for {NAKED_MAX_MS // 1000} s"
         desk.say("naked", AlertSeverity.CRITICAL, text, REPEAT_MS)
+
+
+def _words(state: AccountState, key: PositionKey) -> str:
+    """What the venue said to the last stop that it refused, as far as that is remembered."""
+    refused = [
+        intent
+        for intent in state.intents.values()
+        if intent.key == key
+        and isinstance(intent.action, PlaceStop)
+        and intent.state is IntentState.REJECTED
+    ]
+    newest = max(refused, key=lambda intent: intent.changed_at_ms, default=None)
+    return f" ({newest.detail})" if newest else ""

@@ -7,7 +7,7 @@ import pytest
 
 from bot.core.actions import CancelStop, ClosePosition, PlaceStop
 from bot.core.decision import AlertSeverity, Audited
-from bot.core.events import AccountMode, AccountReported, IntentState
+from bot.core.events import AccountMode, AccountReported, IntentState, OutcomeReported
 from bot.core.metrics import Unknown
 from bot.core.model import Reported, Side, StopOrder
 from bot.core.protection import StopStatus
@@ -229,6 +229,18 @@ def test_a_stop_too_loose_is_replaced_on_a_stale_mark_too() -> None:
 
 
 # Refused
+
+
+def test_the_alarm_tells_what_the_venue_said() -> None:
+    life = Life(POLICY)
+    life.decide()
+    (approved,) = life.decision.approved
+    words = "-1021 Timestamp for this request is outside of the recvWindow."
+    refused = OutcomeReported(approved.intent.id, IntentState.REJECTED, words, life.now_ms)
+    life.happen(refused)
+    life.decide()
+    (alert,) = life.decision.alerts
+    assert f"the venue refuses the stop ({words});" in alert.text
 
 
 def test_refused_stops_back_off_to_a_minute() -> None:

@@ -130,8 +130,12 @@ class LiveAccount:
                 self._terms_read.at_ms = NEVER_MS
                 await self._list_again()
             else:
-                self._position_mode = seen.position_mode
-                return seen
+                known = set(self._listed.symbols.values())
+                is_known = all(position.symbol in known for position in seen.positions)
+                if is_known or not await self._list_again():
+                    self._position_mode = seen.position_mode
+                    return seen
+                problem = "a position in a contract that was not listed"
         raise Unreachable(problem)
 
     async def stream(self, publish: Callable[[Notice], None]) -> None:
@@ -223,16 +227,18 @@ class LiveAccount:
             self._writes.follow_clock(ahead_ms)
         return venue_ms
 
-    async def _list_again(self) -> None:
-        """A contract that is not known makes an account unreadable: it may be a new one."""
+    async def _list_again(self) -> bool:
+        """Ask for the contracts, as one may be new, unless it was just done: whether it was."""
         now_ms = self._clock.now_ms()
-        if now_ms - self._listed_at_ms > LISTING_MS:
-            self._listed_at_ms = now_ms
-            listing = await read(self._reads, self._dialect.listing_call())
-            try:
-                self._listed = self._listed.renewed_by(self._dialect.listing_of(listing))
-            except Unreadable as e:
-                raise Unreachable(str(e)) from e
+        if now_ms - self._listed_at_ms <= LISTING_MS:
+            return False
+        self._listed_at_ms = now_ms
+        listing = await read(self._reads, self._dialect.listing_call())
+        try:
+            self._listed = self._listed.renewed_by(self._dialect.listing_of(listing))
+        except Unreadable as e:
+            raise Unreachable(str(e)) from e
+        return True
 
     async def _terms(self, held: frozenset[str]) -> Sequence[Json]:
         """As read last, unless that is long ago or a position has been opened since."""

@@ -161,6 +161,7 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
         taker_fee=Ratio(Row(fees, "commissionRate").number("takerCommissionRate")),
         tiers=_tiers(bracket),
         rules=RULES,
+        quantity_max=Quantity(filters["MARKET_LOT_SIZE"].above_zero("maxQty")),
     )
 
 

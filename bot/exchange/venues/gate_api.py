@@ -70,6 +70,7 @@ from bot.exchange.ports import (
     Unsure,
 )
 from bot.exchange.venues.gate import RULES
+from bot.exchange.venues.tiers import Bracket, continuous
 
 log = structlog.get_logger()
 
@@ -242,34 +243,17 @@ def _tiers(json: Json, name: str) -> tuple[RiskTier, ...]:
 
     The venue's answer may repeat a tier; two that contradict each other are no table.
     """
-    found: dict[int, tuple[Decimal, Decimal, Decimal]] = {}
-    for row in rows(json, f"risk_limit_tiers.{name}"):
-        facts = (
+    where = f"risk_limit_tiers.{name}"
+    found: dict[int, Bracket] = {}
+    for row in rows(json, where):
+        bracket = Bracket(
             row.above_zero("risk_limit"),
             row.above_zero("maintenance_rate"),
             row.above_zero("leverage_max"),
         )
-        if found.setdefault(row.integer("tier"), facts) != facts:
+        if found.setdefault(row.integer("tier"), bracket) != bracket:
             raise row.wrong("tier", "one row of each tier")
-    table = [found[tier] for tier in sorted(found)]
-    if not table or table != sorted(table, key=lambda each: each[:2]):
-        raise Unreadable(f"risk_limit_tiers.{name}: expected rising tiers, was {table}")
-    tiers: list[RiskTier] = []
-    floor, deduction, rate_before = ZERO, ZERO, ZERO
-    for cap, rate, leverage_max in table:
-        deduction += floor * (rate - rate_before)
-        is_last = cap == table[-1][0]
-        tiers.append(
-            RiskTier(
-                floor,
-                Decimal("Infinity") if is_last else cap,
-                Ratio(rate),
-                Money(deduction),
-                leverage_max,
-            )
-        )
-        floor, rate_before = cap, rate
-    return tuple(tiers)
+    return continuous([found[tier] for tier in sorted(found)], where)
 
 
 def interval_call(name: str) -> Call:

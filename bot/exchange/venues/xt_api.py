@@ -67,6 +67,7 @@ from bot.exchange.ports import (
     Reply,
     Unsure,
 )
+from bot.exchange.venues.tiers import Bracket, continuous
 from bot.exchange.venues.xt import RULES
 
 log = structlog.get_logger()
@@ -209,26 +210,21 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
 
 def _tiers(json: Json, name: str) -> tuple[RiskTier, ...]:
     """
-    Brackets of value. That all of a position is at the rate of its own is `assumed`.
+    Brackets of value. That they are progressive is `assumed`, as docs/margin.md says.
 
-    Were the venue to deduct, it would need less than this says, never more.
+    Were they not, the venue would liquidate earlier: the price that it shows counts too.
     """
     where = f"leverageBrackets.{name}"
     found = rows(Row(_result(json, where), where).raw("leverageBrackets"), where)
-    table = sorted(found, key=lambda row: row.integer("bracket"))
-    caps = [row.above_zero("maxNominalValue") for row in table]
-    if not table or caps != sorted(set(caps)):
-        raise Unreadable(f"{where}: expected rising brackets, was {caps}")
-    return tuple(
-        RiskTier(
-            floor=floor,
-            cap=Decimal("Infinity") if row is table[-1] else cap,
-            rate=Ratio(row.above_zero("maintMarginRate")),
-            deduction=Money(ZERO),
-            leverage_max=row.above_zero("maxLeverage"),
+    table = [
+        Bracket(
+            row.above_zero("maxNominalValue"),
+            row.above_zero("maintMarginRate"),
+            row.above_zero("maxLeverage"),
         )
-        for row, floor, cap in zip(table, [ZERO, *caps], caps, strict=False)
-    )
+        for row in sorted(found, key=lambda row: row.integer("bracket"))
+    ]
+    return continuous(table, where)
 
 
 def interval_call(name: str) -> Call:
@@ -638,21 +634,26 @@ def marks_of(jsons: Sequence[Json], listed: Listed) -> Sequence[Marked]:
 
 
 def bars_call(name: str) -> Call:
-    """The newest hours of the last price, the one that is not over yet among them."""
+    """
+    The newest hours of the last price, the one that is not over yet among them.
+
+    The venue tells of no chart of its mark price.
+    """
     asked = {"symbol": name, "interval": "1h", "limit": str(BARS_MAX + 1)}
     return Call(_PUBLIC, "GET", f"{_MARKET}/q/kline", asked)
 
 
 def bars_of(json: Json, symbol: str, received_at_ms: int) -> BarsReported:
-    """Those of them that are over, and have no gap behind them; they come in any order."""
+    """Those of them that are over, and have no gap behind them."""
+    found = sorted(rows(_result(json, "kline"), "kline"), key=lambda row: row.integer("t"))
     charted = (
         (
             row.integer("t"),
             Row({"high": row.raw("h"), "low": row.raw("l"), "close": row.raw("c")}, row.where),
         )
-        for row in rows(_result(json, "kline"), "kline")
+        for row in found
     )
-    return closed_bars(sorted(charted, key=lambda each: each[0]), symbol, received_at_ms)
+    return closed_bars(charted, symbol, received_at_ms)
 
 
 def marks_opening(names: Sequence[str], at_ms: int) -> Opening:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -64,7 +65,9 @@ async def test_a_snapshot_is_what_the_exchange_has(live: Wired) -> None:
 
 async def test_an_instrument_is_what_the_exchange_applies(live: Wired) -> None:
     (seen,) = await live.market.instruments((BTC,))
-    assert seen == live.server.exchange.machine.instruments[BTC]
+    assert seen.quantity_max == 1_000  # a limit of the wire, not of the machine behind it
+    unlimited = replace(seen, quantity_max=Quantity(D("Infinity")))
+    assert unlimited == live.server.exchange.machine.instruments[BTC]
     with pytest.raises(KeyError, match="NO/USDT"):
         await live.market.instruments(("NO/USDT:USDT",))
 
@@ -321,3 +324,12 @@ async def test_the_read_budget_holds_whatever_is_asked(live: Wired) -> None:
         await live.account.snapshot()
     used = int(live.server.exchange.limits.weigh("127.0.0.1", 0, live.clock.now_ms()))
     assert used < 300, "eight complete reads and the start are far from a minute's budget"
+
+
+@pytest.mark.parametrize("junk", ["not json", "[]", '{"e": "ORDER_TRADE_UPDATE", "o": 7}'])
+async def test_a_frame_that_cannot_be_read_is_an_alarm(live: Wired, junk: str) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        listening = tasks.create_task(_lost(live))
+        await until(lambda: live.server.hub.listeners)
+        live.server.hub.listeners[0].put(junk)
+        assert await listening

@@ -68,3 +68,18 @@ async def test_a_silent_stream_is_left_and_prices_are_asked_for(
         live.server.hub.stalled = True
         live.move(BTC, "58000")
         await until(lambda: D(58_000) in marks(heard), patience_s=5)
+
+
+JUNK = ("not json", "[]", "{}", '{"data": 7}', '{"data": {"e": "markPriceUpdate", "s": null}}')
+
+
+async def test_frames_that_cannot_be_read_silence_no_stream() -> None:
+    async with wired(push_ms=60_000) as live, watching(live) as heard:
+        await live.market.instruments((BTC,))
+        await until(lambda: live.server.hub.listeners)
+        (listener,) = live.server.hub.listeners
+        for junk in JUNK:
+            listener.put(junk)
+        live.move(BTC, "58000")
+        await until(lambda: D(58_000) in marks(heard), patience_s=3)
+        assert live.server.hub.listeners == [listener], "on the same connection"

@@ -6,12 +6,21 @@ import pytest
 
 from bot.core.model import PositionMode
 from bot.exchange.live import connection
+from tests.exchange.venues.binance_desk import BinanceDesk
 from tests.exchange.venues.gate_desk import GateDesk
 from tests.exchange.venues.stage import Book, Desk
 from tests.exchange.venues.xt_desk import XtDesk
 
-DESKS: dict[str, Callable[[Book], Desk]] = {"gate": GateDesk, "xt": XtDesk}
-MODES = {"gate": frozenset(PositionMode), "xt": frozenset({PositionMode.HEDGE})}
+DESKS: dict[str, Callable[[Book], Desk]] = {
+    "binanceusdm": BinanceDesk,
+    "gate": GateDesk,
+    "xt": XtDesk,
+}
+MODES = {
+    "binanceusdm": frozenset(PositionMode),
+    "gate": frozenset(PositionMode),
+    "xt": frozenset({PositionMode.HEDGE}),
+}
 """The position modes that each knows."""
 
 

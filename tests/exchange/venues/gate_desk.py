@@ -50,6 +50,7 @@ class GateDesk:
     def __init__(self, book: Book | None = None) -> None:
         self.book = book or Book()
         self.not_known = Said(500, {"label": "SERVER_ERROR", "message": "Internal server error"})
+        self.tells_of_keys = self.keeps_margin = False
         self.proves = frozenset(
             {"too much margin", "would trigger at once", "wrong side", "no such stop"}
         )

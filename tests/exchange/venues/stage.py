@@ -125,6 +125,14 @@ class Desk(Protocol):
         """The venue's words for an outcome that it does not know."""
 
     @property
+    def tells_of_keys(self) -> bool:
+        """Whether the venue tells what a key may do."""
+
+    @property
+    def keeps_margin(self) -> bool:
+        """Whether the venue keeps a history of margin that was added."""
+
+    @property
     def proves(self) -> frozenset[str]:
         """Which refusals the venue proves by a code that is known: else they are Unsure."""
 

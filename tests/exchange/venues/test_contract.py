@@ -131,7 +131,12 @@ async def test_every_action_has_its_effect_and_leaves_evidence(venue: str) -> No
         assert await live.account.send(ADD, "m1") == Accepted()
         (position,) = (await live.account.snapshot()).positions
         assert position.isolated_margin == D("700.25")
-        assert await live.account.margin_changes(BTC, 0) == NoMarginHistory()
+        changes = await live.account.margin_changes(BTC, 0)
+        if live.desk.keeps_margin:
+            assert isinstance(changes, tuple)
+            assert [each.amount for each in changes] == [D("100.25")]
+        else:
+            assert changes == NoMarginHistory()
         assert await live.account.send(STOP, "s1") == Accepted()
         (stop,) = (await live.account.snapshot()).stops
         assert (stop.client_id, stop.side, stop.quantity) == ("s1", Side.LONG, D("0.1"))
@@ -252,6 +257,8 @@ async def test_no_ground_to_send_from_means_that_nothing_was_sent(venue: str) ->
 
 async def test_a_key_of_which_the_venue_tells_too_little_needs_the_users_word(venue: str) -> None:
     async with staged(desk(venue)) as live:
+        if live.desk.tells_of_keys:
+            return
         with pytest.raises(CheckFailed, match="withdraw"):
             async with connect(live.desk.dialect, KEYS, Loopback(live.port), live.clock):
                 pass
@@ -282,7 +289,7 @@ async def listening(live: Scene) -> AsyncIterator[list[Notice | Unreachable]]:
 
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(listen())
-        await until(lambda: live.stage.sockets and live.stage.heard)
+        await until(lambda: live.stage.sockets)
         yield heard
         task.cancel()
 
@@ -312,7 +319,7 @@ async def test_a_stream_that_ends_is_lost(venue: str) -> None:
             await until(lambda: any(isinstance(each, Unreachable) for each in heard))
         frame = live.desk.ended()
         if frame is not None:
-            live.stage.heard.clear()
+            await until(lambda: not live.stage.sockets)
             async with listening(live) as heard:
                 await live.stage.push(frame)
                 await until(lambda: any(isinstance(each, Unreachable) for each in heard))
@@ -332,7 +339,7 @@ async def test_the_mark_follows_and_the_bill_is_told(venue: str) -> None:
         async with asyncio.TaskGroup() as tasks:
             streaming = tasks.create_task(live.market.stream(heard.append))
             await until(lambda: D(60_000) in _marks(heard))
-            await until(lambda: live.stage.heard)
+            await until(lambda: live.stage.sockets)
             await live.stage.push(live.desk.marked(D("59123.4")))
             await until(lambda: D("59123.4") in _marks(heard))
             streaming.cancel()

@@ -178,12 +178,12 @@ def test_a_full_page_of_plans_may_not_be_all() -> None:
         snapshot(SHORT, plans=(PLAN,) * 100)
 
 
-def test_the_whole_position_is_at_the_rate_of_its_bracket() -> None:
+def test_brackets_leave_no_jump() -> None:
     brackets = done({"symbol": "btc_usdt", "leverageBrackets": TIERS[::-1]})
     listed = venue.instrument_of((done([CONTRACT]), brackets), LISTED, "btc_usdt")
     assert [(each.floor, each.rate, each.deduction) for each in listed.tiers] == [
         (D(0), D("0.004"), D(0)),
-        (D(1_000_000), D("0.005"), D(0)),
+        (D(1_000_000), D("0.005"), D(1_000)),
     ]
     twice = done({"symbol": "btc_usdt", "leverageBrackets": [TIERS[0], TIERS[0]]})
     with pytest.raises(Unreadable, match="rising"):
@@ -448,19 +448,14 @@ def test_no_recipe_can_open_or_trigger_on_the_last_price_or_close_at_once() -> N
             assert body["entrustType"] == "STOP_MARKET"
 
 
-def test_bars_are_hours_that_are_over_in_whatever_order_they_come() -> None:
-    noon_ms = 1_600_000_000_000 // 3_600_000 * 3_600_000
-    chart = [
-        {
-            "s": "btc_usdt",
-            "t": noon_ms + hour * 3_600_000,
-            "o": "10",
-            "h": high,
-            "l": "9",
-            "c": "10",
-        }
+def test_bars_are_hours_of_the_last_price_that_are_over_whatever_their_order() -> None:
+    noon_ms = 1_600_000_000 // 3_600 * 3_600_000
+    rows = [
+        {"t": noon_ms + hour * 3_600_000, "o": "10", "h": high, "l": "9", "c": "10.5"}
         for hour, high in ((4, "14"), (3, "13"), (2, "12"), (0, "11"))
     ]
-    told = venue.bars_of(done(chart), "BTC/USDT:USDT", noon_ms + 5 * 3_600_000 - 1)
+    call = venue.bars_call("btc_usdt")
+    assert (call.parameters["symbol"], call.parameters["interval"]) == ("btc_usdt", "1h")
+    told = venue.bars_of(done(rows), BTC, noon_ms + 5 * 3_600_000 - 1)
     assert told.closed_at_ms == noon_ms + 4 * 3_600_000
     assert [str(bar.high) for bar in told.bars] == ["12", "13"]

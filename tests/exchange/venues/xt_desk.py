@@ -61,6 +61,7 @@ class XtDesk:
         self.book = book or Book()
         self.not_known = failed("500", "system error")
         self.code_unheard_of = failed("something_new")
+        self.tells_of_keys = self.keeps_margin = False
         self.proves = frozenset({"too much margin", "no such stop"})
 
     @property
