@@ -180,9 +180,12 @@ def test_so_does_a_stop_that_no_read_has_shown(book: Book) -> None:
     assert stops(book) == before
 
 
-def test_an_order_that_the_venue_never_had_has_closed_nothing(book: Book) -> None:
+@pytest.mark.parametrize("state", [IntentState.REJECTED, IntentState.WITHHELD])
+def test_an_order_that_the_venue_never_had_has_closed_nothing(
+    book: Book, state: IntentState
+) -> None:
     before = stops(book)
-    remember(book, ClosePosition(ETH.symbol, Side.LONG, ETH.quantity), IntentState.REJECTED)
+    remember(book, ClosePosition(ETH.symbol, Side.LONG, ETH.quantity), state)
     book.lose(ETH, LOSS, with_its_stop=False)
     book.live(FALLEN)
 

@@ -137,5 +137,7 @@ SEMANTICS: tuple[Planted, ...] = (
     _planted(semantics.exceed_the_day, 26, "3", "assertion"),
     _planted(semantics.count_no_top_ups, 102, "3"),
     _planted(semantics.never_act_on_a_bill, 88, "bill"),
+    _planted(semantics.loosen_stops_after_a_loss, 5, "loosened"),
+    _planted(semantics.forget_what_a_loss_holds_on_restart, 103, "loosened"),
 )
 PLANTED = (*MECHANISM, *SEMANTICS)

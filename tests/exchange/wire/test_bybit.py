@@ -239,6 +239,13 @@ async def test_its_clock_its_key_and_its_secret_are_checked(client: Any) -> None
         await client.fetch_positions()
 
 
+async def test_a_deposit_is_seen_on_its_stream(client: Any, venue: Venue) -> None:
+    balance = asyncio.ensure_future(client.watch_balance())
+    await _until_following(venue, {"wallet"})
+    await venue.control("deposit", account="bybit:alice", amount=5)
+    assert (await soon(balance))["USDT"]["total"] == 10_005
+
+
 async def test_a_market_can_be_asked_for(client: Any) -> None:
     ticker = await client.fetch_ticker(BTC)
     assert (ticker["last"], ticker["markPrice"]) == (60_000, 60_000)

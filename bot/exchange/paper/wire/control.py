@@ -253,7 +253,7 @@ class Control:
         if asset not in known:
             raise ControlRefused(f"asset: expected one of {', '.join(known)}, was {asset!r}")
         try:
-            self._exchange.desk(name).pay_in(asset, amount)
+            self._exchange.pay_in(name, asset, amount)
         except ValueError as e:
             raise ControlRefused(str(e)) from e
         return {"account": name, "equity": text(self._exchange.machine.equity(name))}

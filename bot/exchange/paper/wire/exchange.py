@@ -7,6 +7,7 @@ prices are moved into it (see `sources.retimed`).
 
 from collections import defaultdict
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import count
 from typing import Any
 
@@ -106,6 +107,13 @@ class WireExchange:
                 self._deposit,
             )
         return self._bybit_desks[account]
+
+    def pay_in(self, account: str, asset: str, amount: Decimal) -> None:
+        """A deposit from outside. Raises `ValueError` for an amount that is none."""
+        if account in self._bybit_desks:
+            self._bybit_desks[account].pay_in(asset, amount)
+        else:
+            self.desk(account).pay_in(asset, amount)
 
     def take_outbox(self) -> list[tuple[str, dict[str, Any]]]:
         """What is to be pushed to whose user streams."""

@@ -5,6 +5,7 @@ Whether it is allowed and what it does is the machine's alone. What came of it, 
 """
 
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from itertools import count
 from typing import Any, assert_never
 
@@ -43,7 +44,7 @@ from bot.exchange.paper.wire.bybit.orders import (
 from bot.exchange.paper.wire.bybit.refusal import BybitRefusal, bybit_refusal, not_here
 from bot.exchange.paper.wire.bybit.views import empty_row, position_row
 from bot.exchange.paper.wire.listing import text
-from bot.exchange.paper.wire.views import AccountView, PositionView, view
+from bot.exchange.paper.wire.views import ASSET, AccountView, PositionView, view
 from bot.exchange.ports import Accepted, Refused
 
 _MODES = {"ISOLATED_MARGIN": MarginMode.ISOLATED, "REGULAR_MARGIN": MarginMode.CROSS}
@@ -173,6 +174,14 @@ class BybitDesk:
             raise BybitRefusal(10001, f"params error: mode {word}")
         mode = _POSITION_MODES[word]
         self._proven(self._machine.set_position_mode(self.name, mode, self._now_ms))
+
+    def pay_in(self, asset: str, amount: Decimal) -> None:
+        """A deposit from outside."""
+        if asset == ASSET:
+            self._machine.deposit(self.name, Money(amount))
+        else:
+            self._machine.deposit_coin(self.name, asset, amount)
+        self.catch_up()
 
     # -- reads -----------------------------------------------------------------------------
 
