@@ -130,7 +130,7 @@ SEMANTICS: tuple[Planted, ...] = (
     _planted(semantics.ignore_loss_max, 36, "6"),
     _planted(semantics.tighten_at_once, 36, "wrongful close"),
     _planted(semantics.ignore_the_users_stop, 113, "6"),
-    _planted(semantics.ignore_betas, 17, "6"),
+    _planted(semantics.ignore_betas, 1, "6"),
     _planted(semantics.know_only_the_first_tier, 15, "6", "0"),
     _planted(semantics.exceed_the_amount_of_one_action, 22, "3"),
     _planted(semantics.exceed_the_day, 26, "3", "assertion"),
