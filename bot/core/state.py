@@ -531,7 +531,13 @@ def _read(state: AccountState, event: AccountReported) -> AccountState:
         account=AccountRead(snapshot, event.asked_at_ms, event.received_at_ms),
         memories=memories,
         book=book,
-        shared=after_read(state.shared, snapshot, ours, _maybe_closed(state, ours)),
+        shared=after_read(
+            state.shared,
+            snapshot,
+            ours,
+            _maybe_closed(state, ours),
+            is_newer=event.asked_at_ms >= state.lost_at_ms,
+        ),
     )
 
 
