@@ -66,11 +66,11 @@ def _planted(plant: Plant, seed: int, *promises: str) -> Planted:
 
 MECHANISM: tuple[Planted, ...] = (
     _planted(mechanism.resend_on_unsure, 36, "4"),
-    _planted(mechanism.take_unknown_for_not_applied, 2, "4"),
+    _planted(mechanism.take_unknown_for_not_applied, 76, "4"),
     _planted(mechanism.forget_budgets_on_restart, 19, "3", "11"),
     _planted(mechanism.never_place_a_stop, 36, "6"),
     _planted(mechanism.leave_the_stop_after_a_top_up, 36, "6"),
-    _planted(mechanism.cancel_before_placing, 0, "6"),
+    _planted(mechanism.cancel_before_placing, 3, "6"),
     _planted(mechanism.leave_stops_of_closed_positions, 36, "6"),
     _planted(mechanism.cancel_foreign_stops, 12, "8"),
     _planted(mechanism.send_without_a_row, 36, "5"),
