@@ -183,16 +183,16 @@ class Intent:
     @property
     def may_have_added_margin(self) -> bool:
         """Whether it moved margin, or nobody has proven that it did not."""
-        return isinstance(self.action, AddMargin) and self.state not in (
+        return isinstance(self.action, AddMargin) and self.may_have_happened
+
+    @property
+    def may_have_happened(self) -> bool:
+        """Whether nobody has proven that the venue has never done it."""
+        return self.state not in (
             IntentState.WITHHELD,
             IntentState.REJECTED,
             IntentState.NOT_APPLIED,
         )
-
-    @property
-    def may_have_filled(self) -> bool:
-        """Whether nobody has proven that the venue has never had it."""
-        return self.state not in (IntentState.REJECTED, IntentState.NOT_APPLIED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -531,7 +531,13 @@ def _read(state: AccountState, event: AccountReported) -> AccountState:
         account=AccountRead(snapshot, event.asked_at_ms, event.received_at_ms),
         memories=memories,
         book=book,
-        shared=after_read(state.shared, snapshot, ours, _maybe_closed(state, ours)),
+        shared=after_read(
+            state.shared,
+            snapshot,
+            ours,
+            _maybe_closed(state, ours),
+            is_newer=event.asked_at_ms >= state.lost_at_ms,
+        ),
     )
 
 
@@ -557,7 +563,7 @@ def _maybe_closed(state: AccountState, resting: list[StopOrder]) -> frozenset[Po
         (intent.key, intent.id, intent.action.quantity)
         for intent in state.intents.values()
         if isinstance(intent.action, ClosePosition | PlaceStop)
-        and (intent.is_open or (intent.may_have_filled and intent.changed_at_ms >= since_ms))
+        and (intent.is_open or (intent.may_have_happened and intent.changed_at_ms >= since_ms))
     ]
     return frozenset(
         key for key, client_id, quantity in orders if there.get(client_id, ZERO) < quantity

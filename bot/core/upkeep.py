@@ -15,6 +15,7 @@ from bot.core.events import IntentState
 from bot.core.funding import settling_until_ms
 from bot.core.guardrails import approve_stop, is_unseen
 from bot.core.ids import account_prefix, birth_prefix
+from bot.core.ladder import NO_WAKE_MS
 from bot.core.margin import Liquidation
 from bot.core.metrics import Known, Measured, Unknown
 from bot.core.model import Instrument, Position, PositionKey, StopOrder
@@ -27,7 +28,7 @@ from bot.core.protection import (
     wanted,
 )
 from bot.core.state import NEVER_MS, WITHHELD_MS, AccountRead, AccountState, NotRead
-from bot.core.units import ZERO, Price
+from bot.core.units import ZERO, Duration, Price
 
 STOP_WAY_MS = 5_000
 """How long a stop may be on its way, and how long a drifted one keeps its place."""
@@ -39,6 +40,9 @@ NAKED_MAX_MS = 15_000
 """A position without a resting stop for longer than this is alarmed."""
 
 RETRY_REFUSED_MAX_MS = 60_000
+
+CANARY_AGAIN_MS = 3_600_000
+"""A canary that was refused is followed by another one after this at the latest."""
 
 ANSWERED_MS = 5_000
 """By then a close that has cleared its way of stops is answered, or nobody hears of it."""
@@ -168,8 +172,13 @@ def _place(desk: Desk, position: Position, target: StopWanted, status: StopStatu
         _closing_until_ms(desk, position),
     )
     match status:
-        case StopStatus.RESTS | StopStatus.NOT_NEEDED:
+        case StopStatus.NOT_NEEDED:
             return
+        case StopStatus.RESTS:
+            canary_at_ms = _canary_at_ms(desk)
+            desk.wake(canary_at_ms)
+            if now_ms < canary_at_ms:
+                return
         case StopStatus.DRIFTED:
             if settling := settling_until_ms(desk.state, position.symbol, now_ms):
                 desk.needs_read = True
@@ -189,6 +198,26 @@ def _place(desk: Desk, position: Position, target: StopWanted, status: StopStatu
     action = PlaceStop(position.symbol, position.side, position.quantity, target.trigger_price)
     desk.take(approve_stop(desk.request(position.key, "protect/stop"), action))
     desk.memory = replace(desk.memory, stop_sent_at_ms=now_ms)
+
+
+def _canary_at_ms(desk: Desk) -> int:
+    """
+    When a stop is to be placed though one rests: the older of the two is then superfluous.
+
+    A stop path that is used in a crash only fails in the crash (2025-12-09): nothing else tells
+    that a venue takes no stops any more while those that rest stay.
+    """
+    every_ms = desk.policy.protect.canary_ms
+    if not every_ms:
+        return NO_WAKE_MS
+    if desk.memory.stop_refusals:
+        text = (
+            "the venue takes no new stop; the one that rests is all there is. If that goes, the "
+            "guard watches the level and closes by itself"
+        )
+        desk.say("stop_refused", AlertSeverity.CRITICAL, text, REPEAT_MS)
+        every_ms = Duration(min(every_ms, CANARY_AGAIN_MS))
+    return desk.memory.stop_sent_at_ms + every_ms
 
 
 def _free_way_ms(state: AccountState, key: PositionKey) -> int:

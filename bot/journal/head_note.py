@@ -22,9 +22,8 @@ class HeadNote:
     def __init__(self, path: Path, account: str) -> None:
         """Beside the journal `path`, made if it is not there. Raises `OSError`."""
         self._path = path.with_name(f"{path.name}.{account}.head")
-        is_new = not self._path.exists()
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-        if is_new:
+        if not os.fstat(self._file).st_size:  # new, or its maker was killed before a word
             self.write(EMPTY)
             os.fsync(self._file)  # so that a power cut leaves no note of nothing but zeros
 

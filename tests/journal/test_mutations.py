@@ -81,6 +81,11 @@ def test_a_note_that_lags_claims_less(tmp_path: Path) -> None:
     assert (tmp_path / FILES[3]).read_bytes().startswith(b"00000000000000000004 ")
 
 
+def test_a_note_whose_maker_was_killed_before_a_word_claims_nothing(tmp_path: Path) -> None:
+    (tmp_path / FILES[3]).touch()
+    asyncio.run(_make(tmp_path))
+
+
 def test_a_note_that_is_none_is_refused(tmp_path: Path) -> None:
     asyncio.run(_make(tmp_path))
     (tmp_path / FILES[3]).write_bytes(b"\0" * 86)

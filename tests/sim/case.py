@@ -26,7 +26,7 @@ from tests.sim.accounts import (
 )
 from tests.sim.bills import generated_terms
 from tests.sim.mishaps import MINUTE_MS, Swarm, draw_swarm
-from tests.sim.policies import draw_share, policy_text
+from tests.sim.policies import draw_canary, draw_share, policy_text
 from tests.sim.prices import Trend, Weather, generated_path
 
 START_MS = 1_700_000_000_000
@@ -118,7 +118,9 @@ def draw(seed: int) -> Case:
     quiet_ms = _QUIET_MINUTES[kind] * MINUTE_MS
     rarer, newer = Random(f"{seed}:rarer"), Random(f"{seed}:newer")
     swarm = draw_swarm(random, rarer, newer, START_MS, duration_ms, quiet_ms)
-    text = policy_text(random, kind, openings, distances, reserve, draw_share(venue))
+    text = policy_text(
+        random, kind, openings, distances, reserve, draw_share(venue) + draw_canary(venue)
+    )
     if coins:
         text = text.replace(" USDT", " COIN").replace("one_way }", "one_way, settle: COIN }")
     trends = tuple(
