@@ -53,6 +53,7 @@ from bot.rehearsal.setups import Opening, Setup, open_account
 from bot.runtime.assemble import assemble, unexpected
 from bot.runtime.control import Answer, ask, listening, socket_path
 from bot.runtime.guard import Guard, PolicyRefused
+from bot.runtime.heartbeat import Pulse, Push, beat, watchdog_of
 from bot.runtime.notices import NoticeReader
 from bot.runtime.recheck import recheck
 from bot.runtime.record import Recorded, read_decision
@@ -195,10 +196,11 @@ def positions_in(file: Path, venue: str, find: Callable[[str], Bars]) -> tuple[O
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """Who is told what, and how they are reached."""
+    """Who is told what, and how they are reached; `pulses` only that all is well, while it is."""
 
     routes: Routes
     channels: Mapping[str, Channel]
+    pulses: tuple[Pulse, ...] = ()
 
 
 NOBODY = Audience(Routes({}, 0), {})
@@ -424,6 +426,12 @@ def _dialect_of(policy: Policy) -> "Dialect":
     return dialects[policy.venue]
 
 
+def pulses_of(heartbeat_url: str, environ: Mapping[str, str]) -> tuple[Pulse, ...]:
+    """Who is told that the guard works: systemd, if it has started this, and a monitor."""
+    monitor = (Push(heartbeat_url),) if heartbeat_url else ()
+    return (*watchdog_of(environ), *monitor)
+
+
 def run_live(
     policy_file: Path,
     keys: LiveKeys,
@@ -478,10 +486,12 @@ async def _run_live(
             looking = tasks.create_task(
                 recheck(venue.examine, venue.endings, guard, clock, accept_unverified=accept)
             )
+            beating = tasks.create_task(beat(hearers.pulses, lambda: guard.sound_at_ms, clock))
             _stop_on_signals(guard)
             _reload_on_hangup(guard, policy_file, tasks)
             log.info("guard.started", account=policy.account, mode=str(mode))
             await guarding
+            beating.cancel()
             looking.cancel()
             outbox.finish()
     log.info("guard.stopped", account=policy.account)

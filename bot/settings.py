@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, get_args
 
-from pydantic import BeforeValidator, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
@@ -26,6 +26,9 @@ PREFIX = "LIQGUARD_"
 KEYS = ("LIQGUARD_KEY_", "LIQGUARD_SECRET_")
 """Keys of accounts, which are read where they are needed and are kept in no settings."""
 
+
+_SECRET = ("heartbeat_url",)
+"""What no message may repeat."""
 
 SECRETS_DIR = "/run/secrets"
 """Where Docker mounts secrets."""
@@ -48,8 +51,14 @@ def _names(text: str | frozenset[str]) -> frozenset[str]:
     return frozenset(name for each in text.split(",") if (name := each.strip()))
 
 
+def _push_url(text: str) -> str:
+    if text and not text.startswith(("https://", "http://")):
+        raise PydanticCustomError("push_url", "the http(s) URL of a monitor")
+    return text
+
+
 class Settings(BaseSettings):
-    """What `load_settings` read: the folders, and the form and depth of the log."""
+    """What `load_settings` read: folders, keys answered for, the monitor, the form of the log."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
 
@@ -59,6 +68,8 @@ class Settings(BaseSettings):
     """Where an orchestrator mounts secrets, keys of accounts among them."""
     unverified_keys: Annotated[frozenset[str], NoDecode, BeforeValidator(_names)] = frozenset()
     """The keys, by name, that the user answers for where the venue does not tell what they may."""
+    heartbeat_url: Annotated[str, BeforeValidator(_push_url)] = Field("", repr=False)
+    """What a monitor outside of this machine wants to be asked for now and then; a secret."""
     log_format: LogFormat = "auto"
     log_level: LogLevel = "info"
 
@@ -139,4 +150,5 @@ def _invalid(error: ErrorDetails) -> str:
     field = str(error["loc"][0])
     choices = get_args(Settings.model_fields[field].annotation)
     expected = f"one of {', '.join(choices)}" if choices else error["msg"]
-    return f"{_variable(field)}: expected {expected}, was '{error['input']}'"
+    was = "something else" if field in _SECRET else f"'{error['input']}'"
+    return f"{_variable(field)}: expected {expected}, was {was}"

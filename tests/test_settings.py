@@ -83,7 +83,8 @@ def test_the_environment_of_the_process_is_not_read(monkeypatch: pytest.MonkeyPa
             {"LIQGUARD_QQQ": "1"},
             (
                 "LIQGUARD_QQQ: unknown setting, known are "
-                "LIQGUARD_CACHE_DIR, LIQGUARD_LOG_FORMAT, LIQGUARD_LOG_LEVEL, "
+                "LIQGUARD_CACHE_DIR, LIQGUARD_HEARTBEAT_URL, LIQGUARD_LOG_FORMAT, "
+                "LIQGUARD_LOG_LEVEL, "
                 "LIQGUARD_SECRETS_DIR, LIQGUARD_STATE_DIR, LIQGUARD_UNVERIFIED_KEYS"
             ),
         ),
@@ -137,3 +138,13 @@ def test_keys_of_accounts_are_no_settings() -> None:
     settings = load_settings(HOME | {"LIQGUARD_KEY_MAIN": "canary", "LIQGUARD_SECRET_MAIN": "c"})
     assert "canary" not in repr(settings)
     assert settings.secrets_dir == Path("/run/secrets")
+
+
+def test_the_monitors_url_is_no_part_of_what_is_printed_or_refused() -> None:
+    settings = load_settings(HOME | {"LIQGUARD_HEARTBEAT_URL": "https://ping.example/s3cret"})
+    assert settings.heartbeat_url == "https://ping.example/s3cret"
+    assert "s3cret" not in repr(settings)
+    (problem,) = problems(HOME | {"LIQGUARD_HEARTBEAT_URL": "ping.example/s3cret"})
+    assert problem == (
+        "LIQGUARD_HEARTBEAT_URL: expected the http(s) URL of a monitor, was something else"
+    )

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -203,6 +204,8 @@ def run(
         route = Internet() if wire is None else Loopback(wire)
         live = process.LiveMode(mode)
         keys = _known_keys(policy_file, settings)
+        pulses = process.pulses_of(settings.heartbeat_url, os.environ)
+        hearers = replace(hearers, pulses=pulses)
         process.run_live(policy_file, keys, settings.state_dir, live, route, hearers)
         return
     if mode != "paper":

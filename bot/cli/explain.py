@@ -23,7 +23,7 @@ from bot.core.actions import (
 from bot.core.decision import Audited, BookVerdict, NotAudited, PositionVerdict, StopVerdict
 from bot.core.events import IntentState
 from bot.core.funding import FundingCost, FundingUnknown
-from bot.core.guardrails import Denied
+from bot.core.guardrails import Approved, Denied
 from bot.core.ladder import IDLE, NotKnown, StepPhase, StepVerdict, metric_value
 from bot.core.margin import LiquidatesAt, LiquidatesTogether, NoLiquidation
 from bot.core.metrics import (
@@ -73,21 +73,28 @@ def explanation(found: Explained) -> Iterator[str]:
     if isinstance(decision.book, BookVerdict):
         yield from _of_book(decision.book, recorded, policy)
     for approved in decision.approved:
-        intent = approved.intent
-        what = action_sentence(intent.action, policy.settle)
-        if isinstance(intent.purpose, Refund):
-            what += ", which a trim had freed"
-        became = found.outcomes.get(intent.id)
-        withheld = became is not None and became.state is IntentState.WITHHELD
-        did = "would have" if withheld else "did"
-        yield f"  {did}: {what}, because of {intent.reason}, {intent.id}"
-        if became is not None:
-            yield f"    {became.state}: {became.detail}"
-        yield from (f"    shrunk: {shrink}" for shrink in approved.shrinks)
+        yield from _deed(approved, found)
     for alert in decision.alerts:
         yield f"  said: [{alert.severity.name.lower()}] {alert.text}"
     if not decision.approved and not decision.alerts:
         yield "  did nothing"
+
+
+def _deed(approved: Approved, found: Explained) -> Iterator[str]:
+    """What was approved, and what became of it."""
+    intent = approved.intent
+    what = action_sentence(intent.action, found.policy.settle)
+    if isinstance(intent.purpose, Refund):
+        what += ", which a trim had freed"
+    if intent.clears:
+        what += f", after taking {len(intent.clears)} of our stops out of its way"
+    became = found.outcomes.get(intent.id)
+    withheld = became is not None and became.state is IntentState.WITHHELD
+    did = "would have" if withheld else "did"
+    yield f"  {did}: {what}, because of {intent.reason}, {intent.id}"
+    if became is not None:
+        yield f"    {became.state}: {became.detail}"
+    yield from (f"    shrunk: {shrink}" for shrink in approved.shrinks)
 
 
 def action_sentence(action: Action, settle: str) -> str:

@@ -9,22 +9,26 @@ one is judged.
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from bot.core.actions import CancelStop
 from bot.core.alone import judge_alone
 from bot.core.decision import Alert, AlertSeverity, Decision
 from bot.core.desk import Draft
-from bot.core.events import AutoDeleveraged, Liquidated
+from bot.core.events import AccountMode, AutoDeleveraged, Liquidated
 from bot.core.guardrails import Request, approve_stop, refund_under_way, still_counts, with_intent
 from bot.core.held import without
-from bot.core.ids import account_prefix
+from bot.core.ids import account_prefix, birth_prefix, born_at_ms
+from bot.core.metrics import POSITION_AGE_MAX_MS, Known
 from bot.core.model import MarginMode, PositionKey
 from bot.core.policy import Policy
 from bot.core.state import (
     BLANK,
     EPISODE_QUIET_MS,
     NEVER_MS,
+    AccountRead,
     AccountState,
+    NotRead,
     PositionMemory,
     RefundDue,
 )
@@ -33,6 +37,10 @@ from bot.core.upkeep import cancel_ready_ms
 
 ORPHAN_MS = 2_000
 """A stop of ours is cancelled when its position was gone in two reads this far apart."""
+
+
+_LAST_MS = 253_402_300_799_000
+"""The last second that has a date."""
 
 
 def decide(state: AccountState, policy: Policy, now_ms: int) -> tuple[AccountState, Decision]:
@@ -44,6 +52,8 @@ def decide(state: AccountState, policy: Policy, now_ms: int) -> tuple[AccountSta
     draft = Draft()
     state = _forget(state, now_ms, draft)
     state = _report_losses(state, draft)
+    state = _report_bans(state, now_ms, draft)
+    state = _heed_others(state, draft)
     for position in sorted(state.positions, key=lambda each: each.key):
         if position.margin_mode is MarginMode.ISOLATED:
             state = judge_alone(state, policy, position, now_ms, draft)
@@ -61,6 +71,23 @@ def decide(state: AccountState, policy: Policy, now_ms: int) -> tuple[AccountSta
         needs_read=draft.needs_read,
     )
     return state, decision
+
+
+def stands_on_fresh_data(state: AccountState, decision: Decision) -> bool:
+    """Whether all that is open could be measured, on a read that is not old, and acted on."""
+    match state.account:
+        case AccountRead(received_at_ms=at_ms):
+            is_fresh = decision.at_ms - at_ms <= POSITION_AGE_MAX_MS
+        case NotRead():
+            return False
+    measured = all(isinstance(each.measured, Known) for each in decision.positions)
+    return is_fresh and measured and decision.at_ms >= state.banned_until_ms
+
+
+def _utc(at_ms: int) -> str:
+    """A moment that somebody else has told, whatever it is."""
+    within = max(0, min(at_ms, _LAST_MS))
+    return datetime.fromtimestamp(within // 1000, UTC).isoformat()
 
 
 def _report_losses(state: AccountState, draft: Draft) -> AccountState:
@@ -86,6 +113,52 @@ def _report_losses(state: AccountState, draft: Draft) -> AccountState:
         draft.alerts.append(Alert(subject, kind, AlertSeverity.CRITICAL, text))
     draft.needs_read = True
     return replace(state, liquidated=())
+
+
+def _report_bans(state: AccountState, now_ms: int, draft: Draft) -> AccountState:
+    """Page a human once a ban: until it is over the guard neither sees nor does anything."""
+    if now_ms < state.banned_until_ms:
+        draft.wake_at_ms = min(draft.wake_at_ms, state.banned_until_ms)
+    for event in state.bans:
+        until = _utc(event.until_ms)
+        text = (
+            f"the venue has BANNED this address until {until}: the guard can neither read nor act "
+            f"there, only the stops that rest protect ({event.reason})"
+        )
+        draft.alerts.append(Alert("account", "banned", AlertSeverity.CRITICAL, text))
+    return replace(state, bans=()) if state.bans else state
+
+
+def _heed_others(state: AccountState, draft: Draft) -> AccountState:
+    """
+    Give up spending where an elder guard's orders are seen on the account; say it of any guard's.
+
+    Both would add margin, each by its own budgets. So does a guard whose journal was lost: what
+    that one has spent is not known to this. A human who knows better lets it spend again, and is
+    not contradicted. Stops both may keep.
+    """
+    prefix, own = account_prefix(state.birth.account), birth_prefix(state.birth)
+    others = {
+        born_at_ms(stop.client_id)
+        for stop in state.stops
+        if stop.client_id.startswith(prefix) and not stop.client_id.startswith(own)
+    }
+    for born_ms in sorted(others - state.others):
+        since = _utc(born_ms)
+        text = f"a stop rests that another guard of this account has placed, born {since}"
+        if born_ms > state.birth.at_ms:
+            text += ": it is the younger one, and is to spend nothing; stop one of the two"
+        else:
+            text += (
+                ": it is the elder one, so this one adds no margin (NO_SPEND), but keeps stops "
+                "and closes. Stop one of the two; if it is this one's own past, whose journal is "
+                "lost, cancel that stop and resume"
+            )
+            if state.mode is AccountMode.ACTIVE:
+                reason = f"an elder guard of this account, born {since}"
+                state = replace(state, mode=AccountMode.NO_SPEND, mode_reason=reason)
+        draft.alerts.append(Alert("account", "another_guard", AlertSeverity.CRITICAL, text))
+    return replace(state, others=state.others | others) if others - state.others else state
 
 
 def _cancel_orphans(

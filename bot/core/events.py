@@ -148,6 +148,15 @@ class StreamLost:
 
 
 @dataclass(frozen=True, slots=True)
+class AddressBanned:
+    """The venue takes nothing from this address before `until_ms` (HTTP 418)."""
+
+    until_ms: int
+    reason: str
+    received_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class OutcomeReported:
     """
     What became of an intent.
@@ -196,6 +205,7 @@ Event: TypeAlias = (
     | Liquidated
     | AutoDeleveraged
     | StreamLost
+    | AddressBanned
     | OutcomeReported
     | Command
     | PolicyLoaded

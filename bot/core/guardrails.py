@@ -14,7 +14,7 @@ from typing import TypeAlias, assert_never
 from bot.core.actions import Action, AddMargin, Bound, CancelStop, ClosePosition, PlaceStop
 from bot.core.cross import spare
 from bot.core.events import AccountMode, IntentState
-from bot.core.ids import client_id
+from bot.core.ids import account_prefix, client_id
 from bot.core.ladder import IDLE, steps_for_book
 from bot.core.margin import liquidation
 from bot.core.metrics import (
@@ -32,6 +32,8 @@ from bot.core.model import (
     NotReported,
     Position,
     PositionKey,
+    RestingStops,
+    StopOrder,
 )
 from bot.core.policy import Above, Below, Metric, Policy
 from bot.core.protection import StopNotNeeded, StopWanted, distance_at_stop, wanted
@@ -219,9 +221,10 @@ def review_reduce(
 
 def _approved_part(request: Request, close: PartClose) -> Approved:
     position = close.position
-    quantity = Quantity(min(close.quantity, position.quantity))
+    its = replace(request, key=position.key)
+    quantity = Quantity(min(close.quantity, _closable(its, position)))
     action = ClosePosition(position.symbol, position.side, quantity, close.bound)
-    return _approved(replace(request, key=position.key), action, (), close.purpose)
+    return _approved(its, action, (), close.purpose, _in_the_way(its))
 
 
 def review_close(request: Request, position: Position, holds: bool, bound: Bound) -> Review:
@@ -232,10 +235,13 @@ def review_close(request: Request, position: Position, holds: bool, bound: Bound
     """
     if holds:
         return _exhausted("hold", "the account is on HOLD")
+    for denied in _reasons_to_be_quiet(request):
+        return denied
+    quantity = _closable(request, position)
     for intent in _in_order(request.state):
         if not isinstance(intent.action, ClosePosition) or intent.key != request.key:
             continue
-        if intent.action.quantity < position.quantity:
+        if intent.action.quantity < quantity:
             continue  # part of it: no reason to keep the rest
         if intent.is_open and intent.state is not IntentState.UNKNOWN:
             return _wait("in_flight", "a close is under way", FAR_MS)
@@ -243,13 +249,80 @@ def review_close(request: Request, position: Position, holds: bool, bound: Bound
         retry_at_ms = intent.changed_at_ms + (WITHHELD_MS if withheld else RETRY_CLOSE_MS)
         if request.now_ms < retry_at_ms:
             return _wait("in_flight", "a close has just ended", retry_at_ms)
-    action = ClosePosition(position.symbol, position.side, position.quantity, bound)
-    return _approved(request, action, ())
+    action = ClosePosition(position.symbol, position.side, quantity, bound)
+    return _approved(request, action, (), clears=_in_the_way(request))
 
 
 def approve_stop(request: Request, action: PlaceStop | CancelStop) -> Approved:
     """Stops are always sendable: this only writes the intent."""
     return _approved(request, action, ())
+
+
+def is_unseen(state: AccountState, intent: Intent) -> bool:
+    """Whether an effect is proven that the newest read is too old to show."""
+    match state.account:
+        case AccountRead(asked_at_ms=asked_at_ms):
+            return intent.state is IntentState.APPLIED and asked_at_ms < intent.changed_at_ms
+        case NotRead():
+            return False
+    assert_never(state.account)
+
+
+def _in_the_way(request: Request) -> tuple[str, ...]:
+    """Our stops of the position, at rest or on their way, that would have a close refused."""
+    state, key = request.state, request.key
+    if not _stops_reserve(state, key):
+        return ()
+    ours, _ = _stops_of(state, key)
+    on_the_way = (
+        intent.id
+        for intent in state.intents.values()
+        if isinstance(intent.action, PlaceStop)
+        and intent.key == key
+        and (intent.is_open or is_unseen(state, intent))
+    )
+    return tuple(sorted({*(stop.client_id for stop in ours), *on_the_way}))
+
+
+def _closable(request: Request, position: Position) -> Quantity:
+    """
+    What of the position a close may be for: what the stops of others leave of it.
+
+    Theirs are not ours to cancel. Where they are for all of it, the venue itself shall say no.
+    """
+    if not _stops_reserve(request.state, request.key):
+        return position.quantity
+    _, foreign = _stops_of(request.state, request.key)
+    left = position.quantity - sum((stop.quantity for stop in foreign), ZERO)
+    return Quantity(left) if left > ZERO else position.quantity
+
+
+def _stops_of(state: AccountState, key: PositionKey) -> tuple[list[StopOrder], list[StopOrder]]:
+    """The resting stops of a position: ours, and those of others."""
+    prefix = account_prefix(state.birth.account)
+    stops = [stop for stop in state.stops if (stop.symbol, stop.side) == (key.symbol, key.side)]
+    ours = [stop for stop in stops if stop.client_id.startswith(prefix)]
+    return ours, [stop for stop in stops if stop not in ours]
+
+
+def _stops_reserve(state: AccountState, key: PositionKey) -> bool:
+    """
+    Whether resting stops would have a close of the position refused.
+
+    So they do where the venue's rules say it. Rules may be wrong: where it has just refused a
+    close, for whatever reason, the next one does not come with our stops in its way.
+    """
+    rules = state.instruments.by_symbol[key.symbol].rules
+    return rules.resting_stops is RestingStops.RESERVE or _was_refused_a_close(state, key)
+
+
+def _was_refused_a_close(state: AccountState, key: PositionKey) -> bool:
+    return any(
+        isinstance(intent.action, ClosePosition)
+        and intent.key == key
+        and intent.state is IntentState.REJECTED
+        for intent in state.intents.values()
+    )
 
 
 def with_intent(state: AccountState, approved: Approved) -> AccountState:
@@ -307,6 +380,7 @@ def _reasons_to_hold(request: Request, cooldown_ms: int) -> Iterator[Denied]:
     state, key = request.state, request.key
     if state.mode is not AccountMode.ACTIVE:
         yield _exhausted("mode", f"the account is in mode {state.mode}: {state.mode_reason}")
+    yield from _reasons_to_be_quiet(request)
     for text in _reasons_to_read(request, _acted_on(state)):
         yield Denied(Denial.WAIT, "age", text, FAR_MS, needs_read=True)
     for intent in _in_order(state):
@@ -328,6 +402,7 @@ def _reasons_not_to_reduce(
         moved = _acted_on(state)  # whatever it was, the wallet that backs them has paid for it
     if state.mode is AccountMode.HOLD:
         yield _exhausted("hold", "the account is on HOLD")
+    yield from _reasons_to_be_quiet(request)
     if any(isinstance(close.purpose, Trim) for close in closes):
         yield from _reasons_not_to_trim(state, touched)
     for text in _reasons_to_read(request, moved):
@@ -340,6 +415,13 @@ def _reasons_not_to_reduce(
         text = "without the part more would be at risk than with it"
         yield _exhausted("stressed_loss", text)
     yield from _reasons_to_wait(request, cooldown_ms)
+
+
+def _reasons_to_be_quiet(request: Request) -> Iterator[Denied]:
+    """A banned address has everything refused, and whatever it sends makes the ban longer."""
+    until_ms = request.state.banned_until_ms
+    if request.now_ms < until_ms:
+        yield _wait("banned", f"the venue has banned this address until {until_ms}", until_ms)
 
 
 def _reasons_not_to_trim(state: AccountState, touched: Set[PositionKey]) -> Iterator[Denied]:
@@ -480,7 +562,11 @@ def _amount(intent: Intent) -> Decimal:
 
 
 def _approved(
-    request: Request, action: Action, shrinks: tuple[str, ...], purpose: Purpose = PLAIN
+    request: Request,
+    action: Action,
+    shrinks: tuple[str, ...],
+    purpose: Purpose = PLAIN,
+    clears: tuple[str, ...] = (),
 ) -> Approved:
     state, key, episode = request.state, request.key, request.memory.episode
     intent = Intent(
@@ -496,6 +582,7 @@ def _approved(
         state=IntentState.PLANNED,
         changed_at_ms=request.now_ms,
         detail="",
+        clears=clears,
     )
     return Approved(intent, shrinks)
 

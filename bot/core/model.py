@@ -104,6 +104,15 @@ class MarginOnReduce(StrEnum):
     """All margin stays with what is left; profit and loss are settled with the wallet."""
 
 
+class RestingStops(StrEnum):
+    """What resting reduce-only stops mean for a close of the position that they are for."""
+
+    COEXIST = "coexist"
+    """Nothing, as far as is known."""
+    RESERVE = "reserve"
+    """They have it refused (Binance, -4118), so ours are taken off the book just before it."""
+
+
 @dataclass(frozen=True, slots=True)
 class RiskTier:
     """
@@ -134,6 +143,7 @@ class VenueRules:
     tier_measure: TierMeasure = TierMeasure.VALUE
     liquidation_rounding: LiquidationRounding = LiquidationRounding.NONE
     hedge_requirement: HedgeRequirement = HedgeRequirement.BOTH_LEGS
+    resting_stops: RestingStops = RestingStops.COEXIST
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from bot.core.events import (
     TERMINAL,
     AccountMode,
     AccountReported,
+    AddressBanned,
     AutoDeleveraged,
     BarsReported,
     Command,
@@ -149,6 +150,8 @@ class Intent:
 
     `reason` is "rule/step" or "protect/...". `known_at_ms` is the venue's time of the read it
     rests on, `margin_before` the position's margin in it: what a top-up is proven against.
+    `clears` are stops of ours that are taken off the book just before a close is sent, because
+    they would have it refused; upkeep rests another as soon as the close is answered.
     """
 
     id: str
@@ -163,6 +166,7 @@ class Intent:
     state: IntentState
     changed_at_ms: int
     detail: str
+    clears: tuple[str, ...] = ()
 
     @property
     def is_open(self) -> bool:
@@ -232,7 +236,9 @@ class AccountState:
     `funding` is the next bill of each symbol, `funding_before` the one that was next before it.
     `swings` is what the newest bars of a symbol were measured to; they themselves are not kept.
     `book` is what is remembered of all cross positions together, `shared` of the wallet that
-    backs them; `refunds` are keyed by the intent of the close that freed them.
+    backs them; `refunds` are keyed by the intent of the close that freed them. Until
+    `banned_until_ms` nothing may be sent; `bans` are those that no human has heard of. `others` is
+    when the journals began of the other guards whose orders were seen on the account.
     """
 
     birth: Birth
@@ -253,6 +259,9 @@ class AccountState:
     refunds: Mapping[str, RefundDue]
     intents: Mapping[str, Intent]
     intents_planned: int
+    banned_until_ms: int = NEVER_MS
+    bans: tuple[AddressBanned, ...] = ()
+    others: frozenset[int] = frozenset()
     memos: Mapping[PositionKey, Any] = field(
         default_factory=dict, compare=False, repr=False, metadata={"journal": False}
     )
@@ -363,6 +372,8 @@ def apply(state: AccountState, event: Event) -> AccountState:  # noqa: C901 - a 
                 shared=taken(state.shared, PositionKey(event.symbol, event.side)),
                 lost_at_ms=max(state.lost_at_ms, event.received_at_ms),
             )
+        case AddressBanned():
+            return _banned(state, event)
         case StreamLost():
             return replace(state, lost_at_ms=max(state.lost_at_ms, event.received_at_ms))
         case Command():
@@ -409,6 +420,16 @@ def resumed(state: AccountState, policy_digest: str, now_ms: int) -> AccountStat
         intents=intents,
         intents_planned=max(state.intents_planned, now_ms),
         memos={},
+    )
+
+
+def _banned(state: AccountState, event: AddressBanned) -> AccountState:
+    """One that goes on, or is told once more, is not a new one."""
+    is_new = event.received_at_ms >= state.banned_until_ms
+    return replace(
+        state,
+        banned_until_ms=max(state.banned_until_ms, event.until_ms),
+        bans=(*state.bans, event) if is_new else state.bans,
     )
 
 

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from bot.core.actions import CancelStop, PlaceStop
+from bot.core.actions import CancelStop, ClosePosition, PlaceStop
 from bot.core.decision import AlertSeverity, Audited, NotAudited, StopVerdict
 from bot.core.desk import REPEAT_MS, Desk
 from bot.core.events import IntentState
 from bot.core.funding import settling_until_ms
-from bot.core.guardrails import approve_stop
-from bot.core.ids import account_prefix
+from bot.core.guardrails import approve_stop, is_unseen
+from bot.core.ids import account_prefix, birth_prefix
 from bot.core.margin import Liquidation
 from bot.core.metrics import Known, Measured, Unknown
 from bot.core.model import Instrument, Position, PositionKey, StopOrder
@@ -26,7 +26,7 @@ from bot.core.protection import (
     users_own,
     wanted,
 )
-from bot.core.state import NEVER_MS, WITHHELD_MS, AccountRead, AccountState, Intent, NotRead
+from bot.core.state import NEVER_MS, WITHHELD_MS, AccountRead, AccountState, NotRead
 from bot.core.units import ZERO, Price
 
 STOP_WAY_MS = 5_000
@@ -39,6 +39,12 @@ NAKED_MAX_MS = 15_000
 """A position without a resting stop for longer than this is alarmed."""
 
 RETRY_REFUSED_MAX_MS = 60_000
+
+ANSWERED_MS = 5_000
+"""By then a close that has cleared its way of stops is answered, or nobody hears of it."""
+
+SHOWS_MS = 1_500
+"""How long a close of the whole position may take to show before the rest needs a stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +68,13 @@ class Ground:
 def survey(
     state: AccountState, instrument: Instrument, position: Position, settled: Liquidation
 ) -> Ground:
-    """Sort the resting stops of `position` into ours and the user's own."""
-    prefix = account_prefix(state.birth.account)
+    """
+    Sort the resting stops of `position` into ours and the user's own.
+
+    Those of another guard of this account are neither: it moves them as it sees fit, and if each
+    took the other's for the user's will, neither could ever move its own away from the mark.
+    """
+    prefix, guards = birth_prefix(state.birth), account_prefix(state.birth.account)
     cancelled = frozenset(_cancelled(state))
     stops = tuple(
         stop
@@ -73,7 +84,7 @@ def survey(
     own = tuple(stop for stop in stops if stop.client_id.startswith(prefix))
     ours = tuple(stop for stop in own if stop.client_id not in cancelled)
     going = tuple(stop for stop in own if stop.client_id in cancelled)
-    foreign = tuple(stop for stop in stops if not stop.client_id.startswith(prefix))
+    foreign = tuple(stop for stop in stops if not stop.client_id.startswith(guards))
     mark = state.marks.get(position.symbol)
     users = () if mark is None else users_own(position, foreign, mark.price, settled)
     held = state.shared.bounds(position.key)
@@ -86,6 +97,18 @@ def _cancelled(state: AccountState) -> Iterator[str]:
         gone = intent.is_open or intent.state is IntentState.APPLIED
         if isinstance(intent.action, CancelStop) and gone:
             yield intent.action.target_client_id
+        if intent.is_open or _asked_before(state, intent.changed_at_ms):
+            yield from intent.clears
+
+
+def _asked_before(state: AccountState, at_ms: int) -> bool:
+    """Whether the newest read is too old to show what happened at `at_ms`."""
+    match state.account:
+        case AccountRead(asked_at_ms=asked_at_ms):
+            return asked_at_ms < at_ms
+        case NotRead():
+            return True
+    assert_never(state.account)
 
 
 def keep_stop(
@@ -139,7 +162,11 @@ def _is_passed(position: Position, target: StopWanted, measured: Measured) -> bo
 
 def _place(desk: Desk, position: Position, target: StopWanted, status: StopStatus) -> None:
     memory, now_ms = desk.memory, desk.now_ms
-    ready_at_ms = _free_way_ms(desk.state, position.key)
+    ready_at_ms = max(
+        desk.state.banned_until_ms,
+        _free_way_ms(desk.state, position.key),
+        _closing_until_ms(desk, position),
+    )
     match status:
         case StopStatus.RESTS | StopStatus.NOT_NEEDED:
             return
@@ -166,6 +193,7 @@ def _place(desk: Desk, position: Position, target: StopWanted, status: StopStatu
 
 def _free_way_ms(state: AccountState, key: PositionKey) -> int:
     """When the last stop that may still be on its way, or was withheld, has had its time."""
+    cancelled = frozenset(_cancelled(state))
     return max(
         (
             intent.changed_at_ms + WITHHELD_MS
@@ -174,36 +202,48 @@ def _free_way_ms(state: AccountState, key: PositionKey) -> int:
             for intent in state.intents.values()
             if isinstance(intent.action, PlaceStop)
             and intent.key == key
+            and intent.id not in cancelled
             and (
-                intent.is_open or intent.state is IntentState.WITHHELD or _is_unseen(state, intent)
+                intent.is_open or intent.state is IntentState.WITHHELD or is_unseen(state, intent)
             )
         ),
         default=NEVER_MS,
     )
 
 
-def _is_unseen(state: AccountState, intent: Intent) -> bool:
-    """Whether an effect is proven that the newest read is too old to show."""
-    match state.account:
-        case AccountRead(asked_at_ms=asked_at_ms):
-            return intent.state is IntentState.APPLIED and asked_at_ms < intent.changed_at_ms
-        case NotRead():
-            return False
-    assert_never(state.account)
+def _closing_until_ms(desk: Desk, position: Position) -> int:
+    """
+    Until when a stop would get in the way of a close that has cleared its way of stops.
+
+    Once that is answered the rest needs one. Of a close of everything there is most likely no
+    rest: that is for the next read to show, but not for long.
+    """
+    until_ms = NEVER_MS
+    for intent in desk.state.intents.values():
+        if not intent.clears or intent.key != position.key:
+            continue
+        match intent.action, intent.state:
+            case _, IntentState.PLANNED | IntentState.PREPARED | IntentState.SENT:
+                until_ms = max(until_ms, intent.planned_at_ms + ANSWERED_MS)
+            case ClosePosition(quantity=quantity), IntentState.ACKED if (
+                quantity >= position.quantity
+            ):
+                until_ms = max(until_ms, intent.changed_at_ms + SHOWS_MS)
+            case _:
+                pass
+    return until_ms
 
 
 def cancel_ready_ms(state: AccountState, stop: StopOrder) -> int:
     """When a stop that still rests may be cancelled, after what was tried before."""
-    return max(
-        (
-            intent.changed_at_ms
-            + (WITHHELD_MS if intent.state is IntentState.WITHHELD else STOP_WAY_MS)
-            for intent in state.intents.values()
-            if isinstance(intent.action, CancelStop)
-            and intent.action.target_client_id == stop.client_id
-        ),
-        default=NEVER_MS,
+    tried_at_ms = (
+        intent.changed_at_ms
+        + (WITHHELD_MS if intent.state is IntentState.WITHHELD else STOP_WAY_MS)
+        for intent in state.intents.values()
+        if isinstance(intent.action, CancelStop)
+        and intent.action.target_client_id == stop.client_id
     )
+    return max(state.banned_until_ms, max(tried_at_ms, default=NEVER_MS))
 
 
 def _cancel(desk: Desk, stop: StopOrder) -> None:

@@ -2,8 +2,9 @@
 Ports: what the guard needs of an exchange. Live venues and the paper exchange stand behind them.
 
 Reads raise `Unreachable`. The one write, `Account.send`, never raises for what the network or
-the venue did: it answers `Accepted`, `Refused` (proven by a code on the venue's allow-list) or
-`Unsure`, and everything that is not proven is `Unsure`; `Withheld` where this port sends nothing.
+the venue did: it answers `Accepted`, `Refused` (proven by a code on the venue's allow-list),
+`Barred` or `Unsure`, and everything that is not proven is `Unsure`; `Withheld` where this port
+sends nothing.
 """
 
 from collections.abc import Callable
@@ -26,6 +27,24 @@ class Unreachable(Exception):
     """A read got no answer. It proves nothing about the account."""
 
 
+class Throttled(Unreachable):
+    """The venue wants no reads before `until_ms` of the guard's clock; requests still pass."""
+
+    def __init__(self, reason: str, until_ms: int) -> None:
+        """Unreachable for reads until then."""
+        super().__init__(reason)
+        self.until_ms = until_ms
+
+
+class Banned(Unreachable):
+    """The venue answers nothing to this address before `until_ms` of the guard's clock."""
+
+    def __init__(self, reason: str, until_ms: int) -> None:
+        """Unreachable for everything until then; whatever is sent makes it longer."""
+        super().__init__(reason)
+        self.until_ms = until_ms
+
+
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """The venue proved that it took the request, by echoing it."""
@@ -37,6 +56,14 @@ class Refused:
 
     code: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """Not taken, which is proven: this address is banned until `until_ms` of the guard's clock."""
+
+    text: str
+    until_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +80,7 @@ class Withheld:
     reason: str
 
 
-Reply: TypeAlias = Accepted | Refused | Withheld | Unsure
+Reply: TypeAlias = Accepted | Refused | Barred | Withheld | Unsure
 
 
 @dataclass(frozen=True, slots=True)

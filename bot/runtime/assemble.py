@@ -14,6 +14,7 @@ from bot.exchange.ports import Account, MarketData
 from bot.journal.port import Journal
 from bot.runtime.executor import Executor
 from bot.runtime.feed import Feed
+from bot.runtime.gate import Gate
 from bot.runtime.guard import Guard
 from bot.runtime.inbox import Inbox
 from bot.runtime.reconcile import Reconciler
@@ -37,12 +38,15 @@ async def assemble(
     Raises `StartRefused`, `Unreachable` when the first read fails, `JournalUnavailable`.
     """
     inbox = Inbox(clock)
-    feed = Feed(market, account, clock, inbox.put)
-    reconciler = Reconciler(account, feed.read, clock, inbox.put)
-    executor = Executor(account, reconciler, clock, inbox.put)
     await journal.keep(policy.text)
     now_ms = clock.now_ms()
     state = await recover(journal, policy.account, policy, now_ms)
+    gate = Gate(account, clock, inbox.put, state.banned_until_ms)
+    feed = Feed(market, gate, clock, inbox.put)
+    reconciler = Reconciler(gate, feed.read, clock, inbox.put)
+    executor = Executor(gate, reconciler, clock, inbox.put)
+    if now_ms < state.banned_until_ms:
+        await clock.sleep_until_ms(state.banned_until_ms)
     await _refuse_unsupported(feed, policy)
     await journal.append([started_entry(Started(state.birth, policy.digest), now_ms)])
     return Guard(

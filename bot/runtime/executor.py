@@ -11,12 +11,18 @@ from collections.abc import Callable
 import structlog
 
 from bot.clock import Clock
+from bot.core.actions import Action, CancelStop
 from bot.core.events import Event, IntentState, OutcomeReported
 from bot.core.guardrails import Approved
-from bot.exchange.ports import Accepted, Account, Refused, Reply, Unsure, Withheld
+from bot.core.ids import part_id
+from bot.core.state import Intent
+from bot.exchange.ports import Accepted, Account, Barred, Refused, Reply, Unsure, Withheld
 from bot.runtime.reconcile import Reconciler
 
 WRITE_TIMEOUT_MS = 3_000
+
+CLEAR_TIMEOUT_MS = 1_000
+"""A close does not wait longer than this for the answer to what clears its way."""
 
 log = structlog.get_logger()
 
@@ -39,12 +45,16 @@ class Executor:
     async def perform(self, approved: Approved) -> None:
         """Send one intent, whose journal row is durable, and report until it is terminal."""
         intent = approved.intent
-        reply = await self._send(approved)
+        replies = await self._clear_way(intent)
+        barred = next((each for each in replies if isinstance(each, Barred)), None)
+        reply = await self._send(approved) if barred is None else barred
         match reply:
             case Accepted():
                 state, detail = IntentState.ACKED, "accepted by the venue"
             case Refused(code, text):
                 state, detail = IntentState.REJECTED, f"{code} {text}"
+            case Barred(text):
+                state, detail = IntentState.REJECTED, text
             case Withheld(reason):
                 state, detail = IntentState.WITHHELD, reason
             case Unsure(reason):
@@ -52,7 +62,7 @@ class Executor:
         log.info("intent.answered", intent=intent.id, state=str(state), detail=detail)
         self._publish(OutcomeReported(intent.id, state, detail, self._clock.now_ms()))
         match reply:
-            case Withheld():
+            case Withheld() | Barred():
                 pass
             case Refused():
                 await self._reconciler.look_again(intent)
@@ -61,10 +71,30 @@ class Executor:
             case Unsure():
                 await self._reconciler.settle(intent, acknowledged=False)
 
+    async def _clear_way(self, intent: Intent) -> list[Reply]:
+        """
+        Take the stops off the book that would have the close refused, all at the same time.
+
+        Whatever is answered, but that the address is banned, the close goes out: if one still
+        rests, the venue will say so.
+        """
+        cancels = []
+        async with asyncio.TaskGroup() as tasks:
+            for number, target in enumerate(intent.clears):
+                part = part_id(intent.id, number)
+                log.info("way.clearing", intent=intent.id, part=part, stop=target)
+                cancel = CancelStop(intent.key.symbol, intent.key.side, target)
+                sending = self._send_within(cancel, part, CLEAR_TIMEOUT_MS)
+                cancels.append(tasks.create_task(sending))
+        return [each.result() for each in cancels]
+
     async def _send(self, approved: Approved) -> Reply:
         intent = approved.intent
+        return await self._send_within(intent.action, intent.id, WRITE_TIMEOUT_MS)
+
+    async def _send_within(self, action: Action, client_id: str, timeout_ms: int) -> Reply:
         try:
-            async with asyncio.timeout(WRITE_TIMEOUT_MS / 1000):
-                return await self._account.send(intent.action, intent.id)
+            async with asyncio.timeout(timeout_ms / 1000):
+                return await self._account.send(action, client_id)
         except TimeoutError:
-            return Unsure(f"no reply within {WRITE_TIMEOUT_MS} ms")
+            return Unsure(f"no reply within {timeout_ms} ms")

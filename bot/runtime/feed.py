@@ -22,7 +22,15 @@ from bot.core.events import (
     StreamLost,
 )
 from bot.core.model import BAR_MS, AccountSnapshot, Instrument
-from bot.exchange.ports import Account, AccountChanged, MarketData, Notice, Unreachable
+from bot.exchange.ports import (
+    Account,
+    AccountChanged,
+    Banned,
+    MarketData,
+    Notice,
+    Throttled,
+    Unreachable,
+)
 from bot.journal.codec import to_json
 from bot.journal.port import digest_of
 from bot.runtime.waiting import patience, to_its_end
@@ -53,9 +61,15 @@ class _Ended:
     found: AccountSnapshot | Unreachable
 
     def read(self) -> AccountSnapshot:
-        if isinstance(self.found, Unreachable):
-            raise Unreachable(str(self.found))
-        return self.found
+        match self.found:
+            case Banned(until_ms=until_ms) as e:
+                raise Banned(str(e), until_ms)
+            case Throttled(until_ms=until_ms) as e:
+                raise Throttled(str(e), until_ms)
+            case Unreachable() as e:
+                raise Unreachable(str(e))
+            case snapshot:
+                return snapshot
 
 
 class Feed:
@@ -175,6 +189,13 @@ class Feed:
             self._wanted.clear()
             try:
                 await self.read()
+            except Banned as e:
+                self._wanted.set()
+                await self._clock.sleep_until_ms(e.until_ms)
+            except Throttled as e:
+                log.warning("account.throttled", until_ms=e.until_ms, reason=str(e))
+                self._wanted.set()
+                await self._hold_back(e.until_ms)
             except Unreachable as e:
                 log.warning("account.unreachable", reason=str(e))
                 self._wanted.set()
@@ -212,6 +233,14 @@ class Feed:
         ended_ms = self._clock.now_ms() - BARS_LAG_MS
         return ended_ms - ended_ms % BAR_MS
 
+    async def _hold_back(self, until_ms: int) -> None:
+        """The venue wants no reads: only those of an endangered account go on, and seldom."""
+        while (left_ms := until_ms - self._clock.now_ms()) > 0:
+            if self._interval_ms == POLL_ENDANGERED_MS:
+                await self._clock.sleep_ms(min(left_ms, POLL_ENDANGERED_MS))
+                return
+            await self._clock.sleep_ms(min(left_ms, READ_SPACING_MS))
+
     async def _listen(self) -> None:
         while True:
             try:
@@ -219,6 +248,8 @@ class Feed:
             except Unreachable as e:
                 log.warning("stream.lost", reason=str(e))
                 self._publish(StreamLost(str(e), self._clock.now_ms()))
+                if isinstance(e, Banned | Throttled):  # to connect takes a read
+                    await self._clock.sleep_until_ms(e.until_ms)
             self._wanted.set()
             await self._clock.sleep_ms(RECONNECT_MS)
 

@@ -13,7 +13,7 @@ import structlog
 
 from bot.clock import Clock
 from bot.core.decision import Alert, AlertSeverity, Decision, NoBook
-from bot.core.engine import decide
+from bot.core.engine import decide, stands_on_fresh_data
 from bot.core.events import (
     AccountMode,
     Command,
@@ -29,7 +29,7 @@ from bot.core.ladder import symbols_to_chart
 from bot.core.model import Instrument
 from bot.core.policy import Policy
 from bot.core.promises import broken
-from bot.core.state import AccountState, apply
+from bot.core.state import NEVER_MS, AccountState, apply
 from bot.exchange.ports import MarketData
 from bot.journal.codec import to_json
 from bot.journal.port import Entry, Journal, JournalUnavailable, Kind, NoIntent
@@ -82,6 +82,8 @@ class Guard:
         self.decision = Decision(
             0, state.mode, (), NoBook(), (), (), 0, endangered=True, needs_read=True
         )
+        self.sound_at_ms = NEVER_MS
+        """When the last decision was completed, on record, that stood on fresh data of all."""
         self._inbox = inbox
         self._market = market
         self._feed = feed
@@ -247,6 +249,8 @@ class Guard:
         self.state = state
         self.decision = decision
         self._signature = decision.signature
+        if not self._unwritten and stands_on_fresh_data(state, decision):
+            self.sound_at_ms = now_ms
         self._feed.pace(decision.endangered, decision.needs_read)
         self._feed.chart(symbols_to_chart(self.policy, state.positions))
 

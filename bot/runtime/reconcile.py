@@ -20,6 +20,7 @@ from bot.core.model import NO_FILL, AccountSnapshot, Fill, Filled
 from bot.core.state import Intent
 from bot.exchange.ports import (
     Account,
+    Banned,
     NoMarginHistory,
     OrderAbsent,
     OrderFound,
@@ -108,6 +109,9 @@ class Reconciler:
             try:
                 async with patience():
                     found = await self._look(intent)
+            except Banned as e:
+                await self._clock.sleep_until_ms(e.until_ms)
+                continue
             except Unreachable as e:
                 log.warning("evidence.unreachable", intent=intent.id, reason=str(e))
                 continue

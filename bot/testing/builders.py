@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from bot.core.events import AccountMode, MarkPrice
 from bot.core.held import NOTHING_SHARED
-from bot.core.ids import Birth, account_prefix
+from bot.core.ids import Birth, birth_prefix
 from bot.core.model import (
     AccountSnapshot,
     CloseFee,
@@ -53,7 +53,7 @@ Number: TypeAlias = Decimal | int | str
 
 SYMBOL = "BTCUSDT"
 ACCOUNT = "main"
-BIRTH = Birth(ACCOUNT, 0)
+BIRTH = Birth(ACCOUNT, 1_500_000_000_000)
 FLAT_RATE: tuple[tuple[Number, Number], ...] = ((0, "0.005"),)
 
 _ENDLESS = Decimal("Infinity")
@@ -140,7 +140,7 @@ def our_stop(
         trigger_price,
         quantity=quantity,
         reduce_only=reduce_only,
-        client_id=account_prefix(ACCOUNT) + name,
+        client_id=birth_prefix(BIRTH) + name,
     )
 
 

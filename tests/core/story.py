@@ -38,7 +38,7 @@ from bot.core.events import (
     StreamLost,
     Tick,
 )
-from bot.core.ids import account_prefix
+from bot.core.ids import birth_prefix
 from bot.core.model import NO_FILL, Fill, Filled, MarginMode, Position, Side, StopOrder
 from bot.core.policy import AnyMarginMode, Metric, Policy, Rule, Step, Threshold
 from bot.core.state import AccountState, Intent, Trim, apply, resumed
@@ -52,7 +52,7 @@ from tests.core.life import T0, above, below, ratio
 SYMBOLS = {"BTCUSDT": 50_000, "ETHUSDT": 2_000, "SOLUSDT": 100}
 WALLET = Decimal(9_000)
 RULES = tuple(build.instrument(symbol) for symbol in SYMBOLS)
-OURS = account_prefix(build.ACCOUNT)
+OURS = birth_prefix(build.BIRTH)
 FEE = RULES[0].taker_fee
 
 

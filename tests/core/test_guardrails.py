@@ -136,10 +136,10 @@ def test_an_episode_longer_than_a_day_still_counts_all_of_them() -> None:
 
 
 @pytest.mark.parametrize("state", IntentState)
-def test_everything_but_proven_absence_is_spent(state: IntentState) -> None:
+def test_all_that_was_sent_is_spent_but_for_proven_absence(state: IntentState) -> None:
     spent = spent_since(account(intent(add(70), state=state)), T0 - HOUR_MS)
-    absent = state in {IntentState.REJECTED, IntentState.NOT_APPLIED}
-    assert spent == (0 if absent else 70)
+    absent = {IntentState.REJECTED, IntentState.NOT_APPLIED, IntentState.WITHHELD}
+    assert spent == (0 if state in absent else 70)
 
 
 def test_only_added_margin_is_spent() -> None:

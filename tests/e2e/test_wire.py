@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import signal
+import socket
 import subprocess
 import time
 import urllib.request
@@ -110,6 +111,29 @@ def guarding(state_dir: Path, venue: Served) -> Iterator["subprocess.Popen[str]"
         wait_for_log(process, "guard.started")
         assert process.poll() is None, process.stderr and process.stderr.read()
         yield process
+
+
+def test_a_guard_as_a_service_tells_systemd_that_it_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ready, well, well, well, and stopping when it is asked to."""
+    address = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(address)
+        listener.settimeout(PATIENCE_S)
+        state_dir = tmp_path / "state"
+        keep_keys(state_dir)
+        with served(tmp_path / "venue") as venue:
+            venue.open_long()
+            monkeypatch.setenv("NOTIFY_SOCKET", address)
+            monkeypatch.setenv("WATCHDOG_USEC", "1000000")
+            with guarding(state_dir, venue) as guard:
+                told = [listener.recv(64).decode() for _ in range(4)]
+                assert told == ["READY=1", *["WATCHDOG=1"] * 3]
+                guard.send_signal(signal.SIGTERM)
+                assert guard.wait(timeout=20) == 0
+                while told[-1] != "STOPPING=1":
+                    told.append(listener.recv(64).decode())
 
 
 def keep_keys(state_dir: Path) -> None:

@@ -26,6 +26,7 @@ from bot.clock import Clock
 from bot.core.actions import Action, AddMargin, ClosePosition
 from bot.core.model import MarginMode, Side
 from bot.core.units import Money, Price, Quantity, Ratio
+from bot.exchange.paper.books import Resting
 from bot.exchange.paper.faults import FaultPlan
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.prices import PathItem, PricePoint
@@ -246,6 +247,7 @@ def scripted_case() -> ScriptedCase:
         deposit=Money(D(12_000)),
         slippage=Ratio(D("0.0002")),
         depths={},
+        resting=Resting.COEXIST,
         latency_ms=LATENCY_MS,
         duration_ms=ENDS_MS,
         weather=Weather((), 1, 1_000, ()),

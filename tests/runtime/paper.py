@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from bot.clock import Clock
 from bot.core.actions import Action
 from bot.core.events import IntentState, OutcomeReported
-from bot.core.model import AccountSnapshot, Side
+from bot.core.model import AccountSnapshot, RestingStops, Side
 from bot.core.units import Money, Price, Quantity, Ratio
 from bot.exchange.paper.faults import no_faults
 from bot.exchange.paper.machine import PaperMachine
@@ -56,11 +57,15 @@ class TracedAccount:
     """
     The account of a paper exchange that writes what is sent into `trace`.
 
-    `lose_replies` lets requests arrive and nobody hear of it.
+    `lose_replies` lets requests arrive and nobody hear of it; to actions of the kind `silent`
+    there is never a reply.
     """
+
+    silent: type[Action] | None = None
 
     def __init__(self, venue: PaperVenue, trace: list[str]) -> None:
         self._inner = PaperAccount(venue, ACCOUNT)
+        self._venue = venue
         self._trace = trace
         self.sent: list[tuple[Action, str]] = []
         self.lose_replies = False
@@ -79,6 +84,8 @@ class TracedAccount:
         self._trace.append(f"sent {client_id}")
         self.sent.append((action, client_id))
         reply = await self._inner.send(action, client_id)
+        if self.silent is not None and isinstance(action, self.silent):
+            await self._venue.clock.sleep_ms(END_MS)
         return Unsure("the reply was lost") if self.lose_replies else reply
 
     async def order(self, symbol: str, client_id: str) -> OrderFound | OrderAbsent:
@@ -91,9 +98,15 @@ class TracedAccount:
         return await self._inner.server_time_ms()
 
 
-def long_machine() -> PaperMachine:
-    """A 10x long of one bitcoin from 50,000, with 5,000 free; liquidated at 45,226.13."""
-    machine = PaperMachine([instrument()], Ratio(D("0.0005")))
+def long_machine(said: RestingStops = RestingStops.COEXIST) -> PaperMachine:
+    """
+    A 10x long of one bitcoin from 50,000, with 5,000 free; liquidated at 45,226.13.
+
+    `said` is what the venue's rules tell of its resting stops.
+    """
+    listed = instrument()
+    listed = replace(listed, rules=replace(listed.rules, resting_stops=said))
+    machine = PaperMachine([listed], Ratio(D("0.0005")))
     machine.move(T0, {SYMBOL: Prices(Price(D(50_000)), Price(D(50_000)))})
     machine.deposit(ACCOUNT, Money(D(10_000)))
     machine.open_position(
@@ -113,11 +126,14 @@ class World:
         self.venue = venue
         self.journal = TracedJournal(self.trace)
         self.account = TracedAccount(venue, self.trace)
+        self.policy = policy()
 
     async def guard(self) -> Guard:
         clock = self.clock
         assert isinstance(clock, Clock)
-        return await assemble(policy(), PaperMarket(self.venue), self.account, clock, self.journal)
+        return await assemble(
+            self.policy, PaperMarket(self.venue), self.account, clock, self.journal
+        )
 
     @asynccontextmanager
     async def guarding(self) -> AsyncIterator[Guard]:
@@ -166,9 +182,11 @@ async def decisions(journal: Journal) -> list[tuple[Row, Recorded]]:
 
 
 @asynccontextmanager
-async def world(*corners: tuple[int, int]) -> AsyncIterator[World]:
+async def world(
+    *corners: tuple[int, int], said: RestingStops = RestingStops.COEXIST
+) -> AsyncIterator[World]:
     """A world whose price passes `corners` (milliseconds from T0, price) and then stays."""
-    machine = long_machine()
+    machine = long_machine(said)
     path = [
         PricePoint(T0 + at_ms, SYMBOL, Price(D(price)), Price(D(price)))
         for at_ms, price in (*corners, (END_MS, corners[-1][1]))

@@ -17,7 +17,7 @@ from bot.core.events import (
 )
 from bot.core.model import BAR_MS, AccountSnapshot, Instrument, Side
 from bot.core.units import Price
-from bot.exchange.ports import AccountChanged, Unreachable
+from bot.exchange.ports import AccountChanged, Banned, Throttled, Unreachable
 from bot.journal.codec import to_json
 from bot.journal.port import digest_of
 from bot.rehearsal.loop import run_virtual
@@ -290,6 +290,54 @@ def test_a_defect_in_the_stream_ends_the_feed() -> None:
     with pytest.raises(ExceptionGroup) as raised:
         run_virtual(main())
     assert raised.group_contains(LookupError, match="a defect")
+
+
+def test_a_banned_address_asks_nothing_until_the_ban_is_over() -> None:
+    until_ms = T0 + 60_000
+
+    async def act(scene: Scene, feed: Feed) -> None:
+        feed.pace(endangered=True, needs_read=True)
+        scene.account.reads.write(Banned("418", until_ms), long_read())
+        scene.account.notify(Banned("418", until_ms))  # the stream would connect again
+        for _ in range(59):
+            await scene.clock.sleep_ms(1_000)
+            feed.pace(endangered=True, needs_read=True)
+        assert scene.account.reads.asked == 1
+        assert scene.account.streams == 1
+        await scene.clock.sleep_ms(3_000)
+        assert scene.account.reads.asked > 1
+        assert scene.account.streams == 2
+
+    play(act)
+
+
+def test_a_calm_account_is_not_read_while_the_venue_wants_no_reads() -> None:
+    async def act(scene: Scene, feed: Feed) -> None:
+        scene.account.reads.write(Throttled("429", T0 + 20_000), long_read())
+        feed.pace(endangered=False, needs_read=True)
+        await scene.clock.sleep_ms(10_000)
+        feed.pace(endangered=False, needs_read=True)
+        await scene.clock.sleep_ms(9_900)
+        assert scene.account.reads.asked == 1
+        await scene.clock.sleep_ms(2_000)
+        assert scene.account.reads.asked == 2
+
+    play(act)
+
+
+def test_an_endangered_account_is_read_on_every_two_seconds_where_the_venue_wants_no_reads() -> (
+    None
+):
+    async def act(scene: Scene, feed: Feed) -> None:
+        scene.account.reads.write(Throttled("429", T0 + 60_000))
+        feed.pace(endangered=False, needs_read=True)
+        await scene.clock.sleep_ms(10_000)
+        assert scene.account.reads.asked == 1
+        feed.pace(endangered=True, needs_read=False)
+        await scene.clock.sleep_ms(20_000)
+        assert 7 <= scene.account.reads.asked <= 11
+
+    play(act)
 
 
 @pytest.mark.parametrize("forget", [False, True])

@@ -1,6 +1,6 @@
 """The account of a seed: an isolated position, a book of cross ones, or both on one wallet."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 from random import Random
@@ -12,12 +12,14 @@ from bot.core.model import (
     MaintenanceAt,
     MarginMode,
     MarginOnReduce,
+    RestingStops,
     RiskTier,
     Side,
     VenueRules,
 )
 from bot.core.units import Money, Price, Quantity, Ratio, floor_to
 from bot.exchange.paper.arithmetic import money_up, tier_of
+from bot.exchange.paper.books import Resting
 from bot.exchange.paper.depth import Depth, OrderBook
 from bot.exchange.venues.binanceusdm import instruments
 from tests.sim.pool import Listing, Pool, stake
@@ -73,6 +75,21 @@ class Opening:
 def draw_kind(seed: int) -> Kind:
     """Half of the seeds are about one isolated position."""
     return (Kind.ALONE, Kind.BOOK, Kind.ALONE, Kind.MIXED)[seed % 4]
+
+
+def draw_resting(venue: Random) -> tuple[Resting, RestingStops]:
+    """What resting stops mean to the venue, and what is written of it, which may be wrong."""
+    resting = venue.choice((Resting.COEXIST,) * 3 + (Resting.RESERVE,) * 2 + (Resting.DISPLACE,))
+    if resting is Resting.RESERVE:
+        return resting, venue.choice((RestingStops.RESERVE,) * 2 + (RestingStops.COEXIST,))
+    return resting, RestingStops.COEXIST
+
+
+def told_of_stops(opening: Opening, said: RestingStops) -> Opening:
+    """The same, with what the venue's rules say of resting stops."""
+    instrument = opening.instrument
+    rules = replace(instrument.rules, resting_stops=said)
+    return replace(opening, instrument=replace(instrument, rules=rules))
 
 
 def draw_openings(random: Random, kind: Kind) -> tuple[Opening, ...]:

@@ -51,7 +51,7 @@ def _judge_requests(
 ) -> None:
     for request in observer.requests.values():
         lost = observer.spooled.get(request.client_id) in observer.killed
-        if request.client_id not in prepared and not lost:
+        if request.intent_id not in prepared and not lost:
             observer.broke("5", f"{request.client_id} was sent and is on no row")
         state, _ = concluded.get(request.client_id, (IntentState.UNKNOWN, 0))
         _judge_fill(observer, request, state)

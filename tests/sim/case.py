@@ -9,13 +9,23 @@ from random import Random
 from bot.core.model import Instrument, MarginMode
 from bot.core.policy import Policy
 from bot.core.units import Money, Ratio
+from bot.exchange.paper.books import Resting
 from bot.exchange.paper.depth import Depth
 from bot.exchange.paper.prices import PathItem
 from bot.policy.loader import parse_policy
-from tests.sim.accounts import Kind, Opening, draw_depth, draw_kind, draw_openings, pools_of
+from tests.sim.accounts import (
+    Kind,
+    Opening,
+    draw_depth,
+    draw_kind,
+    draw_openings,
+    draw_resting,
+    pools_of,
+    told_of_stops,
+)
 from tests.sim.bills import generated_terms
 from tests.sim.mishaps import MINUTE_MS, Swarm, draw_swarm
-from tests.sim.policies import policy_text
+from tests.sim.policies import draw_share, policy_text
 from tests.sim.prices import Trend, Weather, generated_path
 
 START_MS = 1_700_000_000_000
@@ -25,7 +35,11 @@ D = Decimal
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Everything that a seed decides. `billed` are the symbols with funding terms."""
+    """
+    Everything that a seed decides. `billed` are the symbols with funding terms.
+
+    `resting` is what resting stops mean to the venue, whatever its rules say.
+    """
 
     seed: int
     kind: Kind
@@ -40,6 +54,7 @@ class Case:
     policy_text: str
     policy: Policy
     swarm: Swarm
+    resting: Resting
 
     @property
     def starts_at_ms(self) -> int:
@@ -82,7 +97,9 @@ def draw(seed: int) -> Case:
     """The case of `seed`: the same in every process."""
     random = Random(f"{seed}:case")
     kind = draw_kind(seed)
-    openings = draw_openings(random, kind)
+    venue = Random(f"{seed}:venue")
+    resting, said = draw_resting(venue)
+    openings = tuple(told_of_stops(each, said) for each in draw_openings(random, kind))
     bound = _margin_of(openings)
     shared = _margin_of(each for each in openings if each.margin_mode is MarginMode.CROSS)
     reserve = _cents(random, bound if kind is Kind.ALONE else shared, *_SPARE[kind])
@@ -90,8 +107,9 @@ def draw(seed: int) -> Case:
     distances = {symbol: pool.distance() for symbol, pool in pools.items()}
     duration_ms = random.randint(*_MINUTES[kind]) * MINUTE_MS
     quiet_ms = _QUIET_MINUTES[kind] * MINUTE_MS
-    swarm = draw_swarm(random, Random(f"{seed}:rarer"), START_MS, duration_ms, quiet_ms)
-    text = policy_text(random, kind, openings, distances, reserve)
+    rarer, newer = Random(f"{seed}:rarer"), Random(f"{seed}:newer")
+    swarm = draw_swarm(random, rarer, newer, START_MS, duration_ms, quiet_ms)
+    text = policy_text(random, kind, openings, distances, reserve, draw_share(venue))
     trends = tuple(
         Trend(
             each.instrument,
@@ -122,6 +140,7 @@ def draw(seed: int) -> Case:
         policy_text=text,
         policy=parse_policy(text, f"policy of seed {seed}"),
         swarm=swarm,
+        resting=resting,
     )
 
 

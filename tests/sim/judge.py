@@ -1,12 +1,12 @@
 """What every single request must keep: when it leaves the guard, and when it arrives."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, assert_never
 
 from bot.core.actions import (
-    Action,
     AddMargin,
     AtMarket,
     CancelStop,
@@ -17,7 +17,8 @@ from bot.core.actions import (
 from bot.core.model import AccountSnapshot, MarginMode, MarginOnReduce, Position, Side
 from bot.core.policy import Metric
 from bot.core.units import Money
-from bot.exchange.ports import Accepted, Reply
+from bot.exchange.paper.books import Resting
+from bot.exchange.ports import Accepted, Refused, Reply
 from tests.exchange.paper.independent import Spare
 from tests.sim.case import ACCOUNT
 from tests.sim.requests import NEVER_MS, Request
@@ -46,6 +47,10 @@ USER_SPENT_MS = 25_000
 SENDING_MS = 100
 """From the decision until a request is on its way."""
 
+RESERVED = "-4118"
+FINDS_OUT = 2
+"""Once where rules are wrong, once where a stop was on its way at the same time."""
+
 SAME = 1e-9
 """Floats this near to each other are the same."""
 
@@ -55,13 +60,15 @@ class Judge:
 
     def __init__(self, observer: "Observer") -> None:
         self._observer = observer
+        self._in_its_own_way: Counter[str] = Counter()
+        """How often in a row the guard's own stops have had its closes refused, by symbol."""
 
     def sent(self, request: Request) -> None:
         """The guard hands a request to the network."""
         action = request.action
         self._check_durable(request)
         self._check_mode(request)
-        self._check_age(action)
+        self._check_age(request)
         match action:
             case AddMargin():
                 self._check_alone(request)
@@ -87,6 +94,8 @@ class Judge:
             self._broke("4", f"{request.client_id} reached the exchange twice")
         request.arrived_at_ms = self._now_ms
         request.accepted = isinstance(reply, Accepted)
+        if isinstance(request.action, ClosePosition):
+            self._check_way_out(request.action, before, reply)
         if not request.accepted:
             return
         self._observer.deeds[_deed(request)] += 1
@@ -96,6 +105,8 @@ class Judge:
                 self._check_spent(request)
             case PlaceStop():
                 self._check_placed(request, request.action)
+            case CancelStop() if request.part_of:
+                self._check_clears(request)
             case CancelStop() as cancel:
                 self._check_still_protected(cancel, before)
             case ClosePosition(symbol=symbol):
@@ -109,7 +120,7 @@ class Judge:
 
     def _check_durable(self, request: Request) -> None:
         observer = self._observer
-        if request.client_id in observer.durable:
+        if request.intent_id in observer.durable:
             return
         if isinstance(request.action, AddMargin) or observer.failing_since_ms == NEVER_MS:
             self._broke("5", f"{request.client_id} was sent before its row was durable")
@@ -131,9 +142,9 @@ class Judge:
             case _:
                 pass
 
-    def _check_age(self, action: Action) -> None:
-        observer = self._observer
-        read_age_ms = self._now_ms - (observer.reads[-1][1] if observer.reads else NEVER_MS)
+    def _check_age(self, request: Request) -> None:
+        observer, action, begun_ms = self._observer, request.action, request.begun_at_ms
+        read_age_ms = begun_ms - (observer.reads[-1][1] if observer.reads else NEVER_MS)
         age_max_ms = observer.case.policy.guardrails.data_age_max_ms
         spends = isinstance(action, AddMargin)
         if read_age_ms > (age_max_ms if spends else READ_AGE_MAX_MS):
@@ -142,7 +153,7 @@ class Judge:
         if not isinstance(action, AddMargin | ClosePosition):
             return
         for symbol in sorted(self._symbols_weighed(action)):
-            mark_age_ms = self._now_ms - observer.marks_at_ms.get(symbol, NEVER_MS)
+            mark_age_ms = begun_ms - observer.marks_at_ms.get(symbol, NEVER_MS)
             if mark_age_ms > age_max_ms:
                 self._broke("2", f"acts on a {symbol} mark from {mark_age_ms} ms ago: {action}")
 
@@ -171,16 +182,17 @@ class Judge:
 
     def _check_pace(self, request: Request) -> None:
         """No more actions in a minute than the policy allows, and a step's cooldown between."""
-        observer, now_ms = self._observer, self._now_ms
+        observer, now_ms = self._observer, request.begun_at_ms
         recent = [
             each
             for each in observer.requests.values()
             if isinstance(each.action, AddMargin | ClosePosition)
-            and each.sent_at_ms < now_ms  # one step may close parts of several positions at once
+            and each.begun_at_ms
+            < request.begun_at_ms  # one step may close parts of several positions at once
             # What was sent from the spool of a process that died is on no record.
             and observer.spooled.get(each.client_id) not in observer.killed
         ]
-        in_a_minute = sum(now_ms - each.sent_at_ms < MINUTE_MS - SENDING_MS for each in recent)
+        in_a_minute = sum(now_ms - each.begun_at_ms < MINUTE_MS - SENDING_MS for each in recent)
         if in_a_minute >= observer.case.policy.guardrails.actions_1m_max:
             self._broke("rate", f"{in_a_minute} actions in the minute before {request.client_id}")
         cooldown_ms = observer.rules.cooldown_ms(request.reason) - SENDING_MS
@@ -189,7 +201,7 @@ class Judge:
             if (
                 same
                 and isinstance(each.action, AddMargin)
-                and now_ms - each.sent_at_ms < cooldown_ms
+                and now_ms - each.begun_at_ms < cooldown_ms
             ):
                 self._broke("rate", f"{request.reason} acts again within its cooldown")
 
@@ -468,6 +480,43 @@ class Judge:
         tightest = max(sign * price for price in wanted)
         if sign * at - tightest > 2 * observer.rules.tick(stop.symbol):
             self._broke("wrongful close", f"the stop at {at} is tighter than {sign * tightest}")
+
+    def _check_way_out(
+        self, close: ClosePosition, before: Mapping[str, Truth], reply: Reply
+    ) -> None:
+        """The guard's own stops keep it from closing no more often than it takes to find out."""
+        observer, symbol = self._observer, close.symbol
+        if not isinstance(reply, Refused):
+            del self._in_its_own_way[symbol]
+            return
+        ours, theirs = observer.stops()
+        reserved = sum(stop.quantity for stop in theirs if stop.symbol == symbol)
+        truth = before.get(symbol)
+        fits = truth is not None and close.quantity + reserved <= truth.quantity
+        is_troubled = self._now_ms - observer.hampered_at_ms < SPEND_FENCE_MS
+        if reply.code != RESERVED or not fits or is_troubled:
+            return
+        self._in_its_own_way[symbol] += 1
+        if self._in_its_own_way[symbol] > FINDS_OUT:
+            ours = tuple(stop for stop in ours if stop.symbol == symbol)
+            self._broke("4", f"its own stops have its closes refused again and again: {ours}")
+
+    def _check_clears(self, request: Request) -> None:
+        """A stop goes before its position only where it would have the close refused."""
+        observer, symbol = self._observer, request.action.symbol
+        close = observer.requests.get(request.part_of)
+        if close is not None and not isinstance(close.action, ClosePosition):
+            self._broke("6", f"{request.client_id} clears the way of what is no close")
+        refused_lately = any(
+            isinstance(each.action, ClosePosition)
+            and each.action.symbol == symbol
+            and each.told_refused
+            and request.sent_at_ms - each.sent_at_ms < 2 * MINUTE_MS
+            for each in observer.requests.values()
+        )
+        if observer.case.resting is not Resting.RESERVE and not refused_lately:
+            self._broke("6", "the guard took a stop out of the way that was not in it")
+        observer.watch.cleared(symbol)
 
     def _check_still_protected(self, cancel: CancelStop, before: Mapping[str, Truth]) -> None:
         observer, symbol = self._observer, cancel.symbol

@@ -10,13 +10,15 @@ from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.venue import PaperAccount, PaperVenue
 from bot.exchange.ports import (
     Accepted,
+    Banned,
+    Barred,
     MarginChange,
     Notice,
     OrderAbsent,
     OrderFound,
     Refused,
     Reply,
-    Unreachable,
+    Throttled,
     Unsure,
 )
 from tests.sim.case import ACCOUNT
@@ -24,7 +26,8 @@ from tests.sim.lives import LIFE
 from tests.sim.observer import Observer
 from tests.sim.swarm import SwarmFaults
 
-BANNED = Refused("-1003", "Way too many requests; this address is banned.")
+BANNED = "-1003 Way too many requests; this address is banned."
+THROTTLED = "-1003 Too many requests."
 
 
 class QueueingVenue(PaperVenue):
@@ -89,9 +92,10 @@ class ObservedAccount(PaperAccount):
         return reply
 
     async def _answer(self, action: Action, client_id: str) -> Reply:
-        if self._faults.is_banned():
+        if until_ms := self._faults.banned_until_ms():
             await self._venue.clock.sleep_ms(2 * self._venue.latency_ms)
-            return BANNED
+            self._observer.told_of_ban(until_ms)
+            return Barred(BANNED, until_ms)
         self._faults.moves_margin = isinstance(action, AddMargin)
         return await super().send(action, client_id)
 
@@ -107,6 +111,11 @@ class ObservedAccount(PaperAccount):
         return tuple(replace(each, at_ms=each.at_ms + self._skew_ms) for each in changes)
 
     async def _pass(self) -> None:
-        if self._faults.is_banned():
+        self._observer.asks()
+        if until_ms := self._faults.banned_until_ms():
             await self._venue.clock.sleep_ms(2 * self._venue.latency_ms)
-            raise Unreachable(f"{BANNED.code} {BANNED.text}")
+            self._observer.told_of_ban(until_ms)
+            raise Banned(BANNED, until_ms)
+        if until_ms := self._faults.throttled_until_ms():
+            await self._venue.clock.sleep_ms(2 * self._venue.latency_ms)
+            raise Throttled(THROTTLED, until_ms)

@@ -27,6 +27,9 @@ MEDDLING = ("user_grows", "user_flips", "user_withdraws", "user_levers")
 RARER = ("banned", "read_late", "margin_queued", "said_twice", "skewed", *MEDDLING)
 """Drawn by a stream of their own."""
 
+NEWER = ("throttled",)
+"""Drawn by another one, so that nothing before them is drawn differently."""
+
 SKEW_MAX_MS = 4_000
 """Of two clocks; what the guard does in time for a settlement allows for as much."""
 
@@ -43,6 +46,10 @@ class Windows:
     def cover(self, at_ms: int) -> bool:
         """Whether `at_ms` lies in one of them."""
         return any(first <= at_ms < last for first, last in self.spans)
+
+    def end(self, at_ms: int) -> int:
+        """When those that `at_ms` lies in are over, 0 where it lies in none."""
+        return max((last for first, last in self.spans if first <= at_ms < last), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +90,12 @@ class Swarm:
 
 
 def draw_swarm(
-    random: Random, rarer: Random, start_ms: int, duration_ms: int, quiet_ms: int
+    random: Random,
+    rarer: Random,
+    newer: Random,
+    start_ms: int,
+    duration_ms: int,
+    quiet_ms: int,
 ) -> Swarm:
     """What goes wrong, from the start until so long before the end."""
     calm = random.random() < 0.12
@@ -91,6 +103,7 @@ def draw_swarm(
     shares = dict.fromkeys(KINDS, share) | {"margin_lost": 0.5}
     enabled = frozenset(kind for kind in KINDS if random.random() < shares[kind] and not calm)
     enabled |= {kind for kind in RARER if rarer.random() < share / 2 and not calm}
+    enabled |= {kind for kind in NEWER if newer.random() < share / 2 and not calm}
     first_ms, until_ms = start_ms + 5_000, start_ms + duration_ms - quiet_ms
 
     def moment(chance: Random = random) -> int:
@@ -111,6 +124,7 @@ def draw_swarm(
         "journal_down": windows("journal_down", 180_000),
         "stops_down": windows("stops_down", 600_000),
         "banned": windows("banned", 120_000, rarer),
+        "throttled": windows("throttled", 60_000, newer),
     }
     if "stops_down_for_good" in enabled:
         outages["stops_down"] = Windows(((moment(), start_ms + duration_ms + 10**9),))

@@ -7,8 +7,8 @@ them. What a request must keep is in `judge`, what must hold while time passes i
 A promise is called by its number, 0 for a liquidation that was no fate and for a crash. The others
 are words: "wrongful close" and "bill" for what the policy does not ask for, or asks in vain,
 "bound" for the price of a close, "refund" for margin that a trim owes, "rate" for actions too soon
-after one another, "loosened" for a stop that moves away from the mark after a loss, "assertion"
-for what the guard itself found wrong with its own decision.
+after one another, "ban" for what is asked in a ban, "loosened" for a stop that moves away from the
+mark after a loss, "assertion" for what the guard itself found wrong with its own decision.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ from bot.core.model import AccountSnapshot, StopOrder
 from bot.core.units import Money, Price
 from bot.exchange.paper.books import Cause
 from bot.exchange.paper.machine import PaperMachine
-from bot.exchange.ports import Refused, Reply
+from bot.exchange.ports import Barred, Refused, Reply
 from tests.sim.case import ACCOUNT, Case
 from tests.sim.judge import Judge
 from tests.sim.losses import Losses
@@ -64,6 +64,8 @@ class Observer:
     requests: dict[str, Request] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     """Why the guard says it wants an intent."""
+    clearing: dict[str, str] = field(default_factory=dict)
+    """The close that a cancel says it is a part of, and clears the way of."""
     durable: set[str] = field(default_factory=set)
     spooled: dict[str, int] = field(default_factory=dict)
     life: int = 0
@@ -83,6 +85,8 @@ class Observer:
     """the one that a human has put on hold, with the moment; 0 for none."""
     hold_on_record: bool = False
     """Whether the newest decision on disk was made on hold."""
+    banned_until_ms: int = NEVER_MS
+    """What this life of the guard was told of a ban."""
     marks: dict[str, Price] = field(default_factory=dict)
     """The prices that this life of the guard was given last,"""
     marks_at_ms: dict[str, int] = field(default_factory=dict)
@@ -140,6 +144,8 @@ class Observer:
         self.note(f"guard: {event['event']} {facts}")
         if event["event"] == "intent.prepared":
             self.reasons[str(event["intent"])] = str(event["reason"])
+        if event["event"] == "way.clearing":
+            self.clearing[str(event["part"])] = str(event["intent"])
         if method == "critical" and event.get("kind") in ("promise", "spooled"):
             self.loud_at_ms, self.latched_life = self.clock.now_ms(), self.life
             if event["kind"] == "promise" and not str(event["text"]).startswith(STORE_FAILED):
@@ -163,6 +169,7 @@ class Observer:
         if was_killed:
             self.killed.add(self.life)
         self.life, self.up_since_ms = 0, NEVER_MS
+        self.banned_until_ms = NEVER_MS
         for facts in (self.marks, self.marks_at_ms, self.marks_since_ms):
             facts.clear()
         self.reads.clear()
@@ -173,6 +180,20 @@ class Observer:
         if not holds:
             self.latched_life = 0
         self.disturbed("user_holds" if holds else "user_releases")
+
+    def told_of_ban(self, until_ms: int) -> None:
+        """The guard was told that nothing is taken from its address before then."""
+        self.banned_until_ms = until_ms
+
+    def asks(self) -> None:
+        """The guard asks for something, or sends it."""
+        if self.clock.now_ms() < self.banned_until_ms:
+            self.broke("ban", "it goes on asking in a ban, which makes that longer")
+
+    @property
+    def free_since_ms(self) -> int:
+        """Since when the running life may send what it wants."""
+        return max(self.up_since_ms, self.banned_until_ms)
 
     def became_durable(self, intent_id: str) -> None:
         """A PREPARED row is on disk."""
@@ -212,8 +233,8 @@ class Observer:
 
     def replied(self, client_id: str, reply: Reply) -> None:
         """The guard got the answer to a request."""
-        self.note(f"reply to {client_id[6:14]}: {reply}")
-        if isinstance(reply, Refused):
+        self.note(f"reply to {client_id[16:24]}: {reply}")
+        if isinstance(reply, Refused | Barred):
             request = self.requests[client_id]
             request.told_refused = True
             if isinstance(request.action, PlaceStop):
@@ -221,7 +242,8 @@ class Observer:
 
     def sends(self, action: Action, client_id: str) -> None:
         """The guard hands a request to the network."""
-        self.note(f"sends {client_id[6:14]} {short(action)}")
+        self.note(f"sends {client_id[16:24]} {short(action)}")
+        self.asks()
         if client_id in self.requests:
             self.broke("4", f"{client_id} is sent again")
         request = Request(
@@ -230,7 +252,10 @@ class Observer:
             self.clock.now_ms(),
             self.life,
             self.reasons.get(client_id, "of an earlier life"),
+            part_of=self.clearing.get(client_id, ""),
         )
+        clears = (each for each in self.requests.values() if each.part_of == client_id)
+        request.begun_at_ms = next(clears, request).sent_at_ms
         self.judge.sent(request)
         if isinstance(action, PlaceStop | ClosePosition):
             self.watch.tried(action)
@@ -241,7 +266,7 @@ class Observer:
     ) -> None:
         """The exchange has dealt with a request of the guard; `before` and `wallet` were then."""
         request = self.requests[client_id]
-        self.note(f"exchange: {client_id[6:14]} {short(request.action)}: {reply}")
+        self.note(f"exchange: {client_id[16:24]} {short(request.action)}: {reply}")
         self.judge.arrived(request, before, wallet, reply)
 
     # -- the exchange as it is ---------------------------------------------------------------
@@ -297,6 +322,10 @@ class Observer:
         self.past.add(scene)
         if self.stops_are_refused(now_ms) and scene.truths:
             self.disturbed_at_ms = now_ms
+        if self.case.swarm.outages["banned"].cover(now_ms):
+            self.disturbed_at_ms = self.hampered_at_ms = now_ms
+        if self.case.swarm.outages["throttled"].cover(now_ms):
+            self.disturbed_at_ms = now_ms
         self.losses.look(scene)
         self.watch.look(scene)
 
@@ -350,7 +379,7 @@ def short(action: Action) -> str:
         case PlaceStop(symbol=symbol, side=side, quantity=quantity, trigger_price=trigger):
             return f"stop {side} {quantity} {symbol} at {trigger}"
         case CancelStop(target_client_id=target):
-            return f"cancel {target[6:14]}"
+            return f"cancel {target[16:24]}"
         case ClosePosition(symbol=symbol, side=side, quantity=quantity, bound=bound):
             return f"close {side} {quantity} {symbol} {bound}"
     assert_never(action)
@@ -366,5 +395,13 @@ def _is_proper(stop: StopOrder, truth: Truth, level: float) -> bool:
 
 
 _STRETCHES = frozenset(
-    {"blackout", "banned", "market_stalled", "symbol_stalled", "journal_down", "read_late"}
+    {
+        "throttled",
+        "blackout",
+        "banned",
+        "market_stalled",
+        "symbol_stalled",
+        "journal_down",
+        "read_late",
+    }
 )

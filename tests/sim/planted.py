@@ -96,6 +96,11 @@ MECHANISM: tuple[Planted, ...] = (
     _planted(mechanism.take_any_stop_for_a_whole_one, 72, "6"),
     _planted(mechanism.ignore_the_cooldown, 58, "rate"),
     _planted(mechanism.ignore_the_rate_of_actions, 6, "rate"),
+    _planted(mechanism.leave_its_own_stop_in_its_way, 0, "4"),
+    _planted(mechanism.clear_the_users_stops_too, 6, "8"),
+    _planted(mechanism.rest_no_stop_after_a_close_that_took_it, 6, "6"),
+    _planted(mechanism.lean_on_a_stop_that_a_close_took, 6, "6"),
+    _planted(mechanism.clear_the_way_where_nothing_is_in_it, 6, "6"),
 )
 SEMANTICS: tuple[Planted, ...] = (
     _planted(semantics.close_the_wrong_side, 6, "1"),

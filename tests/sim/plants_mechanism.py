@@ -77,7 +77,7 @@ def leave_stops_of_closed_positions(patch: pytest.MonkeyPatch) -> None:
 
 
 def cancel_foreign_stops(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(upkeep, "account_prefix", lambda account: "")
+    patch.setattr(upkeep, "birth_prefix", lambda birth: "")
 
 
 def send_without_a_row(patch: pytest.MonkeyPatch) -> None:
@@ -256,6 +256,36 @@ def ignore_the_cooldown(patch: pytest.MonkeyPatch) -> None:
 
 def ignore_the_rate_of_actions(patch: pytest.MonkeyPatch) -> None:
     _without_reason(patch, "_reasons_to_wait", "actions_per_1m")
+
+
+def leave_its_own_stop_in_its_way(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(guardrails, "_in_the_way", lambda request: ())
+
+
+def clear_the_users_stops_too(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(guardrails, "account_prefix", lambda account: "")
+
+
+def rest_no_stop_after_a_close_that_took_it(patch: pytest.MonkeyPatch) -> None:
+    def never(desk: Any, position: Any) -> int:
+        closes = (each for each in desk.state.intents.values() if each.clears)
+        return max((each.planned_at_ms + 10**9 for each in closes), default=-(10**15))
+
+    patch.setattr(upkeep, "_closing_until_ms", never)
+
+
+def lean_on_a_stop_that_a_close_took(patch: pytest.MonkeyPatch) -> None:
+    cancelled = upkeep._cancelled
+
+    def without(state: Any) -> Any:
+        taken = {stop for each in state.intents.values() for stop in each.clears}
+        return (each for each in cancelled(state) if each not in taken)
+
+    patch.setattr(upkeep, "_cancelled", without)
+
+
+def clear_the_way_where_nothing_is_in_it(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(guardrails, "_stops_reserve", lambda state, key: True)
 
 
 def _without_reason(patch: pytest.MonkeyPatch, name: str, limit: str) -> None:

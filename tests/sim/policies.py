@@ -16,6 +16,7 @@ def policy_text(
     openings: tuple[Opening, ...],
     distances: dict[str, float],
     reserve: Decimal,
+    share: str,
 ) -> str:
     """
     A policy in YAML. Thresholds are shares of the liquidation `distances` at the start.
@@ -30,7 +31,7 @@ def policy_text(
 schema: liqguard/v1
 account: {{ name: sim, venue: binanceusdm, margin_mode: {_MODES[kind]}, position_mode: one_way }}
 protect:
-  stop: {{ room: {percent(0.16, 0.24)} }}
+  stop: {{ room: {percent(0.16, 0.24)}{share} }}
   floor: {percent(0.06, 0.13)}
   floor_in_hold: close
   unknown_after: {random.choice((20, 60))}s
@@ -53,6 +54,11 @@ guardrails:
     if shared:
         text += _cross_rules(random, distances[shared[0].symbol])
     return text
+
+
+def draw_share(venue: Random) -> str:
+    """In a third of the seeds the stop leaves a share of the way from the entry price too."""
+    return f", share: {venue.randint(5, 45)}%" if venue.random() < 0.33 else ""
 
 
 _MODES = {Kind.ALONE: "isolated", Kind.BOOK: "cross", Kind.MIXED: "mixed"}

@@ -20,6 +20,10 @@ class Request:
     arrived_at_ms: int = NEVER_MS
     accepted: bool = False
     told_refused: bool = False
+    part_of: str = ""
+    """The id of the close whose way it says it clears."""
+    begun_at_ms: int = NEVER_MS
+    """When the first request of its intent was sent: its own, or one that clears its way."""
     freed: Decimal = Decimal(0)
     levels: tuple[float, ...] = ()
     """Where the guard may have believed liquidation to be when it sent a stop."""
@@ -28,6 +32,11 @@ class Request:
     def was_an_order(self) -> bool:
         """Not a cancel, whose effect may come about without it."""
         return not isinstance(self.action, CancelStop)
+
+    @property
+    def intent_id(self) -> str:
+        """What the guard has written down before it sends this."""
+        return self.part_of or self.client_id
 
     @property
     def is_refund(self) -> bool:

@@ -81,6 +81,8 @@ class Rules:
         base = max(sign * each for each in (entry - sign * cap, *users))
         if level > 0:
             base = max(base, sign * self._with_room(truth, level, float(self.policy.protect.room)))
+        if level > 0 and (share := float(self.policy.protect.share)):
+            base = max(base, sign * (level + share * (entry - level)))
         tighter = [
             max(base, sign * self._with_room(truth, level, room))
             for _, room in self._rooms[truth.mode]

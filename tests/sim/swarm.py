@@ -10,7 +10,7 @@ from bot.core.events import BarsReported, FundingReported, IntentState, MarkPric
 from bot.core.model import Instrument
 from bot.exchange.paper.faults import Delivery, Faults, ReplyLost, RequestLost, Travels, Trip
 from bot.exchange.paper.venue import PaperMarket
-from bot.exchange.ports import Quoted, Unreachable
+from bot.exchange.ports import Banned, Quoted
 from bot.journal.port import (
     Entry,
     Found,
@@ -90,12 +90,19 @@ class SwarmFaults(Faults):
         """How often a notice or a price is passed on that comes through."""
         return 2 if self._happens(self._swarm.said_twice) else 1
 
-    def is_banned(self) -> bool:
-        """Whether the venue answers nothing but that it does not answer."""
-        banned = self._swarm.outages["banned"].cover(self._clock.now_ms())
-        if banned:
-            self._observer.disturbed("banned")
-        return banned
+    def banned_until_ms(self) -> int:
+        """Until when the venue answers nothing but that it does not answer; 0 where it does."""
+        return self._ends_ms("banned")
+
+    def throttled_until_ms(self) -> int:
+        """Until when the venue wants no reads; 0 where it takes them."""
+        return self._ends_ms("throttled")
+
+    def _ends_ms(self, outage: str) -> int:
+        until_ms = self._swarm.outages[outage].end(self._clock.now_ms())
+        if until_ms:
+            self._observer.disturbed(outage)
+        return until_ms
 
     def _happens(self, chance: float) -> bool:
         return bool(chance) and self._is_on() and self._rarer.random() < chance
@@ -158,9 +165,13 @@ class StallingMarket:
 
     async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
         """Rules of the named symbols."""
-        if self._faults.is_banned():
-            raise Unreachable("this address is banned")
+        self._refuse_banned()
         return await self._market.instruments(symbols)
+
+    def _refuse_banned(self) -> None:
+        if until_ms := self._faults.banned_until_ms():
+            self._observer.told_of_ban(until_ms)
+            raise Banned("this address is banned", until_ms)
 
     def latest(self) -> tuple[Quoted, ...]:
         """The newest prices and bills; none of those that do not come."""
@@ -168,8 +179,7 @@ class StallingMarket:
 
     async def bars(self, symbol: str) -> BarsReported:
         """The newest closed bars."""
-        if self._faults.is_banned():
-            raise Unreachable("this address is banned")
+        self._refuse_banned()
         return await self._market.bars(symbol)
 
     async def stream(self, publish: Callable[[Quoted], None]) -> None:

@@ -44,6 +44,9 @@ EFFECTIVE_MS = 60_000
 TIDY_MS = 40_000
 """By then the guard has taken its stops of a closed position off the book."""
 
+CLEARED_MS = 4_000
+"""By then a position whose stop went before a close is closed, or has another one on its way."""
+
 BILL_WORK_MS = 600_000
 DRIFT = 0.1
 
@@ -59,6 +62,7 @@ class Watch:
         self._closed_at_ms: defaultdict[str, int] = defaultdict(lambda: NEVER_MS)
         self._saw_naked_at_ms: defaultdict[str, int] = defaultdict(lambda: NEVER_MS)
         self._knows_since_ms: dict[str, int] = {}
+        self._cleared_at_ms: dict[str, int] = {}
         self._badly_filled_at_ms = NEVER_MS
         self._open: Mapping[str, Truth] = {}
         """The positions of the last scene."""
@@ -76,6 +80,10 @@ class Watch:
         """The guard was told that the venue takes no stop."""
         self._refused_at_ms[symbol] = self._observer.clock.now_ms()
 
+    def cleared(self, symbol: str) -> None:
+        """A stop of the guard went, so that the venue takes a close."""
+        self._cleared_at_ms[symbol] = self._observer.clock.now_ms()
+
     def read_delivered(self, snapshot: AccountSnapshot) -> None:
         """The guard was shown this."""
         now_ms = self._observer.clock.now_ms()
@@ -91,6 +99,7 @@ class Watch:
 
     def flat(self, symbol: str) -> None:
         """There is no position in `symbol` any more."""
+        self._cleared_at_ms.pop(symbol, None)
         for key in [key for key in self._since if key[0] == symbol]:
             del self._since[key]
 
@@ -178,6 +187,10 @@ class Watch:
         if sum(stop.symbol == symbol for stop in ours) > STOPS_MAX:
             self._broke(symbol, "drifted", truth.at_ms, "6", f"stops of {symbol} pile up")
         self._check_reaction(truth, naked_ms)
+        if proper or truth.is_past(tightest):
+            self._cleared_at_ms.pop(symbol, None)
+        else:
+            self._check_cleared(truth)
         self._check_floor(truth)
 
     def _check_quiet(self, truth: Truth, naked_ms: int, drifted_ms: int) -> None:
@@ -203,7 +216,7 @@ class Watch:
         if not naked_ms or not observer.reads or not sees:
             return
         since_ms, saw_ms = self._since[symbol, "naked"], self._saw_naked_at_ms[symbol]
-        knows_since_ms = max(saw_ms, observer.up_since_ms, since_ms, at_ms - sighted_ms)
+        knows_since_ms = max(saw_ms, observer.free_since_ms, since_ms, at_ms - sighted_ms)
         if truth.group == CROSS:
             knows_since_ms = max(knows_since_ms, self._marks_since_ms(CROSS))
         recently_refused = at_ms - self._refused_at_ms[symbol] <= BACKOFF_MS
@@ -214,6 +227,19 @@ class Watch:
             text = f"knows of no stop of {symbol} and does nothing for {idle_ms} ms"
             self._broke(symbol, "naked", at_ms, "6", text)
 
+    def _check_cleared(self, truth: Truth) -> None:
+        """What a close has left of a position does not stay without a stop."""
+        observer, symbol, at_ms = self._observer, truth.symbol, truth.at_ms
+        cleared_ms = self._cleared_at_ms.get(symbol)
+        if cleared_ms is None or observer.up_since_ms > cleared_ms:
+            return
+        is_troubled = at_ms - observer.disturbed_at_ms < BACKOFF_MS
+        idle_ms = at_ms - max(cleared_ms, self._tried_at_ms[symbol])
+        if not is_troubled and idle_ms > CLEARED_MS:
+            text = f"the stop of {symbol} went before a close, and none has come for {idle_ms} ms"
+            self._broke(symbol, "cleared", at_ms, "6", text)
+            del self._cleared_at_ms[symbol]
+
     def _check_floor(self, truth: Truth) -> None:
         observer, symbol, at_ms = self._observer, truth.symbol, truth.at_ms
         below_ms = at_ms - self._since.get((truth.group, "below floor"), at_ms)
@@ -222,7 +248,7 @@ class Watch:
         knows_since_ms = self._knows_since_ms.get(symbol)
         if knows_since_ms is None or at_ms - observer.reads[-1][1] > READ_AGE_MAX_MS:
             return
-        since_ms = max(observer.up_since_ms, self._marks_since_ms(truth.group), knows_since_ms)
+        since_ms = max(observer.free_since_ms, self._marks_since_ms(truth.group), knows_since_ms)
         unanswered_ms = at_ms - self._closed_at_ms[symbol]
         if min(below_ms, at_ms - since_ms) > FLOOR_MS and unanswered_ms > FLOOR_MS + TIMEOUT_MS:
             text = f"{symbol} is below the floor for {below_ms} ms, and no close"

@@ -92,6 +92,7 @@ class _World:
         loop.set_task_factory(make_task)  # type: ignore[arg-type]
         clock = Clock(case.starts_at_ms)
         machine = ObservedMachine(case.listed.values(), case.slippage, depths=case.depths)
+        machine.resting = case.resting
         observer = machine.observer = Observer(case, clock, machine, self._tell)
         open_positions(case, machine)
         faults = SwarmFaults(

@@ -15,12 +15,23 @@ import structlog
 from bot.clock import Clock, system_wall_ms
 from bot.core.actions import Action
 from bot.core.model import AccountSnapshot, PositionMode
-from bot.exchange.live.calls import Call, Heard, Json, NotSent, Silent, Unreadable, parse_json
+from bot.exchange.live.calls import (
+    Call,
+    Heard,
+    Hushed,
+    Json,
+    NotSent,
+    Silent,
+    Unreadable,
+    parse_json,
+)
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import Dialect, Ground, Irrelevant, Listed, Opening, StreamEnded
 from bot.exchange.live.lanes import Lane
 from bot.exchange.live.transport import Network
 from bot.exchange.ports import (
+    Banned,
+    Barred,
     MarginChange,
     NoMarginHistory,
     Notice,
@@ -28,6 +39,7 @@ from bot.exchange.ports import (
     OrderFound,
     Refused,
     Reply,
+    Throttled,
     Unreachable,
     Unsure,
 )
@@ -148,13 +160,15 @@ class LiveAccount:
     async def send(self, action: Action, client_id: str) -> Reply:
         """Perform one action."""
         call = await self._recipe(action, client_id)
-        if isinstance(call, Refused):
+        if not isinstance(call, Call):
             return call
         match await self._writes.ask(call):
             case Heard() as heard:
                 return self._dialect.reply_of(heard, action, client_id, self._listed)
             case NotSent(reason):
                 return Refused("NOT_SENT", reason)
+            case Hushed(reason, until_ms):
+                return Barred(reason, until_ms)
             case Silent(reason):
                 return Unsure(reason)
 
@@ -169,7 +183,7 @@ class LiveAccount:
         except Unreadable as e:
             raise Unreachable(str(e)) from e
 
-    async def _recipe(self, action: Action, client_id: str) -> Call | Refused:
+    async def _recipe(self, action: Action, client_id: str) -> Call | Refused | Barred:
         """What to send. That it cannot be known is proof that nothing is sent."""
         if isinstance(self._position_mode, _Unread):
             return Refused("NOT_SENT", "the account has not been read yet")
@@ -180,6 +194,8 @@ class LiveAccount:
             ]
             ground = Ground(self._position_mode, asked)
             return self._dialect.write_call(action, client_id, self._listed, ground)
+        except Banned as e:
+            return Barred(str(e), e.until_ms)
         except (Unreachable, Unreadable) as e:
             return Refused("NOT_SENT", str(e))
 
@@ -311,6 +327,10 @@ async def hear(lane: Lane, call: Call) -> Heard:
     match await lane.ask(call):
         case Heard() as heard:
             return heard
+        case Hushed(reason, until_ms, everything=True):
+            raise Banned(f"{call.path}: {reason}", until_ms)
+        case Hushed(reason, until_ms):
+            raise Throttled(f"{call.path}: {reason}", until_ms)
         case NotSent(reason) | Silent(reason):
             raise Unreachable(f"{call.path}: {reason}")
 

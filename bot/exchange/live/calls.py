@@ -48,13 +48,26 @@ class NotSent:
 
 
 @dataclass(frozen=True, slots=True)
+class Hushed:
+    """
+    Nothing was taken: the venue wants quiet until `until_ms`, by its answer or an earlier one.
+
+    Of reads, or of `everything` where it has banned this address.
+    """
+
+    reason: str
+    until_ms: int
+    everything: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Silent:
     """No whole answer; the request may have arrived."""
 
     reason: str
 
 
-Outcome: TypeAlias = Heard | NotSent | Silent
+Outcome: TypeAlias = Heard | NotSent | Hushed | Silent
 
 
 class Unreadable(ValueError):

@@ -2,9 +2,10 @@
 How often a venue is asked: reads within half of what it allows, the way out never behind them.
 
 Throttling reads the real clock, so this sits in front of real venues only. A 429 stops reads until
-the venue's time is over; a 418 stops everything on this address. Other accounts and programs on it
-count too: where the venue tells what the address has used of a minute, reads end well before all
-of it, so that what is left is there for stops and closes.
+the venue's time is over, but for a trickle, which an endangered account's reads are paced for;
+a 418 stops everything on this address. Other accounts and programs on it count too: where the
+venue tells what the address has used of a minute, reads end well before all of it, so that what is
+left is there for stops and closes.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ import structlog
 from asyncio_throttle.throttler import Throttler
 
 from bot.clock import Clock
-from bot.exchange.live.calls import Call, Heard, NotSent, Outcome
+from bot.exchange.live.calls import Call, Heard, Hushed, Outcome
 from bot.exchange.live.transport import Transport
 
 READ_SHARE = 0.5
@@ -29,6 +30,13 @@ ADDRESS_SHARE = 0.6
 
 MINUTE_MS = 60_000
 RETRY_AFTER_USUAL_S = 60
+TRICKLE_MS = 5_000
+TRICKLE_WEIGHT = 100
+"""
+What may be read in that time though the venue wants no reads: an account, whole, and a few times
+what changes of it.
+"""
+
 _TOO_MANY, _BANNED = 429, 418
 
 log = structlog.get_logger()
@@ -40,6 +48,8 @@ class Quiet:
 
     reads_until_ms: int = 0
     all_until_ms: int = 0
+    trickle_at_ms: int = 0
+    trickle_left: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,31 +85,40 @@ class Lane:
 
     async def ask(self, call: Call) -> Outcome:
         """Send once, when there is budget; not at all while the venue wants quiet."""
-        if isinstance(refused := self._refusal(), NotSent):
-            return refused
+        if (hushed := self._hushed(call.weight)) is not None:
+            return hushed
         async with self._turn:  # whoever waits in the throttler polls: one at a time
             for _ in range(call.weight):
                 await self._throttler.acquire()  # type: ignore[no-untyped-call]
-        if isinstance(refused := self._refusal(), NotSent):
-            return refused
+        if (hushed := self._hushed(call.weight)) is not None:
+            return hushed
+        self._quiet.trickle_left -= call.weight
         outcome = await self._transport.ask(call)
         if isinstance(outcome, Heard):
-            if outcome.status in (_TOO_MANY, _BANNED):
-                self._be_quiet(outcome)
             self._mind(outcome)
+            if outcome.status in (_TOO_MANY, _BANNED):
+                return self._be_quiet(outcome)
         return outcome
 
     def follow_clock(self, ahead_ms: int) -> None:
         """Date requests by the venue's clock, which this machine's is `ahead_ms` ahead of."""
         self._transport.set_clock_offset_ms(ahead_ms)
 
-    def _refusal(self) -> NotSent | None:
-        now_ms = self._clock.now_ms()
-        if now_ms < self._quiet.all_until_ms:
-            return NotSent(f"the venue has banned this address until {self._quiet.all_until_ms}")
-        if self._is_read and now_ms < self._quiet.reads_until_ms:
-            return NotSent(f"the venue wants no reads until {self._quiet.reads_until_ms}")
+    def _hushed(self, weight: int) -> Hushed | None:
+        quiet, now_ms = self._quiet, self._clock.now_ms()
+        if now_ms < (until_ms := quiet.all_until_ms):
+            reason = f"the venue has banned this address until {until_ms}"
+            return Hushed(reason, until_ms, everything=True)
+        if self._is_read and now_ms < quiet.reads_until_ms and not self._trickles(weight, now_ms):
+            until_ms = quiet.reads_until_ms
+            return Hushed(f"the venue wants no reads until {until_ms}", until_ms, everything=False)
         return None
+
+    def _trickles(self, weight: int, now_ms: int) -> bool:
+        quiet = self._quiet
+        if now_ms - quiet.trickle_at_ms >= TRICKLE_MS:
+            quiet.trickle_at_ms, quiet.trickle_left = now_ms, TRICKLE_WEIGHT
+        return quiet.trickle_left >= weight
 
     def _mind(self, heard: Heard) -> None:
         """Leave the rest of this minute to stops and closes where the address has used much."""
@@ -114,17 +133,23 @@ class Lane:
             self._quiet.reads_until_ms = until_ms
             log.warning("reads.held_back", used=used, until_ms=until_ms)
 
-    def _be_quiet(self, heard: Heard) -> None:
+    def _be_quiet(self, heard: Heard) -> Outcome:
+        """Heed a 429 or a 418; what it means for the request that it answers."""
+        quiet, now_ms = self._quiet, self._clock.now_ms()
         headers = {name.lower(): text for name, text in heard.headers.items()}
         told = headers.get("retry-after", "")
         wait_s = int(told) if told.isdecimal() else RETRY_AFTER_USUAL_S
-        until_ms = self._clock.now_ms() + wait_s * 1000
+        until_ms = now_ms + wait_s * 1000
+        reason = f"HTTP {heard.status}: {heard.text[:120]}"
         if heard.status == _BANNED:
-            self._quiet.all_until_ms = max(self._quiet.all_until_ms, until_ms)
+            quiet.all_until_ms = max(quiet.all_until_ms, until_ms)
             log.critical("venue.banned", until_ms=until_ms)
-        else:
-            self._quiet.reads_until_ms = max(self._quiet.reads_until_ms, until_ms)
-            log.error("venue.too_many_requests", until_ms=until_ms)
+            return Hushed(reason, quiet.all_until_ms, everything=True)
+        quiet.reads_until_ms = max(quiet.reads_until_ms, until_ms)
+        quiet.trickle_at_ms, quiet.trickle_left = now_ms, 0
+        log.error("venue.too_many_requests", until_ms=until_ms)
+        # What a write was answered is for its parser: this may be a limit of orders.
+        return Hushed(reason, until_ms, everything=False) if self._is_read else heard
 
 
 def read_budget(weight_per_minute: int) -> int:

@@ -81,7 +81,6 @@ read_weight_per_minute = 1_200
 used_weight_header = ""
 """What is left is told per endpoint, not of the address."""
 
-used_weight_header = ""
 request_life_ms = 60_000
 """A signature is good for a minute: `documented`."""
 

@@ -24,11 +24,14 @@ from bot.exchange.paper.wire.mishaps import WITHOUT_EFFECT, Mishap, MishapKind
 from bot.exchange.ports import (
     Accepted,
     AccountChanged,
+    Banned,
+    Barred,
     NoMarginHistory,
     Notice,
     OrderAbsent,
     OrderFound,
     Refused,
+    Throttled,
     Unreachable,
     Unsure,
 )
@@ -126,7 +129,7 @@ async def test_a_duplicate_id_proves_nothing(live: Wired) -> None:
 
 
 KINDS = [kind for kind in MishapKind if kind is not MishapKind.LATE]
-SAID_NO = (MishapKind.TOO_MANY_429, MishapKind.BANNED_418)
+SAID_NO = {MishapKind.TOO_MANY_429: Refused, MishapKind.BANNED_418: Barred}
 SMALL = Quantity(D("0.001"))
 
 ACTIONS: dict[str, Callable[[str], Action]] = {
@@ -152,7 +155,7 @@ async def test_no_unknown_outcome_is_taken_for_success_or_for_a_refusal(
         after = live.server.exchange.machine.to_json()
         has_effect = _essence(after) != _essence(before)
         assert has_effect is (effect and kind not in WITHOUT_EFFECT), kind
-        assert isinstance(reply, Refused if kind in SAID_NO else Unsure), (kind, effect, reply)
+        assert isinstance(reply, SAID_NO.get(kind, Unsure)), (kind, effect, reply)
         assert not live.server.mishaps.ahead, "sent once, no more"
         live.account._writes._quiet = Quiet()
         live.hand.ask("DELETE", "/fapi/v1/algoOpenOrders", symbol="BTCUSDT")
@@ -243,19 +246,31 @@ async def test_nothing_listens_means_nothing_was_sent(live: Wired) -> None:
 async def test_a_ban_silences_even_the_way_out_and_too_many_requests_only_reads(
     live: Wired,
 ) -> None:
+    now_ms = live.clock.now_ms()
     live.fault(MishapKind.TOO_MANY_429, method="GET")
-    with pytest.raises(Unreachable, match="429"):
+    with pytest.raises(Throttled, match="429") as throttled:
         await live.account.server_time_ms()
-    with pytest.raises(Unreachable, match="no reads until"):
+    assert 2_000 <= throttled.value.until_ms - now_ms < 2_500  # its Retry-After says 2 s
+    with pytest.raises(Throttled, match="no reads until"):
         await live.account.server_time_ms()
     assert await live.account.send(CLOSE, "c1") == Accepted()
     live.fault(MishapKind.BANNED_418, method="POST")
-    assert isinstance(await live.account.send(CLOSE, "c2"), Refused)
+    assert isinstance(await live.account.send(CLOSE, "c2"), Barred)
     held = live.hand.positions()
     banned = await live.account.send(CLOSE, "c3")
-    assert isinstance(banned, Refused)
-    assert banned.code == "NOT_SENT"
+    assert isinstance(banned, Barred)
+    assert 1_000 <= banned.until_ms - live.clock.now_ms() <= 2_000
+    with pytest.raises(Banned, match="banned"):
+        await live.account.server_time_ms()
     assert live.hand.positions()[0]["positionAmt"] == held[0]["positionAmt"]
+
+
+async def test_a_trickle_of_reads_goes_on_where_the_venue_wants_none(live: Wired) -> None:
+    """For an endangered account; the feed of a calm one does not ask."""
+    live.account._reads._quiet.reads_until_ms = live.clock.now_ms() + 60_000
+    assert (await live.account.snapshot()).positions
+    with pytest.raises(Throttled):
+        await asyncio.gather(*(live.account.snapshot() for _ in range(20)))
 
 
 async def test_notices_ring_and_name_a_liquidation(live: Wired) -> None:

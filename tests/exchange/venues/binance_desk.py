@@ -154,6 +154,9 @@ class BinanceDesk:
             }
         )
 
+    def resting(self) -> list[Decimal]:
+        return [D(each["triggerPrice"]) for each in self._waiting()]
+
     def trigger(self, client_id: str, price: Decimal) -> None:
         (stop,) = [each for each in self.book.stops.values() if each["clientAlgoId"] == client_id]
         self._move(D(stop["quantity"]))
