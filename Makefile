@@ -46,8 +46,10 @@ faults: setup
 browser: setup
 	@$(BIN)/python -m pytest -q -rs tests/browser
 
+# N changed policy files, and N changed payloads of a venue.
 fuzz: setup
 	@$(BIN)/python tests/policy/fuzz.py --files $(N) --first $(FIRST)
+	@$(BIN)/python tests/exchange/live/fuzz.py --payloads $(N) --first $(FIRST)
 
 bench: setup
 	@for file in bench/$(ONLY).py; do echo "$$file"; $(BIN)/python "$$file"; done

@@ -111,7 +111,7 @@ def _asked() -> tuple[Asked, Path | None]:
     parser.add_argument("--hours", default="24,6,1", help="before the worst; with commas between")
     parser.add_argument("--only", default="", help="only windows with this in their file's name")
     parser.add_argument("--slippage-bps", type=int, default=5, help="worse than last by")
-    parser.add_argument("--latency-ms", type=int, default=250, help="one way")
+    parser.add_argument("--latency-ms", type=int, default=250, help="from a price to an effect")
     parser.add_argument("--json", type=Path, help="write every outcome to this file")
     given = parser.parse_args()
     folder = data_folder()

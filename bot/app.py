@@ -268,7 +268,7 @@ async def _run_paper(
     machine = _same_run(policy, setup, state_dir, machine, store)
     clock = Clock(await _resume_at_ms(journal, machine.at_ms))
     venue = PaperVenue(
-        machine, path, clock, latency_ms=setup.latency_ms, store=store, faults=no_faults()
+        machine, path, clock, latency_ms=setup.one_way_ms, store=store, faults=no_faults()
     )
     async with venue:
         account = PaperAccount(venue, policy.account)

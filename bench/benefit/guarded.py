@@ -109,12 +109,12 @@ class _Run:
     async def _guard(self, clock: Clock, journal: Journal) -> None:
         machine, setup = self._machine, self._setup
         plan = FaultPlan()
-        waits_ms = max(plan.timeout_ms, 2 * setup.latency_ms + REPLY_SLACK_MS)
+        waits_ms = max(plan.timeout_ms, 2 * setup.one_way_ms + REPLY_SLACK_MS)
         venue = PaperVenue(
             machine,
             self._until_quiet(),
             clock,
-            latency_ms=setup.latency_ms,
+            latency_ms=setup.one_way_ms,
             store=MemoryOnly(),
             faults=Faults(replace(plan, timeout_ms=waits_ms), Random(0)),  # noqa: S311 - not drawn
         )

@@ -237,7 +237,9 @@ def replay(
     margin_mode: Annotated[str, typer.Option(help="isolated or cross.")] = "isolated",
     reserve: Amount = Decimal(1000),
     entry_at_ms: Annotated[int, typer.Option(help="Enter at the first bar from here on.")] = 0,
-    latency_ms: Annotated[int, typer.Option(min=0, help="One way, of everything.")] = 250,
+    latency_ms: Annotated[
+        int, typer.Option(min=0, help="From a price to the effect of the answer to it.")
+    ] = 250,
     slippage_bps: Annotated[
         Decimal, typer.Option(parser=bps, metavar="BPS", help="Worse than the last price.")
     ] = Decimal(5),

@@ -169,14 +169,20 @@ def _is_left_of_a_pair(desk: Desk, position: Position) -> bool:
     """
     Whether what a close was to take along with another leg is still there, and goes now.
 
-    The leg that asked for it may be closed by now, and asks no more.
+    The leg that asked for it is closed by then, and asks no more.
     """
+    if any(
+        each.symbol == position.symbol and each.key != position.key
+        for each in desk.state.positions
+    ):
+        return False
     tries = [
         intent
         for intent in desk.state.intents.values()
         if intent.key == position.key and intent.reason == HEDGE
     ]
-    if not tries or max(tries, key=lambda each: each.planned_at_ms).state is IntentState.APPLIED:
+    settled = (IntentState.APPLIED, IntentState.WITHHELD, IntentState.HUMAN)
+    if not tries or max(tries, key=lambda each: each.planned_at_ms).state in settled:
         return False
     request = desk.request(position.key, HEDGE)
     settle(desk, review_close(request, position, holds=False, bound=AT_MARKET))

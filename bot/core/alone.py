@@ -43,6 +43,7 @@ from bot.core.vigil import (
     wake_for_settlement,
     warn_blind,
     warn_of_mode,
+    warn_of_reentry,
     warn_unknown,
 )
 
@@ -157,12 +158,14 @@ def _stale_at_ms(state: AccountState, policy: Policy, position: Position) -> int
 
 def _judge(desk: Desk, position: Position) -> PositionVerdict:
     policy, now_ms = desk.policy, desk.now_ms
+    # What is said is remembered in what the evaluation goes on from.
+    warn_of_mode(desk, position.margin_mode)
+    warn_of_reentry(desk)
     measured = measure(desk.state, position, now_ms, policy)
     evaluation = evaluate(steps_for(policy, position), desk.memory, measured, now_ms)
     desk.wake(evaluation.wake_at_ms)
     wake_for_settlement(desk, position)
     desk.wake(bars_until_ms(desk.state, position.symbol) + 1)
-    warn_of_mode(desk, position.margin_mode)
     stop: StopVerdict
     match measured:
         case Unknown():

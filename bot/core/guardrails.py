@@ -222,7 +222,7 @@ def review_reduce(
 def _approved_part(request: Request, close: PartClose) -> Approved:
     position = close.position
     its = replace(request, key=position.key)
-    quantity = Quantity(min(close.quantity, _closable(its, position)))
+    quantity = _sendable(its, position, min(close.quantity, _closable(its, position)))
     action = ClosePosition(position.symbol, position.side, quantity, close.bound)
     return _approved(its, action, (), close.purpose, _in_the_way(its))
 
@@ -237,7 +237,7 @@ def review_close(request: Request, position: Position, holds: bool, bound: Bound
         return _exhausted("hold", "the account is on HOLD")
     for denied in _reasons_to_be_quiet(request):
         return denied
-    quantity = _closable(request, position)
+    quantity = _sendable(request, position, _closable(request, position))
     for intent in _in_order(request.state):
         if not isinstance(intent.action, ClosePosition) or intent.key != request.key:
             continue
@@ -295,6 +295,21 @@ def _closable(request: Request, position: Position) -> Quantity:
     _, foreign = _stops_of(request.state, request.key)
     left = position.quantity - sum((stop.quantity for stop in foreign), ZERO)
     return Quantity(left) if left > ZERO else position.quantity
+
+
+def _sendable(request: Request, position: Position, quantity: Decimal) -> Quantity:
+    """
+    A quantity that a venue takes: no dust, none that leaves dust, not more than it takes at once.
+
+    A slice that is less than the smallest order becomes that, and a close that would leave less
+    than that takes it along: neither could be closed afterwards.
+    """
+    instrument = request.state.instruments.by_symbol[position.symbol]
+    whole, least = _closable(request, position), instrument.quantity_min
+    if whole - quantity < least:
+        quantity = whole
+    most = floor_to(instrument.quantity_max, instrument.quantity_step)
+    return Quantity(min(max(quantity, min(least, whole)), most))
 
 
 def _stops_of(state: AccountState, key: PositionKey) -> tuple[list[StopOrder], list[StopOrder]]:

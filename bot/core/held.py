@@ -7,7 +7,7 @@ move away: every loss would be taken for room to lose more. Where a position was
 in part, by its stop, by the guard or by the venue, the stops that rest for the cross ones are
 held: no looser one takes their place.
 
-A hold ends when the wallet has gained as much as that close changed it by, when a cross position
+A hold ends when the wallet has gained more than that close changed it by, when a cross position
 is opened or grows, and with another policy. What a human closes neither makes a hold nor ends one.
 """
 
@@ -33,7 +33,8 @@ class Shared:
     What is remembered of the wallet and all positions from one read to the next, over restarts.
 
     `taken` are positions that the venue said it took from, before a read has shown it. `held` are
-    trigger prices that stops may not be looser than, until the wallet balance is `released_at`.
+    trigger prices that stops may not be looser than, until the wallet balance is more than
+    `released_at`.
     """
 
     wallet_balance: Money
@@ -74,12 +75,15 @@ def after_read(
     snapshot: AccountSnapshot,
     ours: Iterable[StopOrder],
     closed: frozenset[PositionKey],
+    *,
+    is_newer: bool,
 ) -> Shared:
     """
     What a read shows: what shrank holds the stops of cross positions, one that grew frees them.
 
     `ours` are our own stops in it; `closed` the positions that an order of ours may have closed
-    since the read before. The venue's part is in `taken`.
+    since the read before. The venue's part is in `taken`, until a read that was asked for after
+    the venue said so: `is_newer`.
     """
     now = {position.key: position for position in snapshot.positions}
     before = shared.legs
@@ -101,10 +105,10 @@ def after_read(
             **{key: replace(leg, is_open=False) for key, leg in missing.items()},
             **{key: SeenLeg(each.quantity, is_open=True) for key, each in now.items()},
         },
-        taken=frozenset(),
+        taken=frozenset() if is_newer else shared.taken - lost,
         held={key: price for key, price in shared.held.items() if key in now or key in missing},
     )
-    if grew or (shared.held and snapshot.wallet_balance >= shared.released_at):
+    if grew or (shared.held and snapshot.wallet_balance > shared.released_at):
         seen = released(seen)
     if grew or not lost:
         return seen

@@ -12,6 +12,8 @@ from typing import TypeAlias
 
 from bot.core.units import Money, Price, Quantity, Ratio
 
+_NO_LIMIT = Quantity(Decimal("Infinity"))
+
 
 class Side(StrEnum):
     """Direction of a position."""
@@ -153,7 +155,8 @@ class Instrument:
 
     Quantities of a linear contract are in base units, those of an inverse one are its face value
     in the quote currency. `settle` is what margin, profit and fees are paid in: quote for a
-    linear contract, base for an inverse one.
+    linear contract, base for an inverse one. No order that fills at once may be for more than
+    `quantity_max`: what is larger is closed in slices.
     """
 
     symbol: str
@@ -165,6 +168,7 @@ class Instrument:
     taker_fee: Ratio
     tiers: tuple[RiskTier, ...]
     rules: VenueRules
+    quantity_max: Quantity = _NO_LIMIT
 
 
 BAR_MS = 3_600_000

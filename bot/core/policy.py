@@ -167,7 +167,8 @@ class Protect:
     there of the way from the entry price to liquidation: the nearer one to the mark price counts,
     so a share of 0 asks for nothing. Below `floor` the position is closed whatever the ladder
     says, in HOLD too unless `floor_in_hold` is False. A position that cannot be measured for
-    `unknown_after_ms` is alarmed.
+    `unknown_after_ms` is alarmed. After `canary_ms` in which no stop of a position was placed one
+    like that which rests is, to find out in calm whether the venue still takes them; 0 for never.
     """
 
     room: Ratio
@@ -175,6 +176,7 @@ class Protect:
     floor: Ratio
     floor_in_hold: bool
     unknown_after_ms: Duration
+    canary_ms: Duration
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,7 @@ class PositionMemory:
     the position is, `alerted` by the kind of alert, with the time it last went out.
     `episode` is when the newest episode began, so that no two of them share it; `funding_paid`
     is what settlements have charged since the one before ended, by rate and mark price.
+    `reentered`: it was closed in an episode and opened again, which nobody has been told of yet.
     """
 
     steps: Mapping[str, StepMemory] = field(default_factory=dict)
@@ -118,6 +119,7 @@ class PositionMemory:
     stop_sent_at_ms: int = NEVER_MS
     stop_refused_at_ms: int = NEVER_MS
     stop_refusals: int = 0
+    reentered: bool = False
     alerted: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -181,16 +183,16 @@ class Intent:
     @property
     def may_have_added_margin(self) -> bool:
         """Whether it moved margin, or nobody has proven that it did not."""
-        return isinstance(self.action, AddMargin) and self.state not in (
+        return isinstance(self.action, AddMargin) and self.may_have_happened
+
+    @property
+    def may_have_happened(self) -> bool:
+        """Whether nobody has proven that the venue has never done it."""
+        return self.state not in (
             IntentState.WITHHELD,
             IntentState.REJECTED,
             IntentState.NOT_APPLIED,
         )
-
-    @property
-    def may_have_filled(self) -> bool:
-        """Whether nobody has proven that the venue has never had it."""
-        return self.state not in (IntentState.REJECTED, IntentState.NOT_APPLIED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -529,7 +531,13 @@ def _read(state: AccountState, event: AccountReported) -> AccountState:
         account=AccountRead(snapshot, event.asked_at_ms, event.received_at_ms),
         memories=memories,
         book=book,
-        shared=after_read(state.shared, snapshot, ours, _maybe_closed(state, ours)),
+        shared=after_read(
+            state.shared,
+            snapshot,
+            ours,
+            _maybe_closed(state, ours),
+            is_newer=event.asked_at_ms >= state.lost_at_ms,
+        ),
     )
 
 
@@ -555,7 +563,7 @@ def _maybe_closed(state: AccountState, resting: list[StopOrder]) -> frozenset[Po
         (intent.key, intent.id, intent.action.quantity)
         for intent in state.intents.values()
         if isinstance(intent.action, ClosePosition | PlaceStop)
-        and (intent.is_open or (intent.may_have_filled and intent.changed_at_ms >= since_ms))
+        and (intent.is_open or (intent.may_have_happened and intent.changed_at_ms >= since_ms))
     ]
     return frozenset(
         key for key, client_id, quantity in orders if there.get(client_id, ZERO) < quantity
@@ -579,6 +587,7 @@ def _open(memory: PositionMemory) -> PositionMemory:
         memory,
         steps=steps,
         blind_since_ms={},
+        reentered=memory.in_episode,
         flat_since_ms=NEVER_MS,
         flat_read_at_ms=NEVER_MS,
         unknown_since_ms=NEVER_MS,

@@ -76,6 +76,7 @@ from bot.core.vigil import (
     is_in_danger,
     wake_for_settlement,
     warn_of_mode,
+    warn_of_reentry,
     warn_unknown,
 )
 
@@ -98,6 +99,7 @@ def judge_together(state: AccountState, policy: Policy, now_ms: int, draft: Draf
         return state
     desk = Desk(state, policy, "cross positions", state.book, now_ms)
     warn_of_mode(desk, MarginMode.CROSS)
+    warn_of_reentry(desk)
     measured = measure_book(state, now_ms, policy)
     evaluation = evaluate(steps_for_book(policy), desk.memory, measured, now_ms)
     desk.wake(evaluation.wake_at_ms)

@@ -15,6 +15,7 @@ from bot.core.events import IntentState
 from bot.core.funding import settling_until_ms
 from bot.core.guardrails import approve_stop, is_unseen
 from bot.core.ids import account_prefix, birth_prefix
+from bot.core.ladder import NO_WAKE_MS
 from bot.core.margin import Liquidation
 from bot.core.metrics import Known, Measured, Unknown
 from bot.core.model import Instrument, Position, PositionKey, StopOrder
@@ -27,7 +28,7 @@ from bot.core.protection import (
     wanted,
 )
 from bot.core.state import NEVER_MS, WITHHELD_MS, AccountRead, AccountState, NotRead
-from bot.core.units import ZERO, Price
+from bot.core.units import ZERO, Duration, Price
 
 STOP_WAY_MS = 5_000
 """How long a stop may be on its way, and how long a drifted one keeps its place."""
@@ -39,6 +40,9 @@ NAKED_MAX_MS = 15_000
 """A position without a resting stop for longer than this is alarmed."""
 
 RETRY_REFUSED_MAX_MS = 60_000
+
+CANARY_AGAIN_MS = 3_600_000
+"""A canary that was refused is followed by another one after this at the latest."""
 
 ANSWERED_MS = 5_000
 """By then a close that has cleared its way of stops is answered, or nobody hears of it."""
@@ -128,7 +132,7 @@ def keep_stop(
     for stop in found.superfluous:
         _cancel(desk, stop)
     desk.needs_read = desk.needs_read or bool(ground.going)
-    _watch_naked(desk, found.status)
+    _watch_naked(desk, position.key, found.status)
     return Audited(found.status, target)
 
 
@@ -168,8 +172,13 @@ def _place(desk: Desk, position: Position, target: StopWanted, status: StopStatu
         _closing_until_ms(desk, position),
     )
     match status:
-        case StopStatus.RESTS | StopStatus.NOT_NEEDED:
+        case StopStatus.NOT_NEEDED:
             return
+        case StopStatus.RESTS:
+            canary_at_ms = _canary_at_ms(desk)
+            desk.wake(canary_at_ms)
+            if now_ms < canary_at_ms:
+                return
         case StopStatus.DRIFTED:
             if settling := settling_until_ms(desk.state, position.symbol, now_ms):
                 desk.needs_read = True
@@ -189,6 +198,26 @@ def _place(desk: Desk, position: Position, target: StopWanted, status: StopStatu
     action = PlaceStop(position.symbol, position.side, position.quantity, target.trigger_price)
     desk.take(approve_stop(desk.request(position.key, "protect/stop"), action))
     desk.memory = replace(desk.memory, stop_sent_at_ms=now_ms)
+
+
+def _canary_at_ms(desk: Desk) -> int:
+    """
+    When a stop is to be placed though one rests: the older of the two is then superfluous.
+
+    A stop path that is used in a crash only fails in the crash (2025-12-09): nothing else tells
+    that a venue takes no stops any more while those that rest stay.
+    """
+    every_ms = desk.policy.protect.canary_ms
+    if not every_ms:
+        return NO_WAKE_MS
+    if desk.memory.stop_refusals:
+        text = (
+            "the venue takes no new stop; the one that rests is all there is. If that goes, the "
+            "guard watches the level and closes by itself"
+        )
+        desk.say("stop_refused", AlertSeverity.CRITICAL, text, REPEAT_MS)
+        every_ms = Duration(min(every_ms, CANARY_AGAIN_MS))
+    return desk.memory.stop_sent_at_ms + every_ms
 
 
 def _free_way_ms(state: AccountState, key: PositionKey) -> int:
@@ -257,7 +286,7 @@ def _cancel(desk: Desk, stop: StopOrder) -> None:
     desk.take(approve_stop(desk.request(key, "protect/cancel"), action))
 
 
-def _watch_naked(desk: Desk, status: StopStatus) -> None:
+def _watch_naked(desk: Desk, key: PositionKey, status: StopStatus) -> None:
     if status is not StopStatus.MISSING:
         if desk.memory.naked_since_ms != NEVER_MS:
             desk.memory = replace(desk.memory, naked_since_ms=NEVER_MS)
@@ -265,10 +294,26 @@ def _watch_naked(desk: Desk, status: StopStatus) -> None:
     if desk.memory.naked_since_ms == NEVER_MS:
         desk.memory = replace(desk.memory, naked_since_ms=desk.now_ms)
     if desk.memory.stop_refusals:
-        text = "the venue refuses the stop; the guard watches the level and closes by itself"
+        text = (
+            f"the venue refuses the stop{_words(desk.state, key)}; the guard watches the level "
+            "and closes by itself"
+        )
         desk.say("stop_refused", AlertSeverity.CRITICAL, text, REPEAT_MS)
     alarm_at_ms = desk.memory.naked_since_ms + NAKED_MAX_MS
     desk.wake(alarm_at_ms)
     if desk.now_ms >= alarm_at_ms:
         text = f"no protective stop rests on the exchange for {NAKED_MAX_MS // 1000} s"
         desk.say("naked", AlertSeverity.CRITICAL, text, REPEAT_MS)
+
+
+def _words(state: AccountState, key: PositionKey) -> str:
+    """What the venue said to the last stop that it refused, as far as that is remembered."""
+    refused = [
+        intent
+        for intent in state.intents.values()
+        if intent.key == key
+        and isinstance(intent.action, PlaceStop)
+        and intent.state is IntentState.REJECTED
+    ]
+    newest = max(refused, key=lambda intent: intent.changed_at_ms, default=None)
+    return f" ({newest.detail})" if newest else ""

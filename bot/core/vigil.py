@@ -82,6 +82,18 @@ def warn_blind(desk: Desk, evaluation: Evaluation) -> None:
             desk.say(f"blind:{blind.rule.name}", AlertSeverity.CRITICAL, text, REPEAT_MS)
 
 
+def warn_of_reentry(desk: Desk) -> None:
+    """Say it where somebody opens again what has just been closed in danger."""
+    if not desk.memory.reentered:
+        return
+    desk.memory = replace(desk.memory, reentered=False)
+    text = (
+        "opened again within ten minutes of having been closed in an episode, as a bot does that "
+        "knows of no guard: its budgets and cooldowns go on, it gets no new ones"
+    )
+    desk.say("reentered", AlertSeverity.CRITICAL, text, REPEAT_MS)
+
+
 def warn_of_mode(desk: Desk, mode: MarginMode) -> None:
     """Say it where positions are of a margin mode that the policy does not expect."""
     if mode not in desk.policy.margin_modes:

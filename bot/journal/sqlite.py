@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.dialects.sqlite import insert
 
 from bot.core.events import IntentState
 from bot.journal.chain import EMPTY, checked, columns, damaged, extend, follow
+from bot.journal.head_note import HeadNote
 from bot.journal.port import (
     Entry,
     Found,
@@ -37,6 +39,8 @@ from bot.journal.sqlite_connect import (
     to_write,
     unmoved_check,
 )
+
+log = structlog.get_logger()
 
 _ENTRIES = sa.table(
     "entries",
@@ -64,6 +68,7 @@ class SqliteJournal:
         head: Head,
         connection: sa.Connection,
         unmoved: Callable[[], None],
+        note: Callable[[Head], None],
         held: ExitStack,
     ) -> None:
         """For `open` and `read`. Takes over `held`, which releases everything."""
@@ -71,6 +76,7 @@ class SqliteJournal:
         self._head = head
         self._connection = connection
         self._unmoved = unmoved
+        self._note = note
         self._held = held.pop_all()
         self._where = f"journal of {account}"
 
@@ -80,14 +86,21 @@ class SqliteJournal:
         The journal in `path` (None: a new one in memory), made or migrated where needed.
 
         Raises `JournalUnavailable` if another guard holds it, the file is something else, or
-        the store fails; `JournalDamaged` if the newest row does not fit its hash.
+        the store fails; `JournalDamaged` if the newest row does not fit its hash, or the one that
+        was acknowledged last is not there any more.
         """
         where = f"journal {path or 'in memory'}"
         with store_errors(where, JournalDamaged), ExitStack() as held:
             connection = in_memory(held) if path is None else to_write(path, held)
-            unmoved = _never_moved if path is None else unmoved_check(path)
-            journal = cls(account, EMPTY, connection, unmoved, held)
-            journal._head = journal._newest()
+            if path is None:
+                return cls(account, EMPTY, connection, _never_moved, _never_noted, held)
+            note = HeadNote(path, account)
+            held.callback(note.close)
+            journal = cls(account, EMPTY, connection, unmoved_check(path), note.write, held)
+            with journal._held:  # let go of everything if it is refused
+                journal._head = journal._newest()
+                journal._expect_noted(note)
+                journal._held = journal._held.pop_all()
             return journal
 
     @classmethod
@@ -102,7 +115,7 @@ class SqliteJournal:
             connection = to_read(path, held)
             # Its head is not asked for, so that a damaged newest row can be looked at as well;
             # nothing can be appended to a file that was opened to be read.
-            return cls(account, EMPTY, connection, unmoved_check(path), held)
+            return cls(account, EMPTY, connection, unmoved_check(path), _never_noted, held)
 
     async def append(self, entries: Sequence[Entry]) -> Head:
         """
@@ -123,6 +136,7 @@ class SqliteJournal:
                     raise JournalDamaged(f"{e}, and yet row {rows[-1].sequence} is there") from e
                 raise
             self._head = _head_of(rows[-1])
+            self._note_head()
         return self._head
 
     async def keep(self, text: str) -> str:
@@ -180,6 +194,24 @@ class SqliteJournal:
         with store_errors(self._where, JournalDamaged), self._connection.begin():
             yield
 
+    def _note_head(self) -> None:
+        try:
+            self._note(self._head)
+        except OSError as e:
+            # The rows are durable: an older note only claims less.
+            log.warning("journal.head_not_noted", sequence=self._head.sequence, reason=str(e))
+
+    def _expect_noted(self, note: HeadNote) -> None:
+        noted = note.read()
+        if noted.sequence > self._head.sequence:
+            raise note.refuse(noted, f"the newest was {self._head.sequence}")
+        if noted.sequence:
+            with self._reading():
+                was = self._head_at(noted.sequence)
+            if was != noted:
+                raise note.refuse(noted, f"was {was.hash}")
+        self._note_head()
+
     def _newest(self) -> Head:
         with self._reading():
             newest = _found(self._connection, self._account, _newest_first(self._account))
@@ -195,6 +227,10 @@ class SqliteJournal:
 
 def _never_moved() -> None:
     """Memory stays where it is."""
+
+
+def _never_noted(head: Head) -> None:
+    """Nothing of it is acknowledged beyond the life of this process."""
 
 
 def _of(account: str) -> sa.Select[Any]:

@@ -116,6 +116,8 @@ def _protect(protect: ProtectSection) -> Iterator[Findings]:
     yield _less_than_whole(protect.stop.room, ", the most that a long can have")
     if not isinstance(protect.stop.share, Absent):
         yield _less_than_whole(protect.stop.share, ", where it rests at the entry price")
+    if not isinstance(protect.stop.canary, Absent):
+        yield _above_zero(protect.stop.canary)
     yield _above_zero(protect.unknown_after)
 
 

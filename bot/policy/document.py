@@ -114,6 +114,8 @@ class StopSection:
     """Distance from liquidation at which the resting stop of every position triggers."""
     share: Cell[Ratio] | Absent
     """It triggers earlier where less than this is left of the way from the entry price."""
+    canary: Cell[Duration] | Absent
+    """So often it is placed anew though it rests: a venue that takes no stops is found in calm."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,7 @@ def _protect(protect: ProtectSection) -> Protect:
         floor=protect.floor.value,
         floor_in_hold=protect.floor_in_hold.value,
         unknown_after_ms=protect.unknown_after.value,
+        canary_ms=or_else(protect.stop.canary, Duration(0)),
     )
 
 

@@ -87,7 +87,7 @@ async def _guarded(
         machine,
         _until_flat(machine, path, progress),
         clock,
-        latency_ms=setup.latency_ms,
+        latency_ms=setup.one_way_ms,
         store=MemoryOnly(),
         faults=_patient(setup),
     )
@@ -113,7 +113,7 @@ async def _guarded(
 def _patient(setup: Setup) -> Faults:
     """No faults, and no reply that the latency alone makes late."""
     plan = FaultPlan()
-    waits_ms = max(plan.timeout_ms, 2 * setup.latency_ms + REPLY_SLACK_MS)
+    waits_ms = max(plan.timeout_ms, 2 * setup.one_way_ms + REPLY_SLACK_MS)
     return Faults(replace(plan, timeout_ms=waits_ms), Random(0))  # noqa: S311 - never drawn from
 
 

@@ -65,9 +65,10 @@ class Setup:
 
     All positions are opened at the same moment, the first at or after `entry_at_ms` at which a
     bar of each of them opens. The wallet is given the margins of all and `reserve` beside.
-    `latency_ms` is one way, `slippage` the share by which market orders fill worse than last,
-    `step` how far a price moves between two points of the path, `funding` whether recorded bills
-    are paid.
+    `latency_ms` is the time from a price to the effect of the guard's answer to it: half of it
+    the price is on its way, half the request. `slippage` is the share by which market orders fill
+    worse than last, `step` how far a price moves between two points of the path, `funding`
+    whether recorded bills are paid.
     """
 
     openings: tuple[Opening, ...]
@@ -89,6 +90,11 @@ class Setup:
                 raise SetupError(
                     f"positions: expected {symbol} once, was {symbols.count(symbol)}x"
                 )
+
+    @property
+    def one_way_ms(self) -> int:
+        """What every message takes, rounded up to a millisecond."""
+        return -(-self.latency_ms // 2)
 
     @property
     def instruments(self) -> tuple[Instrument, ...]:

@@ -218,7 +218,8 @@ class Feed:
         """Read the bars of a symbol if there should be newer ones; how long until the next."""
         if self._charted.get(symbol, 0) < self._closed_at_ms():
             try:
-                bars = await self._market.bars(symbol)
+                async with patience():
+                    bars = await self._market.bars(symbol)
             except Unreachable as e:
                 log.warning("bars.unreachable", symbol=symbol, reason=str(e))
                 return BARS_RETRY_MS

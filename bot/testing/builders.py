@@ -255,6 +255,7 @@ def protect(
     floor: Number = "0.015",
     floor_in_hold: bool = True,
     unknown_after_ms: int = 60_000,
+    canary_ms: int = 0,
 ) -> Protect:
     """A stop 3 % before liquidation, a close 1.5 % before it."""
     return Protect(
@@ -263,6 +264,7 @@ def protect(
         floor=Ratio(Decimal(floor)),
         floor_in_hold=floor_in_hold,
         unknown_after_ms=Duration(unknown_after_ms),
+        canary_ms=Duration(canary_ms),
     )
 
 

@@ -112,3 +112,33 @@ def test_a_position_flat_for_less_goes_on() -> None:
     life.decide()
     pass_time(life, 0, NEAR)
     assert [denied.limit for denied in life.verdict.denied] == ["top_ups_per_episode"]
+
+
+def test_a_bot_that_opens_again_what_was_closed_meets_the_old_budgets_and_an_alarm() -> None:
+    """Closed in an episode, opened again within ten minutes: told once, and no new top-ups."""
+    life = living(ADD, mark=NEAR, top_ups=1)
+    assert memory(life).in_episode
+    life.settle(IntentState.APPLIED)
+    for again in range(3):
+        life.wait(5_000)
+        life.read()
+        life.decide()
+        life.wait(60_000)
+        life.read(LONG, stops=[GOOD_STOP])
+        life.mark(NEAR)
+        actions = life.decide()
+        assert [each for each in actions if isinstance(each, AddMargin)] == []
+        assert life.alerts.count("reentered") == (again == 0)
+    (denied,) = life.verdict.denied
+    assert denied.limit == "top_ups_per_episode"
+
+
+def test_opening_again_in_calm_is_nobodys_business() -> None:
+    life = living(ADD)
+    life.read()
+    life.decide()
+    life.wait(60_000)
+    life.read(LONG, stops=[GOOD_STOP])
+    life.mark(CALM)
+    life.decide()
+    assert life.alerts == []

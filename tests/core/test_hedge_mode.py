@@ -21,7 +21,7 @@ from bot.core.model import Fill, MarginMode, Position, PositionMode, Side
 from bot.core.policy import Policy, Step
 from bot.core.protection import StopWanted
 from bot.core.strategy import Severity
-from bot.core.units import Price, Quantity
+from bot.core.units import Money, Price, Quantity
 from bot.testing import builders as build
 from strategies import close, partial_close, top_up
 from tests.core.life import Life, below, ratio
@@ -152,28 +152,52 @@ def test_the_floor_takes_both_legs_in_every_mode(mode: AccountMode) -> None:
     assert {each.bound for each in closing} == {AT_MARKET}
 
 
-def test_what_is_left_of_a_pair_is_closed_though_nobody_asks_for_it_any_more() -> None:
+def after_the_close_of_both(hedge: IntentState) -> Life:
+    """The long is closed, and of the short only 0.4, or nothing."""
     lived = stopped(hedged(OUT), *pair())
     lived.mark(47_900)
     lived.decide()
     for approved in lived.decision.approved:
-        intent, filled = approved.intent, D("0.4")
+        intent = approved.intent
         whole = intent.key.side is LONG
-        outcome = IntentState.APPLIED if whole else IntentState.PARTIAL
-        fill = Fill(Quantity(D(1) if whole else filled), Price(D(47_900)))
+        outcome = IntentState.APPLIED if whole else hedge
+        fill = Fill(Quantity(D(1) if whole else D("0.4")), Price(D(47_900)))
         lived.happen(OutcomeReported(intent.id, outcome, "", lived.now_ms, fill))
-    left = replace(pair()[1], quantity=Quantity(D("0.5")), isolated_margin=D(2_500))  # type: ignore[arg-type]
     lived.wait(5_000)
-    lived.read(left)
+    return lived
+
+
+LEFT = replace(pair()[1], quantity=Quantity(D("0.5")), isolated_margin=Money(D(2_500)))
+
+
+@pytest.mark.parametrize("hedge", [IntentState.PARTIAL, IntentState.NOT_APPLIED])
+def test_what_is_left_of_a_pair_is_closed_though_nobody_asks_for_it_any_more(
+    hedge: IntentState,
+) -> None:
+    lived = after_the_close_of_both(hedge)
+    lived.read(LEFT)
     lived.mark(47_900)
-    actions = lived.decide()
-    assert closes(actions) == {SHORT: D("0.5")}
+    assert closes(lived.decide()) == {SHORT: D("0.5")}
     lived.settle(IntentState.APPLIED)
     lived.wait(5_000)
-    again = replace(left, quantity=Quantity(D("0.7")))
-    lived.read(again)
+    lived.read(replace(LEFT, quantity=Quantity(D("0.7"))))
     lived.mark(47_900)
     assert closes(lived.decide()) == {}  # a new one that somebody opened is not ours to close
+
+
+@pytest.mark.parametrize("hedge", [IntentState.WITHHELD, IntentState.HUMAN])
+def test_what_was_not_to_be_sent_is_not_tried_again(hedge: IntentState) -> None:
+    lived = after_the_close_of_both(hedge)
+    lived.read(LEFT)
+    lived.mark(50_000)
+    assert closes(lived.decide()) == {}
+
+
+def test_a_hedge_stays_where_the_leg_that_it_hedges_is_still_there() -> None:
+    lived = after_the_close_of_both(IntentState.PARTIAL)
+    lived.read(pair()[0], LEFT)
+    lived.mark(50_000)
+    assert closes(lived.decide()) == {}
 
 
 def test_cross_legs_of_one_symbol_are_refused_in_a_sentence() -> None:

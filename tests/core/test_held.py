@@ -14,7 +14,7 @@ import pytest
 
 from bot.core.actions import Action, CancelStop, ClosePosition, PlaceStop
 from bot.core.decision import Audited
-from bot.core.events import AutoDeleveraged, IntentState, Liquidated, PolicyLoaded
+from bot.core.events import AccountReported, AutoDeleveraged, IntentState, Liquidated, PolicyLoaded
 from bot.core.model import MarginMode, Position, PositionKey, Side, StopOrder
 from bot.core.protection import StopStatus
 from bot.core.state import AccountState, resumed
@@ -180,9 +180,12 @@ def test_so_does_a_stop_that_no_read_has_shown(book: Book) -> None:
     assert stops(book) == before
 
 
-def test_an_order_that_the_venue_never_had_has_closed_nothing(book: Book) -> None:
+@pytest.mark.parametrize("state", [IntentState.REJECTED, IntentState.WITHHELD])
+def test_an_order_that_the_venue_never_had_has_closed_nothing(
+    book: Book, state: IntentState
+) -> None:
     before = stops(book)
-    remember(book, ClosePosition(ETH.symbol, Side.LONG, ETH.quantity), IntentState.REJECTED)
+    remember(book, ClosePosition(ETH.symbol, Side.LONG, ETH.quantity), state)
     book.lose(ETH, LOSS, with_its_stop=False)
     book.live(FALLEN)
 
@@ -209,6 +212,20 @@ def test_so_does_what_the_venue_took_though_our_stop_still_rests(
     if how is AutoDeleveraged:
         facts["quantity"] = ETH.quantity
     book.happen(how(received_at_ms=book.now_ms, **facts))  # type: ignore[arg-type]
+    book.decide()
+    book.lose(ETH, LOSS, with_its_stop=False)
+    book.live(FALLEN)
+
+    assert stops(book) == before
+
+
+def test_what_the_venue_took_is_remembered_until_a_read_can_show_it(book: Book) -> None:
+    before = stops(book)
+    taken = AutoDeleveraged(ETH.symbol, Side.LONG, ETH.quantity, Price(Decimal(1_735)), 0)
+    book.wait(1_000)
+    book.happen(replace(taken, received_at_ms=book.now_ms))
+    snapshot = build.snapshot(LEGS, book.resting, wallet=10_000, taken_at_ms=book.now_ms)
+    book.happen(AccountReported(snapshot, book.now_ms - 500, book.now_ms))  # was under way
     book.decide()
     book.lose(ETH, LOSS, with_its_stop=False)
     book.live(FALLEN)
@@ -252,11 +269,11 @@ def test_the_money_that_was_lost_frees_the_stops_when_it_is_back(book: Book) -> 
     before = stops(book)
     book.lose(ETH, LOSS)
     book.live(FALLEN)
-    book.wallet = 10_000 - 1
+    book.wallet = 10_000
     book.live(FALLEN)
     assert stops(book) == before
 
-    book.wallet = 10_000
+    book.wallet = 10_001
     book.live(FALLEN)
     assert book.stop(BTC) < before[0]
 
@@ -265,11 +282,11 @@ def test_a_leg_that_was_closed_at_a_profit_asks_for_as_much_again(book: Book) ->
     before = stops(book)
     book.lose(ETH, -500)
     book.live(FALLEN)
-    book.wallet = 10_999
+    book.wallet = 11_000
     book.live(FALLEN)
     assert stops(book) == before
 
-    book.wallet = 11_000
+    book.wallet = 11_001
     book.live(FALLEN)
     assert book.stop(BTC) < before[0]
 
@@ -279,11 +296,11 @@ def test_two_losses_are_made_up_for_by_both(book: Book) -> None:
     book.live(FALLEN)
     book.lose(SOL, 2_650)
     book.live(FALLEN)
-    book.wallet = 10_000 - LOSS
+    book.wallet = 10_001 - LOSS
     book.live(FALLEN)
     assert book.state.shared.held
 
-    book.wallet = 10_000
+    book.wallet = 10_001
     book.live(FALLEN)
     assert not book.state.shared.held
 

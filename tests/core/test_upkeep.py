@@ -7,7 +7,7 @@ import pytest
 
 from bot.core.actions import CancelStop, ClosePosition, PlaceStop
 from bot.core.decision import AlertSeverity, Audited
-from bot.core.events import AccountMode, AccountReported, IntentState
+from bot.core.events import AccountMode, AccountReported, IntentState, OutcomeReported
 from bot.core.metrics import Unknown
 from bot.core.model import Reported, Side, StopOrder
 from bot.core.protection import StopStatus
@@ -231,6 +231,18 @@ def test_a_stop_too_loose_is_replaced_on_a_stale_mark_too() -> None:
 # Refused
 
 
+def test_the_alarm_tells_what_the_venue_said() -> None:
+    life = Life(POLICY)
+    life.decide()
+    (approved,) = life.decision.approved
+    words = "-1021 Timestamp for this request is outside of the recvWindow."
+    refused = OutcomeReported(approved.intent.id, IntentState.REJECTED, words, life.now_ms)
+    life.happen(refused)
+    life.decide()
+    (alert,) = life.decision.alerts
+    assert f"the venue refuses the stop ({words});" in alert.text
+
+
 def test_refused_stops_back_off_to_a_minute() -> None:
     life = Life(POLICY)
     waits = []
@@ -418,3 +430,66 @@ def test_an_older_read_does_not_bring_a_stop_back() -> None:
     life.read(LONG)
     life.happen(AccountReported(older, life.now_ms, life.now_ms + 1))
     assert life.decide() == [PLACE]
+
+
+# The canary
+
+HOUR_MS = 3_600_000
+DAILY = build.policy(protection=build.protect(canary_ms=24 * HOUR_MS))
+
+
+def canary_life() -> Life:
+    """The stop was placed, and rests."""
+    life = Life(DAILY)
+    assert life.decide() == [PLACE]
+    life.settle(IntentState.APPLIED)
+    life.wait(1_000)
+    life.read(LONG, stops=[GOOD_STOP])
+    assert life.decide() == []
+    return life
+
+
+def later(life: Life, duration_ms: int, *stops: StopOrder) -> None:
+    life.wait(duration_ms)
+    life.read(LONG, stops=stops or [GOOD_STOP])
+    life.mark(50_000)
+
+
+def test_a_stop_that_rests_is_placed_anew_after_a_day_and_then_the_other_one_goes() -> None:
+    life = canary_life()
+    later(life, 23 * HOUR_MS)
+    assert life.decide() == []
+    later(life, HOUR_MS)
+    assert life.decide() == [PLACE]
+    life.settle(IntentState.APPLIED)
+    later(life, 1_000, GOOD_STOP, replace(GOOD_STOP, client_id=GOOD_STOP.client_id + "z"))
+    (gone,) = life.decide()
+    assert isinstance(gone, CancelStop)
+    later(life, 23 * HOUR_MS)
+    assert life.decide() == []
+
+
+def test_a_canary_that_is_refused_is_an_alarm_though_a_stop_rests_and_follows_within_an_hour() -> (
+    None
+):
+    life = canary_life()
+    later(life, 24 * HOUR_MS)
+    assert life.decide() == [PLACE]
+    life.settle(IntentState.REJECTED)
+    life.decide()
+    assert life.alerts == ["stop_refused"]
+    assert life.verdict.stop.status is StopStatus.RESTS  # type: ignore[union-attr]
+    later(life, HOUR_MS - 1_000)
+    assert life.decide() == []
+    later(life, 1_000)
+    assert life.decide() == [PLACE]
+    life.settle(IntentState.APPLIED)
+    later(life, 1_000)
+    life.decide()
+    assert life.alerts == []
+
+
+def test_a_policy_without_a_canary_has_none() -> None:
+    life = Life(POLICY, stops=[GOOD_STOP])
+    later(life, 1_000 * HOUR_MS)
+    assert life.decide() == []

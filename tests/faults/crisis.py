@@ -18,12 +18,13 @@ from enum import StrEnum
 from itertools import pairwise
 from random import Random
 from typing import Any, assert_never
+from unittest.mock import patch
 
 import sqlalchemy as sa
 
 from bot.alerts.heard import HeardJournal
 from bot.clock import Clock
-from bot.core.actions import Action, AddMargin, ClosePosition
+from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
 from bot.core.model import MarginMode, Side
 from bot.core.units import Money, Price, Quantity, Ratio
 from bot.exchange.paper.books import Resting
@@ -47,6 +48,7 @@ from bot.journal.port import JournalUnavailable
 from bot.journal.sqlite import SqliteJournal
 from bot.policy.loader import parse_policy
 from bot.rehearsal.loop import run_virtual
+from bot.runtime import feed
 from tests.faults.sites import Site, Thunk, Waits, standing_between
 from tests.sim.accounts import Kind, Opening
 from tests.sim.afterwards import judge_journal
@@ -85,9 +87,16 @@ AGAIN_MS = 10_000
 """A process that has ended runs again by then."""
 
 LATENCY_MS = 20
+RULES_MS = 15_000
+"""A crisis is no hour long, after which the guard reads the contracts' rules again."""
+
 BREAKS_AT = 5
 NOT_REDUCING = Refused("-2022", "ReduceOnly Order is rejected.")
-"""What the first close of every crisis is told."""
+"""
+What the first close of every crisis is told.
+
+Besides, of the first top-up the reply is lost, and the user cancels the first stop at once.
+"""
 
 POLICY = """\
 schema: liqguard/v1
@@ -279,7 +288,8 @@ def run_crisis(
 ) -> Outcome:
     """Live through the crisis with one fault in it; with `replays` the journal is verified too."""
     injector = Injector(injection)
-    with standing_between(WRITE_PATH, injector.between):
+    rules_read = patch.object(feed, "RULES_MS", RULES_MS)
+    with rules_read, standing_between(WRITE_PATH, injector.between):
         return run_virtual(_live(injector, tell, replays))
 
 
@@ -292,7 +302,8 @@ class Injector:
         self.passed_early: Counter[Site] = Counter()
         self.struck_at_ms = NEVER_MS
         self.deaths_forgiven = 1
-        self.notices = self.closes = 0
+        self.notices = 0
+        self.sent: set[type[Action]] = set()
         self.next_write: Fault | None = None
         """What the account is to do with the next request,"""
         self.streams: dict[str, Fault] = {}
@@ -454,11 +465,21 @@ class FaultyAccount(ObservedAccount):
     async def _answer(self, action: Action, client_id: str) -> Reply:
         fault, self._injector.next_write = self._injector.next_write, None
         inner = super()._answer
-        if isinstance(action, ClosePosition):
-            self._injector.closes += 1
-            if self._injector.closes == 1:
+        is_first = type(action) not in self._injector.sent
+        self._injector.sent.add(type(action))
+        match action:
+            case ClosePosition() if is_first:
                 await self._venue.clock.sleep_ms(2 * LATENCY_MS)
                 return NOT_REDUCING
+            case AddMargin() if is_first and fault is None:
+                await inner(action, client_id)
+                return Unsure("the reply was lost")
+            case PlaceStop() if is_first and fault is None:
+                reply = await inner(action, client_id)
+                self._venue.at_now(self._cancels(action, client_id))
+                return reply
+            case _:
+                pass
         match fault:
             case None:
                 return await inner(action, client_id)
@@ -479,6 +500,14 @@ class FaultyAccount(ObservedAccount):
                 Context().run(self._begin, fault, inner, action, client_id)
                 await self._venue.clock.sleep_ms(LATE_MS)
                 return Unsure("no reply")
+
+    def _cancels(self, stop: PlaceStop, client_id: str) -> Callable[[PaperMachine, int], None]:
+        def cancel(machine: PaperMachine, at_ms: int) -> None:
+            self._observer.disturbed("user_cancels")
+            target = CancelStop(stop.symbol, stop.side, client_id)
+            machine.handle(ACCOUNT, target, f"human-{at_ms}", at_ms)
+
+        return cancel
 
     async def _again(self, action: Action, client_id: str) -> Reply:
         def handle(machine: PaperMachine, at_ms: int) -> Accepted | Refused:

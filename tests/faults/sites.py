@@ -6,6 +6,7 @@ text, so that a new one of a known kind is covered at once and one of an unknown
 """
 
 import ast
+import asyncio
 import importlib
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
@@ -75,6 +76,7 @@ _ENDINGS = {
         "_clock.sleep_ms",
         "_wanted.wait",
         "_arrived.wait",
+        "_turns",
         "asyncio.wait",
         "asyncio.timeout",
         "asyncio.gather",
@@ -248,16 +250,18 @@ def _functions(module: ModuleType) -> Iterator[FunctionType]:
 
 
 class _Block:
-    """A context manager whose end is a site: its beginning waits for nothing."""
+    """A context manager as a site: a lock waits at its beginning, everything else at its end."""
 
     def __init__(self, inner: Any, at: Callable[[Thunk], Awaitable[Any]]) -> None:
         self._inner, self._at = inner, at
 
     async def __aenter__(self) -> Any:
+        if isinstance(self._inner, asyncio.Lock):
+            return await self._at(self._inner.__aenter__)
         return await self._inner.__aenter__()
 
     async def __aexit__(self, *error: Any) -> Any:
-        if error[0] is not None:
+        if error[0] is not None or isinstance(self._inner, asyncio.Lock):
             return await self._inner.__aexit__(*error)
         return await self._at(lambda: self._inner.__aexit__(None, None, None))
 

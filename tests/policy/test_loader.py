@@ -75,6 +75,7 @@ def test_every_value_of_a_file_arrives(good: str) -> None:
         floor=Ratio(Decimal("0.015")),
         floor_in_hold=False,
         unknown_after_ms=Duration(60_000),
+        canary_ms=Duration(0),
     )
     assert policy.guardrails == Guardrails(
         keep_free=Money(Decimal(0)),
@@ -123,6 +124,7 @@ def test_the_demo_policy_is_valid_and_has_its_exact_values() -> None:
         floor=Ratio(Decimal("0.007")),
         floor_in_hold=True,
         unknown_after_ms=Duration(60_000),
+        canary_ms=Duration(0),
     )
     assert policy.guardrails == Guardrails(
         keep_free=Money(Decimal(100)),

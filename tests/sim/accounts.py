@@ -63,7 +63,9 @@ class Opening:
 
     @property
     def notional(self) -> Decimal:
-        """Its value when it is opened."""
+        """Its value when it is opened, in what its contract pays in."""
+        if self.instrument.kind is ContractKind.INVERSE:
+            return self.quantity / self.price
         return self.quantity * self.price
 
     @property
@@ -119,6 +121,34 @@ def draw_openings(random: Random, kind: Kind) -> tuple[Opening, ...]:
             )
         )
     return tuple(openings)
+
+
+def in_coins(opening: Opening) -> Opening:
+    """
+    About the same position in a contract that pays in the coin, of which one is a few dollars.
+
+    A contract is a dollar. What was a bracket of a risk tier in dollars is one in coins.
+    """
+    instrument, places = opening.instrument, -opening.price.adjusted()
+    inverse = replace(
+        instrument,
+        symbol="COIN/USD:COIN",
+        kind=ContractKind.INVERSE,
+        settle="COIN",
+        tick_size=Price(instrument.tick_size.scaleb(places)),
+        quantity_step=Quantity(D(1)),
+        quantity_min=Quantity(D(1)),
+    )
+    price = Price(opening.price.scaleb(places))
+    dollars = Quantity(max(floor_to(opening.notional, D(1)), D(10)))
+    most = tier_of(inverse, dollars / price).leverage_max
+    return replace(
+        opening,
+        instrument=inverse,
+        price=price,
+        quantity=dollars,
+        leverage=min(opening.leverage, most),
+    )
 
 
 def pools_of(openings: tuple[Opening, ...], wallet: Decimal) -> dict[str, Pool]:

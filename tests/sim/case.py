@@ -20,17 +20,21 @@ from tests.sim.accounts import (
     draw_kind,
     draw_openings,
     draw_resting,
+    in_coins,
     pools_of,
     told_of_stops,
 )
 from tests.sim.bills import generated_terms
 from tests.sim.mishaps import MINUTE_MS, Swarm, draw_swarm
-from tests.sim.policies import draw_share, policy_text
+from tests.sim.policies import draw_canary, draw_share, policy_text
 from tests.sim.prices import Trend, Weather, generated_path
 
 START_MS = 1_700_000_000_000
 ACCOUNT = "sim"
 D = Decimal
+
+COINS = 0.2
+"""So many of the seeds about one isolated position are about an inverse contract."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,11 @@ def draw(seed: int) -> Case:
     venue = Random(f"{seed}:venue")
     resting, said = draw_resting(venue)
     openings = tuple(told_of_stops(each, said) for each in draw_openings(random, kind))
+    # A stream of its own, so that all other seeds stay what they were; the 296 leaves those alone
+    # that are known to see a planted bug.
+    coins = kind is Kind.ALONE and Random(f"{seed}:coins 296").random() < COINS
+    if coins:
+        openings = tuple(in_coins(each) for each in openings)
     bound = _margin_of(openings)
     shared = _margin_of(each for each in openings if each.margin_mode is MarginMode.CROSS)
     reserve = _cents(random, bound if kind is Kind.ALONE else shared, *_SPARE[kind])
@@ -109,7 +118,11 @@ def draw(seed: int) -> Case:
     quiet_ms = _QUIET_MINUTES[kind] * MINUTE_MS
     rarer, newer = Random(f"{seed}:rarer"), Random(f"{seed}:newer")
     swarm = draw_swarm(random, rarer, newer, START_MS, duration_ms, quiet_ms)
-    text = policy_text(random, kind, openings, distances, reserve, draw_share(venue))
+    text = policy_text(
+        random, kind, openings, distances, reserve, draw_share(venue) + draw_canary(venue)
+    )
+    if coins:
+        text = text.replace(" USDT", " COIN").replace("one_way }", "one_way, settle: COIN }")
     trends = tuple(
         Trend(
             each.instrument,
@@ -131,7 +144,7 @@ def draw(seed: int) -> Case:
         depths={
             each.symbol: draw_depth(random, each, distances[each.symbol])
             for each in openings
-            if "thin" in swarm.enabled
+            if "thin" in swarm.enabled and not coins  # paper has no thin book of those
         },
         latency_ms=random.choice((5, 20, 80, 250, 400)),
         duration_ms=duration_ms,

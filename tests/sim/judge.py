@@ -524,7 +524,9 @@ class Judge:
         truth = scene.truths.get(symbol)
         if truth is None or symbol not in before or truth.side is not cancel.side:
             return
-        user_was_here = self._now_ms - observer.last_ms["user_cancels"] < SPEND_FENCE_MS
+        # What was the last one, or covered the whole position, when the cancel left.
+        user_at_ms = max(observer.last_ms[kind] for kind in ("user_cancels", "user_grows"))
+        user_was_here = self._now_ms - user_at_ms < SPEND_FENCE_MS
         levels = [scene.real[truth.group].levels[symbol]]
         if truth.group == CROSS:
             levels += [

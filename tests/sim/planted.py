@@ -96,10 +96,9 @@ MECHANISM: tuple[Planted, ...] = (
     _planted(mechanism.take_any_stop_for_a_whole_one, 72, "6"),
     _planted(mechanism.ignore_the_cooldown, 58, "rate"),
     _planted(mechanism.ignore_the_rate_of_actions, 6, "rate"),
-    _planted(mechanism.leave_its_own_stop_in_its_way, 0, "4"),
-    _planted(mechanism.clear_the_users_stops_too, 6, "8"),
-    _planted(mechanism.rest_no_stop_after_a_close_that_took_it, 6, "6"),
-    _planted(mechanism.lean_on_a_stop_that_a_close_took, 6, "6"),
+    _planted(mechanism.leave_its_own_stop_in_its_way, 74, "4"),
+    _planted(mechanism.clear_the_users_stops_too, 388, "8"),
+    _planted(mechanism.rest_no_stop_after_a_close_that_took_it, 130, "6"),
     _planted(mechanism.clear_the_way_where_nothing_is_in_it, 6, "6"),
 )
 SEMANTICS: tuple[Planted, ...] = (
@@ -137,5 +136,7 @@ SEMANTICS: tuple[Planted, ...] = (
     _planted(semantics.exceed_the_day, 26, "3", "assertion"),
     _planted(semantics.count_no_top_ups, 102, "3"),
     _planted(semantics.never_act_on_a_bill, 88, "bill"),
+    _planted(semantics.loosen_stops_after_a_loss, 5, "loosened"),
+    _planted(semantics.forget_what_a_loss_holds_on_restart, 103, "loosened"),
 )
 PLANTED = (*MECHANISM, *SEMANTICS)

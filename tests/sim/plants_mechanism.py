@@ -274,16 +274,6 @@ def rest_no_stop_after_a_close_that_took_it(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(upkeep, "_closing_until_ms", never)
 
 
-def lean_on_a_stop_that_a_close_took(patch: pytest.MonkeyPatch) -> None:
-    cancelled = upkeep._cancelled
-
-    def without(state: Any) -> Any:
-        taken = {stop for each in state.intents.values() for stop in each.clears}
-        return (each for each in cancelled(state) if each not in taken)
-
-    patch.setattr(upkeep, "_cancelled", without)
-
-
 def clear_the_way_where_nothing_is_in_it(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(guardrails, "_stops_reserve", lambda state, key: True)
 

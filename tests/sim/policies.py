@@ -61,6 +61,11 @@ def draw_share(venue: Random) -> str:
     return f", share: {venue.randint(5, 45)}%" if venue.random() < 0.33 else ""
 
 
+def draw_canary(venue: Random) -> str:
+    """In some seeds the stop path is tried every few minutes."""
+    return f", canary: {venue.randint(2, 15)}m" if venue.random() < 0.25 else ""
+
+
 _MODES = {Kind.ALONE: "isolated", Kind.BOOK: "cross", Kind.MIXED: "mixed"}
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from bot.core.model import CloseFee, Instrument, MaintenanceAt, Side
+from bot.core.model import CloseFee, ContractKind, Instrument, MaintenanceAt, Side
 
 SHOCK_MAX = 1e6
 """No distance is larger: beyond this no common shock liquidates."""
@@ -38,6 +38,7 @@ class Listing:
 
     def __init__(self, instrument: Instrument) -> None:
         rules = instrument.rules
+        self.is_inverse = instrument.kind is ContractKind.INVERSE
         self.by_mark = rules.maintenance_at is MaintenanceAt.MARK
         self.fee = float(instrument.taker_fee) if rules.close_fee is CloseFee.MARK else 0.0
         self._caps = [float(tier.cap) for tier in instrument.tiers]
@@ -46,6 +47,17 @@ class Listing:
         self._below = [0.0]
         for floor, cap, rate in zip(self._floors, self._caps, self._rates, strict=True):
             self._below.append(self._below[-1] + (cap - floor) * rate)
+
+    def worth(self, quantity: float, price: float) -> float:
+        """In what the contract pays in: an inverse one is worth the more coins the cheaper."""
+        if not self.is_inverse:
+            return quantity * price
+        return quantity / price if price > 0 else math.inf
+
+    def gain(self, each: Stake, price: float) -> float:
+        """What a position gains from its entry to `price`."""
+        sign = -each.sign if self.is_inverse else each.sign
+        return sign * (self.worth(each.quantity, price) - self.worth(each.quantity, each.entry))
 
     def maintenance(self, notional: float) -> tuple[float, float]:
         """Each slice of the notional pays the rate of its tier: the sum, and the last rate."""
@@ -68,8 +80,7 @@ class Pool:
     def equity(self, shock: float = 0.0) -> float:
         """The balance with what the positions gain and lose after a common adverse shock."""
         return self.balance + sum(
-            each.sign * each.quantity * (_after(each, shock) - each.entry)
-            for each in self.stakes.values()
+            each.listing.gain(each, _after(each, shock)) for each in self.stakes.values()
         )
 
     def ratio(self) -> float:
@@ -132,13 +143,16 @@ class Pool:
         spare, slope = self.balance, 0.0
         for each in self.stakes.values():
             mark, quantity, listing = _after(each, shock), each.quantity, each.listing
-            at = quantity * (mark if listing.by_mark else each.entry)
+            at = listing.worth(quantity, mark if listing.by_mark else each.entry)
             needed, rate = listing.maintenance(at)
-            spare += each.sign * quantity * (mark - each.entry)
-            spare -= needed + quantity * mark * listing.fee
+            spare += listing.gain(each, mark)
+            spare -= needed + listing.worth(quantity, mark) * listing.fee
             if mark > 0:
                 falls = each.sign * each.beta * each.mark * quantity
-                slope -= falls * (each.sign - (rate if listing.by_mark else 0.0) - listing.fee)
+                sign = each.sign
+                if listing.is_inverse:
+                    falls, sign = -falls / mark**2, -sign
+                slope -= falls * (sign - (rate if listing.by_mark else 0.0) - listing.fee)
         return spare, slope
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from bot.core.model import MarginMode
+from bot.core.model import ContractKind, MarginMode
 from bot.core.policy import Below, Metric, Rule, Step
 from bot.core.strategy import Severity
 from bot.policy.verbs import BoundVerb
@@ -47,6 +47,9 @@ class Rules:
         self._case, self.policy = case, case.policy
         self._ticks = {each.symbol: float(each.instrument.tick_size) for each in case.openings}
         self._betas = {each.symbol: float(each.beta) for each in case.openings}
+        self._inverse = frozenset(
+            each.symbol for each in case.openings if each.instrument.kind is ContractKind.INVERSE
+        )
         self.trims = frozenset(
             f"{rule.name}/{step.name}"
             for rule, step in self._steps()
@@ -76,13 +79,12 @@ class Rules:
 
     def stops_wanted(self, truth: Truth, level: float, users: tuple[float, ...]) -> list[float]:
         """Where the standing stop may belong: loosest first, then as steps tighten it."""
-        sign, entry = truth.side.sign, float(truth.entry)
-        cap = float(self.policy.guardrails.loss_max) / float(truth.quantity)
-        base = max(sign * each for each in (entry - sign * cap, *users))
+        sign = truth.side.sign
+        base = max(sign * each for each in (self._loss_cap(truth), *users))
         if level > 0:
             base = max(base, sign * self._with_room(truth, level, float(self.policy.protect.room)))
         if level > 0 and (share := float(self.policy.protect.share)):
-            base = max(base, sign * (level + share * (entry - level)))
+            base = max(base, sign * (level + share * (float(truth.entry) - level)))
         tighter = [
             max(base, sign * self._with_room(truth, level, room))
             for _, room in self._rooms[truth.mode]
@@ -92,8 +94,19 @@ class Rules:
 
     def breaks_loss_cap(self, truth: Truth, quantity: float, at: float) -> bool:
         """Whether a stop at `at` would lose more than the user allows."""
-        loss = truth.side.sign * (float(truth.entry) - at) * quantity
-        return loss > float(self.policy.guardrails.loss_max) + 1e-6
+        entry, sign = float(truth.entry), truth.side.sign
+        inverse = truth.symbol in self._inverse
+        move = 1 / at - 1 / entry if inverse else entry - at
+        return sign * move * quantity > float(self.policy.guardrails.loss_max) + 1e-6
+
+    def _loss_cap(self, truth: Truth) -> float:
+        """Where `loss_max` is lost; far away for a short that cannot lose so much."""
+        sign, entry, quantity = truth.side.sign, float(truth.entry), float(truth.quantity)
+        limit = float(self.policy.guardrails.loss_max)
+        if truth.symbol not in self._inverse:
+            return entry - sign * limit / quantity
+        worth = quantity / entry + sign * limit
+        return quantity / worth if worth > 0 else 1e12
 
     def asks_for_close(
         self,

@@ -5,10 +5,21 @@ from fractions import Fraction
 
 import pytest
 
-from bot.core.model import MarginMode
+from bot.core.model import ContractKind, MarginMode, Side
 from tests.exchange.paper.independent import Spare, first_spent
 from tests.sim.accounts import Opening, pools_of
 from tests.sim.case import Case, draw
+
+COINED = (28, 44, 86, 92)
+"""Seeds about an inverse contract, beside 4 and 14."""
+
+
+def test_some_seeds_are_about_contracts_that_pay_in_the_coin() -> None:
+    drawn = [draw(seed) for seed in (4, 14, *COINED)]
+    kinds = {each.openings[0].instrument.kind for each in drawn}
+    assert kinds == {ContractKind.INVERSE}
+    assert {each.openings[0].side for each in drawn} == set(Side)
+    assert {each.policy.settle for each in drawn} == {"COIN"}
 
 
 def exact_distance(case: Case, legs: list[Opening], balance: Decimal) -> Fraction:
@@ -20,7 +31,11 @@ def exact_distance(case: Case, legs: list[Opening], balance: Decimal) -> Fractio
         for each in legs:
             spare = Spare(each.instrument, each.side, each.quantity, each.price, Decimal(0))
             beta = Fraction(each.beta) if shares else Fraction(1)
-            moved = max(1 - each.side.sign * beta * 4 * part, Fraction(0))
+            inverse = each.instrument.kind is ContractKind.INVERSE
+            least = (
+                Fraction(1, 10**9) if inverse else Fraction(0)
+            )  # a coin for nothing has no worth
+            moved = max(1 - each.side.sign * beta * 4 * part, least)
             spent += spare.at(Fraction(each.price) * moved)
         return spent
 
@@ -29,7 +44,7 @@ def exact_distance(case: Case, legs: list[Opening], balance: Decimal) -> Fractio
     return found * 4
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", [*range(24), *COINED])
 def test_the_distance_of_every_pool_is_the_exact_one(seed: int) -> None:
     case = draw(seed)
     own = [each for each in case.openings if each.margin_mode is MarginMode.ISOLATED]

@@ -168,7 +168,11 @@ class Eyes:
         term = self._machine.terms.get(truth.symbol)
         if term is None or term.next_at_ms <= self._machine.at_ms:
             return 0.0
-        return truth.side.sign * float(truth.quantity * truth.mark * term.rate)
+        return truth.side.sign * self._worth(truth) * float(term.rate)
+
+    def _worth(self, truth: Truth) -> float:
+        listing = self._listings[truth.symbol]
+        return listing.worth(float(truth.quantity), float(truth.mark))
 
     def _seen(self, read: AccountSnapshot, marks: Mapping[str, Price]) -> list[Truth]:
         return [
@@ -204,7 +208,7 @@ class Eyes:
         ahead_ms = 0 if term is None else term.next_at_ms - at_ms
         bill = max(self.bill_of(truth), 0.0)
         settled_ms, rate = self._settled.get(truth.symbol, (0, 0.0))
-        paid = truth.side.sign * float(truth.quantity * truth.mark) * rate
+        paid = truth.side.sign * self._worth(truth) * rate
         unseen = max(paid, 0.0) if at_ms - settled_ms < BILL_SEEN_MS else 0.0
         return (
             bill if ahead_ms <= BILL_MS else 0.0,
@@ -218,7 +222,7 @@ class Eyes:
             return
         margin = float(truth.margin)
         if truth.mode is MarginMode.CROSS:
-            margin = float(truth.quantity * truth.mark / truth.leverage)
+            margin = self._worth(truth) / float(truth.leverage)
         if margin > 0:
             share = self.bill_of(truth) / margin
             yield share, share * 86_400_000 / term.interval_ms, term.next_at_ms

@@ -220,10 +220,10 @@ class Keeper:
         await guard.run()
 
     def _post_mortem(self, process: "asyncio.Task[None]") -> None:
+        error = asyncio.CancelledError() if process.cancelled() else process.exception()
         if self._life.is_over:
             self._observer.disturbed("killed")
             return
-        error = asyncio.CancelledError() if process.cancelled() else process.exception()
         if error is None:
             return
         could_not_start = not self.guards and isinstance(error, JournalUnavailable | Unreachable)

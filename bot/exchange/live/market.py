@@ -8,6 +8,7 @@ whatever the socket says. Before every new connection prices are asked for once.
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import aiohttp
 import structlog
@@ -15,6 +16,7 @@ import structlog
 from bot.clock import Clock
 from bot.core.events import BarsReported, FundingReported, MarkPrice
 from bot.core.model import Instrument
+from bot.core.units import Price
 from bot.exchange.live.account import read
 from bot.exchange.live.calls import Unreadable, parse_json
 from bot.exchange.live.dialect import Dialect, Listed, Marked
@@ -24,12 +26,26 @@ from bot.exchange.ports import Quoted, Unreachable
 
 SILENCE_S = 5
 RECONNECT_MS = 1_000
+FROZEN_MS = 120_000
+FROZEN_MOVES = 60
+"""A mark that stays the same for so long while others have moved so often is none any more."""
+
 IDLE_MS = 500
 PING_MS = 10_000
 POLL_MS = 60_000
 """Some venues push the mark alone: the next bill is asked for."""
 
 log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Still:
+    """A price since it came, and how often those of others have changed meanwhile."""
+
+    price: Price
+    since_ms: int
+    moves_elsewhere: int = 0
+    is_told: bool = False
 
 
 class LiveMarket:
@@ -53,6 +69,7 @@ class LiveMarket:
         self._clock = clock
         self._instruments: dict[str, Instrument] = {}
         self._latest: dict[tuple[str, type[Quoted]], Quoted] = {}
+        self._still: dict[str, _Still] = {}
 
     async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
         """Rules of the named symbols as they are now; raises `KeyError` with one not listed."""
@@ -150,6 +167,8 @@ class LiveMarket:
         for each in marks:
             if each.symbol not in self._instruments:
                 continue
+            if self._is_frozen(each, now_ms):
+                continue
             quoted: list[Quoted] = [MarkPrice(each.symbol, each.price, now_ms)]
             if each.next_at_ms > 0:
                 interval_ms = self._intervals[each.symbol]
@@ -159,3 +178,23 @@ class LiveMarket:
             for quote in quoted:
                 self._latest[each.symbol, type(quote)] = quote
                 publish(quote)
+
+    def _is_frozen(self, told: Marked, now_ms: int) -> bool:
+        """
+        Whether the venue repeats a price that has ceased to be one, while others move.
+
+        Not published it grows old, and what rests on it is Unknown, as if none had come. One
+        symbol alone cannot be told from a calm market.
+        """
+        still = self._still.get(told.symbol)
+        if still is None or still.price != told.price:
+            for other in self._still.values():
+                other.moves_elsewhere += 1
+            self._still[told.symbol] = _Still(told.price, now_ms)
+            return False
+        age_ms = now_ms - still.since_ms
+        is_frozen = age_ms >= FROZEN_MS and still.moves_elsewhere >= FROZEN_MOVES
+        if is_frozen and not still.is_told:
+            still.is_told = True
+            log.critical("mark.frozen", symbol=told.symbol, price=str(told.price), for_ms=age_ms)
+        return is_frozen

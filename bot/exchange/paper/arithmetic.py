@@ -38,6 +38,10 @@ MONEY_STEP = Decimal("0.00000001")
 """The smallest amount of money the paper exchange keeps books of."""
 
 
+_DIGITS = 27
+"""So many digits a quotient has at most, one fewer than the arithmetic's."""
+
+
 def money_down(amount: Decimal) -> Money:
     """`amount` rounded towards minus infinity: what an account receives."""
     return Money(amount.quantize(MONEY_STEP, ROUND_FLOOR))
@@ -49,8 +53,12 @@ def money_up(amount: Decimal) -> Money:
 
 
 def on_step(value: Decimal, step: Decimal) -> bool:
-    """Whether `value` is a multiple of `step`."""
-    return value % step == ZERO
+    """
+    Whether `value` is a multiple of `step`.
+
+    A number of more steps than can be told apart is of none.
+    """
+    return abs(value) < step.scaleb(_DIGITS) and value % step == ZERO
 
 
 def value(instrument: Instrument, quantity: Quantity, price: Decimal) -> Decimal:

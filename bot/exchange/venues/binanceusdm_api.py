@@ -6,7 +6,7 @@ live in the algo service. A position's margin mode and leverage come from symbol
 positionRisk v3 has neither. Which error codes are proof is in `binanceusdm_refusals`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import assert_never
@@ -161,6 +161,7 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
         taker_fee=Ratio(Row(fees, "commissionRate").number("takerCommissionRate")),
         tiers=_tiers(bracket),
         rules=RULES,
+        quantity_max=Quantity(filters["MARKET_LOT_SIZE"].above_zero("maxQty")),
     )
 
 
@@ -265,13 +266,12 @@ def snapshot_of(
     """The account; raises `Unreadable` where its parts are not of one moment."""
     configs, mode = terms
     risks, account = state
-    wallets = {_essence(row) for row in _open(Row(account, "account").raw("positions"), "account")}
-    if wallets != {_essence(row) for row in _open(risks, "positionRisk")}:
+    wallets = [_essence(row) for row in _open(Row(account, "account").raw("positions"), "account")]
+    if sorted(wallets) != sorted(map(_essence, _open(risks, "positionRisk"))):
         raise Unreadable("positionRisk: expected the positions of account, was changed between")
     assets = rows(Row(account, "account").raw("assets"), "account.assets")
     balance = _only(assets, "asset", "USDT")
-    known = _terms(configs)
-    found = (_position(row, listed, known) for row in _open(risks, "positionRisk"))
+    found = (_position(row, listed, configs) for row in _open(risks, "positionRisk"))
     positions = tuple(sorted(found, key=lambda each: each.key))
     is_hedged = Row(mode, "accountConfig").flag("dualSidePosition")
     return AccountSnapshot(
@@ -293,22 +293,20 @@ def _essence(row: Row) -> tuple[str, Decimal, Decimal]:
     return row.text("symbol"), row.number("positionAmt"), row.number("isolatedWallet")
 
 
-def _terms(configs: Json) -> dict[str, _Terms]:
+def _terms(configs: Json, name: str) -> _Terms:
+    """Of one contract: what the others' rows say is nothing to it."""
     modes = {"ISOLATED": MarginMode.ISOLATED, "CROSSED": MarginMode.CROSS}
-    found = {}
-    for row in rows(configs, "symbolConfig"):
-        if row.raw("marginType") not in modes:
-            raise row.wrong("marginType", "ISOLATED or CROSSED")
-        mode = modes[row.text("marginType")]
-        found[row.text("symbol")] = _Terms(mode, row.above_zero("leverage"))
-    return found
+    row = _only(rows(configs, "symbolConfig"), "symbol", name)
+    told = row.text("marginType")
+    if told not in modes:
+        raise row.wrong("marginType", "ISOLATED or CROSSED")
+    return _Terms(modes[told], row.above_zero("leverage"))
 
 
-def _position(row: Row, listed: Listed, terms: Mapping[str, _Terms]) -> Position:
+def _position(row: Row, listed: Listed, configs: Json) -> Position:
     name, amount = row.text("symbol"), row.number("positionAmt")
-    if name not in terms:
-        raise Unreadable(f"symbolConfig: expected a row of {name}, was none")
-    mode, wallet = terms[name].margin_mode, row.number("isolatedWallet")
+    terms = _terms(configs, name)
+    mode, wallet = terms.margin_mode, row.number("isolatedWallet")
     if mode is MarginMode.CROSS and wallet != ZERO:
         raise row.wrong("isolatedWallet", "0 for a cross position")
     return Position(
@@ -318,7 +316,7 @@ def _position(row: Row, listed: Listed, terms: Mapping[str, _Terms]) -> Position
         entry_price=Price(row.above_zero("entryPrice")),
         margin_mode=mode,
         isolated_margin=Money(wallet),
-        leverage=terms[name].leverage,
+        leverage=terms.leverage,
         liquidation=_liquidation(row),
     )
 
@@ -335,7 +333,7 @@ def _stops(orders: Json, listed: Listed, positions: tuple[Position, ...]) -> tup
     """
     Stop-market orders on the mark price that wait; nothing else protects as a stop does.
 
-    One that closes the whole position has the size of what it would close.
+    One that cannot be read where no position is open is left out: it costs no other its stop.
     """
     found = []
     for row in rows(orders, "openAlgoOrders"):
@@ -343,22 +341,33 @@ def _stops(orders: Json, listed: Listed, positions: tuple[Position, ...]) -> tup
         if kind != "STOP_MARKET" or row.raw("workingType") != "MARK_PRICE":
             continue
         symbol = listed.symbols.get(row.text("symbol"), row.text("symbol"))
-        closes_all = row.flag("closePosition") if row.has("closePosition") else False
-        side = _closes(row)
-        held = [each.quantity for each in positions if (each.symbol, each.side) == (symbol, side)]
-        if closes_all and not held:
-            continue
-        found.append(
-            StopOrder(
-                symbol=symbol,
-                side=side,
-                client_id=row.text("clientAlgoId"),
-                quantity=held[0] if closes_all else Quantity(row.above_zero("quantity")),
-                trigger_price=Price(row.above_zero("triggerPrice")),
-                reduce_only=closes_all or row.flag("reduceOnly"),
-            )
-        )
+        held = [each for each in positions if each.symbol == symbol]
+        try:
+            found += _stop(row, symbol, held)
+        except Unreadable as e:
+            if held:
+                raise
+            log.warning("stop.unreadable", reason=str(e))
     return tuple(found)
+
+
+def _stop(row: Row, symbol: str, held: Sequence[Position]) -> list[StopOrder]:
+    """The stop; none if it would close the whole of nothing. Else it has that size."""
+    closes_all = row.flag("closePosition") if row.has("closePosition") else False
+    side = _closes(row)
+    sizes = [each.quantity for each in held if each.side == side]
+    if closes_all and not sizes:
+        return []
+    return [
+        StopOrder(
+            symbol=symbol,
+            side=side,
+            client_id=row.text("clientAlgoId"),
+            quantity=sizes[0] if closes_all else Quantity(row.above_zero("quantity")),
+            trigger_price=Price(row.above_zero("triggerPrice")),
+            reduce_only=closes_all or row.flag("reduceOnly"),
+        )
+    ]
 
 
 def _closes(row: Row) -> Side:
@@ -556,7 +565,7 @@ def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
     """Its rows that add, oldest first."""
     changes = (
         MarginChange(
-            listed.symbols[row.text("symbol")],
+            listed.symbols.get(row.text("symbol"), row.text("symbol")),
             Money(row.above_zero("amount")),
             row.integer("time"),
         )

@@ -269,7 +269,7 @@ def _how(told: Chronicle) -> Iterator[str]:
     marks = {opening.bars.mark_is_recorded for opening in setup.openings}
     facts = (
         ("Free reserve", f"{money(setup.reserve)} USDT"),
-        ("Latency", f"{setup.latency_ms} ms one way"),
+        ("Latency", f"{setup.latency_ms} ms from a price to the effect of the answer"),
         ("Slippage", f"{percent(setup.slippage)} worse than the last price"),
         ("Funding", "as recorded" if setup.funding else "not charged"),
         ("Mark price", "recorded" if marks == {True} else "not recorded: taken as the last price"),

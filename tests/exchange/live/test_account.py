@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -64,7 +65,9 @@ async def test_a_snapshot_is_what_the_exchange_has(live: Wired) -> None:
 
 async def test_an_instrument_is_what_the_exchange_applies(live: Wired) -> None:
     (seen,) = await live.market.instruments((BTC,))
-    assert seen == live.server.exchange.machine.instruments[BTC]
+    assert seen.quantity_max == 1_000  # a limit of the wire, not of the machine behind it
+    unlimited = replace(seen, quantity_max=Quantity(D("Infinity")))
+    assert unlimited == live.server.exchange.machine.instruments[BTC]
     with pytest.raises(KeyError, match="NO/USDT"):
         await live.market.instruments(("NO/USDT:USDT",))
 
@@ -110,7 +113,6 @@ async def test_a_stop_that_has_triggered_tells_its_fill(live: Wired) -> None:
         (PlaceStop(BTC, Side.LONG, Quantity(D("0.1")), Price(D(60_001))), "-2021"),
         (PlaceStop(BTC, Side.LONG, Quantity(D("0.1")), Price(D("57000.05"))), "-4014"),
         (PlaceStop(BTC, Side.SHORT, Quantity(D("0.1")), Price(D(63_000))), "-2022"),
-        (CancelStop(BTC, Side.LONG, "none"), "-2011"),
         (ClosePosition(BTC, Side.SHORT, Quantity(D("0.1"))), "-2022"),
         (ClosePosition(BTC, Side.LONG, Quantity(D("0.0001"))), "-4003"),
     ],
@@ -121,6 +123,12 @@ async def test_what_the_venue_proves_to_have_refused_is_refused(
     reply = await live.account.send(action, "r1")
     assert isinstance(reply, Refused)
     assert reply.code == code
+
+
+async def test_that_there_is_nothing_to_cancel_proves_nothing(live: Wired) -> None:
+    reply = await live.account.send(CancelStop(BTC, Side.LONG, "none"), "r1")
+    assert isinstance(reply, Unsure)
+    assert reply.reason.startswith("-2011")
 
 
 async def test_a_duplicate_id_proves_nothing(live: Wired) -> None:
@@ -321,3 +329,12 @@ async def test_the_read_budget_holds_whatever_is_asked(live: Wired) -> None:
         await live.account.snapshot()
     used = int(live.server.exchange.limits.weigh("127.0.0.1", 0, live.clock.now_ms()))
     assert used < 300, "eight complete reads and the start are far from a minute's budget"
+
+
+@pytest.mark.parametrize("junk", ["not json", "[]", '{"e": "ORDER_TRADE_UPDATE", "o": 7}'])
+async def test_a_frame_that_cannot_be_read_is_an_alarm(live: Wired, junk: str) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        listening = tasks.create_task(_lost(live))
+        await until(lambda: live.server.hub.listeners)
+        live.server.hub.listeners[0].put(junk)
+        assert await listening

@@ -176,6 +176,36 @@ def test_stops_are_those_that_protect() -> None:
     assert (found["all"].quantity, found["all"].reduce_only) == (D("0.01"), True)
 
 
+def test_a_position_that_is_told_twice_in_one_part_is_no_read() -> None:
+    parts: Any = ([SHORT_ROW, SHORT_ROW], account(SHORT_ROW))
+    with pytest.raises(Unreadable, match="changed between"):
+        venue.snapshot_of((CONFIGS, ONE_WAY), parts, ([],), LISTED, 7)
+
+
+@pytest.mark.parametrize("wrong", [None, [], {}, "PORTFOLIO", 7])
+def test_the_terms_of_a_contract_that_is_not_held_are_nothing_to_the_others(wrong: object) -> None:
+    configs = [CONFIGS[0] | {"marginType": wrong, "leverage": wrong}, CONFIGS[1]]
+    parts: Any = ([SHORT_ROW], account(SHORT_ROW))
+    (position,) = venue.snapshot_of((configs, ONE_WAY), parts, ([],), LISTED, 7).positions
+    assert position.symbol == BTC
+    with pytest.raises(Unreadable):
+        venue.snapshot_of((configs[:1], ONE_WAY), parts, ([],), LISTED, 7)
+
+
+@pytest.mark.parametrize("name", ["side", "quantity", "triggerPrice", "clientAlgoId"])
+def test_a_bad_stop_where_nothing_is_held_costs_no_other_its_stop(name: str) -> None:
+    bad = STOP_ROW | {"symbol": "ADAUSDT", name: None}
+    assert len(snapshot(SHORT_ROW, stops=(bad, STOP_ROW)).stops) == 1
+    with pytest.raises(Unreadable):
+        snapshot(SHORT_ROW, stops=(STOP_ROW | {name: None},))
+
+
+def test_margin_that_was_added_to_a_contract_that_is_not_listed_has_its_own_name() -> None:
+    row = {"symbol": "GONEUSDT", "amount": "1", "time": 1, "type": 1}
+    (change,) = venue.margin_changes_of([row], LISTED)
+    assert change.symbol == "GONEUSDT"
+
+
 # -- writes --------------------------------------------------------------------------------
 
 ADD = AddMargin(BTC, Side.LONG, Money(D("25.756")))

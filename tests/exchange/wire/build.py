@@ -13,7 +13,8 @@ from bot.exchange.paper.ladders import BINANCE
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.prices import Prices
 from bot.exchange.paper.wire.exchange import WireExchange
-from bot.exchange.paper.wire.routes import Answer, Request, answer
+from bot.exchange.paper.wire.request import Answer, Request
+from bot.exchange.paper.wire.routes import answer
 from bot.exchange.paper.wire.sources import ByHand
 from bot.exchange.venues import binanceusdm
 

@@ -52,6 +52,34 @@ def _do(client: Client, step: tuple[object, ...]) -> None:
             raise AssertionError(step)
 
 
+NUMBERS = st.sampled_from(
+    ["1e40", "1e-40", "-1", "0", "1e400", "1E+5", "9" * 35, "Infinity", "-Infinity", "abc", ""]
+)
+
+
+@given(NUMBERS, SIDES, st.booleans())
+def test_no_number_breaks_the_venue(number: str, side: str, is_held: bool) -> None:
+    """Whatever stands where a number should: it is refused, or taken, and the venue lives on."""
+    client = Client(exchange())
+    if is_held:
+        client.isolated()
+        client.order("BUY", "0.1")
+    limit = {"timeInForce": "GTC", "price": number}
+    transfer = {"asset": "USDT", "amount": number}
+    client.order(side, number)
+    client.order(side, "0.1", "LIMIT", **limit)
+    client.stop(side, number)
+    client.stop(side, "57000", number)
+    client.stop(side, "57000", "0.1", type="STOP", price=number)
+    move = {"symbol": "BTCUSDT", "type": 1, "amount": number}
+    client.ask("POST", "/fapi/v1/positionMargin", **move)
+    client.ask("POST", "/fapi/v1/leverage", symbol="BTCUSDT", leverage=number)
+    client.ask("POST", "/sapi/v1/asset/transfer", type="MAIN_UMFUTURE", **transfer)
+    client.ask("POST", "/sapi/v1/asset/transfer", type="UMFUTURE_MAIN", **transfer)
+    client.ask("GET", "/fapi/v1/income", limit=number, startTime=number)
+    assert {each.status for each in client.answers} <= {200, 400}
+
+
 @given(st.lists(STEPS, max_size=25), st.booleans())
 def test_every_cent_of_the_wallet_has_a_row(
     steps: list[tuple[object, ...]], is_isolated: bool

@@ -179,6 +179,18 @@ async def test_the_control_port_says_what_it_expected(wire: Wire) -> None:
     assert "none yet" in (await wire.control("liquidate", account="a", symbol="BTCUSDT"))["error"]
     assert "Invalid symbol" in (await wire.control("mark", symbol="XUSDT", price=1))["error"]
     assert "more than 0" in (await wire.control("mark", symbol="BTCUSDT", price=0))["error"]
+    below = await wire.control("mark", symbol="BTCUSDT", price=60_000, index=-1)
+    assert "more than 0" in below["error"]
+    coin = await wire.control("deposit", account="amy", amount=1, asset="DOGE")
+    assert "one of USDT, was 'DOGE'" in coin["error"]
+
+
+async def test_the_control_port_pays_in_and_moves_the_index(wire: Wire) -> None:
+    assert (await wire.control("deposit", account="amy", amount=5))["equity"] == "10005"
+    await wire.control("mark", symbol="BTCUSDT", price=61_000, index=60_500)
+    async with wire.http.get(f"http://{LOOPBACK}:{wire.control_port}/control/state") as response:
+        seen = (await response.json())["prices"]["BTCUSDT"]
+    assert seen == {"mark": "61000", "last": "61000", "index": "60500"}
 
 
 async def _falls_silent(socket: aiohttp.ClientWebSocketResponse) -> bool:

@@ -22,7 +22,7 @@ from bot.exchange.paper.wire.mishaps import WITHOUT_EFFECT, Mishap, MishapKind, 
 from bot.exchange.paper.wire.parameters import Parameters
 from bot.exchange.paper.wire.refusal import Refusal
 from bot.exchange.paper.wire.sources import FUNDING_INTERVAL_MS, ByHand
-from bot.exchange.paper.wire.views import ASSET
+from bot.exchange.paper.wire.views import ASSET, view
 
 LOOPBACK = "127.0.0.1"
 
@@ -193,8 +193,7 @@ class Control:
                 name: {
                     "equity": text(machine.equity(name)),
                     "positions": [
-                        each.risk_row(machine.at_ms)
-                        for each in self._exchange.desk(name).view().positions
+                        each.risk_row(machine.at_ms) for each in view(machine, name).positions
                     ],
                 }
                 for name in self._exchange.accounts
@@ -203,6 +202,7 @@ class Control:
                 {"kind": each.kind.value, "left": each.left} for each in self._mishaps.ahead
             ],
             "listeners": len(self._hub.listeners),
+            "topics": sorted({each for one in self._hub.listeners for each in one.streams}),
         }
 
     def _mark(self, asked: Parameters) -> dict[str, Any]:
@@ -221,7 +221,7 @@ class Control:
             raise ControlRefused(f"account: expected one of {known}, was {name!r}")
         held = [
             each.position
-            for each in self._exchange.desk(name).view().positions
+            for each in view(self._exchange.machine, name).positions
             if each.position.symbol == symbol
         ]
         if not held:
@@ -253,7 +253,7 @@ class Control:
         if asset not in known:
             raise ControlRefused(f"asset: expected one of {', '.join(known)}, was {asset!r}")
         try:
-            self._exchange.desk(name).pay_in(asset, amount)
+            self._exchange.pay_in(name, asset, amount)
         except ValueError as e:
             raise ControlRefused(str(e)) from e
         return {"account": name, "equity": text(self._exchange.machine.equity(name))}

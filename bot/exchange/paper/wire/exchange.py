@@ -7,6 +7,7 @@ prices are moved into it (see `sources.retimed`).
 
 from collections import defaultdict
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import count
 from typing import Any
 
@@ -14,6 +15,7 @@ from bot.core.units import ZERO, Money, Price, Ratio
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.prices import FundingTerm
 from bot.exchange.paper.wire.admission import Limits
+from bot.exchange.paper.wire.bybit.desk import BybitDesk
 from bot.exchange.paper.wire.candles import Candles
 from bot.exchange.paper.wire.desk import Desk
 from bot.exchange.paper.wire.listing import ORDER_LIMITS, Listing, id_of, text
@@ -48,6 +50,7 @@ class WireExchange:
         self._deposit = deposit
         self._ids = count(FIRST_ID)
         self._desks: dict[str, Desk] = {}
+        self._bybit_desks: dict[str, BybitDesk] = {}
         self._outbox: list[tuple[str, dict[str, Any]]] = []
         self._marks: defaultdict[str, Candles] = defaultdict(Candles)
         self._lasts: defaultdict[str, Candles] = defaultdict(Candles)
@@ -72,6 +75,8 @@ class WireExchange:
         for account in sorted({account for account, _ in self.machine.take_notices()}):
             if account in self._desks:
                 self._desks[account].catch_up()
+            elif account in self._bybit_desks:
+                self._bybit_desks[account].catch_up()
 
     def desk(self, account: str) -> Desk:
         """The desk of an account, which is opened when it is first asked for."""
@@ -89,7 +94,26 @@ class WireExchange:
     @property
     def accounts(self) -> tuple[str, ...]:
         """The accounts that have been opened."""
-        return tuple(self._desks)
+        return (*self._desks, *self._bybit_desks)
+
+    def bybit_desk(self, account: str) -> BybitDesk:
+        """The desk of an account of the other dialect, opened when it is first asked for."""
+        if account not in self._bybit_desks:
+            self._bybit_desks[account] = BybitDesk(
+                account,
+                self.machine,
+                self._ids,
+                lambda event: self._outbox.append((account, event)),
+                self._deposit,
+            )
+        return self._bybit_desks[account]
+
+    def pay_in(self, account: str, asset: str, amount: Decimal) -> None:
+        """A deposit from outside. Raises `ValueError` for an amount that is none."""
+        if account in self._bybit_desks:
+            self._bybit_desks[account].pay_in(asset, amount)
+        else:
+            self.desk(account).pay_in(asset, amount)
 
     def take_outbox(self) -> list[tuple[str, dict[str, Any]]]:
         """What is to be pushed to whose user streams."""
@@ -104,7 +128,7 @@ class WireExchange:
 
     def premium(self, symbol: str, now_ms: int) -> dict[str, Any]:
         """A row of GET premiumIndex."""
-        quote, (rate, next_ms) = self.machine.quotes[symbol], self._bill(symbol)
+        quote, (rate, next_ms) = self.machine.quotes[symbol], self.bill(symbol)
         return {
             "symbol": id_of(symbol),
             "markPrice": money(quote.mark),
@@ -118,7 +142,7 @@ class WireExchange:
 
     def mark_push(self, symbol: str, now_ms: int) -> dict[str, Any]:
         """A frame of the mark price stream."""
-        quote, (rate, next_ms) = self.machine.quotes[symbol], self._bill(symbol)
+        quote, (rate, next_ms) = self.machine.quotes[symbol], self.bill(symbol)
         return {
             "e": "markPriceUpdate",
             "E": now_ms,
@@ -130,7 +154,7 @@ class WireExchange:
             "T": next_ms,
         }
 
-    def _bill(self, symbol: str) -> tuple[Ratio, int]:
+    def bill(self, symbol: str) -> tuple[Ratio, int]:
         """Rate and time of the next settlement; no rate and 0 where none is announced."""
         term = self.machine.terms.get(symbol)
         if term is None or term.next_at_ms <= self.machine.at_ms:

@@ -55,13 +55,25 @@ class Hub:
         self.stalled = False
         """Nothing is sent while this holds, and no connection closes: a silent failure."""
 
-    def tell_account(self, account: str, event: Any) -> None:
-        """Push an event to the account's user streams."""
+    def tell_account(self, account: str, event: dict[str, Any]) -> None:
+        """Push an event to the account's user streams, one of a topic to those that follow it."""
         if self.stalled:
             return
         for listener in self.listeners:
-            if account in listener.accounts:
+            if account in listener.accounts and event.get("topic", "") in (
+                "",
+                *listener.streams,
+            ):
                 listener.send(listener.accounts[account], event)
+
+    def tell_topics(self, frames: list[dict[str, Any]]) -> None:
+        """Push frames, each to those that follow its topic."""
+        if self.stalled:
+            return
+        for listener in self.listeners:
+            for frame in frames:
+                if frame["topic"] in listener.streams:
+                    listener.put(json.dumps(frame))
 
     def tell_marks(self, frames: list[dict[str, Any]]) -> None:
         """Push the mark prices of all symbols."""

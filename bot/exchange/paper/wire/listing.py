@@ -6,6 +6,7 @@ from typing import Any
 
 from bot.core.model import Instrument
 from bot.core.units import ZERO, Money
+from bot.exchange.paper.arithmetic import on_step
 from bot.exchange.paper.orders import OrderLimits
 from bot.exchange.paper.wire.admission import ORDERS_1M_MAX, ORDERS_10S_MAX, WEIGHT_MAX
 from bot.exchange.paper.wire.refusal import Refusal
@@ -160,11 +161,11 @@ def check_steps(instrument: Instrument, quantity: Decimal) -> None:
     """Refuse a quantity that is not above zero or off its step."""
     if quantity <= ZERO or quantity < instrument.quantity_min:
         raise Refusal(-4003)
-    if quantity % instrument.quantity_step:
+    if not on_step(quantity, instrument.quantity_step):
         raise Refusal(-1111)
 
 
 def check_tick(instrument: Instrument, price: Decimal) -> None:
     """Refuse a price that is not above zero or off its tick."""
-    if price <= ZERO or price % instrument.tick_size:
+    if price <= ZERO or not on_step(price, instrument.tick_size):
         raise Refusal(-4014)

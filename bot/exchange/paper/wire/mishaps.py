@@ -8,7 +8,7 @@ request has its effect first is part of it: the client cannot know.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bot.exchange.paper.wire.routes import Answer, Request
+from bot.exchange.paper.wire.request import Answer, Request
 
 HTML = "<html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
 _NO_HEADERS: dict[str, str] = {}

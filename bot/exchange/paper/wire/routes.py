@@ -1,7 +1,6 @@
 """The way in: a request is weighed, checked, and brought to its endpoint; and its answer."""
 
 import json
-from dataclasses import dataclass, field
 from typing import Any
 
 from bot.exchange.paper.wire.admission import account_of, check_signed
@@ -11,29 +10,9 @@ from bot.exchange.paper.wire.parameters import read_parameters
 from bot.exchange.paper.wire.private import PRIVATE
 from bot.exchange.paper.wire.public import PUBLIC
 from bot.exchange.paper.wire.refusal import Refusal
+from bot.exchange.paper.wire.request import Answer, Request
 
 ENDPOINTS: dict[Route, Endpoint] = {**PUBLIC, **PRIVATE}
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What came over the wire. `query` and `body` are as sent: signatures are over them."""
-
-    method: str
-    path: str
-    query: str
-    body: str
-    key: str
-    address: str
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What goes back."""
-
-    status: int
-    body: str
-    headers: dict[str, str] = field(default_factory=dict)
 
 
 def answer(exchange: WireExchange, request: Request, now_ms: int) -> Answer:

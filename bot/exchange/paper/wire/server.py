@@ -10,13 +10,18 @@ import structlog
 from aiohttp import WSMsgType, web
 
 from bot.exchange.paper.prices import Clock
+from bot.exchange.paper.wire.bybit import routes as bybit
+from bot.exchange.paper.wire.bybit.market import ticker_push
+from bot.exchange.paper.wire.bybit.stream import take as take_bybit
 from bot.exchange.paper.wire.control import Control
 from bot.exchange.paper.wire.exchange import WireExchange
 from bot.exchange.paper.wire.hub import Goodbye, Hub, Listener
 from bot.exchange.paper.wire.mishaps import LOST, Mishap, MishapKind, Mishaps, disguised
-from bot.exchange.paper.wire.routes import Answer, Request, answer
+from bot.exchange.paper.wire.request import Answer, Request
+from bot.exchange.paper.wire.routes import answer
 
 LOOPBACK = "127.0.0.1"
+BYBIT_HEADERS = {"X-BAPI-API-KEY", "X-BAPI-TIMESTAMP", "X-BAPI-RECV-WINDOW", "X-BAPI-SIGN"}
 HEARTBEAT_S = 180
 SILENCE_MS = 120_000
 """How long a reply that never comes keeps its connection."""
@@ -66,6 +71,9 @@ class WireServer:
         self.hub.tell_marks(
             [self.exchange.mark_push(each, now_ms) for each in self.exchange.machine.quotes]
         )
+        self.hub.tell_topics(
+            [ticker_push(self.exchange, each, now_ms) for each in self.exchange.machine.quotes]
+        )
         self._tell_accounts()
 
     async def _live(self) -> None:
@@ -96,6 +104,7 @@ class WireServer:
             body=await request.text(),
             key=request.headers.get("X-MBX-APIKEY", ""),
             address=request.remote or LOOPBACK,
+            headers={name: request.headers[name] for name in BYBIT_HEADERS & {*request.headers}},
         )
         match self.mishaps.next(asked):
             case Mishap() as mishap:
@@ -104,7 +113,9 @@ class WireServer:
                 return _response(self._answer(asked))
 
     def _answer(self, asked: Request) -> Answer:
-        answered = answer(self.exchange, asked, self._clock.now_ms())
+        is_bybit = asked.path.startswith(bybit.PREFIX)
+        respond = bybit.answer if is_bybit else answer
+        answered = respond(self.exchange, asked, self._clock.now_ms())
         self._tell_accounts()
         return answered
 
@@ -134,7 +145,11 @@ class WireServer:
                 writing = tasks.create_task(_write(socket, listener))
                 async for message in socket:
                     if message.type is WSMsgType.TEXT:
-                        self._take(listener, message.data)
+                        if request.path.startswith(bybit.PREFIX):
+                            now_ms = self._clock.now_ms()
+                            take_bybit(self.exchange, listener, message.data, now_ms)
+                        else:
+                            self._take(listener, message.data)
                 writing.cancel()
         finally:
             self.hub.listeners.remove(listener)

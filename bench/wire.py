@@ -1,0 +1,192 @@
+"""
+From a mark price to a signed order: what it takes, and with whom.
+
+    make bench ONLY=wire
+
+All contenders meet the same exchange over loopback, in turn: ours, which decides by a policy and
+makes decision and intent durable first; blocking sockets with an fdatasync, the floor; ccxt with
+its limiter off and an fdatasync; ccxt as it comes. The venue runs on one processor, the contender
+on the other. Ratios are the figures to keep; times are this machine's.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import quantiles
+from tempfile import TemporaryDirectory
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.reaction.terms import ACCOUNT, BREACH_AT, CALM_AT, KEY, SECRET, SYMBOLS, id_of
+from bench.reaction.venue import Venue, venue
+
+ROOT = Path(__file__).parents[1]
+CLIENTS = ROOT / "bench" / "reaction" / "clients.py"
+ROUNDS = 10
+BURSTS = 10
+BREATH_S = 0.05
+"""Between two breaches."""
+
+REST_S = 4
+"""After a round: what was sold is looked up, and nothing fires any more."""
+
+CONTENDERS = ("blocking", "ccxt", "ours", "ccxt-default")
+QUEUES = ("queue-ours", "queue-ccxt", "queue-ccxt-default")
+POLICY = f"""
+schema: liqguard/v1
+account: {{ name: {ACCOUNT}, venue: binanceusdm, margin_mode: isolated, position_mode: one_way }}
+protect: {{ stop: {{ room: 1% }}, floor: 0.5%, floor_in_hold: close, unknown_after: 60s }}
+guardrails:
+  keep_free: 100 USDT
+  top_up: {{ per_action: 1 USDT, per_1h: 1 USDT, per_24h: 1 USDT, per_episode: 1 USDT }}
+  top_ups_per_episode: 1
+  actions_per_1m: 10000
+  data_max_age: 5s
+  loss_max: 1000000 USDT
+  slippage_max: 100 bps
+rules:
+  - rule: ladder
+    match: {{ symbols: any, side: any, margin_mode: isolated }}
+    watch: liquidation_distance
+    hysteresis: 0.5%
+    ladder:
+      - {{ step: warn, below: 8%, for: 0s, do: alert }}
+      - step: part
+        below: 6%
+        for: 0s
+        do: partial_close
+        with: {{ fraction: 1% }}
+        cooldown: 3s
+"""
+
+
+@dataclass(slots=True)
+class Times:
+    """Milliseconds: of single breaches, and of the last order of twenty breaches at once."""
+
+    single: list[float] = field(default_factory=list)
+    burst: list[float] = field(default_factory=list)
+
+
+async def _measure(kind: str) -> Times:
+    times = Times()
+    async with venue() as place, _contender(kind, place):
+        for _ in range(ROUNDS):
+            for symbol in SYMBOLS:
+                await asyncio.sleep(BREATH_S)
+                times.single += await _breach(place, [symbol])
+            await _rest(place)
+        for _ in range(BURSTS):
+            times.burst.append(max(await _breach(place, SYMBOLS)))
+            await _rest(place)
+    return times
+
+
+async def _breach(place: Venue, symbols: tuple[str, ...] | list[str]) -> list[float]:
+    """Until an order has come for each: milliseconds since the first of these marks went out."""
+    place.watch.reset()
+    place.breach(symbols, BREACH_AT)
+    await place.watch.orders({id_of(symbol) for symbol in symbols})
+    place.breach(symbols, CALM_AT)  # before it fires again
+    began = min(place.watch.marked_at[id_of(symbol)] for symbol in symbols)
+    return [(place.watch.ordered_at[id_of(symbol)] - began) * 1000 for symbol in symbols]
+
+
+async def _rest(place: Venue) -> None:
+    await asyncio.sleep(REST_S)
+
+
+@asynccontextmanager
+async def _contender(kind: str, place: Venue) -> AsyncIterator[None]:
+    """Its process, on the processor that the venue does not use, ready to be measured."""
+    with TemporaryDirectory() as folder:
+        command, environment = _command(kind, place.port, Path(folder))
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            env={**os.environ, **environment},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            preexec_fn=lambda: os.sched_setaffinity(0, {max(_PROCESSORS)}),
+        )
+        try:
+            async with asyncio.timeout(60):
+                await (_protected(place) if kind == "ours" else _said(process))
+            yield
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+def _command(kind: str, port: int, folder: Path) -> tuple[list[str], Mapping[str, str]]:
+    if kind != "ours":
+        return [sys.executable, str(CLIENTS), kind, str(port), str(folder / "rows")], {}
+    policy = folder / "policy.yaml"
+    policy.write_text(POLICY, encoding="utf-8")
+    keys = folder / "credentials" / f"{ACCOUNT}.json"
+    keys.parent.mkdir()
+    keys.write_text(json.dumps({"key": KEY, "secret": SECRET}), encoding="utf-8")
+    keys.chmod(0o600)
+    arguments = ["run", "--mode", "live", "--untested", "--policy", str(policy)]
+    return [sys.executable, "-m", "bot", *arguments, "--wire", str(port)], {
+        "LIQGUARD_STATE_DIR": str(folder)
+    }
+
+
+async def _said(process: asyncio.subprocess.Process) -> str:
+    """Its next line."""
+    if process.stdout is None or not (line := await process.stdout.readline()):
+        raise SystemExit("bench: expected a contender that begins, was one that ended")
+    return line.decode()
+
+
+async def _protected(place: Venue) -> None:
+    """The guard has begun when every position has its stop."""
+    machine = place.server.exchange.machine
+    while len(machine.snapshot(ACCOUNT, 0).stops) < len(SYMBOLS):  # noqa: ASYNC110 - of another process
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(REST_S)
+
+
+async def _queue(kind: str) -> float:
+    """Milliseconds that an order takes which is sent behind a hundred polls."""
+    async with venue() as place:
+        with TemporaryDirectory() as folder:
+            command, _ = _command(kind, place.port, Path(folder))
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdout=asyncio.subprocess.PIPE,
+                preexec_fn=lambda: os.sched_setaffinity(0, {max(_PROCESSORS)}),
+            )
+            began = float(await _said(process))
+            await place.watch.orders({id_of(SYMBOLS[0])})
+            (ordered,) = place.watch.ordered_at.values()
+            process.kill()
+            await process.wait()
+            return (ordered - began) * 1000
+
+
+_PROCESSORS = os.sched_getaffinity(0)
+
+
+def main() -> None:
+    """Measure everyone and print the table."""
+    os.sched_setaffinity(0, {min(_PROCESSORS)})
+    kinds = sys.argv[1:] or CONTENDERS
+    found = {kind: asyncio.run(_measure(kind)) for kind in kinds}
+    for kind, times in found.items():
+        single = quantiles(times.single, n=100)
+        sys.stdout.write(
+            f"{kind:13} single p50 {single[49]:8.2f} ms  p99 {single[98]:8.2f} ms   "
+            f"20 at once, the last: median {sorted(times.burst)[len(times.burst) // 2]:8.2f} ms\n"
+        )
+    for kind in QUEUES:
+        sys.stdout.write(f"{kind:20} {asyncio.run(_queue(kind)):10.1f} ms\n")
+
+
+if __name__ == "__main__":
+    main()
