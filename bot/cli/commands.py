@@ -238,7 +238,8 @@ def replay(
     reserve: Amount = Decimal(1000),
     entry_at_ms: Annotated[int, typer.Option(help="Enter at the first bar from here on.")] = 0,
     latency_ms: Annotated[
-        int, typer.Option(min=0, help="From a price to the effect of the answer to it.")
+        int,
+        typer.Option(min=0, max=10_000, help="From a price to the effect of the answer to it."),
     ] = 250,
     slippage_bps: Annotated[
         Decimal, typer.Option(parser=bps, metavar="BPS", help="Worse than the last price.")

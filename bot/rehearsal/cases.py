@@ -22,6 +22,9 @@ from bot.rehearsal.bars import Bars
 from bot.rehearsal.setups import SLIPPAGE, ByMargin, Opening, Setup
 
 LATENCY_MS = 250
+LATENCY_MAX_MS = 10_000
+"""With more the venue refuses every request as too old."""
+
 NUMBER_MAX = Decimal(10**12)
 BPS = Decimal(10_000)
 
@@ -87,7 +90,7 @@ def read_case(line: str) -> Case:
         slippage=Ratio(
             _number("slippage_bps", given.get("slippage_bps", default_bps), most=BPS - 1) / BPS
         ),
-        latency_ms=_whole("latency_ms", given.get("latency_ms", LATENCY_MS), most=3_600_000),
+        latency_ms=_whole("latency_ms", given.get("latency_ms", LATENCY_MS), most=LATENCY_MAX_MS),
     )
 
 

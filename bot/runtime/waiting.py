@@ -15,8 +15,13 @@ from bot.exchange.ports import Unreachable
 P = ParamSpec("P")
 T = TypeVar("T")
 
-READ_TIMEOUT_MS = 10_000
-"""An answer that takes longer is too old to act on, and keeps the next question waiting."""
+READ_TIMEOUT_MS = 12_000
+"""
+An answer that takes longer is too old to act on, and keeps the next question waiting.
+
+Both ways of the slowest line on which a request still comes within a venue's window of 5 s, and
+a little more.
+"""
 
 
 class TaskDropped(Exception):

@@ -23,6 +23,7 @@ from bot.core.policy import Guardrails
 from bot.core.state import (
     DAY_MS,
     HOUR_MS,
+    WITHHELD_MS,
     AccountRead,
     AccountState,
     Intent,
@@ -305,14 +306,16 @@ def test_a_close_under_way_holds_up_another_of_the_same_position(state: IntentSt
 def test_a_close_that_ended_or_is_unknown_may_be_repeated_after_a_second(
     state: IntentState,
 ) -> None:
-    recent = intent(CLOSE, state=state, changed_ago_ms=999)
+    """One that was withheld, by which nothing can have changed, after a minute."""
+    again_ms = WITHHELD_MS if state is IntentState.WITHHELD else 1_000
+    recent = intent(CLOSE, state=state, changed_ago_ms=again_ms - 1)
     found = denied(
         close(account(recent)),
         Denial.WAIT,
         "in_flight",
     )
     assert found.until_ms == T0 + 1
-    over = replace(recent, changed_at_ms=T0 - 1_000)
+    over = replace(recent, changed_at_ms=T0 - again_ms)
     assert isinstance(close(account(over)), Approved)
 
 

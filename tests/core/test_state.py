@@ -366,11 +366,17 @@ def test_a_fresh_process_keeps_memory_and_intents_and_believes_no_facts() -> Non
     )
 
 
-@pytest.mark.parametrize("terminal", sorted(TERMINAL))
+@pytest.mark.parametrize("terminal", sorted(TERMINAL - {IntentState.WITHHELD}))
 def test_what_was_proven_stays_proven(terminal: IntentState) -> None:
     life = planned()
     life.settle(terminal)
     assert resumed(life.state, "policy", T0 + 99).intents == life.state.intents
+
+
+def test_what_was_withheld_holds_nothing_up_in_the_next_process() -> None:
+    life = planned()
+    life.settle(IntentState.WITHHELD)
+    assert resumed(life.state, "policy", T0 + 99).intents == {}
 
 
 def test_after_a_restart_stops_and_closes_come_with_one_read_and_spending_with_proof() -> None:

@@ -68,7 +68,7 @@ def test_options_are_read() -> None:
         ({"data": 7}, "data: expected a text of 1 to 1000 characters, was 7"),
         ({"margin_mode": "both"}, "margin_mode: expected isolated or cross"),
         ({"slippage_bps": 10_000}, "slippage_bps: expected a number from 0 to 9999"),
-        ({"latency_ms": 10**9}, "latency_ms: expected a number from 0"),
+        ({"latency_ms": 10_001}, "latency_ms: expected a number from 0 to 10000"),
         ({"levrage": 3}, "'levrage': expected one of data, venue"),
     ],
 )

@@ -66,7 +66,7 @@ def test_a_small_short_beside_it_is_left_where_the_long_leaves_less_at_risk_with
 def test_an_account_in_another_mode_than_the_policy_is_refused_at_start() -> None:
     with pytest.raises(StartRefused) as refused:
         guarded(opened("1", "0.9"), policy(), *FALL[:2])
-    assert "the account is in hedge mode, the policy says one_way" in str(refused.value)
+    assert "account: expected position mode one_way" in str(refused.value)
 
 
 CASE = """\

@@ -94,6 +94,13 @@ def told_of_stops(opening: Opening, said: RestingStops) -> Opening:
     return replace(opening, instrument=replace(instrument, rules=rules))
 
 
+def charged_at_bankruptcy(opening: Opening) -> Opening:
+    """The same where a close fee on the worth at bankruptcy is part of the requirement (Bybit)."""
+    instrument = opening.instrument
+    rules = replace(instrument.rules, close_fee=CloseFee.BANKRUPTCY)
+    return replace(opening, instrument=replace(instrument, rules=rules))
+
+
 def draw_openings(random: Random, kind: Kind) -> tuple[Opening, ...]:
     """The positions, the isolated one first."""
     leverage = D(random.choice(LEVERAGES if kind is Kind.ALONE else LEVERAGES[2:]))

@@ -16,6 +16,7 @@ from bot.policy.loader import parse_policy
 from tests.sim.accounts import (
     Kind,
     Opening,
+    charged_at_bankruptcy,
     draw_depth,
     draw_kind,
     draw_openings,
@@ -35,6 +36,9 @@ D = Decimal
 
 COINS = 0.2
 """So many of the seeds about one isolated position are about an inverse contract."""
+
+BANKRUPTCY_FEES = 0.2
+"""Of the other ones so many are about a venue that takes the close fee at bankruptcy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,8 @@ def draw(seed: int) -> Case:
     coins = kind is Kind.ALONE and Random(f"{seed}:coins 296").random() < COINS
     if coins:
         openings = tuple(in_coins(each) for each in openings)
+    elif kind is Kind.ALONE and Random(f"{seed}:fees").random() < BANKRUPTCY_FEES:
+        openings = tuple(charged_at_bankruptcy(each) for each in openings)
     bound = _margin_of(openings)
     shared = _margin_of(each for each in openings if each.margin_mode is MarginMode.CROSS)
     reserve = _cents(random, bound if kind is Kind.ALONE else shared, *_SPARE[kind])

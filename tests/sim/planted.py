@@ -66,11 +66,11 @@ def _planted(plant: Plant, seed: int, *promises: str) -> Planted:
 
 MECHANISM: tuple[Planted, ...] = (
     _planted(mechanism.resend_on_unsure, 36, "4"),
-    _planted(mechanism.take_unknown_for_not_applied, 2, "4"),
+    _planted(mechanism.take_unknown_for_not_applied, 76, "4"),
     _planted(mechanism.forget_budgets_on_restart, 19, "3", "11"),
     _planted(mechanism.never_place_a_stop, 36, "6"),
     _planted(mechanism.leave_the_stop_after_a_top_up, 36, "6"),
-    _planted(mechanism.cancel_before_placing, 0, "6"),
+    _planted(mechanism.cancel_before_placing, 3, "6"),
     _planted(mechanism.leave_stops_of_closed_positions, 36, "6"),
     _planted(mechanism.cancel_foreign_stops, 12, "8"),
     _planted(mechanism.send_without_a_row, 36, "5"),
@@ -130,7 +130,7 @@ SEMANTICS: tuple[Planted, ...] = (
     _planted(semantics.ignore_loss_max, 36, "6"),
     _planted(semantics.tighten_at_once, 36, "wrongful close"),
     _planted(semantics.ignore_the_users_stop, 113, "6"),
-    _planted(semantics.ignore_betas, 17, "6"),
+    _planted(semantics.ignore_betas, 1, "6"),
     _planted(semantics.know_only_the_first_tier, 15, "6", "0"),
     _planted(semantics.exceed_the_amount_of_one_action, 22, "3"),
     _planted(semantics.exceed_the_day, 26, "3", "assertion"),

@@ -41,6 +41,8 @@ class Listing:
         self.is_inverse = instrument.kind is ContractKind.INVERSE
         self.by_mark = rules.maintenance_at is MaintenanceAt.MARK
         self.fee = float(instrument.taker_fee) if rules.close_fee is CloseFee.MARK else 0.0
+        at_bankruptcy = rules.close_fee is CloseFee.BANKRUPTCY
+        self.bankruptcy_fee = float(instrument.taker_fee) if at_bankruptcy else 0.0
         self._caps = [float(tier.cap) for tier in instrument.tiers]
         self._floors = [float(tier.floor) for tier in instrument.tiers]
         self._rates = [float(tier.rate) for tier in instrument.tiers]
@@ -138,6 +140,12 @@ class Pool:
             low, high = (middle, high) if self._spare(middle)[0] > 0 else (low, middle)
         return high
 
+    def _fee_at_bankruptcy(self, stake: Stake) -> float:
+        """Of a linear position that stands alone: on its worth where nothing is left."""
+        fee, entry = stake.listing.bankruptcy_fee, stake.quantity * stake.entry
+        worth = (stake.sign * entry - self.balance) / (stake.sign - fee)
+        return max(worth, 0.0) * fee
+
     def _spare(self, shock: float) -> tuple[float, float]:
         """What is spare, and how it changes with the shock."""
         spare, slope = self.balance, 0.0
@@ -147,6 +155,7 @@ class Pool:
             needed, rate = listing.maintenance(at)
             spare += listing.gain(each, mark)
             spare -= needed + listing.worth(quantity, mark) * listing.fee
+            spare -= self._fee_at_bankruptcy(each)
             if mark > 0:
                 falls = each.sign * each.beta * each.mark * quantity
                 sign = each.sign

@@ -27,9 +27,10 @@ def exact_distance(case: Case, legs: list[Opening], balance: Decimal) -> Fractio
     shares = all(each.margin_mode is MarginMode.CROSS for each in legs)
 
     def left(part: Fraction) -> Fraction:
-        spent = Fraction(balance)
+        spent = Fraction(balance if shares else 0)
         for each in legs:
-            spare = Spare(each.instrument, each.side, each.quantity, each.price, Decimal(0))
+            margin = Decimal(0) if shares else balance
+            spare = Spare(each.instrument, each.side, each.quantity, each.price, margin)
             beta = Fraction(each.beta) if shares else Fraction(1)
             inverse = each.instrument.kind is ContractKind.INVERSE
             least = (

@@ -160,7 +160,7 @@ class LiveAccount:
     async def send(self, action: Action, client_id: str) -> Reply:
         """Perform one action."""
         call = await self._recipe(action, client_id)
-        if isinstance(call, Refused):
+        if not isinstance(call, Call):
             return call
         match await self._writes.ask(call):
             case Heard() as heard:
@@ -183,7 +183,7 @@ class LiveAccount:
         except Unreadable as e:
             raise Unreachable(str(e)) from e
 
-    async def _recipe(self, action: Action, client_id: str) -> Call | Refused:
+    async def _recipe(self, action: Action, client_id: str) -> Call | Refused | Barred:
         """What to send. That it cannot be known is proof that nothing is sent."""
         if isinstance(self._position_mode, _Unread):
             return Refused("NOT_SENT", "the account has not been read yet")
@@ -194,6 +194,8 @@ class LiveAccount:
             ]
             ground = Ground(self._position_mode, asked)
             return self._dialect.write_call(action, client_id, self._listed, ground)
+        except Banned as e:
+            return Barred(str(e), e.until_ms)
         except (Unreachable, Unreadable) as e:
             return Refused("NOT_SENT", str(e))
 

@@ -26,7 +26,10 @@ WRITES_PER_WINDOW, WRITE_WINDOW_S = 100, 10
 """Orders in 10 s: a third of what Binance allows an account. A burst of them waits for nothing."""
 
 ADDRESS_SHARE = 0.6
-"""Of what the venue allows an address: beyond it no read of ours is sent until the next minute."""
+"""Of what the venue allows an address: beyond it reads trickle until the next minute."""
+
+ADDRESS_SHARE_MAX = 0.8
+"""Beyond it none is sent: the rest is for stops and closes."""
 
 MINUTE_MS = 60_000
 RETRY_AFTER_USUAL_S = 60
@@ -129,6 +132,8 @@ class Lane:
             return
         now_ms = self._clock.now_ms()
         until_ms = now_ms - now_ms % MINUTE_MS + MINUTE_MS
+        if used >= self._allowance.weight_per_minute * ADDRESS_SHARE_MAX:
+            self._quiet.trickle_at_ms, self._quiet.trickle_left = until_ms - TRICKLE_MS, 0
         if until_ms > self._quiet.reads_until_ms:
             self._quiet.reads_until_ms = until_ms
             log.warning("reads.held_back", used=used, until_ms=until_ms)

@@ -139,6 +139,7 @@ SERVER_ERROR and TOO_BUSY are missing on purpose, and whatever is not here.
 """
 
 NOT_THERE = frozenset({"ORDER_NOT_FOUND"})
+GONE = NOT_THERE | {"ORDER_FINISHED"}
 
 _SETTLE, _COIN = "usdt", "USDT"
 _PUBLIC, _PRIVATE = "public.futures", "private.futures"
@@ -582,7 +583,7 @@ def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Re
     try:
         json = parse_json(heard.text)
         if isinstance(json, dict) and "label" in json:
-            return _refusal(Row(json, f"HTTP {heard.status}"))
+            return _refusal(Row(json, f"HTTP {heard.status}"), action)
         if heard.status not in _TAKEN:
             return Unsure(f"HTTP {heard.status} without a label")
         return _proof(json, action, client_id, listed)
@@ -590,10 +591,14 @@ def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Re
         return Unsure(str(e))
 
 
-def _refusal(row: Row) -> Reply:
+def _refusal(row: Row, action: Action) -> Reply:
+    """
+    What a label proves. That a stop to cancel is gone does not say what became of it: it may have
+    been cancelled, or have triggered.
+    """
     label = row.text("label")
     text = "".join(str(row.raw(name)) for name in ("message", "detail") if row.has(name))
-    if label in DEFINITE:
+    if label in DEFINITE and not (isinstance(action, CancelStop) and label in GONE):
         return Refused(label, text)
     return Unsure(f"{label} {text}")
 

@@ -59,9 +59,7 @@ class BinanceDesk:
         self.book = book or Book()
         self.not_known = refused(-1006, "Execution status unknown.")
         self.code_unheard_of = refused(-9999)
-        self.proves = frozenset(
-            {"too much margin", "would trigger at once", "wrong side", "no such stop"}
-        )
+        self.proves = frozenset({"too much margin", "would trigger at once", "wrong side"})
         self.tells_of_keys = True
         self.keeps_margin = True
 
@@ -153,6 +151,9 @@ class BinanceDesk:
                 "clientAlgoId": client_id,
             }
         )
+
+    def resting(self) -> list[Decimal]:
+        return [D(each["triggerPrice"]) for each in self._waiting()]
 
     def trigger(self, client_id: str, price: Decimal) -> None:
         (stop,) = [each for each in self.book.stops.values() if each["clientAlgoId"] == client_id]

@@ -124,6 +124,9 @@ class GateDesk:
             order, {"strategy_type": 0, "price_type": 1, "price": str(trigger), "rule": rule}
         )
 
+    def resting(self) -> list[Decimal]:
+        return [D(each["trigger"]["price"]) for each in self._waiting("open")]
+
     def trigger(self, client_id: str, price: Decimal) -> None:
         (stop,) = [
             each

@@ -145,6 +145,9 @@ class Desk(Protocol):
     def hand_stop(self, client_id: str, trigger: Decimal, quantity: Decimal) -> None:
         """Rest a stop that closes the position, past the sockets."""
 
+    def resting(self) -> list[Decimal]:
+        """The triggers of the stops that rest."""
+
     def trigger(self, client_id: str, price: Decimal) -> None:
         """Let a stop that rests meet its price and fill."""
 

@@ -304,6 +304,11 @@ def test_labels_of_the_list_are_proof(label: str) -> None:
     assert reply(CLOSE, {"label": label, "detail": "no"}, 400) == Refused(label, "no")
 
 
+@pytest.mark.parametrize("label", venue.GONE)
+def test_that_a_stop_is_gone_does_not_say_what_became_of_it(label: str) -> None:
+    assert isinstance(reply(CANCEL, {"label": label, "message": "?"}, 404), Unsure)
+
+
 @pytest.mark.parametrize("label", ["INTERNAL", "SERVER_ERROR", "TOO_BUSY", "NEW", "", None, 5])
 def test_other_labels_prove_nothing(label: object) -> None:
     assert isinstance(reply(CLOSE, {"label": label, "message": "?"}, 400), Unsure)

@@ -152,6 +152,9 @@ class XtDesk:
             }
         )
 
+    def resting(self) -> list[Decimal]:
+        return [D(each["stopPrice"]) for each in self._plans({"NOT_TRIGGERED"})]
+
     def trigger(self, client_id: str, price: Decimal) -> None:
         (plan,) = [each for each in self.book.stops.values() if each["clientOrderId"] == client_id]
         plan |= {"state": "TRIGGERED"}

@@ -215,12 +215,14 @@ async def test_switches_are_refused_where_something_is_open(client: Any) -> None
         await client.set_leverage(10, BTC)
     with pytest.raises(ccxt.NoChange, match="110025"):
         await client.set_position_mode(False)
-    await client.create_order(BTC, "limit", "buy", 0.1, 50_000)
+    await client.create_order(ETH, "limit", "buy", 1, 2_000)
     with pytest.raises(ccxt.ExchangeError, match="3400045"):
         await client.set_margin_mode("cross")
+    info = await client.privateGetV5AccountInfo()
+    assert info["result"]["marginMode"] == "ISOLATED_MARGIN", "of none, not of some"
     with pytest.raises(ccxt.BadRequest, match="110028"):
         await client.set_position_mode(True)
-    await client.cancel_all_orders(BTC)
+    await client.cancel_all_orders(ETH)
     await client.set_margin_mode("cross")
     info = await client.privateGetV5AccountInfo()
     assert info["result"]["marginMode"] == "REGULAR_MARGIN"
