@@ -18,6 +18,7 @@ from bot.core.ids import part_id
 from bot.core.state import Intent
 from bot.exchange.ports import Accepted, Account, Barred, Refused, Reply, Unsure, Withheld
 from bot.runtime.reconcile import Reconciler
+from bot.runtime.waiting import to_its_end
 
 WRITE_TIMEOUT_MS = 3_000
 
@@ -84,7 +85,7 @@ class Executor:
                 part = part_id(intent.id, number)
                 log.info("way.clearing", intent=intent.id, part=part, stop=target)
                 cancel = CancelStop(intent.key.symbol, intent.key.side, target)
-                sending = self._send_within(cancel, part, CLEAR_TIMEOUT_MS)
+                sending = to_its_end(self._send_within, cancel, part, CLEAR_TIMEOUT_MS)
                 cancels.append(tasks.create_task(sending))
         return [each.result() for each in cancels]
 

@@ -27,10 +27,26 @@ from tests.faults.crisis import (
 )
 from tests.faults.sites import Site, Waits, find_sites
 
+_BANNED = "needs a ban, or a venue that wants no reads"
+_CHARTS = "needs a rule on volatility: nothing is sent on what it brings alone"
 UNREACHED = {
-    "alerts.heard.HeardJournal.close": "the last thing of a process: nothing is under way"
+    "alerts.heard.HeardJournal.close#0": "the last thing of a process: nothing is under way",
+    "runtime.assemble.assemble#2": _BANNED,
+    "runtime.executor.Executor._clear_way#1": "needs a venue that counts stops against a close",
+    "runtime.feed.Feed._chart#1": _CHARTS,
+    "runtime.feed.Feed._chart#2": _CHARTS,
+    "runtime.feed.Feed._chart#3": _CHARTS,
+    "runtime.feed.Feed._hold_back#0": _BANNED,
+    "runtime.feed.Feed._hold_back#1": _BANNED,
+    "runtime.feed.Feed._listen#1": _BANNED,
+    "runtime.feed.Feed._poll#3": _BANNED,
+    "runtime.feed.Feed._poll#4": _BANNED,
+    "runtime.feed.Feed._read_bars#0": _CHARTS,
+    "runtime.feed.Feed._read_bars#1": _CHARTS,
+    "runtime.gate.Gate.server_time_ms#0": "nothing asks for it through the gate",
+    "runtime.reconcile.Reconciler.settle#3": _BANNED,
 }
-"""Functions whose sites no crisis passes, and why that is no loss."""
+"""Sites that the crisis does not pass, and what it would need: they are not covered."""
 
 EVENTS_SHOWN = 40
 
@@ -50,9 +66,7 @@ def unreached() -> list[Site]:
     """The sites that a calm crisis does not pass, without those that are known."""
     passed = run_crisis(Calm()).passed
     return [
-        site
-        for site in find_sites(WRITE_PATH)
-        if not passed[site] and str(site).partition("#")[0] not in UNREACHED
+        site for site in find_sites(WRITE_PATH) if not passed[site] and site.place not in UNREACHED
     ]
 
 

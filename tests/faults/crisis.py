@@ -8,7 +8,7 @@ recovery is passed too. Then all is quiet, for long enough that everything must 
 
 import asyncio
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
@@ -55,7 +55,7 @@ from tests.sim.afterwards import judge_journal
 from tests.sim.case import ACCOUNT, START_MS, Case
 from tests.sim.line import ObservedAccount, QueueingVenue
 from tests.sim.lives import LIFE, make_task
-from tests.sim.mishaps import OUTAGES, Kill, Swarm, Windows
+from tests.sim.mishaps import Kill, Swarm, Windows
 from tests.sim.observer import Observer
 from tests.sim.prices import Weather
 from tests.sim.requests import NEVER_MS
@@ -70,6 +70,7 @@ WRITE_PATH = (
     "bot.runtime.guard",
     "bot.runtime.inbox",
     "bot.runtime.feed",
+    "bot.runtime.gate",
     "bot.runtime.record",
     "bot.runtime.assemble",
     "bot.alerts.heard",
@@ -273,7 +274,7 @@ def scripted_case() -> ScriptedCase:
             read_late=0.0,
             said_twice=0.0,
             skew_ms=0,
-            outages={each: Windows() for each in (*OUTAGES, "banned")},
+            outages=defaultdict(Windows),
             kills=(Kill(START_MS + KILLED_MS, 0, after_send=True),),
             human=(),
         ),

@@ -46,9 +46,14 @@ class Site:
     text: str
     waits: Waits
 
+    @property
+    def place(self) -> str:
+        """Where it is."""
+        return f"{self.module.removeprefix('bot.')}.{self.function}#{self.number}"
+
     def __str__(self) -> str:
         """As a report names it."""
-        return f"{self.module.removeprefix('bot.')}.{self.function}#{self.number} {self.text}"
+        return f"{self.place} {self.text}"
 
 
 class UnknownSite(Exception):
@@ -63,6 +68,7 @@ _ENDINGS = {
         "_account.margin_changes",
         "_account.server_time_ms",
         "_market.instruments",
+        "_market.bars",
         "_reads.ask",
         "lane.ask",
     ),
@@ -73,7 +79,9 @@ _ENDINGS = {
         for method in ("append", "keep", "kept", "last", "rows", "close")
     ),
     Waits.TIME: (
-        "_clock.sleep_ms",
+        "clock.sleep_ms",
+        "clock.sleep_until_ms",
+        "_chart_wanted.wait",
         "_wanted.wait",
         "_arrived.wait",
         "_turns",
@@ -159,7 +167,7 @@ def _in_order(node: ast.AST) -> Iterator[ast.expr]:
             case ast.Call(func=ast.Name("to_its_end"), args=[work, *rest], keywords=named):
                 yield ast.copy_location(ast.Call(work, rest, named), work)
             case ast.Call(func=ast.Attribute(attr="create_task"), args=[started]):
-                if not ast.unparse(started).startswith("to_its_end("):
+                if "to_its_end(" not in ast.unparse(started) and not isinstance(started, ast.Name):
                     raise UnknownSite(f"start {ast.unparse(started)} by to_its_end")
             case _:
                 pass
@@ -170,7 +178,7 @@ def _site(module: str, function: str, number: int, node: ast.expr, ours: set[str
     text = ast.unparse(node)
     callee = ast.unparse(node.func) if isinstance(node, ast.Call) else text
     for waits, endings in _ENDINGS.items():
-        if f".{callee}".endswith(tuple(f".{each}" for each in endings) + endings):
+        if callee.endswith(endings):
             return Site(module, function, number, text, waits)
     if callee.rpartition(".")[2] in ours or callee.rpartition(".")[2].lstrip("_") in ours:
         return Site(module, function, number, text, Waits.OURS)
