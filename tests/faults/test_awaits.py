@@ -2,21 +2,28 @@
 
 import ast
 import importlib
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.faults.awaits import UNREACHED, injections, unreached
 from tests.faults.crisis import WRITE_PATH, Calm, Fault, Injection, run_crisis
-from tests.faults.sites import Site, UnknownSite, Waits, find_sites
+from tests.faults.sites import UnknownSite, Waits, find_sites
 
 ROOT = Path(__file__).parents[2]
 STRIDE = 5
 """The least number of faults that a site can have: so each site is met at least once."""
 
-CHOSEN = list(injections(times=1))[::STRIDE]
+
+def _chosen() -> list[Injection]:
+    """One in so many, and one of each fault that none of them is."""
+    every = list(injections(times=1))
+    some = every[::STRIDE]
+    left = set(Fault) - {each.fault for each in some}
+    return some + [next(each for each in every if each.fault is fault) for fault in sorted(left)]
+
+
+CHOSEN = _chosen()
 ELSEWHERE = {
     "control": "answers questions, and decides and sends nothing",
     "heartbeat": "tells others that the guard lives",
@@ -86,18 +93,3 @@ def test_a_fault_is_seen_where_the_guard_has_nothing_against_it(
     monkeypatch.setattr("bot.runtime.waiting.READ_TIMEOUT_MS", 10**9)
     reads = next(each for each in find_sites(WRITE_PATH) if "_market.instruments" in each.text)
     assert run_crisis(Injection(reads, Fault.HANG, 4)).violations
-
-
-def test_a_task_that_is_cancelled_by_nobody_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def plainly(work: Callable[..., Awaitable[Any]], *args: Any, **named: Any) -> Any:
-        return await work(*args, **named)
-
-    for module in ("feed", "guard"):
-        monkeypatch.setattr(f"bot.runtime.{module}.to_its_end", plainly)
-    poll = next(each for each in find_sites(WRITE_PATH) if _is_start_of_poll(each))
-    # The first life would be killed before anybody misses it.
-    assert run_crisis(Injection(poll, Fault.CANCEL, 2)).violations
-
-
-def _is_start_of_poll(site: Site) -> bool:
-    return site.function == "Feed.run" and site.text == "self._poll()"
