@@ -131,6 +131,7 @@ class Lane:
         until_ms = now_ms - now_ms % MINUTE_MS + MINUTE_MS
         if until_ms > self._quiet.reads_until_ms:
             self._quiet.reads_until_ms = until_ms
+            self._quiet.trickle_at_ms, self._quiet.trickle_left = now_ms, 0
             log.warning("reads.held_back", used=used, until_ms=until_ms)
 
     def _be_quiet(self, heard: Heard) -> Outcome:
