@@ -136,6 +136,7 @@ class Lane:
             self._quiet.trickle_at_ms, self._quiet.trickle_left = until_ms - TRICKLE_MS, 0
         if until_ms > self._quiet.reads_until_ms:
             self._quiet.reads_until_ms = until_ms
+            self._quiet.trickle_at_ms, self._quiet.trickle_left = now_ms, 0
             log.warning("reads.held_back", used=used, until_ms=until_ms)
 
     def _be_quiet(self, heard: Heard) -> Outcome:
