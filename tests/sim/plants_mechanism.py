@@ -4,6 +4,7 @@ Planted bugs of mechanism: how requests are made durable, sent, followed and tak
 Each function sabotages our own code for as long as the patch lasts.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -128,17 +129,25 @@ def believe_absence_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(reconcile, "SECOND_READ_MS", 0)
 
 
+class _GivenUp(Exception):
+    pass
+
+
 def settle_until_the_first_failed_read(patch: pytest.MonkeyPatch) -> None:
-    look = Reconciler._look
+    look, settle = Reconciler._look, Reconciler.settle
 
     async def once(self: Reconciler, intent: Any) -> Any:
         try:
             return await look(self, intent)
-        except Unreachable:
-            await self._clock.sleep_ms(10**9)
-            raise
+        except Unreachable as e:
+            raise _GivenUp from e
+
+    async def until(self: Reconciler, intent: Any, acknowledged: bool) -> None:
+        with suppress(_GivenUp):
+            await settle(self, intent, acknowledged)
 
     patch.setattr(Reconciler, "_look", once)
+    patch.setattr(Reconciler, "settle", until)
 
 
 def forget_open_intents_on_restart(patch: pytest.MonkeyPatch) -> None:
@@ -281,7 +290,7 @@ def clear_the_way_where_nothing_is_in_it(patch: pytest.MonkeyPatch) -> None:
 def _without_reason(patch: pytest.MonkeyPatch, name: str, limit: str) -> None:
     reasons = getattr(guardrails, name)
 
-    def fewer(*arguments: Any) -> Any:
-        return (each for each in reasons(*arguments) if each.limit != limit)
+    def fewer(*arguments: Any, **named: Any) -> Any:
+        return (each for each in reasons(*arguments, **named) if each.limit != limit)
 
     patch.setattr(guardrails, name, fewer)

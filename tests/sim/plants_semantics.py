@@ -90,7 +90,7 @@ def spend_what_is_to_be_kept_free(patch: pytest.MonkeyPatch) -> None:
 
 
 def spend_on_old_data(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(guardrails, "_reasons_to_read", lambda request: iter(()))
+    patch.setattr(guardrails, "_reasons_to_read", lambda *asked: iter(()))
 
 
 def place_stops_beyond_liquidation(patch: pytest.MonkeyPatch) -> None:

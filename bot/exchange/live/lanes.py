@@ -19,8 +19,8 @@ from bot.exchange.live.calls import Call, Heard, Hushed, Outcome
 from bot.exchange.live.transport import Transport
 
 READ_SHARE = 0.5
-READ_WINDOW_S = 2
-"""The budget of a minute is given out in small parts: a read waits for seconds, never for many."""
+READ_WINDOW_S = 5
+"""The budget of a minute is given out in small parts: reads wait for seconds, never for many."""
 
 WRITES_PER_WINDOW, WRITE_WINDOW_S = 100, 10
 """Orders in 10 s: a third of what Binance allows an account. A burst of them waits for nothing."""
@@ -34,7 +34,7 @@ ADDRESS_SHARE_MAX = 0.8
 MINUTE_MS = 60_000
 RETRY_AFTER_USUAL_S = 60
 TRICKLE_MS = 5_000
-TRICKLE_WEIGHT = 100
+TRICKLE_WEIGHT = 50
 """
 What may be read in that time though the venue wants no reads: an account, whole, and a few times
 what changes of it.

@@ -304,7 +304,7 @@ def test_labels_of_the_list_are_proof(label: str) -> None:
     assert reply(CLOSE, {"label": label, "detail": "no"}, 400) == Refused(label, "no")
 
 
-@pytest.mark.parametrize("label", venue.GONE)
+@pytest.mark.parametrize("label", sorted(venue.GONE))
 def test_that_a_stop_is_gone_does_not_say_what_became_of_it(label: str) -> None:
     assert isinstance(reply(CANCEL, {"label": label, "message": "?"}, 404), Unsure)
 
