@@ -5,12 +5,12 @@ It holds facts with their ages, what the ladder remembers, and every intent that
 still counts for a budget. Together with a policy and a time it determines the next decision.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, TypeAlias, assert_never
 
-from bot.core.actions import Action, AddMargin, ClosePosition, PlaceStop
+from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
 from bot.core.events import (
     TERMINAL,
     AccountMode,
@@ -526,6 +526,7 @@ def _read(state: AccountState, event: AccountReported) -> AccountState:
         book = _flat(book, event.received_at_ms)
     prefix = account_prefix(state.birth.account)
     ours = [stop for stop in snapshot.stops if stop.client_id.startswith(prefix)]
+    closed = _maybe_closed(state, ours)
     return replace(
         state,
         account=AccountRead(snapshot, event.asked_at_ms, event.received_at_ms),
@@ -534,11 +535,34 @@ def _read(state: AccountState, event: AccountReported) -> AccountState:
         shared=after_read(
             state.shared,
             snapshot,
-            ours,
-            _maybe_closed(state, ours),
+            (*ours, *_gone_with(state, closed)),
+            closed,
             is_newer=event.asked_at_ms >= state.lost_at_ms,
         ),
     )
+
+
+def _gone_with(state: AccountState, closed: frozenset[PositionKey]) -> Iterator[StopOrder]:
+    """
+    Our stops that rested in the newest read for what an order of ours may have closed in part.
+
+    A close takes the stop off the book where the venue has it reserve the position, or displaces
+    it, so that a read of what is left may show none. One that we have replaced does not count.
+    """
+    match state.account:
+        case NotRead():
+            return
+        case AccountRead(snapshot=snapshot):
+            prefix = account_prefix(state.birth.account)
+            replaced = {
+                intent.action.target_client_id
+                for intent in state.intents.values()
+                if isinstance(intent.action, CancelStop)
+            }
+            for stop in snapshot.stops:
+                is_ours = stop.client_id.startswith(prefix) and stop.client_id not in replaced
+                if is_ours and PositionKey(stop.symbol, stop.side) in closed:
+                    yield stop
 
 
 def _maybe_closed(state: AccountState, resting: list[StopOrder]) -> frozenset[PositionKey]:

@@ -170,6 +170,19 @@ def test_a_part_that_the_guard_closed_holds_the_stops_too(book: Book, state: Int
     assert stops(book) == before
 
 
+def test_a_stop_that_went_off_the_book_with_a_close_of_ours_is_held_where_it_was(
+    book: Book,
+) -> None:
+    before = book.stop(ETH)
+    remember(book, ClosePosition(ETH.symbol, Side.LONG, Quantity(Decimal(7))), IntentState.APPLIED)
+    book.resting = tuple(each for each in book.resting if each.symbol != ETH.symbol)
+    book.legs = (BTC, replace(ETH, quantity=Quantity(Decimal(3))), SOL)
+    book.wallet = 10_000 - 1_855
+    book.live({**FALLEN, "ETHUSDT": "1740"})
+
+    assert book.stop(ETH) == before
+
+
 def test_so_does_a_stop_that_no_read_has_shown(book: Book) -> None:
     before = stops(book)
     sent = PlaceStop(ETH.symbol, Side.LONG, ETH.quantity, Price(Decimal(1_740)))

@@ -34,6 +34,8 @@ class Losses:
         self._is_the_guards = True
         """whether no user had a hand in it."""
         self._user_at_ms = NEVER_MS
+        self._rested: dict[str, set[float]] = {}
+        """Where stops rested in the newest read."""
         self._levels: dict[str, set[float]] = {}
         self._kept: dict[str, float] = {}
         self._wallet = 0.0
@@ -64,8 +66,11 @@ class Losses:
 
     def read_delivered(self, snapshot: AccountSnapshot) -> None:
         """The guard is shown the account: what it has lost too, and what rests now."""
+        rested, self._rested = self._rested, self._ours(snapshot)
         if self._lost_at_ms == NEVER_MS or snapshot.taken_at_ms < self._lost_at_ms:
             return
+        for symbol, gone in rested.items():  # with the close, where the venue has them reserve
+            self._levels.setdefault(symbol, set()).update(gone)
         observer = self._observer
         self._lost_at_ms = NEVER_MS
         going = {
@@ -95,6 +100,14 @@ class Losses:
             if self._is_the_guards and staying:
                 self._kept[leg.symbol] = max(staying, key=lambda price: leg.side.sign * price)
                 self._wallet = float(snapshot.wallet_balance)
+
+    def _ours(self, snapshot: AccountSnapshot) -> dict[str, set[float]]:
+        """Where the guard's own stops of each symbol rest in a read."""
+        found: dict[str, set[float]] = {}
+        for stop in snapshot.stops:
+            if stop.client_id in self._observer.requests:
+                found.setdefault(stop.symbol, set()).add(float(stop.trigger_price))
+        return found
 
     def look(self, scene: Scene) -> None:
         """One moment of the account."""
