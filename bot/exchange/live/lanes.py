@@ -132,12 +132,12 @@ class Lane:
             return
         now_ms = self._clock.now_ms()
         until_ms = now_ms - now_ms % MINUTE_MS + MINUTE_MS
-        if used >= self._allowance.weight_per_minute * ADDRESS_SHARE_MAX:
-            self._quiet.trickle_at_ms, self._quiet.trickle_left = until_ms - TRICKLE_MS, 0
         if until_ms > self._quiet.reads_until_ms:
             self._quiet.reads_until_ms = until_ms
-            self._quiet.trickle_at_ms, self._quiet.trickle_left = now_ms, 0
+            self._quiet.trickle_at_ms, self._quiet.trickle_left = now_ms, TRICKLE_WEIGHT
             log.warning("reads.held_back", used=used, until_ms=until_ms)
+        if used >= self._allowance.weight_per_minute * ADDRESS_SHARE_MAX:
+            self._quiet.trickle_at_ms, self._quiet.trickle_left = until_ms - TRICKLE_MS, 0
 
     def _be_quiet(self, heard: Heard) -> Outcome:
         """Heed a 429 or a 418; what it means for the request that it answers."""

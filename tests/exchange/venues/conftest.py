@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from bot.core.model import PositionMode
-from bot.exchange.live import connection
+from bot.exchange.live import connection, lanes
 from tests.exchange.venues.binance_desk import BinanceDesk
 from tests.exchange.venues.gate_desk import GateDesk
 from tests.exchange.venues.stage import Book, Desk
@@ -32,6 +32,7 @@ def venue(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait a moment for answers, as the stage is on this machine."""
+    """Wait a moment for answers, as the stage is on this machine, and for no budget of ours."""
+    monkeypatch.setattr(lanes, "READ_SHARE", 100)
     monkeypatch.setattr(connection, "READ_TIMEOUT_MS", 600)
     monkeypatch.setattr(connection, "WRITE_TIMEOUT_MS", 400)
