@@ -24,8 +24,9 @@ ONLY ?= *
 demo: setup
 	@$(BIN)/liqguard demo
 
+# More workers than cores: many tests wait for sockets and processes.
 test: setup
-	@$(BIN)/python -m pytest -q -n 2 --ignore=tests/browser
+	@$(BIN)/python -m pytest -q -n 4 --ignore=tests/browser
 
 check: setup
 	@$(BIN)/ruff format --quiet --check .
