@@ -74,7 +74,7 @@ LIVE = ["run", "--mode", "observe", "--policy", "config/policies/demo.yaml"]
         ([*QUIET, "--mode", "live"], 2, "--data: expected only with --mode paper"),
         ([*QUIET, "--mode", "dry"], 2, "expected live, observe or paper, was 'dry'"),
         ([*QUIET, "--wire", "8900"], 2, "expected only with --mode live or observe"),
-        ([*LIVE, "--wire", "8900"], 3, "demo.json: expected the keys of demo"),
+        ([*LIVE, "--wire", "8900"], 3, "keys of demo: expected the files"),
         (["run", "--mode", "live", *LIVE[3:]], 2, "expected a port of `liqguard paper serve`"),
         (["paper", "serve", "--speed", "9"], 2, "--speed: expected only with --data"),
         (["paper", "serve", "--data", "nothing"], 3, "expected a file or a scenario"),
@@ -279,7 +279,7 @@ def test_check_says_every_file_and_fails_if_one_does(tmp_path: Path) -> None:
     assert spoken.stdout == f"{good}: fine, 1 rule with 4 steps\n"
     assert spoken.stderr.startswith(
         f"{bad}:1:1: account: expected a mapping of name, venue, margin_mode, position_mode, "
-        "credentials, was missing\n    schema: liqguard/v2\n    ^\n"
+        "credentials, settle, was missing\n    schema: liqguard/v2\n    ^\n"
     )
     found = liqguard(tmp_path, "check", str(bad), good, "--json")
     first, second = map(json.loads, found.stdout.splitlines())

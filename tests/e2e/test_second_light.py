@@ -104,12 +104,10 @@ def test_a_cross_book_guarded_keeps_it(cross: tuple[Fate, Guarded]) -> None:
     assert guarded.fate.equity_final > 1000
     assert guarded.fate.distance_min > demo_policy("demo-cross").protect.room
     assert guarded.spent == 0
-    # Some of it was closed in the night before, to reach more distance, and all of it at the end.
+    # Some of it was closed in the night before, to reach more distance. That loss held the stops,
+    # which took the rest before the last step of the ladder could.
     closes = [deed for deed in guarded.deeds if deed.verb == "close" and deed.proven == "applied"]
-    assert closes[0].reason == "book-ladder/lighten"
-    assert {deed.symbol for deed in closes if deed.reason == "book-ladder/out"} == {
-        f"{coin}/USDT:USDT" for coin in ("BTC", "ETH", "XRP")
-    }
+    assert [deed.reason for deed in closes] == ["book-ladder/lighten"]
 
 
 def test_every_leg_of_the_cross_book_has_its_stop_from_the_first_seconds(
