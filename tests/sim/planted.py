@@ -125,7 +125,7 @@ SEMANTICS: tuple[Planted, ...] = (
     _planted(semantics.spend_on_hold, 116, "7"),
     _planted(semantics.climb_on_hold, 116, "7"),
     _planted(semantics.keep_no_stops_on_hold, 71, "6"),
-    _planted(semantics.hold_every_close, 618, "4", "0"),
+    _planted(semantics.hold_every_close, 275, "4", "0"),
     _planted(semantics.never_clear_a_step, 131, "wrongful close"),
     _planted(semantics.ignore_loss_max, 36, "6"),
     _planted(semantics.tighten_at_once, 36, "wrongful close"),
