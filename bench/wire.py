@@ -162,11 +162,13 @@ async def _queue(kind: str) -> float:
                 stdout=asyncio.subprocess.PIPE,
                 preexec_fn=lambda: os.sched_setaffinity(0, {max(_PROCESSORS)}),
             )
-            began = float(await _said(process))
-            await place.watch.orders({id_of(SYMBOLS[0])})
+            try:
+                began = float(await _said(process))
+                await place.watch.orders({id_of(SYMBOLS[0])})
+            finally:
+                process.kill()
+                await process.wait()
             (ordered,) = place.watch.ordered_at.values()
-            process.kill()
-            await process.wait()
             return (ordered - began) * 1000
 
 

@@ -199,6 +199,7 @@ async def _queue_ours(port: int) -> None:
     async with connect(binanceusdm_api, keys, Loopback(port), clock) as connection:
         symbol = SYMBOLS[0]
         await connection.market.instruments((symbol,))
+        await connection.account.snapshot()  # without it nothing is sent
         part = ClosePosition(symbol, Side.LONG, Quantity(Decimal(PART)))
 
         async def poll() -> None:
