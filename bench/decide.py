@@ -12,7 +12,8 @@ from timeit import repeat
 
 from bot.core.engine import decide
 from bot.core.events import MarkPrice
-from bot.core.state import AccountState, apply
+from bot.core.state import AccountState
+from bot.core.transitions import apply
 from bot.core.units import Price
 from bot.policy.loader import load_policy
 from bot.testing import builders as build

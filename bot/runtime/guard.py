@@ -29,7 +29,11 @@ from bot.core.ladder import symbols_to_chart
 from bot.core.model import Instrument
 from bot.core.policy import Policy
 from bot.core.promises import broken
-from bot.core.state import NEVER_MS, AccountState, apply
+from bot.core.state import (
+    NEVER_MS,
+    AccountState,
+)
+from bot.core.transitions import apply
 from bot.exchange.ports import MarketData
 from bot.journal.codec import to_json
 from bot.journal.port import Entry, Journal, JournalUnavailable, Kind, NoIntent

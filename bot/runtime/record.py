@@ -15,7 +15,15 @@ from bot.core.guardrails import Approved
 from bot.core.ids import Birth
 from bot.core.model import Instrument
 from bot.core.policy import Policy
-from bot.core.state import AccountState, Instruments, apply, newborn, resumed
+from bot.core.state import (
+    AccountState,
+    Instruments,
+    newborn,
+)
+from bot.core.transitions import (
+    apply,
+    resumed,
+)
 from bot.journal.codec import from_json, to_json
 from bot.journal.port import Entry, IntentMoved, Journal, Kind, NoIntent, NothingRecorded, Row
 from bot.policy.loader import parse_policy

@@ -13,7 +13,12 @@ from bot.core.decision import Decision
 from bot.core.engine import decide
 from bot.core.events import OutcomeReported
 from bot.core.ids import Birth
-from bot.core.state import DAY_MS, Intent, newborn, resumed
+from bot.core.state import (
+    DAY_MS,
+    Intent,
+    newborn,
+)
+from bot.core.transitions import resumed
 from bot.journal.codec import from_json, to_json
 from bot.journal.port import Journal, JournalDamaged, Kind, Row
 from bot.runtime.record import Recorded, read_decision

@@ -18,7 +18,8 @@ from bot.core.events import (
 )
 from bot.core.model import Instrument, Position, PositionMode, StopOrder
 from bot.core.policy import Above, Below, Policy
-from bot.core.state import HOUR_MS, apply
+from bot.core.state import HOUR_MS
+from bot.core.transitions import apply
 from bot.core.units import Price, Ratio
 from bot.testing import builders as build
 

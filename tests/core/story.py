@@ -41,8 +41,16 @@ from bot.core.events import (
 from bot.core.ids import birth_prefix
 from bot.core.model import NO_FILL, Fill, Filled, MarginMode, Position, Side, StopOrder
 from bot.core.policy import AnyMarginMode, Metric, Policy, Rule, Step, Threshold
-from bot.core.state import AccountState, Intent, Trim, apply, resumed
+from bot.core.state import (
+    AccountState,
+    Intent,
+    Trim,
+)
 from bot.core.strategy import Close, Notify, Proposal, Severity, View
+from bot.core.transitions import (
+    apply,
+    resumed,
+)
 from bot.core.units import Money, Price, Quantity
 from bot.journal.codec import from_json, to_json
 from bot.testing import builders as build

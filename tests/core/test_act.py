@@ -11,8 +11,8 @@ from bot.core.events import AccountMode, IntentState, Liquidated
 from bot.core.guardrails import Denial, spent_since
 from bot.core.model import Position, Side
 from bot.core.policy import Step
-from bot.core.state import resumed
 from bot.core.strategy import Close, Nothing, Notify, Severity, TopUp
+from bot.core.transitions import resumed
 from bot.core.units import Duration, Money, Price, Quantity
 from bot.testing import builders as build
 from tests.core.life import GOOD_STOP, LONG, Life, below

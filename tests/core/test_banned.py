@@ -6,8 +6,9 @@ from decimal import Decimal
 from bot.core.actions import CancelStop, ClosePosition, PlaceStop
 from bot.core.decision import AlertSeverity
 from bot.core.events import AddressBanned
-from bot.core.state import BLANK, resumed
+from bot.core.state import BLANK
 from bot.core.strategy import Severity, TopUp
+from bot.core.transitions import resumed
 from bot.core.units import Money
 from bot.testing import builders as build
 from tests.core.life import GOOD_STOP, LONG, T0, Life, below

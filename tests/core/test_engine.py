@@ -22,8 +22,9 @@ from bot.core.events import (
 from bot.core.guardrails import Denial
 from bot.core.model import Position, Side, StopOrder
 from bot.core.policy import Above, Below, Metric, Policy
-from bot.core.state import AccountState, apply
+from bot.core.state import AccountState
 from bot.core.strategy import Close, Notify, Severity, TightenStop, TopUp
+from bot.core.transitions import apply
 from bot.core.units import Duration, Money, Price, Ratio
 from bot.testing import builders as build
 

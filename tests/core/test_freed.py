@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bot.core.actions import ClosePosition
 from bot.core.model import Fill, Side
-from bot.core.state import _freed_margin
+from bot.core.transitions import _freed_margin
 from bot.core.units import Money, Price, Quantity, Ratio
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.prices import Prices

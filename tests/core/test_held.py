@@ -17,7 +17,8 @@ from bot.core.decision import Audited
 from bot.core.events import AccountReported, AutoDeleveraged, IntentState, Liquidated, PolicyLoaded
 from bot.core.model import MarginMode, Position, PositionKey, Side, StopOrder
 from bot.core.protection import StopStatus
-from bot.core.state import AccountState, resumed
+from bot.core.state import AccountState
+from bot.core.transitions import resumed
 from bot.core.units import Price, Quantity
 from bot.journal.codec import from_json, to_json
 from bot.testing import builders as build

@@ -8,8 +8,9 @@ from bot.core.actions import ClosePosition
 from bot.core.events import AccountMode, IntentState, OutcomeReported
 from bot.core.model import Fill
 from bot.core.policy import Metric
-from bot.core.state import HOUR_MS, resumed
+from bot.core.state import HOUR_MS
 from bot.core.strategy import Severity
+from bot.core.transitions import resumed
 from bot.core.units import Price, Quantity
 from bot.policy.verbs import BoundVerb, find_verbs
 from bot.testing import builders as build

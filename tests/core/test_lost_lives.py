@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from bot.core.actions import PlaceStop
-from bot.core.state import newborn, resumed
+from bot.core.state import newborn
+from bot.core.transitions import resumed
 from bot.testing import builders as build
 from tests.core.life import Life
 

@@ -32,11 +32,13 @@ from bot.core.state import (
     Phase,
     PositionMemory,
     StepMemory,
-    apply,
     newborn,
-    resumed,
 )
 from bot.core.strategy import Close, Severity, TopUp
+from bot.core.transitions import (
+    apply,
+    resumed,
+)
 from bot.core.units import Money, Price
 from bot.testing import builders as build
 from tests.core.life import GOOD_STOP, LONG, T0, Life, below

@@ -47,8 +47,12 @@ from bot.core.model import (
 )
 from bot.core.policy import AnyMarginMode, Metric, Rule, Step
 from bot.core.protection import StopStatus
-from bot.core.state import HOUR_MS, AccountState, resumed
+from bot.core.state import (
+    HOUR_MS,
+    AccountState,
+)
 from bot.core.strategy import Close, Notify, Severity, TopUp
+from bot.core.transitions import resumed
 from bot.core.units import Money, Price, Quantity
 from bot.journal.codec import from_json, to_json
 from bot.testing import builders as build

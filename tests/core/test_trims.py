@@ -19,16 +19,18 @@ from bot.core.model import NO_FILL, Fill, Filled, MarginMode, MarginOnReduce, Po
 from bot.core.policy import Step
 from bot.core.promises import broken
 from bot.core.state import (
-    REFUND_MS,
     Instruments,
     Intent,
     Plain,
     Refund,
     RefundDue,
     Trim,
-    resumed,
 )
 from bot.core.strategy import Close, Severity, TopUp, TrimAndRefund
+from bot.core.transitions import (
+    REFUND_MS,
+    resumed,
+)
 from bot.core.units import Duration, Money, Price, Quantity
 from bot.journal.codec import from_json, to_json
 from bot.testing import builders as build

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from bot.core import engine, guardrails, protection, upkeep
-from bot.core import state as core_state
+from bot.core import engine, guardrails, protection, transitions, upkeep
 from bot.core.actions import PlaceStop
 from bot.core.events import AccountMode
 from bot.core.guardrails import Approved
@@ -45,7 +44,7 @@ def take_unknown_for_not_applied(patch: pytest.MonkeyPatch) -> None:
 
 
 def forget_budgets_on_restart(patch: pytest.MonkeyPatch) -> None:
-    resumed = core_state.resumed
+    resumed = transitions.resumed
     patch.setattr(record, "resumed", lambda *a: replace(resumed(*a), intents={}))
 
 
@@ -111,7 +110,7 @@ def lean_on_a_stop_that_is_being_cancelled(patch: pytest.MonkeyPatch) -> None:
 
 
 def give_two_lives_the_same_numbers(patch: pytest.MonkeyPatch) -> None:
-    resumed = core_state.resumed
+    resumed = transitions.resumed
 
     def again(state: Any, *arguments: Any) -> Any:
         return replace(resumed(state, *arguments), intents_planned=state.intents_planned)
@@ -120,7 +119,7 @@ def give_two_lives_the_same_numbers(patch: pytest.MonkeyPatch) -> None:
 
 
 def put_a_refund_back_twice(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(core_state, "_put_back", lambda refunds, *arguments: refunds)
+    patch.setattr(transitions, "_put_back", lambda refunds, *arguments: refunds)
 
 
 def believe_absence_at_once(patch: pytest.MonkeyPatch) -> None:
@@ -161,7 +160,7 @@ def forget_open_intents_on_restart(patch: pytest.MonkeyPatch) -> None:
 
 
 def forget_the_hold_on_restart(patch: pytest.MonkeyPatch) -> None:
-    resumed = core_state.resumed
+    resumed = transitions.resumed
     patch.setattr(record, "resumed", lambda *a: replace(resumed(*a), mode=AccountMode.ACTIVE))
 
 
@@ -176,7 +175,7 @@ def give_up_after_a_refused_stop(patch: pytest.MonkeyPatch) -> None:
 
 
 def trust_an_older_read(patch: pytest.MonkeyPatch) -> None:
-    read = core_state._read
+    read = transitions._read
 
     def trusting(state: Any, event: Any) -> Any:
         match state.account:
@@ -186,7 +185,7 @@ def trust_an_older_read(patch: pytest.MonkeyPatch) -> None:
             case _:
                 return read(state, event)
 
-    patch.setattr(core_state, "_read", trusting)
+    patch.setattr(transitions, "_read", trusting)
 
 
 def leave_memories_out_of_the_journal(patch: pytest.MonkeyPatch) -> None:

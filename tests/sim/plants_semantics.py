@@ -24,6 +24,7 @@ from bot.core import (
     protection,
     sizing,
     together,
+    transitions,
     upkeep,
     vigil,
 )
@@ -135,8 +136,8 @@ def act_on_a_bill_in_our_favour(patch: pytest.MonkeyPatch) -> None:
 
 
 def refund_more_than_was_freed(patch: pytest.MonkeyPatch) -> None:
-    freed = core_state._freed_margin
-    patch.setattr(core_state, "_freed_margin", lambda *arguments: freed(*arguments) * 2)
+    freed = transitions._freed_margin
+    patch.setattr(transitions, "_freed_margin", lambda *arguments: freed(*arguments) * 2)
 
 
 def trim_again_while_a_refund_is_due(patch: pytest.MonkeyPatch) -> None:
@@ -335,4 +336,4 @@ def loosen_stops_after_a_loss(patch: pytest.MonkeyPatch) -> None:
 
 
 def forget_what_a_loss_holds_on_restart(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(core_state, "_shared_under", lambda state, digest: held.released(state.shared))
+    patch.setattr(transitions, "_shared_under", lambda state, digest: held.released(state.shared))

@@ -1,0 +1,439 @@
+"""
+What an event makes of the state of an account. Nothing here decides anything.
+
+`apply` takes the one value to the next; `resumed` is what a fresh process may believe of it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import assert_never
+
+from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
+from bot.core.events import (
+    AccountReported,
+    AddressBanned,
+    AutoDeleveraged,
+    BarsReported,
+    Command,
+    Event,
+    FundingReported,
+    InstrumentsReported,
+    IntentState,
+    Liquidated,
+    MarkPrice,
+    OutcomeReported,
+    PolicyLoaded,
+    StreamLost,
+    Tick,
+)
+from bot.core.held import Shared, after_read, released, taken
+from bot.core.ids import account_prefix
+from bot.core.margin import funding_payment, profit, value
+from bot.core.model import (
+    Fill,
+    Filled,
+    MarginMode,
+    MarginOnReduce,
+    Position,
+    PositionKey,
+    StopOrder,
+)
+from bot.core.state import (
+    BLANK,
+    NEVER_MS,
+    NOTHING,
+    AccountRead,
+    AccountState,
+    Instruments,
+    Intent,
+    NotRead,
+    Phase,
+    PositionMemory,
+    Refund,
+    RefundDue,
+    Trim,
+)
+from bot.core.units import ZERO, Money, Quantity, ceil_to, floor_to
+from bot.core.volatility import swings_of
+
+REFUND_MS = 300_000
+"""A refund that has not gone back by then is given up, loudly."""
+
+CLOCKS_MS = 60_000
+"""The venue's clock, by which it settles funding, and ours differ by no more."""
+
+
+def apply(state: AccountState, event: Event) -> AccountState:  # noqa: C901 - a case an event
+    """The state after `event`. Never decides anything."""
+    match event:
+        case MarkPrice():
+            return _marked(state, event)
+        case FundingReported():
+            return _billed(state, event)
+        case BarsReported():
+            return _charted(state, event)
+        case AccountReported():
+            return _read(state, event)
+        case OutcomeReported():
+            return _moved(state, event)
+        case Liquidated() | AutoDeleveraged():
+            return replace(
+                state,
+                liquidated=(*state.liquidated, event),
+                shared=taken(state.shared, PositionKey(event.symbol, event.side)),
+                lost_at_ms=max(state.lost_at_ms, event.received_at_ms),
+            )
+        case AddressBanned():
+            return _banned(state, event)
+        case StreamLost():
+            return replace(state, lost_at_ms=max(state.lost_at_ms, event.received_at_ms))
+        case Command():
+            return replace(state, mode=event.mode, mode_reason=event.reason)
+        case PolicyLoaded():
+            shared = _shared_under(state, event.digest)
+            return replace(state, policy_digest=event.digest, shared=shared, memos={})
+        case InstrumentsReported(digest, instruments):
+            by_symbol = {instrument.symbol: instrument for instrument in instruments}
+            return replace(state, instruments=Instruments(digest, by_symbol), memos={})
+        case Tick():
+            return state
+    assert_never(event)
+
+
+def resumed(state: AccountState, policy_digest: str, now_ms: int) -> AccountState:
+    """
+    The state as a fresh process may believe it: memory and intents stay, facts do not.
+
+    Every intent that was open when the last process ended may have been sent; one that was
+    withheld holds nothing up in a process that sends. Sent may also be others
+    that it could not write down: the numbers that client ids are made of go on beyond any that
+    it can have given out, which are fewer than one a millisecond.
+    """
+    intents = {
+        intent.id: replace(
+            intent, state=IntentState.UNKNOWN, changed_at_ms=now_ms, detail="the guard restarted"
+        )
+        if intent.is_open
+        else intent
+        for intent in state.intents.values()
+        if intent.state is not IntentState.WITHHELD
+    }
+    return replace(
+        state,
+        policy_digest=policy_digest,
+        shared=_shared_under(state, policy_digest),
+        marks={},
+        funding={},
+        funding_before={},
+        swings={},
+        account=NotRead(),
+        lost_at_ms=now_ms,
+        intents=intents,
+        intents_planned=max(state.intents_planned, now_ms),
+        memos={},
+    )
+
+
+def _banned(state: AccountState, event: AddressBanned) -> AccountState:
+    """One that goes on, or is told once more, is not a new one."""
+    is_new = event.received_at_ms >= state.banned_until_ms
+    return replace(
+        state,
+        banned_until_ms=max(state.banned_until_ms, event.until_ms),
+        bans=(*state.bans, event) if is_new else state.bans,
+    )
+
+
+def _shared_under(state: AccountState, policy_digest: str) -> Shared:
+    """Another policy is the user's word on where stops belong: it frees those that are held."""
+    return state.shared if policy_digest == state.policy_digest else released(state.shared)
+
+
+def _marked(state: AccountState, event: MarkPrice) -> AccountState:
+    known = state.marks.get(event.symbol)
+    if known is not None and known.received_at_ms > event.received_at_ms:
+        return state
+    return replace(state, marks={**state.marks, event.symbol: event})
+
+
+def _billed(state: AccountState, event: FundingReported) -> AccountState:
+    known = state.funding.get(event.symbol)
+    billed = replace(state, funding={**state.funding, event.symbol: event})
+    if known is None:
+        return billed
+    overtaken = event.received_at_ms < known.received_at_ms
+    # Some of a venue's servers name a settlement as the next one a little longer.
+    late = event.next_at_ms < known.next_at_ms and _is_over(event.next_at_ms, event)
+    if overtaken or late or _same_bill(event, known):
+        return state
+    if event.next_at_ms <= known.next_at_ms or not _is_over(known.next_at_ms, event):
+        return billed  # revised, brought forward or put off: nothing has been charged
+    before = {**state.funding_before, event.symbol: known}
+    return _charged(replace(billed, funding_before=before), known)
+
+
+def _charted(state: AccountState, event: BarsReported) -> AccountState:
+    known = state.swings.get(event.symbol)
+    if known is not None and known.closed_at_ms > event.closed_at_ms:
+        return state
+    swings = swings_of(event.bars, event.closed_at_ms)
+    return replace(state, swings={**state.swings, event.symbol: swings})
+
+
+def _is_over(settled_at_ms: int, event: FundingReported) -> bool:
+    """Whether a settlement was due when `event` came, within what two clocks may differ."""
+    return settled_at_ms <= event.received_at_ms + CLOCKS_MS
+
+
+def _charged(state: AccountState, settled: FundingReported) -> AccountState:
+    """Count a settlement to what the open positions of its symbol have paid."""
+    memories = dict(state.memories)
+    for position in state.positions:
+        if position.symbol != settled.symbol or position.symbol not in state.marks:
+            continue
+        instrument = state.instruments.by_symbol.get(position.symbol)
+        if instrument is None:
+            continue  # nobody can say yet what its quantity is worth
+        memory = state.memory_of(position.key)
+        mark = state.marks[position.symbol].price
+        paid = memory.funding_paid + funding_payment(instrument, position, mark, settled.rate)
+        memories[position.key] = replace(memory, funding_paid=Money(paid))
+    return replace(state, memories=memories)
+
+
+def _same_bill(one: FundingReported, other: FundingReported) -> bool:
+    return replace(one, received_at_ms=0) == replace(other, received_at_ms=0)
+
+
+def _read(state: AccountState, event: AccountReported) -> AccountState:
+    match state.account:
+        case AccountRead(snapshot=older) if older.taken_at_ms > event.snapshot.taken_at_ms:
+            return state
+        case AccountRead(snapshot=older):
+            # Equal parts keep their identity, so that an unchanged position costs nothing.
+            same = {position.key: position for position in older.positions}
+            positions = tuple(
+                same[position.key] if same.get(position.key) == position else position
+                for position in event.snapshot.positions
+            )
+            stops = older.stops if older.stops == event.snapshot.stops else event.snapshot.stops
+            snapshot = replace(event.snapshot, positions=positions, stops=stops)
+        case NotRead():
+            snapshot = event.snapshot
+    open_keys = {position.key for position in snapshot.positions}
+    memories = {
+        key: _flat(memory, event.received_at_ms) if key not in open_keys else _open(memory)
+        for key, memory in state.memories.items()
+    }
+    stop_keys = {PositionKey(stop.symbol, stop.side) for stop in snapshot.stops}
+    for key in sorted((open_keys | stop_keys) - set(memories)):
+        memories[key] = BLANK if key in open_keys else _flat(BLANK, event.received_at_ms)
+    book = state.book
+    if any(each.margin_mode is MarginMode.CROSS for each in snapshot.positions):
+        book = _open(book)
+    elif book != BLANK:
+        book = _flat(book, event.received_at_ms)
+    prefix = account_prefix(state.birth.account)
+    ours = [stop for stop in snapshot.stops if stop.client_id.startswith(prefix)]
+    closed = _maybe_closed(state, ours)
+    return replace(
+        state,
+        account=AccountRead(snapshot, event.asked_at_ms, event.received_at_ms),
+        memories=memories,
+        book=book,
+        shared=after_read(
+            state.shared,
+            snapshot,
+            (*ours, *_gone_with(state, closed)),
+            closed,
+            is_newer=event.asked_at_ms >= state.lost_at_ms,
+        ),
+    )
+
+
+def _gone_with(state: AccountState, closed: frozenset[PositionKey]) -> Iterator[StopOrder]:
+    """
+    Our stops that rested in the newest read for what an order of ours may have closed in part.
+
+    A close takes the stop off the book where the venue has it reserve the position, or displaces
+    it, so that a read of what is left may show none. One that we have replaced does not count.
+    """
+    match state.account:
+        case NotRead():
+            return
+        case AccountRead(snapshot=snapshot):
+            prefix = account_prefix(state.birth.account)
+            replaced = {
+                intent.action.target_client_id
+                for intent in state.intents.values()
+                if isinstance(intent.action, CancelStop)
+            }
+            for stop in snapshot.stops:
+                is_ours = stop.client_id.startswith(prefix) and stop.client_id not in replaced
+                if is_ours and PositionKey(stop.symbol, stop.side) in closed:
+                    yield stop
+
+
+def _maybe_closed(state: AccountState, resting: list[StopOrder]) -> frozenset[PositionKey]:
+    """
+    The positions that an order of ours may have closed since the newest read before this one.
+
+    A stop of ours that still rests has closed nothing, so that a human has where all of them do.
+    What happened before a restart nobody has seen: there it may always have been an order of ours.
+    """
+    match state.account:
+        case NotRead():
+            return frozenset(state.shared.legs)
+        case AccountRead(snapshot=older, asked_at_ms=since_ms):
+            prefix = account_prefix(state.birth.account)
+    there = {stop.client_id: stop.quantity for stop in resting}
+    orders = [
+        (PositionKey(stop.symbol, stop.side), stop.client_id, stop.quantity)
+        for stop in older.stops
+        if stop.client_id.startswith(prefix)
+    ]
+    orders += [
+        (intent.key, intent.id, intent.action.quantity)
+        for intent in state.intents.values()
+        if isinstance(intent.action, ClosePosition | PlaceStop)
+        and (intent.is_open or (intent.may_have_happened and intent.changed_at_ms >= since_ms))
+    ]
+    return frozenset(
+        key for key, client_id, quantity in orders if there.get(client_id, ZERO) < quantity
+    )
+
+
+def _flat(memory: PositionMemory, at_ms: int) -> PositionMemory:
+    since = at_ms if memory.flat_since_ms == NEVER_MS else memory.flat_since_ms
+    return replace(memory, flat_since_ms=since, flat_read_at_ms=at_ms)
+
+
+def _open(memory: PositionMemory) -> PositionMemory:
+    if memory.flat_since_ms == NEVER_MS:
+        return memory
+    # After a short absence identity and budgets go on; what was being timed begins anew.
+    steps = {
+        reason: replace(step, phase=Phase.INACTIVE) if step.phase is Phase.PENDING else step
+        for reason, step in memory.steps.items()
+    }
+    return replace(
+        memory,
+        steps=steps,
+        blind_since_ms={},
+        reentered=memory.in_episode,
+        flat_since_ms=NEVER_MS,
+        flat_read_at_ms=NEVER_MS,
+        unknown_since_ms=NEVER_MS,
+        past_stop_since_ms=NEVER_MS,
+        naked_since_ms=NEVER_MS,
+    )
+
+
+def _moved(state: AccountState, event: OutcomeReported) -> AccountState:
+    intent = state.intents.get(event.intent_id)
+    if intent is None or not intent.is_open:
+        return state  # proven already: a late reply changes nothing
+    moved = replace(
+        intent, state=event.state, changed_at_ms=event.received_at_ms, detail=event.detail
+    )
+    memory, book = _remember_stop(state.memory_of(intent.key), moved), state.book
+    # A rule on any margin mode has steps of one name here and there: the position's own first.
+    if intent.reason in memory.steps:
+        memory = _remember_step(memory, moved, event.filled)
+    else:
+        book = _remember_step(book, moved, event.filled)
+    return replace(
+        state,
+        intents={**state.intents, intent.id: moved},
+        memories={**state.memories, intent.key: memory},
+        book=book,
+        refunds=_refunds_after(state, moved, event),
+    )
+
+
+def _refunds_after(
+    state: AccountState, intent: Intent, event: OutcomeReported
+) -> Mapping[str, RefundDue]:
+    """The refunds that are due once a close, or a refund, has come to its end."""
+    match intent.purpose, event.filled:
+        case Refund(trim_id), _ if not intent.is_open and intent.may_have_added_margin:
+            return _put_back(state.refunds, trim_id, intent.action)
+        case Trim(position), Fill() as fill if not intent.is_open:
+            freed = _freed_margin(state, position, fill)
+            if freed > ZERO:
+                due = RefundDue(intent.key, freed, event.received_at_ms + REFUND_MS)
+                return {**state.refunds, intent.id: due}
+            return state.refunds
+        case _:
+            return state.refunds
+
+
+def _put_back(
+    refunds: Mapping[str, RefundDue], trim_id: str, action: Action
+) -> Mapping[str, RefundDue]:
+    due = refunds.get(trim_id)
+    if due is None or not isinstance(action, AddMargin):
+        return refunds
+    left = Money(due.amount - action.amount)
+    others = {each: kept for each, kept in refunds.items() if each != trim_id}
+    return {**others, trim_id: replace(due, amount=left)} if left > ZERO else others
+
+
+def _freed_margin(state: AccountState, position: Position, fill: Fill) -> Money:
+    """
+    What a close gave back to the wallet: margin and profit, less the fee.
+
+    Each is rounded against us, as a venue rounds them one by one.
+    """
+    instrument = state.instruments.by_symbol[position.symbol]
+    match instrument.rules.margin_on_reduce:
+        case MarginOnReduce.RETAINED:
+            return NOTHING
+        case MarginOnReduce.PRO_RATA:
+            pass
+    step = instrument.rules.position_margin_step
+    share = position.isolated_margin * fill.quantity / position.quantity
+    gain = profit(instrument, position.side, fill.quantity, position.entry_price, fill.price)
+    fee = value(instrument, fill.quantity, fill.price) * instrument.taker_fee
+    return Money(floor_to(share, step) + floor_to(gain, step) - ceil_to(fee, step))
+
+
+def _remember_stop(memory: PositionMemory, intent: Intent) -> PositionMemory:
+    """What a position remembers of the outcome of its stop."""
+    match intent.action, intent.state:
+        case PlaceStop(), IntentState.REJECTED:
+            return replace(
+                memory,
+                stop_refused_at_ms=intent.changed_at_ms,
+                stop_refusals=memory.stop_refusals + 1,
+            )
+        case PlaceStop(), IntentState.APPLIED:
+            return replace(memory, stop_refusals=0)
+        case _:
+            return memory
+
+
+def _remember_step(memory: PositionMemory, intent: Intent, filled: Filled) -> PositionMemory:
+    """What the step that asked for an intent remembers of its outcome."""
+    step = memory.steps.get(intent.reason)
+    if step is None:
+        return memory
+    match intent.action, intent.state:
+        case _, IntentState.REJECTED:
+            step = replace(step, refused_at_ms=intent.changed_at_ms)
+        case ClosePosition(), IntentState.APPLIED:
+            step = replace(step, left=_without(step.left, intent.key))
+        case ClosePosition(quantity=ordered), (
+            IntentState.PARTIAL | IntentState.EXPIRED | IntentState.NOT_APPLIED
+        ) if step.phase is Phase.FIRING:
+            done = filled.quantity if isinstance(filled, Fill) else ZERO
+            step = replace(step, left={**step.left, intent.key: Quantity(ordered - done)})
+        case _:
+            return memory
+    return replace(memory, steps={**memory.steps, intent.reason: step})
+
+
+def _without(
+    left: Mapping[PositionKey, Quantity], key: PositionKey
+) -> dict[PositionKey, Quantity]:
+    return {each: quantity for each, quantity in left.items() if each != key}
