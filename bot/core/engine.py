@@ -18,7 +18,7 @@ from bot.core.desk import Draft
 from bot.core.events import AccountMode, AutoDeleveraged, Liquidated
 from bot.core.guardrails import Request, approve_stop, refund_under_way, still_counts, with_intent
 from bot.core.held import without
-from bot.core.ids import account_prefix, birth_prefix, born_at_ms
+from bot.core.ids import birth_prefix, born_at_ms
 from bot.core.metrics import POSITION_AGE_MAX_MS, Known
 from bot.core.model import MarginMode, PositionKey
 from bot.core.policy import Policy
@@ -137,11 +137,11 @@ def _heed_others(state: AccountState, draft: Draft) -> AccountState:
     that one has spent is not known to this. A human who knows better lets it spend again, and is
     not contradicted. Stops both may keep.
     """
-    prefix, own = account_prefix(state.birth.account), birth_prefix(state.birth)
+    own = birth_prefix(state.birth)
     others = {
         born_at_ms(stop.client_id)
         for stop in state.stops
-        if stop.client_id.startswith(prefix) and not stop.client_id.startswith(own)
+        if state.is_guards(stop) and not stop.client_id.startswith(own)
     }
     for born_ms in sorted(others - state.others):
         since = _utc(born_ms)
@@ -166,10 +166,9 @@ def _cancel_orphans(
 ) -> AccountState:
     """Cancel our own stops of positions that two reads did not find any more."""
     open_keys = {position.key for position in state.positions}
-    prefix = account_prefix(state.birth.account)
     for stop in state.stops:
         key = PositionKey(stop.symbol, stop.side)
-        if key in open_keys or not stop.client_id.startswith(prefix):
+        if key in open_keys or not state.is_guards(stop):
             continue
         memory = state.memory_of(key)
         sure = _is_surely_flat(state, key)

@@ -12,9 +12,10 @@ from enum import StrEnum
 from typing import TypeAlias, assert_never
 
 from bot.core.actions import Action, AddMargin, Bound, CancelStop, ClosePosition, PlaceStop
+from bot.core.clearing import closable, in_the_way, sendable
 from bot.core.cross import spare
 from bot.core.events import AccountMode, IntentState
-from bot.core.ids import account_prefix, client_id
+from bot.core.ids import client_id
 from bot.core.ladder import IDLE, steps_for_book
 from bot.core.margin import liquidation
 from bot.core.metrics import (
@@ -32,8 +33,6 @@ from bot.core.model import (
     NotReported,
     Position,
     PositionKey,
-    RestingStops,
-    StopOrder,
 )
 from bot.core.policy import Above, Below, Metric, Policy
 from bot.core.protection import StopNotNeeded, StopWanted, distance_at_stop, wanted
@@ -221,10 +220,10 @@ def review_reduce(
 
 def _approved_part(request: Request, close: PartClose) -> Approved:
     position = close.position
-    its = replace(request, key=position.key)
-    quantity = _sendable(its, position, min(close.quantity, _closable(its, position)))
+    state, its = request.state, replace(request, key=position.key)
+    quantity = sendable(state, position, min(close.quantity, closable(state, position)))
     action = ClosePosition(position.symbol, position.side, quantity, close.bound)
-    return _approved(its, action, (), close.purpose, _in_the_way(its))
+    return _approved(its, action, (), close.purpose, in_the_way(state, position.key))
 
 
 def review_close(request: Request, position: Position, holds: bool, bound: Bound) -> Review:
@@ -237,7 +236,7 @@ def review_close(request: Request, position: Position, holds: bool, bound: Bound
         return _exhausted("hold", "the account is on HOLD")
     for denied in _reasons_to_be_quiet(request):
         return denied
-    quantity = _sendable(request, position, _closable(request, position))
+    quantity = sendable(request.state, position, closable(request.state, position))
     for intent in _in_order(request.state):
         if not isinstance(intent.action, ClosePosition) or intent.key != request.key:
             continue
@@ -250,94 +249,12 @@ def review_close(request: Request, position: Position, holds: bool, bound: Bound
         if request.now_ms < retry_at_ms:
             return _wait("in_flight", "a close has just ended", retry_at_ms)
     action = ClosePosition(position.symbol, position.side, quantity, bound)
-    return _approved(request, action, (), clears=_in_the_way(request))
+    return _approved(request, action, (), clears=in_the_way(request.state, request.key))
 
 
 def approve_stop(request: Request, action: PlaceStop | CancelStop) -> Approved:
     """Stops are always sendable: this only writes the intent."""
     return _approved(request, action, ())
-
-
-def is_unseen(state: AccountState, intent: Intent) -> bool:
-    """Whether an effect is proven that the newest read is too old to show."""
-    match state.account:
-        case AccountRead(asked_at_ms=asked_at_ms):
-            return intent.state is IntentState.APPLIED and asked_at_ms < intent.changed_at_ms
-        case NotRead():
-            return False
-    assert_never(state.account)
-
-
-def _in_the_way(request: Request) -> tuple[str, ...]:
-    """Our stops of the position, at rest or on their way, that would have a close refused."""
-    state, key = request.state, request.key
-    if not _stops_reserve(state, key):
-        return ()
-    ours, _ = _stops_of(state, key)
-    on_the_way = (
-        intent.id
-        for intent in state.intents.values()
-        if isinstance(intent.action, PlaceStop)
-        and intent.key == key
-        and (intent.is_open or is_unseen(state, intent))
-    )
-    return tuple(sorted({*(stop.client_id for stop in ours), *on_the_way}))
-
-
-def _closable(request: Request, position: Position) -> Quantity:
-    """
-    What of the position a close may be for: what the stops of others leave of it.
-
-    Theirs are not ours to cancel. Where they are for all of it, the venue itself shall say no.
-    """
-    if not _stops_reserve(request.state, request.key):
-        return position.quantity
-    _, foreign = _stops_of(request.state, request.key)
-    left = position.quantity - sum((stop.quantity for stop in foreign), ZERO)
-    return Quantity(left) if left > ZERO else position.quantity
-
-
-def _sendable(request: Request, position: Position, quantity: Decimal) -> Quantity:
-    """
-    A quantity that a venue takes: no dust, none that leaves dust, not more than it takes at once.
-
-    A slice that is less than the smallest order becomes that, and a close that would leave less
-    than that takes it along: neither could be closed afterwards.
-    """
-    instrument = request.state.instruments.by_symbol[position.symbol]
-    whole, least = _closable(request, position), instrument.quantity_min
-    if whole - quantity < least:
-        quantity = whole
-    most = floor_to(instrument.quantity_max, instrument.quantity_step)
-    return Quantity(min(max(quantity, min(least, whole)), most))
-
-
-def _stops_of(state: AccountState, key: PositionKey) -> tuple[list[StopOrder], list[StopOrder]]:
-    """The resting stops of a position: ours, and those of others."""
-    prefix = account_prefix(state.birth.account)
-    stops = [stop for stop in state.stops if (stop.symbol, stop.side) == (key.symbol, key.side)]
-    ours = [stop for stop in stops if stop.client_id.startswith(prefix)]
-    return ours, [stop for stop in stops if stop not in ours]
-
-
-def _stops_reserve(state: AccountState, key: PositionKey) -> bool:
-    """
-    Whether resting stops would have a close of the position refused.
-
-    So they do where the venue's rules say it. Rules may be wrong: where it has just refused a
-    close, for whatever reason, the next one does not come with our stops in its way.
-    """
-    rules = state.instruments.by_symbol[key.symbol].rules
-    return rules.resting_stops is RestingStops.RESERVE or _was_refused_a_close(state, key)
-
-
-def _was_refused_a_close(state: AccountState, key: PositionKey) -> bool:
-    return any(
-        isinstance(intent.action, ClosePosition)
-        and intent.key == key
-        and intent.state is IntentState.REJECTED
-        for intent in state.intents.values()
-    )
 
 
 def with_intent(state: AccountState, approved: Approved) -> AccountState:

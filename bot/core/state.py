@@ -22,7 +22,7 @@ from bot.core.events import (
     MarkPrice,
 )
 from bot.core.held import NOTHING_SHARED, Shared
-from bot.core.ids import Birth
+from bot.core.ids import Birth, account_prefix
 from bot.core.model import (
     AccountSnapshot,
     Collateral,
@@ -301,6 +301,18 @@ class AccountState:
                 return snapshot.collateral
             case NotRead():
                 return ()
+
+    def is_guards(self, stop: StopOrder) -> bool:
+        """Whether a guard of this account has placed a stop: this one or another."""
+        return stop.client_id.startswith(account_prefix(self.birth.account))
+
+    def is_unseen(self, intent: Intent) -> bool:
+        """Whether an effect is proven that the newest read is too old to show."""
+        match self.account:
+            case AccountRead(asked_at_ms=asked_at_ms):
+                return intent.state is IntentState.APPLIED and asked_at_ms < intent.changed_at_ms
+            case NotRead():
+                return False
 
     def memory_of(self, key: PositionKey) -> PositionMemory:
         """What is remembered of a position, a blank memory at first."""

@@ -27,7 +27,6 @@ from bot.core.events import (
     Tick,
 )
 from bot.core.held import Shared, after_read, released, taken
-from bot.core.ids import account_prefix
 from bot.core.margin import funding_payment, profit, value
 from bot.core.model import (
     Fill,
@@ -233,8 +232,7 @@ def _read(state: AccountState, event: AccountReported) -> AccountState:
         book = _open(book)
     elif book != BLANK:
         book = _flat(book, event.received_at_ms)
-    prefix = account_prefix(state.birth.account)
-    ours = [stop for stop in snapshot.stops if stop.client_id.startswith(prefix)]
+    ours = [stop for stop in snapshot.stops if state.is_guards(stop)]
     closed = _maybe_closed(state, ours)
     return replace(
         state,
@@ -262,14 +260,13 @@ def _gone_with(state: AccountState, closed: frozenset[PositionKey]) -> Iterator[
         case NotRead():
             return
         case AccountRead(snapshot=snapshot):
-            prefix = account_prefix(state.birth.account)
             replaced = {
                 intent.action.target_client_id
                 for intent in state.intents.values()
                 if isinstance(intent.action, CancelStop)
             }
             for stop in snapshot.stops:
-                is_ours = stop.client_id.startswith(prefix) and stop.client_id not in replaced
+                is_ours = state.is_guards(stop) and stop.client_id not in replaced
                 if is_ours and PositionKey(stop.symbol, stop.side) in closed:
                     yield stop
 
@@ -285,12 +282,12 @@ def _maybe_closed(state: AccountState, resting: list[StopOrder]) -> frozenset[Po
         case NotRead():
             return frozenset(state.shared.legs)
         case AccountRead(snapshot=older, asked_at_ms=since_ms):
-            prefix = account_prefix(state.birth.account)
+            pass
     there = {stop.client_id: stop.quantity for stop in resting}
     orders = [
         (PositionKey(stop.symbol, stop.side), stop.client_id, stop.quantity)
         for stop in older.stops
-        if stop.client_id.startswith(prefix)
+        if state.is_guards(stop)
     ]
     orders += [
         (intent.key, intent.id, intent.action.quantity)

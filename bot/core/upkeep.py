@@ -13,8 +13,8 @@ from bot.core.decision import AlertSeverity, Audited, NotAudited, StopVerdict
 from bot.core.desk import REPEAT_MS, Desk
 from bot.core.events import IntentState
 from bot.core.funding import settling_until_ms
-from bot.core.guardrails import approve_stop, is_unseen
-from bot.core.ids import account_prefix, birth_prefix
+from bot.core.guardrails import approve_stop
+from bot.core.ids import birth_prefix
 from bot.core.ladder import NO_WAKE_MS
 from bot.core.margin import Liquidation
 from bot.core.metrics import Known, Measured, Unknown
@@ -78,7 +78,7 @@ def survey(
     Those of another guard of this account are neither: it moves them as it sees fit, and if each
     took the other's for the user's will, neither could ever move its own away from the mark.
     """
-    prefix, guards = birth_prefix(state.birth), account_prefix(state.birth.account)
+    prefix = birth_prefix(state.birth)
     cancelled = frozenset(_cancelled(state))
     stops = tuple(
         stop
@@ -88,7 +88,7 @@ def survey(
     own = tuple(stop for stop in stops if stop.client_id.startswith(prefix))
     ours = tuple(stop for stop in own if stop.client_id not in cancelled)
     going = tuple(stop for stop in own if stop.client_id in cancelled)
-    foreign = tuple(stop for stop in stops if not stop.client_id.startswith(guards))
+    foreign = tuple(stop for stop in stops if not state.is_guards(stop))
     mark = state.marks.get(position.symbol)
     users = () if mark is None else users_own(position, foreign, mark.price, settled)
     held = state.shared.bounds(position.key)
@@ -232,9 +232,7 @@ def _free_way_ms(state: AccountState, key: PositionKey) -> int:
             if isinstance(intent.action, PlaceStop)
             and intent.key == key
             and intent.id not in cancelled
-            and (
-                intent.is_open or intent.state is IntentState.WITHHELD or is_unseen(state, intent)
-            )
+            and (intent.is_open or intent.state is IntentState.WITHHELD or state.is_unseen(intent))
         ),
         default=NEVER_MS,
     )

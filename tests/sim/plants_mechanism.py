@@ -7,11 +7,12 @@ Each function sabotages our own code for as long as the patch lasts.
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 import pytest
 
-from bot.core import engine, guardrails, protection, transitions, upkeep
+from bot.core import clearing, engine, guardrails, protection, transitions, upkeep
 from bot.core.actions import PlaceStop
 from bot.core.events import AccountMode
 from bot.core.guardrails import Approved
@@ -267,11 +268,12 @@ def ignore_the_rate_of_actions(patch: pytest.MonkeyPatch) -> None:
 
 
 def leave_its_own_stop_in_its_way(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(guardrails, "_in_the_way", lambda request: ())
+    patch.setattr(guardrails, "in_the_way", lambda state, key: ())
 
 
 def clear_the_users_stops_too(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(guardrails, "account_prefix", lambda account: "")
+    stops_of = clearing._stops_of
+    patch.setattr(clearing, "_stops_of", lambda *asked: ([*chain(*stops_of(*asked))], []))
 
 
 def rest_no_stop_after_a_close_that_took_it(patch: pytest.MonkeyPatch) -> None:
@@ -283,7 +285,7 @@ def rest_no_stop_after_a_close_that_took_it(patch: pytest.MonkeyPatch) -> None:
 
 
 def clear_the_way_where_nothing_is_in_it(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(guardrails, "_stops_reserve", lambda state, key: True)
+    patch.setattr(clearing, "_stops_reserve", lambda state, key: True)
 
 
 def _without_reason(patch: pytest.MonkeyPatch, name: str, limit: str) -> None:
