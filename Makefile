@@ -26,7 +26,7 @@ demo: setup
 
 # More workers than cores: many tests wait for sockets and processes.
 test: setup
-	@$(BIN)/python -m pytest -q -n 4 --ignore=tests/browser
+	@$(BIN)/python -m pytest -q -n 4 --dist worksteal --ignore=tests/browser
 
 check: setup
 	@$(BIN)/ruff format --quiet --check .

@@ -42,6 +42,7 @@ from bot.core.model import (
 from bot.core.units import ONE, ZERO, Money, Price, Quantity, Ratio
 
 NEVER = Decimal("Infinity")
+ENDLESS_DEBT = Money(Decimal("-Infinity"))
 
 _HALVINGS = 80
 """An interval is halved so often at most, and then its first end is taken."""
@@ -115,7 +116,7 @@ class Book:
         raise KeyError(key)
 
     def after_close(self, key: PositionKey, quantity: Decimal, price: Price) -> "Book":
-        """The book once `quantity` of a leg was closed at `price`, the taker fee paid."""
+        """The book once `quantity` of a leg was closed at `price`, fee paid; whole, it is gone."""
         leg = self.leg_of(key)
         position = leg.position
         gain = profit(leg.instrument, position.side, quantity, position.entry_price, price)
@@ -123,7 +124,9 @@ class Book:
         left = replace(position, quantity=Quantity(position.quantity - quantity))
         legs = (replace(each, position=left) if each is leg else each for each in self.legs)
         return replace(
-            self, wallet_balance=Money(self.wallet_balance + gain - fee), legs=tuple(legs)
+            self,
+            wallet_balance=Money(self.wallet_balance + gain - fee),
+            legs=tuple(each for each in legs if each.position.quantity > ZERO),
         )
 
 
@@ -173,7 +176,14 @@ def total_requirement(book: Book, shock: Decimal = ZERO) -> Money:
 
 
 def spare(book: Book, shock: Decimal) -> Money:
-    """Equity beyond the requirement after the common adverse `shock`."""
+    """
+    Equity beyond the requirement after the common adverse `shock`.
+
+    Less than any number where it leaves an inverse contract no price: what that owes, or has to
+    be margined with, is endless there.
+    """
+    if any(shock >= priced_until(leg) for leg in book.legs):
+        return ENDLESS_DEBT
     return Money(equity(book, shock) - total_requirement(book, shock))
 
 
@@ -323,8 +333,7 @@ def _first_enclosed(book: Book, way: int, borders: list[Decimal]) -> Decimal:
     for the recovery where something would be.
     """
     stakes = _stakes(book)
-    ends = [_end(leg, way) for leg in book.legs]
-    end = min(ends, default=NEVER)
+    end = min((_priced_until(leg, way) for leg in book.legs), default=NEVER)
 
     def parts(distance: Decimal) -> list[Decimal]:
         return [-way * part for part in _parts(book, stakes, way * distance)]
@@ -337,13 +346,12 @@ def _first_enclosed(book: Book, way: int, borders: list[Decimal]) -> Decimal:
     return NEVER
 
 
-def ends_of_inverse(book: Book) -> list[Decimal]:
-    """The shocks that leave nothing of an inverse contract's price: its value is endless there."""
-    return [_end(leg, 1) for leg in book.legs]
+def priced_until(leg: Leg) -> Decimal:
+    """The shock that leaves nothing of an inverse contract's price: its value is endless there."""
+    return _priced_until(leg, 1)
 
 
-def _end(leg: Leg, way: int) -> Decimal:
-    """Where an inverse contract's price would be zero, and its value endless."""
+def _priced_until(leg: Leg, way: int) -> Decimal:
     falls = leg.position.side.sign * leg.beta * way
     if leg.instrument.kind is ContractKind.LINEAR or falls <= ZERO:
         return NEVER

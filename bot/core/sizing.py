@@ -17,11 +17,11 @@ from bot.core.cross import (
     Book,
     Leg,
     LiquidatesAfter,
-    ends_of_inverse,
     equity,
     faced,
     first_root,
     joint_liquidation,
+    priced_until,
     shocks_to_watch,
     spare,
     total_requirement,
@@ -54,6 +54,7 @@ from bot.core.model import (
 )
 from bot.core.units import ONE, ZERO, Money, Price, Quantity, Ratio, ceil_to, floor_to
 
+OWES_WITHOUT_END = "an inverse contract owes without end before its price is zero"
 LAST_DIGITS = ONE - Decimal("1e-18")
 """A distance that is solved for again may come out shorter by its last digits."""
 
@@ -235,8 +236,8 @@ def transfer_to_reach(book: Book, to: Target, step: Decimal) -> Money | AlreadyT
         case AtRatio(ratio):
             missing = total_requirement(book) / ratio - equity(book)
         case distance:
-            if any(distance >= end for end in ends_of_inverse(book)):
-                return CannotReach("an inverse long owes without end before its price is zero")
+            if any(distance >= priced_until(leg) for leg in book.legs):
+                return CannotReach(OWES_WITHOUT_END)
             missing = max(-spare(book, shock) for shock in shocks_to_watch(book, distance))
     if missing <= ZERO:
         return _already(to)
@@ -256,6 +257,8 @@ def hedge_to_reach(
     """
     if spare(book, distance) >= ZERO:
         return _already(distance)
+    if any(distance >= priced_until(leg) for leg in book.legs):
+        return CannotReach(OWES_WITHOUT_END)
     leg = book.leg_of(key)
     instrument, position = leg.instrument, leg.position
     other = Side.SHORT if position.side is Side.LONG else Side.LONG
@@ -442,6 +445,8 @@ def _is_at(book: Book, to: Target) -> bool:
 def _least_close_of_leg(book: Book, leg: Leg, fill: Price, to: Target) -> Quantity:
     """The least close of `leg` that brings the book to the target; all of it is enough."""
     instrument, position = leg.instrument, leg.position
+    if not isinstance(to, AtRatio) and to >= priced_until(leg):
+        return position.quantity  # whatever is left of it owes without end there
 
     def to_spare(closed: Decimal) -> Decimal:
         return _left_over(book.after_close(position.key, closed, fill), to)

@@ -260,6 +260,8 @@ def test_closing_settles_profit_and_fee_with_the_wallet() -> None:
     short = book(50, leg(cross("A", SHORT, quantity=2), 95))
     gained = short.after_close(cross("A", SHORT).key, Decimal(1), Price(Decimal(90)))
     assert gained.wallet_balance == Decimal("59.955")
+    whole = before.after_close(cross("A").key, Decimal(2), Price(Decimal(90)))
+    assert whole.legs == (before.legs[1],)
     with pytest.raises(KeyError):
         before.leg_of(cross("A", SHORT).key)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bot.core.cross import LiquidatesAfter, faced, joint_liquidation
+from bot.core.cross import LiquidatesAfter, faced, joint_liquidation, spare
 from bot.core.model import (
     CloseFee,
     ContractKind,
@@ -23,8 +23,10 @@ from bot.core.sizing import (
     AlreadyThere,
     AtRatio,
     CannotReach,
+    LegClose,
     Target,
     close_to_reach,
+    closes_to_reach,
     hedge_to_reach,
     leverage_to_keep,
     margin_to_reach,
@@ -229,6 +231,28 @@ def test_no_wallet_brings_an_inverse_long_a_whole_price_away() -> None:
     found = transfer_to_reach(of, ratio("1"), Decimal("0.01"))
     assert isinstance(found, CannotReach)
     assert isinstance(transfer_to_reach(of, ratio("0.9"), Decimal("0.01")), Decimal)
+
+
+def test_where_an_inverse_contract_has_no_price_left_nothing_is_spare() -> None:
+    instrument = build.instrument("A", kind=ContractKind.INVERSE)
+    for beta, gone in ((1, "1"), (2, "0.5")):
+        of = book(1_000, leg(cross("A", quantity=1), 100, instrument=instrument, beta=beta))
+        assert spare(of, Decimal(gone)) == spare(of, Decimal(3)) == Decimal("-Infinity")
+        assert spare(of, Decimal(gone) - Decimal("0.01")) > 0
+    rising = book(1, leg(cross("A", Side.SHORT, quantity=1), 100, instrument=instrument))
+    assert spare(rising, Decimal(3)) > 0
+
+
+def test_a_distance_without_a_price_is_reached_by_closing_the_inverse_long_whole() -> None:
+    instrument = build.instrument("A", kind=ContractKind.INVERSE)
+    inverse = leg(cross("A", quantity=100), 100, instrument=instrument, beta=2)
+    beside = leg(cross("B", entry_price=10), 10)
+    of, at = book(1_000, inverse, beside), {inverse.position.key: Price(Decimal(100))}
+    found = closes_to_reach(of, (inverse, beside), at, ratio("0.6"))
+    assert found == (LegClose(inverse.position.key, inverse.position.quantity),)
+    assert isinstance(
+        hedge_to_reach(of, inverse.position.key, Price(Decimal(100)), ratio("0.6")), CannotReach
+    )
 
 
 @pytest.mark.parametrize("rule", HedgeRequirement)
