@@ -8,13 +8,11 @@ import asyncio
 import json
 import re
 import signal
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -25,7 +23,7 @@ from bot.alerts.notice import AtOnce, Notice
 from bot.alerts.outbox import Outbox
 from bot.alerts.routes import load_alerting, open_channels
 from bot.alerts.store import BoxFile
-from bot.clock import Clock, system_wall_ms
+from bot.clock import Clock
 from bot.core.decision import AlertSeverity
 from bot.core.events import OutcomeReported
 from bot.core.model import Instrument
@@ -50,27 +48,17 @@ from bot.rehearsal.listing import NoContract, contract
 from bot.rehearsal.loop import run_virtual
 from bot.rehearsal.positions import read_positions
 from bot.rehearsal.setups import Opening, Setup, open_account
-from bot.runtime.assemble import assemble, unexpected
+from bot.runtime.assemble import assemble
 from bot.runtime.control import Answer, ask, listening, socket_path
 from bot.runtime.guard import Guard, PolicyRefused
-from bot.runtime.heartbeat import Pulse, Push, beat, watchdog_of
+from bot.runtime.heartbeat import Pulse, Push, watchdog_of
 from bot.runtime.notices import NoticeReader
-from bot.runtime.recheck import recheck
 from bot.runtime.record import Recorded, read_decision
 from bot.runtime.verify import Verified, verify
-
-if TYPE_CHECKING:
-    from bot.exchange.live.connection import Route
-    from bot.exchange.live.credentials import Credentials
-    from bot.exchange.live.dialect import Dialect
-    from bot.exchange.live.findings import Finding
-    from bot.exchange.venues.capabilities import Effect
-    from bot.settings import Settings
 
 log = structlog.get_logger()
 
 LATENCY_MS = 250
-_ADD_MARGIN = frozenset({"top_up", "trim_and_refund"})
 
 _LISTINGS: dict[str, Callable[[], dict[str, Instrument]]] = {
     "binanceusdm": binanceusdm.instruments,
@@ -266,14 +254,14 @@ async def _run_paper(
     )
     store = FileStore(state_dir / f"{policy.account}.paper.json")
     machine = _same_run(policy, setup, state_dir, machine, store)
-    clock = Clock(await _resume_at_ms(journal, machine.at_ms))
+    clock = Clock(await resume_at_ms(journal, machine.at_ms))
     venue = PaperVenue(
         machine, path, clock, latency_ms=setup.one_way_ms, store=store, faults=no_faults()
     )
     async with venue:
         account = PaperAccount(venue, policy.account)
         guard = await assemble(policy, PaperMarket(venue, setup.charts), account, clock, journal)
-        outbox = _outbox(journal, written, guard, state_dir, hearers, clock)
+        outbox = outbox_of(journal, written, guard, state_dir, hearers, clock)
         async with (
             listening(socket, guard, outbox, clock.now_ms, "paper"),
             asyncio.TaskGroup() as tasks,
@@ -282,8 +270,8 @@ async def _run_paper(
             guarding = tasks.create_task(guard.run())
             prices = tasks.create_task(venue.run())
             prices.add_done_callback(lambda _: guard.stop())
-            _stop_on_signals(guard)
-            _reload_on_hangup(guard, policy_file, tasks)
+            stop_on_signals(guard)
+            reload_on_hangup(guard, policy_file, tasks)
             # Whoever reads this may ask, stop or reload at once: all of that works from here on.
             log.info("guard.started", account=policy.account, mode="paper", speed=speed)
             await guarding
@@ -303,7 +291,7 @@ async def _run_paper(
     )
 
 
-def _outbox(
+def outbox_of(
     journal: Journal,
     written: asyncio.Event,
     guard: Guard,
@@ -324,181 +312,13 @@ def _outbox(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class LiveKeys:
-    """
-    The keys of an account.
-
-    `accept_unverified`: the user answers for what the venue does not tell of them.
-    """
-
-    credentials: "Credentials"
-    accept_unverified: bool
-
-
-def keys_of(policy_file: Path, settings: "Settings", environ: Mapping[str, str]) -> LiveKeys:
-    """
-    The keys of the policy's account, under the name that it gives them.
-
-    Raises `CredentialsError`, `PolicyError`.
-    """
-    from bot.exchange.live.credentials import KeyPlaces, find_credentials
-
-    name = load_policy(policy_file).credentials
-    places = KeyPlaces(settings.secrets_dir, settings.state_dir / "credentials", environ)
-    return LiveKeys(find_credentials(places, name), name in settings.unverified_keys)
-
-
-def doctor(policy_file: Path, keys: LiveKeys, route: "Route") -> "tuple[Finding, ...]":
-    """
-    Everything that is looked at before an account is guarded, and what was found.
-
-    Raises `PolicyError`, `RunError`, `Unreachable`.
-    """
-    return asyncio.run(_doctor(load_policy(policy_file), keys, route))
-
-
-async def _doctor(policy: Policy, keys: LiveKeys, route: "Route") -> "tuple[Finding, ...]":
-    from bot.exchange.live.connection import reach
-    from bot.exchange.live.findings import Finding, Standing
-
-    dialect = _dialect_of(policy)
-    found = list(_lacks(policy))
-    clock = Clock(system_wall_ms())
-    async with reach(dialect, keys.credentials, route, clock) as venue:
-        found += await venue.examine()
-        snapshot = await venue.account.snapshot()
-        held = sorted({position.symbol for position in snapshot.positions})
-        listed = {}
-        for symbol in held:
-            with suppress(KeyError):  # `unexpected` says so of a contract that is not listed
-                (listed[symbol],) = await venue.market.instruments((symbol,))
-        wrong = unexpected(policy, snapshot, listed)
-        found += [Finding("account", Standing.REFUSED, each) for each in wrong]
-        if not wrong:
-            text = f"{snapshot.position_mode}, {len(held)} contracts held, as the policy expects"
-            found.append(Finding("account", Standing.FINE, text))
-        for symbol, each in listed.items():
-            text = f"{symbol}: {len(each.tiers)} tiers, taker fee {each.taker_fee:f}"
-            found.append(Finding("rules", Standing.FINE, text))
-        found += await venue.endings(held)
-    return tuple(found)
-
-
-def _lacks(policy: Policy) -> "Iterator[Finding]":
-    """What the policy needs to have done and the venue's adapter cannot do."""
-    from bot.exchange.live.findings import Finding, Standing
-    from bot.exchange.venues.capabilities import MATRIX
-
-    can = MATRIX[policy.venue]
-    lacking = [
-        *sorted(needed_effects(policy) - can.effects),
-        *sorted(policy.margin_modes - can.margin_modes),
-        *sorted({policy.position_mode} - can.position_modes),
-    ]
-    for each in lacking:
-        text = f"{policy.venue}: the policy needs {each}, which its adapter cannot"
-        yield Finding("capabilities", Standing.REFUSED, text)
-    if not lacking:
-        text = f"{policy.venue} can do all that the policy needs; tried: {can.tried}"
-        yield Finding("capabilities", Standing.FINE, text)
-
-
-def needed_effects(policy: Policy) -> "frozenset[Effect]":
-    """What its standing stop and its steps may have to have done."""
-    from bot.exchange.venues.capabilities import Effect
-
-    always = frozenset(Effect) - {Effect.ADD_MARGIN}  # the stop, the floor and bounded closes
-    verbs = {step.verb for rule in policy.rules for step in rule.steps}
-    return always | ({Effect.ADD_MARGIN} if verbs & _ADD_MARGIN else frozenset())
-
-
-def _dialect_of(policy: Policy) -> "Dialect":
-    from bot.exchange.venues import binanceusdm_api, gate_api, xt_api
-
-    dialects: dict[str, Dialect] = {
-        "binanceusdm": binanceusdm_api,
-        "gate": gate_api,
-        "xt": xt_api,
-    }
-    if policy.venue not in dialects:
-        raise RunError(f"account.venue: expected {', '.join(dialects)}, was {policy.venue}")
-    return dialects[policy.venue]
-
-
 def pulses_of(heartbeat_url: str, environ: Mapping[str, str]) -> tuple[Pulse, ...]:
     """Who is told that the guard works: systemd, if it has started this, and a monitor."""
     monitor = (Push(heartbeat_url),) if heartbeat_url else ()
     return (*watchdog_of(environ), *monitor)
 
 
-def run_live(
-    policy_file: Path,
-    keys: LiveKeys,
-    state_dir: Path,
-    mode: LiveMode,
-    route: "Route",
-    hearers: Audience,
-) -> None:
-    """
-    Guard the policy's account on its venue until SIGTERM; SIGHUP reads the policy file again.
-
-    Raises what `connect` and `assemble` raise, `RunError`, `JournalUnavailable`,
-    `JournalDamaged`, `ControlError`.
-    """
-    asyncio.run(_run_live(policy_file, keys, state_dir, mode, route, hearers))
-
-
-async def _run_live(
-    policy_file: Path,
-    keys: LiveKeys,
-    state_dir: Path,
-    mode: LiveMode,
-    route: "Route",
-    hearers: Audience,
-) -> None:
-    from bot.exchange.live.connection import connect
-    from bot.exchange.live.findings import require_sound
-    from bot.exchange.live.observe import ObservedAccount
-
-    policy = load_policy(policy_file)
-    dialect = _dialect_of(policy)
-    require_sound(_lacks(policy), accept_unverified=False)
-    written = asyncio.Event()
-    journal = HeardJournal(
-        SqliteJournal.open(journal_path(state_dir, policy.account), policy.account), written
-    )
-    clock = Clock(await _resume_at_ms(journal, system_wall_ms()))
-    accept = keys.accept_unverified
-    async with connect(
-        dialect, keys.credentials, route, clock, accept_unproven_key=accept
-    ) as venue:
-        account = venue.account if mode is LiveMode.LIVE else ObservedAccount(venue.account)
-        guard = await assemble(policy, venue.market, account, clock, journal)
-        socket = socket_path(state_dir, policy.account)
-        outbox = _outbox(journal, written, guard, state_dir, hearers, clock)
-        async with (
-            listening(socket, guard, outbox, clock.now_ms, str(mode)),
-            asyncio.TaskGroup() as tasks,
-        ):
-            tasks.create_task(outbox.run())
-            guarding = tasks.create_task(guard.run())
-            looking = tasks.create_task(
-                recheck(venue.examine, venue.endings, guard, clock, accept_unverified=accept)
-            )
-            beating = tasks.create_task(beat(hearers.pulses, lambda: guard.sound_at_ms, clock))
-            _stop_on_signals(guard)
-            _reload_on_hangup(guard, policy_file, tasks)
-            log.info("guard.started", account=policy.account, mode=str(mode))
-            await guarding
-            beating.cancel()
-            looking.cancel()
-            outbox.finish()
-    log.info("guard.stopped", account=policy.account)
-    await journal.close()
-
-
-async def _resume_at_ms(journal: Journal, at_ms: int) -> int:
+async def resume_at_ms(journal: Journal, at_ms: int) -> int:
     """Where time goes on: never before anything the guard has already journalled."""
     newest = [await journal.last(kind) for kind in Kind]
     return max([at_ms, *(row.entry.at_ms for row in newest if isinstance(row, Row))])
@@ -523,13 +343,13 @@ def _same_run(
     return saved
 
 
-def _stop_on_signals(guard: Guard) -> None:
+def stop_on_signals(guard: Guard) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, guard.stop)
 
 
-def _reload_on_hangup(guard: Guard, policy_file: Path, tasks: asyncio.TaskGroup) -> None:
+def reload_on_hangup(guard: Guard, policy_file: Path, tasks: asyncio.TaskGroup) -> None:
     """SIGHUP: read the policy again. A bad file leaves the old policy at work, and says so."""
 
     async def reload() -> None:

@@ -25,7 +25,8 @@ OFFENCES = {
         ("bot/alerts/__init__.py", "import bot.runtime"),
         ("bot/runtime/__init__.py", "import bot.rehearsal"),
         ("bot/rehearsal/__init__.py", "import bot.app"),
-        ("bot/app.py", "import bot.cli"),
+        ("bot/app.py", "import bot.live"),
+        ("bot/live.py", "import bot.cli"),
     ],
     "settings": [
         ("bot/runtime/__init__.py", "import bot.settings"),

@@ -31,8 +31,8 @@ from bot.cli.options import (
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from bot.app import LiveKeys
     from bot.core.model import Instrument
+    from bot.live import LiveKeys
     from bot.rehearsal.setups import Opening
     from bot.settings import Settings
 
@@ -190,6 +190,7 @@ def run(
     settings = _configure_logs()
     hearers = process.NOBODY if alerts is None else process.audience(alerts, os.environ)
     if mode in list(process.LiveMode):
+        from bot import live
         from bot.exchange.live.connection import Internet, Loopback
 
         paper_only = ("data", "positions", "speed", "side", "leverage", "margin", "reserve")
@@ -202,11 +203,11 @@ def run(
                 param_hint="--wire",
             )
         route = Internet() if wire is None else Loopback(wire)
-        live = process.LiveMode(mode)
         keys = _known_keys(policy_file, settings)
         pulses = process.pulses_of(settings.heartbeat_url, os.environ)
         hearers = replace(hearers, pulses=pulses)
-        process.run_live(policy_file, keys, settings.state_dir, live, route, hearers)
+        sends = process.LiveMode(mode)
+        live.run_live(policy_file, keys, settings.state_dir, sends, route, hearers)
         return
     if mode != "paper":
         raise typer.BadParameter(f"expected live, observe or paper, was {mode!r}")
@@ -439,14 +440,14 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Look at an account as the guard does before it begins: nothing is sent, nothing changes."""
-    from bot import app as process
+    from bot import live
     from bot.cli.doctor import show_findings
     from bot.exchange.live.connection import Internet, Loopback
 
     settings = _configure_logs()
     keys = _known_keys(policy_file, settings)
     route = Internet() if wire is None else Loopback(wire)
-    found = process.doctor(policy_file, keys, route)
+    found = live.doctor(policy_file, keys, route)
     if not show_findings(found, accept_unverified=keys.accept_unverified, as_json=as_json):
         raise typer.Exit(Exit.UNSAFE)
 
@@ -618,9 +619,11 @@ def _without_logs() -> Iterator[None]:
 
 def _known_keys(policy_file: Path, settings: "Settings") -> "LiveKeys":
     """The keys of an account; from here on nothing that is logged shows them."""
-    from bot import app as process
+    from bot import live
+    from bot.exchange.live.credentials import KeyPlaces
 
-    keys = process.keys_of(policy_file, settings, os.environ)
+    places = KeyPlaces(settings.secrets_dir, settings.state_dir / "credentials", os.environ)
+    keys = live.keys_of(policy_file, places, settings.unverified_keys)
     _configure_logs((keys.credentials.key, keys.credentials.secret))
     return keys
 

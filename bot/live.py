@@ -1,0 +1,196 @@
+"""
+The process that guards a real account, and what is looked at before it begins.
+
+As `bot.app`, for what needs a venue: commands import it when they run, as it brings ccxt along.
+"""
+
+import asyncio
+from collections.abc import Iterator, Set
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from bot.alerts.heard import HeardJournal
+from bot.app import (
+    Audience,
+    LiveMode,
+    RunError,
+    journal_path,
+    outbox_of,
+    reload_on_hangup,
+    resume_at_ms,
+    stop_on_signals,
+)
+from bot.clock import Clock, system_wall_ms
+from bot.core.policy import Policy
+from bot.exchange.live.connection import Route, connect, reach
+from bot.exchange.live.credentials import Credentials, KeyPlaces, find_credentials
+from bot.exchange.live.dialect import Dialect
+from bot.exchange.live.findings import Finding, Standing, require_sound
+from bot.exchange.live.observe import ObservedAccount
+from bot.exchange.venues import binanceusdm_api, gate_api, xt_api
+from bot.exchange.venues.capabilities import MATRIX, Effect
+from bot.journal.sqlite import SqliteJournal
+from bot.policy.loader import load_policy
+from bot.runtime.assemble import assemble, unexpected
+from bot.runtime.control import listening, socket_path
+from bot.runtime.heartbeat import beat
+from bot.runtime.recheck import recheck
+
+log = structlog.get_logger()
+
+_ADD_MARGIN = frozenset({"top_up", "trim_and_refund"})
+
+
+@dataclass(frozen=True, slots=True)
+class LiveKeys:
+    """
+    The keys of an account.
+
+    `accept_unverified`: the user answers for what the venue does not tell of them.
+    """
+
+    credentials: Credentials
+    accept_unverified: bool
+
+
+def keys_of(policy_file: Path, places: KeyPlaces, answered_for: Set[str]) -> LiveKeys:
+    """
+    The keys of the policy's account, under the name that it gives them.
+
+    `answered_for` are the names of keys that the user answers for. Raises `CredentialsError`,
+    `PolicyError`.
+    """
+    name = load_policy(policy_file).credentials
+    return LiveKeys(find_credentials(places, name), name in answered_for)
+
+
+def doctor(policy_file: Path, keys: LiveKeys, route: Route) -> tuple[Finding, ...]:
+    """
+    Everything that is looked at before an account is guarded, and what was found.
+
+    Raises `PolicyError`, `RunError`, `Unreachable`.
+    """
+    return asyncio.run(_doctor(load_policy(policy_file), keys, route))
+
+
+async def _doctor(policy: Policy, keys: LiveKeys, route: Route) -> tuple[Finding, ...]:
+    dialect = _dialect_of(policy)
+    found = list(_lacks(policy))
+    clock = Clock(system_wall_ms())
+    async with reach(dialect, keys.credentials, route, clock) as venue:
+        found += await venue.examine()
+        snapshot = await venue.account.snapshot()
+        held = sorted({position.symbol for position in snapshot.positions})
+        listed = {}
+        for symbol in held:
+            with suppress(KeyError):  # `unexpected` says so of a contract that is not listed
+                (listed[symbol],) = await venue.market.instruments((symbol,))
+        wrong = unexpected(policy, snapshot, listed)
+        found += [Finding("account", Standing.REFUSED, each) for each in wrong]
+        if not wrong:
+            text = f"{snapshot.position_mode}, {len(held)} contracts held, as the policy expects"
+            found.append(Finding("account", Standing.FINE, text))
+        for symbol, each in listed.items():
+            text = f"{symbol}: {len(each.tiers)} tiers, taker fee {each.taker_fee:f}"
+            found.append(Finding("rules", Standing.FINE, text))
+        found += await venue.endings(held)
+    return tuple(found)
+
+
+def _lacks(policy: Policy) -> Iterator[Finding]:
+    """What the policy needs to have done and the venue's adapter cannot do."""
+    can = MATRIX[policy.venue]
+    lacking = [
+        *sorted(needed_effects(policy) - can.effects),
+        *sorted(policy.margin_modes - can.margin_modes),
+        *sorted({policy.position_mode} - can.position_modes),
+    ]
+    for each in lacking:
+        text = f"{policy.venue}: the policy needs {each}, which its adapter cannot"
+        yield Finding("capabilities", Standing.REFUSED, text)
+    if not lacking:
+        text = f"{policy.venue} can do all that the policy needs; tried: {can.tried}"
+        yield Finding("capabilities", Standing.FINE, text)
+
+
+def needed_effects(policy: Policy) -> frozenset[Effect]:
+    """What its standing stop and its steps may have to have done."""
+    always = frozenset(Effect) - {Effect.ADD_MARGIN}  # the stop, the floor and bounded closes
+    verbs = {step.verb for rule in policy.rules for step in rule.steps}
+    return always | ({Effect.ADD_MARGIN} if verbs & _ADD_MARGIN else frozenset())
+
+
+def _dialect_of(policy: Policy) -> Dialect:
+    dialects: dict[str, Dialect] = {
+        "binanceusdm": binanceusdm_api,
+        "gate": gate_api,
+        "xt": xt_api,
+    }
+    if policy.venue not in dialects:
+        raise RunError(f"account.venue: expected {', '.join(dialects)}, was {policy.venue}")
+    return dialects[policy.venue]
+
+
+def run_live(
+    policy_file: Path,
+    keys: LiveKeys,
+    state_dir: Path,
+    mode: LiveMode,
+    route: Route,
+    hearers: Audience,
+) -> None:
+    """
+    Guard the policy's account on its venue until SIGTERM; SIGHUP reads the policy file again.
+
+    Raises what `connect` and `assemble` raise, `RunError`, `JournalUnavailable`,
+    `JournalDamaged`, `ControlError`.
+    """
+    asyncio.run(_run_live(policy_file, keys, state_dir, mode, route, hearers))
+
+
+async def _run_live(
+    policy_file: Path,
+    keys: LiveKeys,
+    state_dir: Path,
+    mode: LiveMode,
+    route: Route,
+    hearers: Audience,
+) -> None:
+    policy = load_policy(policy_file)
+    dialect = _dialect_of(policy)
+    require_sound(_lacks(policy), accept_unverified=False)
+    written = asyncio.Event()
+    journal = HeardJournal(
+        SqliteJournal.open(journal_path(state_dir, policy.account), policy.account), written
+    )
+    clock = Clock(await resume_at_ms(journal, system_wall_ms()))
+    accept = keys.accept_unverified
+    async with connect(
+        dialect, keys.credentials, route, clock, accept_unproven_key=accept
+    ) as venue:
+        account = venue.account if mode is LiveMode.LIVE else ObservedAccount(venue.account)
+        guard = await assemble(policy, venue.market, account, clock, journal)
+        socket = socket_path(state_dir, policy.account)
+        outbox = outbox_of(journal, written, guard, state_dir, hearers, clock)
+        async with (
+            listening(socket, guard, outbox, clock.now_ms, str(mode)),
+            asyncio.TaskGroup() as tasks,
+        ):
+            tasks.create_task(outbox.run())
+            guarding = tasks.create_task(guard.run())
+            looking = tasks.create_task(
+                recheck(venue.examine, venue.endings, guard, clock, accept_unverified=accept)
+            )
+            beating = tasks.create_task(beat(hearers.pulses, lambda: guard.sound_at_ms, clock))
+            stop_on_signals(guard)
+            reload_on_hangup(guard, policy_file, tasks)
+            log.info("guard.started", account=policy.account, mode=str(mode))
+            await guarding
+            beating.cancel()
+            looking.cancel()
+            outbox.finish()
+    log.info("guard.stopped", account=policy.account)
+    await journal.close()
