@@ -1,5 +1,7 @@
 """
 The commands. Each loads what it needs when it runs, so that `--help` and `check` start at once.
+
+Long, as it is the one list of all of them; what a command does and prints is in the other rooms.
 """
 
 import json

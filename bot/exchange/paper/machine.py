@@ -4,6 +4,8 @@ The paper exchange: a synchronous state machine that knows neither clock nor net
 Linear or inverse positions under risk tiers, isolated or cross, one-way or in hedge mode. Every
 method that changes something takes the venue's time, which never goes back. What the changes mean
 for accounts is collected as notices, for whoever drives the machine to take and deliver.
+
+Long, as it is the one door to all that can happen here; every rule is in a room of its own.
 """
 
 import json

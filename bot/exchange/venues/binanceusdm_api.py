@@ -4,6 +4,7 @@ Binance USD-M's protocol: recipes of requests, strict parsers, and which refusal
 Recipes: `documented`, and compared with what ccxt 4.5.90 puts on the wire. Conditional orders
 live in the algo service. A position's margin mode and leverage come from symbolConfig, since
 positionRisk v3 has neither. Which error codes are proof is in `binanceusdm_refusals`.
+In the order of `Dialect`, whole, as one protocol is one file.
 """
 
 from collections.abc import Iterable, Sequence

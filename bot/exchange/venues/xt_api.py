@@ -5,7 +5,7 @@ Recipes: `documented`, and compared with what ccxt 4.5.90 puts on the wire. An a
 a long and a short side of a contract, and an order names the side that it works on: a sale of the
 long side can only close. The venue counts in contracts. Conditional orders are "plans", cancelled
 by the venue's number. Margin that moves into a position is in no history. No account of the venue
-has been met yet.
+has been met yet. In the order of `Dialect`, whole, as one protocol is one file.
 """
 
 import json as text_json
@@ -69,6 +69,7 @@ from bot.exchange.ports import (
 )
 from bot.exchange.venues.tiers import Bracket, continuous
 from bot.exchange.venues.xt import RULES
+from bot.exchange.venues.xt_refusals import REFUSED
 
 log = structlog.get_logger()
 
@@ -77,33 +78,6 @@ read_weight_per_minute = 600
 used_weight_header = ""
 request_life_ms = 60_000
 """`assumed`: futures requests carry a date and no window, and how old one may be is not told."""
-
-DEFINITE: Mapping[str, str] = {
-    # the gateway: before anything of the account is touched
-    "403": "the signature is wrong",
-    "429": "more requests than the venue takes",
-    "AUTH_001": "no key was named",
-    "AUTH_002": "the request has no date",
-    "AUTH_003": "the request has no window",
-    "AUTH_004": "the window is wrong",
-    "AUTH_005": "no algorithm was named",
-    "AUTH_006": "the algorithm is not known",
-    "AUTH_007": "the request is not signed",
-    "AUTH_101": "the key is not known",
-    "AUTH_102": "the key is not active",
-    "AUTH_103": "the signature is wrong",
-    "AUTH_104": "the key may not be used from this address",
-    "AUTH_105": "the request is too old",
-    "AUTH_106": "the key has no right to do this",
-    # futures
-    "insufficient_balance": "there is too little free money",
-    "symbol_not_support_trading_via_api": "the contract is not traded over the API",
-    "open_order_min_nominal_value_limit": "the order is too small",
-}
-"""
-Codes by which the venue says that it did nothing, and what each means. `documented` (its error
-pages, and the table that ccxt keeps). It tells of few; whatever is not here proves nothing.
-"""
 
 _COIN = "usdt"
 _PUBLIC, _PRIVATE = "public.linear", "private.linear"
@@ -502,9 +476,7 @@ def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Re
     try:
         row = Row(parse_json(heard.text), f"HTTP {heard.status}")
         if code := _code(row):
-            return (
-                Refused(code, heard.text[:120]) if code in DEFINITE else Unsure(heard.text[:120])
-            )
+            return Refused(code, heard.text[:120]) if code in REFUSED else Unsure(heard.text[:120])
         if heard.status != _HTTP_OK or row.integer("returnCode") != 0:
             return Unsure(f"HTTP {heard.status} without a code")
         match action:

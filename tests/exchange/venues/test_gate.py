@@ -24,6 +24,7 @@ from bot.exchange.live.calls import Call, Heard, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Irrelevant, Listed, StreamEnded
 from bot.exchange.ports import Accepted, AccountChanged, OrderAbsent, Refused, Unsure
 from bot.exchange.venues import gate_api as venue
+from bot.exchange.venues.gate_refusals import REFUSED
 from tests.exchange.venues.capture import golden
 from tests.exchange.venues.gate_desk import CONTRACT, TIERS
 
@@ -298,7 +299,7 @@ def test_an_echo_is_a_proof_and_nothing_less(
         assert isinstance(reply(action, body, status), Unsure)
 
 
-@pytest.mark.parametrize("label", venue.DEFINITE)
+@pytest.mark.parametrize("label", REFUSED)
 def test_labels_of_the_list_are_proof(label: str) -> None:
     assert reply(CLOSE, {"label": label, "message": "no"}, 400) == Refused(label, "no")
     assert reply(CLOSE, {"label": label, "detail": "no"}, 400) == Refused(label, "no")

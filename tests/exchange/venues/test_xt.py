@@ -23,6 +23,7 @@ from bot.exchange.live.calls import Heard, Unreadable
 from bot.exchange.live.dialect import Irrelevant, Listed, StreamEnded
 from bot.exchange.ports import Accepted, AccountChanged, OrderAbsent, Refused, Unsure
 from bot.exchange.venues import xt_api as venue
+from bot.exchange.venues.xt_refusals import REFUSED
 from tests.exchange.venues.capture import golden
 from tests.exchange.venues.xt_desk import CONTRACT, TIERS
 
@@ -230,7 +231,7 @@ def test_an_order_is_proven_by_its_number_alone(action: Action) -> None:
         assert isinstance(reply(action, done(nothing)), Unsure), nothing
 
 
-@pytest.mark.parametrize("code", venue.DEFINITE)
+@pytest.mark.parametrize("code", REFUSED)
 def test_codes_of_the_list_are_proof(code: str) -> None:
     body = {"returnCode": 1, "msgInfo": "failure", "error": {"code": code}, "result": None}
     answer = reply(CLOSE, body)
