@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from bot.core.model import AccountSnapshot, MarginMode, Position, PositionKey, StopOrder
+from bot.core.pairs import excess_of
 from bot.core.protection import covers, tighter
 from bot.core.units import ZERO, Money, Price, Quantity
 
@@ -121,13 +122,14 @@ def after_read(
 
 
 def _resting(
-    legs: Iterable[Position], shared: Shared, ours: tuple[StopOrder, ...]
+    legs: list[Position], shared: Shared, ours: tuple[StopOrder, ...]
 ) -> dict[PositionKey, Price]:
     """The tightest stop that rests for each cross position, or what was held of it before."""
     held = dict(shared.held)
     for leg in legs:
+        excess = replace(leg, quantity=excess_of(leg, legs))
         for stop in ours:
-            if covers(stop, leg):
+            if excess.quantity > ZERO and covers(stop, excess):
                 trigger = stop.trigger_price
                 held[leg.key] = tighter(leg.side, held.get(leg.key, trigger), trigger)
     return held
