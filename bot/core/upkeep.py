@@ -126,7 +126,7 @@ def _cancelled(state: AccountState) -> Iterator[str]:
         gone = intent.is_open or intent.state is IntentState.APPLIED
         if isinstance(intent.action, CancelStop) and gone:
             yield intent.action.target_client_id
-        if intent.is_open or _asked_before(state, intent.changed_at_ms):
+        if intent.clears and (intent.is_open or _asked_before(state, intent.changed_at_ms)):
             yield from intent.clears
 
 
