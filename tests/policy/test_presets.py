@@ -111,6 +111,6 @@ def test_an_account_that_cannot_be_is_refused_at_its_place() -> None:
         account_file("my.yaml", "balanced", "My Account", "nowhere", "any")
     assert [str(problem) for problem in caught.value.problems] == [
         "my.yaml:9:9: account.name: expected 1 to 32 of a-z, 0-9 and -, was 'My Account'",
-        "my.yaml:10:10: account.venue: expected binanceusdm, gate or xt, was 'nowhere'",
+        "my.yaml:10:10: account.venue: expected binanceusdm, bitunix, gate or xt, was 'nowhere'",
         "my.yaml:11:16: account.margin_mode: expected isolated, cross or mixed, was 'any'",
     ]
