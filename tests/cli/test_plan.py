@@ -137,7 +137,7 @@ def test_an_unknown_contract_is_invalid(tmp_path: Path) -> None:
             [],
             {"venue": "nasdaq"},
             "venue",
-            "expected binanceusdm or bitunix or gate or xt, was 'nasdaq'",
+            "expected apex or binanceusdm or bitunix or gate or xt, was 'nasdaq'",
         ),
         ([], {"entry_price": "0"}, "entry_price", "expected a number above 0"),
         ([], {"entry_price": "1e13"}, "entry_price", "up to 1000000000000, was '1e13'"),

@@ -269,12 +269,12 @@ CHANGES: dict[str, Change] = {
     "venue": change(
         "venue: binanceusdm",
         "venue: bitbank",
-        "4:10: account.venue: expected binanceusdm, bitunix, gate or xt, was 'bitbank'",
+        "4:10: account.venue: expected apex, binanceusdm, bitunix, gate or xt, was 'bitbank'",
     ),
     "long text on one line": change(
         "venue: binanceusdm",
         'venue: "' + "a\\n" * 40 + '"',
-        "4:10: account.venue: expected binanceusdm, bitunix, gate or xt, was '"
+        "4:10: account.venue: expected apex, binanceusdm, bitunix, gate or xt, was '"
         + "a\\n" * 30
         + "...'",
     ),

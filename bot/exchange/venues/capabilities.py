@@ -128,6 +128,21 @@ MATRIX: Mapping[str, Capabilities] = {
         refused_accounts=("auto-added margin",),
         tried=Tried.PAPERS,
     ),
+    "apex": Capabilities(
+        effects=frozenset(),
+        margin_modes=frozenset({MarginMode.CROSS}),
+        position_modes=frozenset({PositionMode.ONE_WAY}),
+        replacement=Replacement.COEXIST,
+        margin_evidence=Evidence.BALANCE,
+        key_report=KeyReport.NOTHING,
+        client_id="nothing is sent",
+        refused_accounts=("collateral besides USDT", "trial money", "a status that is not NORMAL"),
+        tried=Tried.PAPERS,
+        why_not=(
+            "its orders need a zk signature of a library that ccxt does not bring, and margin "
+            "cannot be moved into a position"
+        ),
+    ),
     "bitunix": Capabilities(
         effects=frozenset(Effect),
         margin_modes=frozenset(MarginMode),
