@@ -245,7 +245,7 @@ def _keep_stop_blindly(desk: Desk, position: Position, unknown: Unknown) -> Stop
             leg = book.leg_of(position.key)
             settled = leg_liquidation(measured_book(book), leg)
             ground = survey(state, leg.instrument, position, settled)
-            resting = safe_stops(position, ground.ours, settled)
+            resting = safe_stops(leg.instrument, position, ground.ours, settled)
             bounds = tuple(stop.trigger_price for stop in resting)
             return keep_stop(desk, ground, unknown, bounds)
         case _:

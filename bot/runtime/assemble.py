@@ -10,7 +10,7 @@ from bot.clock import Clock
 from bot.core.metrics import NotSupported, support
 from bot.core.model import AccountSnapshot, Instrument
 from bot.core.policy import Policy
-from bot.exchange.ports import Account, MarketData
+from bot.exchange.ports import Account, Banned, MarketData, Throttled, Unreachable
 from bot.journal.port import Journal
 from bot.runtime.executor import Executor
 from bot.runtime.feed import Feed
@@ -35,7 +35,8 @@ async def assemble(
     """
     A guard that has recovered its state and read the account once, ready to `run`.
 
-    Raises `StartRefused`, `Unreachable` when the first read fails, `JournalUnavailable`.
+    Raises `StartRefused`, `Unreachable` when the first read fails and has brought no rules either,
+    `JournalUnavailable`.
     """
     inbox = Inbox(clock)
     await journal.keep(policy.text)
@@ -63,9 +64,25 @@ async def assemble(
 
 
 async def _refuse_unsupported(feed: Feed, policy: Policy) -> None:
-    snapshot = await feed.read()
+    snapshot = await _first_read(feed)
     if refusals := unexpected(policy, snapshot, feed.listed):
         raise StartRefused("\n".join(refusals))
+
+
+async def _first_read(feed: Feed) -> AccountSnapshot:
+    """
+    Begun again as long as the rules of one more contract have been learnt.
+
+    Of those of many positions some get no answer on a bad line: the next process would have to
+    ask for all of them anew.
+    """
+    while True:
+        known = len(feed.listed)
+        try:
+            return await feed.read()
+        except Unreachable as e:
+            if isinstance(e, Banned | Throttled) or len(feed.listed) == known:
+                raise
 
 
 def unexpected(

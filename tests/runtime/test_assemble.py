@@ -110,6 +110,44 @@ def test_an_account_that_cannot_be_read_is_not_guarded() -> None:
         start(Unreachable("timed out"))
 
 
+def test_a_start_goes_on_as_long_as_it_learns_the_rules_of_more_contracts() -> None:
+    """Twenty positions on a line of which a tenth gets no answer: else it would never start."""
+    symbols = [f"S{number:02}USDT" for number in range(20)]
+
+    class Market(ScriptedMarket):
+        asked = 0
+
+        async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
+            self.asked += 1
+            if self.asked % 7 == 3:
+                raise Unreachable("no reply")
+            return await super().instruments(symbols)
+
+    async def main() -> int:
+        scene = Scene(snapshot([position(each) for each in symbols]))
+        market = Market([instrument(each) for each in symbols])
+        await assemble(policy(), market, scene.account, scene.clock, FragileJournal())
+        return market.asked
+
+    assert run_virtual(main()) == 23
+
+
+def test_a_start_that_learns_nothing_more_ends() -> None:
+    class Market(ScriptedMarket):
+        async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
+            if symbols == ("ETHUSDT",):
+                raise Unreachable("no reply")
+            return await super().instruments(symbols)
+
+    async def main() -> None:
+        scene = Scene(snapshot([position(), position("ETHUSDT")]))
+        market = Market([instrument(), instrument("ETHUSDT")])
+        with pytest.raises(Unreachable):
+            await assemble(policy(), market, scene.account, scene.clock, FragileJournal())
+
+    run_virtual(main())
+
+
 def test_without_a_journal_nothing_starts() -> None:
     with pytest.raises(JournalUnavailable, match="the disk is full"):
         start(snapshot([position()]), broken=True)
