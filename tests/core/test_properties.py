@@ -206,8 +206,8 @@ def test_every_position_that_can_be_measured_has_a_stop_or_a_reason(
     policy: Policy, drawn: list[tuple[int, tuple[object, ...]]]
 ) -> None:
     """
-    Where it belongs lies before liquidation. A safe one rests, is placed, under way or withheld, or
-    the mark has passed its level, or the venue has just refused it.
+    Where it belongs lies before liquidation. A safe one rests, is placed, under way or withheld,
+    or the mark has passed its level, or the venue has just refused it.
     """
     story = Story(policy)
     for wait_ms, event in drawn:

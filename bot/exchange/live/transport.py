@@ -48,6 +48,7 @@ class Transport:
             {
                 "apiKey": credentials.key.get_secret_value(),
                 "secret": credentials.secret.get_secret_value(),
+                "password": credentials.passphrase.get_secret_value(),
                 "session": network,
                 "timeout": timeout_ms,
                 "enableRateLimit": False,
