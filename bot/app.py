@@ -34,7 +34,7 @@ from bot.exchange.paper.ladders import WHOLE
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.store import FileStore, NothingSaved
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
-from bot.exchange.venues import binanceusdm, gate, xt
+from bot.exchange.venues import binanceusdm, bybit, gate, xt
 from bot.journal.codec import from_json
 from bot.journal.port import Journal, JournalUnavailable, Kind, Row
 from bot.journal.sqlite import SqliteJournal
@@ -62,12 +62,18 @@ LATENCY_MS = 250
 
 _LISTINGS: dict[str, Callable[[], dict[str, Instrument]]] = {
     "binanceusdm": binanceusdm.instruments,
+    "bybit": dict,
     "gate": dict,
     "xt": dict,
 }
 """The contracts that are recorded here. Of the others every rule is read from the venue."""
 
-_RULES = {"binanceusdm": binanceusdm.RULES, "gate": gate.RULES, "xt": xt.RULES}
+_RULES = {
+    "binanceusdm": binanceusdm.RULES,
+    "bybit": bybit.RULES,
+    "gate": gate.RULES,
+    "xt": xt.RULES,
+}
 
 
 class RunError(Exception):

@@ -30,7 +30,7 @@ from bot.exchange.live.credentials import Credentials, KeyPlaces, find_credentia
 from bot.exchange.live.dialect import Dialect
 from bot.exchange.live.findings import Finding, Standing, require_sound
 from bot.exchange.live.observe import ObservedAccount
-from bot.exchange.venues import binanceusdm_api, gate_api, xt_api
+from bot.exchange.venues import binanceusdm_api, bybit_api, gate_api, xt_api
 from bot.exchange.venues.capabilities import MATRIX, Effect
 from bot.journal.sqlite import SqliteJournal
 from bot.policy.loader import load_policy
@@ -126,6 +126,7 @@ def needed_effects(policy: Policy) -> frozenset[Effect]:
 def _dialect_of(policy: Policy) -> Dialect:
     dialects: dict[str, Dialect] = {
         "binanceusdm": binanceusdm_api,
+        "bybit": bybit_api,
         "gate": gate_api,
         "xt": xt_api,
     }

@@ -66,6 +66,13 @@ class Marked:
 
 
 @dataclass(frozen=True, slots=True)
+class Unmoved:
+    """A frame by which the venue says that a mark price is still the one that it told last."""
+
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ground:
     """
     What a recipe has to know of the account: its mode, and what `ground_calls` answered.
@@ -161,7 +168,7 @@ class Dialect(Protocol):
     def marks_opening(self, names: Sequence[str], at_ms: int) -> Opening: ...
     def bars_call(self, name: str) -> Call: ...
     def bars_of(self, json: Json, symbol: str, received_at_ms: int) -> BarsReported: ...
-    def mark_frame(self, json: Json, listed: Listed) -> Sequence[Marked]: ...
+    def mark_frame(self, json: Json, listed: Listed) -> Sequence[Marked | Unmoved]: ...
 
     def account_calls(self) -> Sequence[Call]:
         """What has to be asked before the account's stream can be opened: a key to listen."""

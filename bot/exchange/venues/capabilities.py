@@ -90,6 +90,23 @@ MATRIX: Mapping[str, Capabilities] = {
         refused_accounts=("multi-assets margin", "portfolio margin", "auto-added margin"),
         tried=Tried.WIRE,
     ),
+    "bybit": Capabilities(
+        effects=frozenset(Effect),
+        margin_modes=frozenset(MarginMode),
+        position_modes=frozenset(PositionMode),
+        replacement=Replacement.COEXIST,
+        margin_evidence=Evidence.BALANCE,
+        key_report=KeyReport.WHOLE,
+        client_id="1 to 36 of A-Z a-z 0-9 _ -, never used before",
+        refused_accounts=(
+            "classic account",
+            "unified account 1.0",
+            "portfolio margin",
+            "cross margin that other coins back or are owed",
+            "auto-added margin",
+        ),
+        tried=Tried.WIRE,
+    ),
     "gate": Capabilities(
         effects=frozenset(Effect),
         margin_modes=frozenset(MarginMode),

@@ -7,17 +7,20 @@ import pytest
 from bot.core.model import PositionMode
 from bot.exchange.live import connection, lanes
 from tests.exchange.venues.binance_desk import BinanceDesk
+from tests.exchange.venues.bybit_desk import BybitDesk
 from tests.exchange.venues.gate_desk import GateDesk
 from tests.exchange.venues.stage import Book, Desk
 from tests.exchange.venues.xt_desk import XtDesk
 
 DESKS: dict[str, Callable[[Book], Desk]] = {
     "binanceusdm": BinanceDesk,
+    "bybit": BybitDesk,
     "gate": GateDesk,
     "xt": XtDesk,
 }
 MODES = {
     "binanceusdm": frozenset(PositionMode),
+    "bybit": frozenset(PositionMode),
     "gate": frozenset(PositionMode),
     "xt": frozenset({PositionMode.HEDGE}),
 }
