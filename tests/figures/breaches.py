@@ -58,8 +58,8 @@ STEP = 0.06
 VERBS = {
     "stop": ("5.6%", "do: alert"),
     "close": ("1.5%", "do: close"),
-    "partial_close": ("1.5%", "do: partial_close, with: { fraction: 50% }, cooldown: 600s"),
-    "top_up": ("1.5%", "do: top_up, with: { to: 8% }, cooldown: 600s"),
+    "partial_close": ("1.5%", "do: partial_close, with: { fraction: 50% }, cooldown: 60s"),
+    "top_up": ("1.5%", "do: top_up, with: { to: 8% }, cooldown: 60s"),
 }
 """The room of the standing stop, and what the one step of the policy does; `stop` leaves it all
 to the stop, which the fall passes."""
@@ -89,18 +89,13 @@ rules:
 
 @dataclass(slots=True)
 class Breach:
-    """
-    One position: the moments, in milliseconds of the simulation, 0 for what did not happen.
-
-    `sends` counts the requests that would make it safer.
-    """
+    """One position: the moments, in milliseconds of the simulation, 0 for what did not happen."""
 
     breached_ms: int = 0
     seen_ms: int = 0
     sent_ms: int = 0
     safer_ms: int = 0
     verified_ms: int = 0
-    sends: int = 0
     liquidated: bool = False
 
 
@@ -193,8 +188,8 @@ class _Account(PaperAccount):
     async def send(self, action: Action, client_id: str) -> Reply:
         """Send, seen."""
         breach = self._truth.breaches[action.symbol]
-        if isinstance(action, AddMargin | ClosePosition) and breach.breached_ms:
-            breach.sends += 1
+        helps = isinstance(action, AddMargin | ClosePosition)
+        if helps and breach.breached_ms and not breach.safer_ms:
             breach.sent_ms = breach.sent_ms or self._venue.clock.now_ms()
         return await super().send(action, client_id)
 
