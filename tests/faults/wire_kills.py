@@ -131,12 +131,13 @@ def served(account: str, deposit: Decimal) -> Iterator[Venue]:
         [sys.executable, "-m", "bot", *arguments, "--deposit", str(deposit)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
         text=True,
     ) as process:
         try:
             assert process.stdout is not None
-            said = json.loads(process.stdout.readline())
+            line = process.stdout.readline()
+            assert line, f"paper serve ended with {process.wait()}"
+            said = json.loads(line)
             yield Venue(int(said["url"].rpartition(":")[2]), said["control"], account)
         finally:
             process.kill()
