@@ -290,7 +290,7 @@ def _keep_stop_blindly(desk: Desk, position: Position, unknown: Unknown) -> Stop
             ground = survey(state, leg.instrument, position, settled)
             bounds: tuple[Price, ...] = ()
             if isinstance(ground.stopped, Position):
-                resting = safe_stops(ground.stopped, ground.ours, settled)
+                resting = safe_stops(leg.instrument, ground.stopped, ground.ours, settled)
                 bounds = tuple(stop.trigger_price for stop in resting)
             return keep_stop(desk, ground, unknown, bounds)
         case _:
