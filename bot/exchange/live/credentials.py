@@ -15,7 +15,10 @@ import structlog
 from pydantic import SecretStr
 
 KEY_VARIABLE, SECRET_VARIABLE = "LIQGUARD_KEY_", "LIQGUARD_SECRET_"
+THIRD_VARIABLE = "LIQGUARD_PASSPHRASE_"
 """What variables of the environment with keys begin with; the name follows in capitals."""
+
+NO_PASSPHRASE = SecretStr("")
 
 log = structlog.get_logger()
 
@@ -26,10 +29,15 @@ class CredentialsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An API key and its secret. Neither shows in a representation."""
+    """
+    An API key and its secret. Neither shows in a representation.
+
+    `passphrase` is the third part of a key where the venue has keys of three, else empty.
+    """
 
     key: SecretStr
     secret: SecretStr
+    passphrase: SecretStr = NO_PASSPHRASE
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,9 @@ def find_credentials(places: KeyPlaces, name: str) -> Credentials:
     key_file = places.mounted / f"liqguard_{name}_key"
     secret_file = places.mounted / f"liqguard_{name}_secret"
     if key_file.exists() or secret_file.exists():
-        return Credentials(_mounted(key_file), _mounted(secret_file))
+        passphrase_file = places.mounted / f"liqguard_{name}_passphrase"
+        passphrase = _mounted(passphrase_file) if passphrase_file.exists() else NO_PASSPHRASE
+        return Credentials(_mounted(key_file), _mounted(secret_file), passphrase)
     file = places.folder / f"{name}.json"
     if file.exists():
         return read_credentials(places.folder, name)
@@ -68,7 +78,12 @@ def find_credentials(places: KeyPlaces, name: str) -> Credentials:
             f"variables {key} and {secret}, was none of them"
         )
     log.warning("keys.read_from_environment", name=name, better=str(file))
-    return Credentials(_variable(places.environ, key), _variable(places.environ, secret))
+    third = f"{THIRD_VARIABLE}{suffix}"
+    return Credentials(
+        _variable(places.environ, key),
+        _variable(places.environ, secret),
+        _variable(places.environ, third) if third in places.environ else NO_PASSPHRASE,
+    )
 
 
 def _mounted(file: Path) -> SecretStr:
@@ -91,7 +106,8 @@ def _variable(environ: Mapping[str, str], name: str) -> SecretStr:
 
 def read_credentials(folder: Path, name: str) -> Credentials:
     """
-    The keys called `name`: an object `{"key", "secret"}` in the file NAME.json of `folder`.
+    The keys called `name`: an object `{"key", "secret"}` in the file NAME.json of `folder`, with
+    a `passphrase` where the venue's keys have one.
 
     Raises `CredentialsError` unless it is ours, and readable and writable by us alone.
     """
@@ -115,4 +131,8 @@ def read_credentials(folder: Path, name: str) -> Credentials:
     match found:
         case {"key": str(key), "secret": str(secret)} if key and secret and len(found) == 2:  # noqa: PLR2004 - and nothing else
             return Credentials(SecretStr(key), SecretStr(secret))
+        case {"key": str(key), "secret": str(secret), "passphrase": str(passphrase)} if (
+            key and secret and passphrase and len(found) == 3  # noqa: PLR2004 - as above
+        ):
+            return Credentials(SecretStr(key), SecretStr(secret), SecretStr(passphrase))
     raise CredentialsError(f'{file}: expected {{"key": "...", "secret": "..."}}')

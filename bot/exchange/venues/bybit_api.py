@@ -751,11 +751,12 @@ def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: in
     secret = credentials.secret.get_secret_value().encode()
     signature = hmac.new(secret, f"GET/realtime{expires}".encode(), sha256).hexdigest()
     key = credentials.key.get_secret_value()
-    asks = (
-        {"op": "auth", "args": [key, int(expires), signature]},
-        {"op": "subscribe", "args": list(_TOLD)},
+    return Opening(
+        f"{_STREAMS}/private",
+        (text_json.dumps({"op": "subscribe", "args": list(_TOLD)}),),
+        sign_in=text_json.dumps({"op": "auth", "args": [key, int(expires), signature]}),
+        ping=_PING,
     )
-    return Opening(f"{_STREAMS}/private", tuple(map(text_json.dumps, asks)), ping=_PING)
 
 
 def keep_calls(answers: Sequence[Json]) -> Sequence[Call]:

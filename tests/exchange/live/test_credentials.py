@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from bot.exchange.live.credentials import (
@@ -29,6 +30,25 @@ def test_keys_are_read_and_never_shown(tmp_path: Path) -> None:
     assert found.key.get_secret_value() == "canary-key"
     assert found.secret.get_secret_value() == "canary-secret"
     assert "canary" not in f"{found} {found!r}"
+
+
+def test_a_key_of_three_parts_is_read_from_every_place(tmp_path: Path) -> None:
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    third = "canary-phrase"
+    environ = {"LIQGUARD_KEY_MAIN": "k", "LIQGUARD_SECRET_MAIN": "s"}
+    places = KeyPlaces(mounted, tmp_path, environ | {"LIQGUARD_PASSPHRASE_MAIN": third})
+    found = [find_credentials(places, "main")]
+    keep(tmp_path, TEXT[:-1] + f', "passphrase": "{third}"}}')
+    found.append(find_credentials(places, "main"))
+    for part, text in (("key", "k"), ("secret", "s"), ("passphrase", third)):
+        (mounted / f"liqguard_main_{part}").write_text(text, encoding="utf-8")
+    found.append(find_credentials(places, "main"))
+    assert [each.passphrase.get_secret_value() for each in found] == [third] * 3
+    assert "canary" not in repr(found)
+    assert find_credentials(KeyPlaces(tmp_path / "no", tmp_path / "no", environ), "main") == (
+        Credentials(SecretStr("k"), SecretStr("s"))
+    )
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o777])

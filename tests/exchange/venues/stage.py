@@ -30,7 +30,7 @@ from bot.exchange.venues.capabilities import MATRIX, StopName
 
 D = Decimal
 BTC = "BTC/USDT:USDT"
-KEYS = Credentials(SecretStr("a-key"), SecretStr("a-secret"))
+KEYS = Credentials(SecretStr("a-key"), SecretStr("a-secret"), SecretStr("a-phrase"))
 _PAGE = "<html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
 
 
