@@ -372,7 +372,7 @@ def _held(json: Json) -> list[Row]:
 
 def _position(row: Row, listed: Listed, margin_mode: MarginMode) -> Position:
     """`positionIM` of an isolated position is its margin, with what was added: `documented`."""
-    name, side = row.text("symbol"), row.raw("side")
+    name, side = row.text("symbol"), row.text("side")
     if side not in _SIDES:
         raise row.wrong("side", "Buy or Sell")
     if row.integer("positionIdx") not in (0, _idx(_SIDES[side], PositionMode.HEDGE)):
@@ -593,7 +593,7 @@ def _margin_proof(row: Row, name: str, side: Side) -> Reply:
     legs = {_idx(side, mode) for mode in PositionMode}
     if row.text("symbol") != name or row.integer("positionIdx") not in legs:
         return Unsure(f"expected the {side} position of {name}, was another")
-    if row.has("side") and row.raw("side") in _SIDES and _SIDES[row.raw("side")] is not side:
+    if row.has("side") and _SIDES.get(row.text("side")) is not side:
         return Unsure(f"expected the {side} position of {name}, was {row.raw('side')}")
     row.above_zero("size")
     return Accepted()

@@ -495,7 +495,7 @@ def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -
 def _order(action: PlaceStop | ClosePosition, client_id: str, order: dict[str, Json]) -> Call:
     match action:
         case PlaceStop(trigger_price=trigger):
-            # ccxt puts a random `clOrdId` into an algo order that has none: it has ours.
+            # The id's old name too: without it ccxt would make one up, and send that.
             sent = order | {
                 "ordType": "conditional",
                 "slTriggerPx": f"{trigger:f}",
@@ -584,7 +584,7 @@ def _proof(row: Row, action: Action, client_id: str, listed: Listed) -> Reply:
     match action:
         case AddMargin(side=side, amount=amount):
             legs = {_leg(side, mode) for mode in PositionMode}
-            if row.raw("posSide") not in legs:
+            if row.text("posSide") not in legs:
                 raise row.wrong("posSide", " or ".join(sorted(legs)))
             expected = (listed.id_of(action.symbol), "add", amount)
             echoed = (row.text("instId"), row.text("type"), row.number("amt"))
@@ -837,7 +837,7 @@ def account_frame(json: Json, listed: Listed, received_at_ms: int) -> Told:
 
 def _taken(row: Row, listed: Listed, received_at_ms: int) -> Told | None:
     """What the venue took of a position with this fill, if it is the one who did."""
-    category = row.raw("category") if row.has("category") else ""
+    category = _said(row, "category")
     if category not in _LIQUIDATES and category != "adl":
         return None
     if row.raw("fillSz") in ("", "0") or row.number("fillSz") == ZERO:
