@@ -34,7 +34,15 @@ from bot.exchange.live.findings import Finding, Standing, require_sound
 from bot.exchange.live.numbered import Ledger, NumberedAccount
 from bot.exchange.live.observe import ObservedAccount
 from bot.exchange.ports import Account
-from bot.exchange.venues import binanceusdm_api, bitunix_api, bybit_api, gate_api, okx_api, xt_api
+from bot.exchange.venues import (
+    apex_api,
+    binanceusdm_api,
+    bitunix_api,
+    bybit_api,
+    gate_api,
+    okx_api,
+    xt_api,
+)
 from bot.exchange.venues.capabilities import MATRIX, Effect, StopName
 from bot.journal.sqlite import SqliteJournal
 from bot.policy.loader import load_policy
@@ -82,7 +90,7 @@ def doctor(policy_file: Path, keys: LiveKeys, route: Route) -> tuple[Finding, ..
 
 async def _doctor(policy: Policy, keys: LiveKeys, route: Route) -> tuple[Finding, ...]:
     dialect = _dialect_of(policy)
-    found = list(_lacks(policy))
+    found = list(_lacks(policy, LiveMode.LIVE))
     clock = Clock(system_wall_ms())
     async with reach(dialect, keys.credentials, route, clock) as venue:
         found += await venue.examine()
@@ -104,16 +112,18 @@ async def _doctor(policy: Policy, keys: LiveKeys, route: Route) -> tuple[Finding
     return tuple(found)
 
 
-def _lacks(policy: Policy) -> Iterator[Finding]:
-    """What the policy needs to have done and the venue's adapter cannot do."""
+def _lacks(policy: Policy, mode: LiveMode) -> Iterator[Finding]:
+    """What the policy needs to have done, by the mode of the run, and its adapter cannot do."""
     can = MATRIX[policy.venue]
+    needed = needed_effects(policy) if mode is LiveMode.LIVE else frozenset[Effect]()
     lacking = [
-        *sorted(needed_effects(policy) - can.effects),
+        *sorted(needed - can.effects),
         *sorted(policy.margin_modes - can.margin_modes),
         *sorted({policy.position_mode} - can.position_modes),
     ]
     for each in lacking:
-        text = f"{policy.venue}: the policy needs {each}, which its adapter cannot"
+        because = f": {can.why_not}" if can.why_not else ""
+        text = f"{policy.venue}: the policy needs {each}, which its adapter cannot{because}"
         yield Finding("capabilities", Standing.REFUSED, text)
     if not lacking:
         text = f"{policy.venue} can do all that the policy needs; tried: {can.tried}"
@@ -129,6 +139,7 @@ def needed_effects(policy: Policy) -> frozenset[Effect]:
 
 def _dialect_of(policy: Policy) -> Dialect:
     dialects: dict[str, Dialect] = {
+        "apex": apex_api,
         "binanceusdm": binanceusdm_api,
         "bitunix": bitunix_api,
         "bybit": bybit_api,
@@ -179,7 +190,7 @@ async def _run_live(
 ) -> None:
     policy = load_policy(policy_file)
     dialect = _dialect_of(policy)
-    require_sound(_lacks(policy), accept_unverified=False)
+    require_sound(_lacks(policy, mode), accept_unverified=False)
     written = asyncio.Event()
     journal = HeardJournal(
         SqliteJournal.open(journal_path(state_dir, policy.account), policy.account), written

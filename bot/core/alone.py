@@ -198,7 +198,7 @@ def _keep_stop_blindly(desk: Desk, position: Position, unknown: Unknown) -> Stop
             settled, _ = settle_liquidation(instrument, position)
             ground = survey(state, instrument, position, settled)
             # Unknown clears no step: what a firing one has tightened stays where it is.
-            resting = safe_stops(position, ground.ours, settled)
+            resting = safe_stops(instrument, position, ground.ours, settled)
             bounds = tuple(stop.trigger_price for stop in resting)
             return keep_stop(desk, ground, unknown, bounds)
         case AccountRead() | NotRead():

@@ -244,6 +244,7 @@ def _read(state: AccountState, event: AccountReported) -> AccountState:
             snapshot,
             (*ours, *_gone_with(state, closed)),
             closed,
+            state.instruments.by_symbol,
             is_newer=event.asked_at_ms >= state.lost_at_ms,
         ),
     )

@@ -27,6 +27,9 @@ CROSS_VERBS = listed(
 Change = tuple[str, str, str]
 
 
+VENUES = f"{', '.join(KNOWN_VENUES[:-1])} or {KNOWN_VENUES[-1]}"
+
+
 def change(old: str, new: str, message: str) -> Change:
     """`old` of the good policy replaced by `new`, and what is printed then."""
     return old, new, message

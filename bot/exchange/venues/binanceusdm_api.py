@@ -27,6 +27,7 @@ from bot.core.events import BarsReported, Liquidated
 from bot.core.model import (
     BARS_MAX,
     NO_FILL,
+    STOPS_MAX,
     AccountSnapshot,
     ContractKind,
     Fill,
@@ -152,6 +153,11 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
         if needed not in filters:
             raise Unreadable(f"{name}: expected a filter {needed}, was {sorted(filters)}")
     steps = [filters[each].above_zero("stepSize") for each in ("LOT_SIZE", "MARKET_LOT_SIZE")]
+    stops_max = (
+        filters["MAX_NUM_ALGO_ORDERS"].integer("limit")
+        if "MAX_NUM_ALGO_ORDERS" in filters
+        else STOPS_MAX
+    )
     return Instrument(
         symbol=listed.symbols[name],
         kind=ContractKind.LINEAR,
@@ -163,6 +169,7 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
         tiers=_tiers(bracket),
         rules=RULES,
         quantity_max=Quantity(filters["MARKET_LOT_SIZE"].above_zero("maxQty")),
+        stops_max=stops_max,
     )
 
 

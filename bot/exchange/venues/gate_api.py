@@ -178,7 +178,16 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
         taker_fee=Ratio(fee.number("taker_fee")),
         tiers=_tiers(table, name),
         rules=RULES,
+        quantity_max=Quantity(_largest(row) * size),
     )
+
+
+def _largest(row: Row) -> Decimal:
+    """The most contracts of an order at market, where the venue tells that apart."""
+    key = "market_order_size_max"
+    if row.has(key) and row.number(key) > ZERO:
+        return row.number(key)
+    return row.above_zero("order_size_max")
 
 
 def _is_decimal(row: Row) -> bool:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from bot.exchange.live.credentials import (
@@ -30,25 +29,6 @@ def test_keys_are_read_and_never_shown(tmp_path: Path) -> None:
     assert found.key.get_secret_value() == "canary-key"
     assert found.secret.get_secret_value() == "canary-secret"
     assert "canary" not in f"{found} {found!r}"
-
-
-def test_a_key_of_three_parts_is_read_from_every_place(tmp_path: Path) -> None:
-    mounted = tmp_path / "mounted"
-    mounted.mkdir()
-    third = "canary-phrase"
-    environ = {"LIQGUARD_KEY_MAIN": "k", "LIQGUARD_SECRET_MAIN": "s"}
-    places = KeyPlaces(mounted, tmp_path, environ | {"LIQGUARD_PASSPHRASE_MAIN": third})
-    found = [find_credentials(places, "main")]
-    keep(tmp_path, TEXT[:-1] + f', "passphrase": "{third}"}}')
-    found.append(find_credentials(places, "main"))
-    for part, text in (("key", "k"), ("secret", "s"), ("passphrase", third)):
-        (mounted / f"liqguard_main_{part}").write_text(text, encoding="utf-8")
-    found.append(find_credentials(places, "main"))
-    assert [each.passphrase.get_secret_value() for each in found] == [third] * 3
-    assert "canary" not in repr(found)
-    assert find_credentials(KeyPlaces(tmp_path / "no", tmp_path / "no", environ), "main") == (
-        Credentials(SecretStr("k"), SecretStr("s"))
-    )
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o777])
@@ -121,6 +101,24 @@ def test_half_of_the_keys_is_none_wherever_the_rest_may_be(tmp_path: Path) -> No
     (tmp_path / "liqguard_main-2_key").write_text("mounted-key", encoding="utf-8")
     with pytest.raises(CredentialsError, match="liqguard_main-2_secret: expected a secret"):
         find(tmp_path, ENVIRON)
+
+
+def test_a_passphrase_is_read_where_the_keys_are_and_is_as_secret(tmp_path: Path) -> None:
+    assert len(find(tmp_path, ENVIRON).texts) == 2
+    found = find(tmp_path, ENVIRON | {"LIQGUARD_PASSPHRASE_MAIN_2": "canary-phrase"})
+    assert found.passphrase.get_secret_value() == "canary-phrase"
+    keep(tmp_path, TEXT[:-1] + ', "passphrase": "canary-two"}')
+    found = read_credentials(tmp_path, "main")
+    assert found.passphrase.get_secret_value() == "canary-two"
+    assert "canary" not in f"{found!r}"
+    assert [each.get_secret_value()[:6] for each in found.texts] == ["canary"] * 3
+    for name, text in (("key", "k"), ("secret", "s"), ("passphrase", "canary-three")):
+        (tmp_path / f"liqguard_main-2_{name}").write_text(f"{text}\n", encoding="utf-8")
+    assert find(tmp_path, ENVIRON).passphrase.get_secret_value() == "canary-three"
+    for wrong in ('""', "5", "null"):
+        keep(tmp_path, TEXT[:-1] + f', "passphrase": {wrong}}}')
+        with pytest.raises(CredentialsError):
+            read_credentials(tmp_path, "main")
 
 
 def test_keys_that_are_nowhere_are_asked_for_by_every_name(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from bot.core.model import PositionMode
 from bot.exchange.live import connection, lanes
+from tests.exchange.venues.apex_desk import ApexDesk
 from tests.exchange.venues.binance_desk import BinanceDesk
 from tests.exchange.venues.bitunix_desk import BitunixDesk
 from tests.exchange.venues.bybit_desk import BybitDesk
@@ -22,6 +23,9 @@ DESKS: dict[str, Callable[[Book], Desk]] = {
     "okx": OkxDesk,
     "xt": XtDesk,
 }
+READERS: dict[str, Callable[[Book], Desk]] = {**DESKS, "apex": ApexDesk}
+"""With those of which an adapter can read alone."""
+
 MODES = {
     "binanceusdm": frozenset(PositionMode),
     "bitunix": frozenset(PositionMode),

@@ -44,7 +44,7 @@ from bot.exchange.ports import (
     Unreachable,
     Unsure,
 )
-from tests.exchange.venues.conftest import DESKS, MODES
+from tests.exchange.venues.conftest import MODES, READERS
 from tests.exchange.venues.stage import BTC, KEYS, Book, D, Desk, FaultKind, Scene, staged
 
 ADD = AddMargin(BTC, Side.LONG, Money(D("100.25")))
@@ -54,15 +54,21 @@ BOUNDED = ClosePosition(BTC, Side.LONG, Quantity(D("0.04")), NoWorseThan(Price(D
 TOO_GOOD = ClosePosition(BTC, Side.LONG, Quantity(D("0.01")), NoWorseThan(Price(D(61_000))))
 FILLED = Fill(Quantity(D("0.04")), Price(D(59_970)))
 
+of_all = pytest.mark.parametrize("venue", READERS)
+"""Also owed by those that only read."""
+
 FEES = {"bitunix": D("0.0006")}
 """Where a venue's fee is not in its answers."""
+
+INTERVALS = {"apex": 1}
+"""Hours between bills, where these are not eight."""
 
 TOLD_AT_TRIGGER = frozenset({"bitunix"})
 """Venues none of whose answers names the fills of a stop."""
 
 
 def desk(venue: str, book: Book | None = None) -> Desk:
-    return DESKS[venue](book or Book())
+    return READERS[venue](book or Book())
 
 
 @pytest.mark.parametrize(
@@ -103,6 +109,7 @@ async def test_a_snapshot_is_what_the_venue_has(
     assert seen.position_mode is book.position_mode
 
 
+@of_all
 async def test_no_position_is_flat(venue: str) -> None:
     async with staged(desk(venue, Book(quantity=D(0), margin=D(0)))) as live:
         seen = await live.account.snapshot()
@@ -118,6 +125,7 @@ async def test_no_liquidation_price_is_no_report(venue: str, blank: str) -> None
     assert position.liquidation == expected
 
 
+@of_all
 async def test_quantities_are_in_base_whatever_the_venue_counts(venue: str) -> None:
     async with staged(desk(venue)) as live:
         (listed,) = await live.market.instruments((BTC,))
@@ -238,6 +246,7 @@ async def test_a_code_that_is_on_no_list_proves_nothing(venue: str, name: str) -
 QUICK = [kind for kind in FaultKind if kind is not FaultKind.NO_REPLY]
 
 
+@of_all
 async def test_a_read_that_went_wrong_is_no_read(venue: str) -> None:
     async with staged(desk(venue)) as live:
         reads: tuple[Callable[[], Awaitable[object]], ...] = (
@@ -263,6 +272,7 @@ async def test_no_ground_to_send_from_means_that_nothing_was_sent(venue: str) ->
             assert reply == Accepted(), "it needs no ground"
 
 
+@of_all
 async def test_a_key_of_which_the_venue_tells_too_little_needs_the_users_word(venue: str) -> None:
     async with staged(desk(venue)) as live:
         if live.desk.tells_of_keys:
@@ -272,6 +282,7 @@ async def test_a_key_of_which_the_venue_tells_too_little_needs_the_users_word(ve
                 pass
 
 
+@of_all
 async def test_a_contract_listed_since_the_start_is_learnt(
     venue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,6 +319,7 @@ async def until(holds: Callable[[], object], patience_s: float = 5) -> None:
             await asyncio.sleep(0.01)  # noqa: TID251 - in real time
 
 
+@of_all
 async def test_a_push_rings_and_names_a_liquidation(venue: str) -> None:
     async with staged(desk(venue)) as live, listening(live) as heard:
         await live.stage.push(live.desk.changed())
@@ -320,6 +332,7 @@ async def test_a_push_rings_and_names_a_liquidation(venue: str) -> None:
             assert (gone.symbol, gone.side, gone.price) == (BTC, Side.LONG, D(54_321))
 
 
+@of_all
 async def test_a_stream_that_ends_is_lost(venue: str) -> None:
     async with staged(desk(venue)) as live:
         async with listening(live) as heard:
@@ -333,6 +346,7 @@ async def test_a_stream_that_ends_is_lost(venue: str) -> None:
                 await until(lambda: any(isinstance(each, Unreachable) for each in heard))
 
 
+@of_all
 @pytest.mark.parametrize("frame", ["", "{", "<html>", "[]", "null", '{"channel": 1, "x": NaN}'])
 async def test_a_frame_that_cannot_be_read_is_an_alarm(venue: str, frame: str) -> None:
     async with staged(desk(venue)) as live, listening(live) as heard:
@@ -340,6 +354,7 @@ async def test_a_frame_that_cannot_be_read_is_an_alarm(venue: str, frame: str) -
         await until(lambda: any(isinstance(each, Unreachable) for each in heard))
 
 
+@of_all
 async def test_the_mark_follows_and_the_bill_is_told(venue: str) -> None:
     async with staged(desk(venue)) as live:
         await live.market.instruments((BTC,))
@@ -352,7 +367,8 @@ async def test_the_mark_follows_and_the_bill_is_told(venue: str) -> None:
             await until(lambda: D("59123.4") in _marks(heard))
             streaming.cancel()
         (bill,) = [each for each in live.market.latest() if isinstance(each, FundingReported)]
-        assert (bill.rate, bill.interval_ms) == (D("0.0001"), 8 * 3_600_000)
+        hours = INTERVALS.get(venue, 8)
+        assert (bill.rate, bill.interval_ms) == (D("0.0001"), hours * 3_600_000)
         assert bill.next_at_ms > live.clock.now_ms()
         assert {each.symbol for each in heard} == {BTC}
 
