@@ -96,6 +96,9 @@ _OF_COIN = _LINEAR | {"settleCoin": _COIN}
 _CONTRACTS_MAX = 1_000
 _POSITIONS_MAX = 200
 _ORDERS_MAX = 50
+_STOPS_MAX = 10
+"""Conditional orders that a contract can have, ours and others': `documented`."""
+
 _HTTP_OK = 200
 _UNIFIED = frozenset({5, 6})
 """`unifiedMarginStatus` of a unified account 2.0; 1 is a classic one, 3 and 4 are 1.0."""
@@ -213,6 +216,7 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
         tiers=_tiers(limits, name),
         rules=RULES,
         quantity_max=Quantity(lots.above_zero("maxMktOrderQty")),
+        stops_max=_STOPS_MAX,
     )
 
 
