@@ -134,7 +134,12 @@ def test_an_unknown_contract_is_invalid(tmp_path: Path) -> None:
     ("left_out", "changed", "field", "words"),
     [
         ([], {"side": "up"}, "side", "expected long or short, was 'up'"),
-        ([], {"venue": "nasdaq"}, "venue", f"expected {' or '.join(KNOWN_VENUES)}, was 'nasdaq'"),
+        (
+            [],
+            {"venue": "nasdaq"},
+            "venue",
+            f"expected {' or '.join(KNOWN_VENUES)}, was 'nasdaq'",
+        ),
         ([], {"entry_price": "0"}, "entry_price", "expected a number above 0"),
         ([], {"entry_price": "1e13"}, "entry_price", "up to 1000000000000, was '1e13'"),
         ([], {"equity": "inf"}, "equity", "was 'inf'"),

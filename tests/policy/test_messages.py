@@ -273,12 +273,12 @@ CHANGES: dict[str, Change] = {
     "venue": change(
         "venue: binanceusdm",
         "venue: bitbank",
-        f"4:10: account.venue: expected {VENUES}, was 'bitbank'",
+        f"4:10: account.venue: expected {listed([*KNOWN_VENUES])}, was 'bitbank'",
     ),
     "long text on one line": change(
         "venue: binanceusdm",
         'venue: "' + "a\\n" * 40 + '"',
-        f"4:10: account.venue: expected {VENUES}, was '" + "a\\n" * 30 + "...'",
+        f"4:10: account.venue: expected {listed([*KNOWN_VENUES])}, was '" + "a\\n" * 30 + "...'",
     ),
     "other margin mode": change(
         "  margin_mode: isolated\n",
