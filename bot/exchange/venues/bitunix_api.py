@@ -10,7 +10,7 @@ whole, as one protocol is one file.
 
 import hashlib
 import json as text_json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import assert_never
@@ -58,7 +58,16 @@ from bot.exchange.live.dialect import (
     StreamEnded,
     Told,
 )
-from bot.exchange.live.reading import Row, closed_bars, rows
+from bot.exchange.live.reading import (
+    NOT_OPEN,
+    NotOpen,
+    Row,
+    closed_bars,
+    names_of,
+    readable,
+    rows,
+    sort_out,
+)
 from bot.exchange.ports import (
     Accepted,
     AccountChanged,
@@ -263,7 +272,7 @@ def state_calls() -> Sequence[Call]:
 
 def held_names(state: Sequence[Json]) -> frozenset[str]:
     """The contracts with an open position."""
-    return frozenset(row.text("symbol") for row in _open(state[1]))
+    return names_of(_data(state[1], "positions"), "positions", "symbol", "qty")
 
 
 def stops_call(name: str) -> Call:
@@ -279,14 +288,19 @@ def all_stops_call() -> Call:
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
     """The contracts in which something waits."""
-    return frozenset(row.text("symbol") for each in stops for row in _waiting(each))
+
+    def name(row: Row) -> list[str]:
+        return [row.text("symbol")]
+
+    return frozenset(found for each in stops for found in readable(_waiting(each), "tpsl", name))
 
 
-def _waiting(json: Json) -> list[Row]:
-    found = list(rows(_data(json, "tpsl"), "tpsl"))
-    if len(found) >= _PAGE:
-        raise Unreadable(f"tpsl: expected fewer than a page, was {len(found)}")
-    return found
+def _waiting(json: Json) -> Json:
+    """The list of what waits; a full page may not be all."""
+    data = _data(json, "tpsl")
+    if isinstance(data, list) and len(data) >= _PAGE:
+        raise Unreadable(f"tpsl: expected fewer than a page, was {len(data)}")
+    return data
 
 
 def snapshot_of(
@@ -305,13 +319,21 @@ def snapshot_of(
     account = _one(state[0], "account")
     mode = _mode(account)
     held: dict[str, Position] = {}
-    for row in _open(state[1]):
+
+    def position(row: Row) -> Position | NotOpen:
+        if row.number("qty") == ZERO:
+            return NOT_OPEN
         if _mode(row) is not mode:
             raise row.wrong("positionMode", f"{mode}, as the account's")
-        held[row.identity("positionId")] = _position(row, listed)
-    positions = tuple(sorted(held.values(), key=lambda each: each.key))
-    if len({each.key for each in positions}) != len(_open(state[1])):
-        raise Unreadable("positions: expected one on each side of a contract, was several")
+        found = held[row.identity("positionId")] = _position(row, listed)
+        return found
+
+    positions, garbled = sort_out(
+        _data(state[1], "positions"),
+        "positions",
+        position,
+        lambda row: listed.symbols.get(row.text("symbol"), row.text("symbol")),
+    )
     bound = sum((each.isolated_margin for each in positions), ZERO)
     available = account.number("available")
     locked = account.number("frozen") + account.number("margin")
@@ -323,6 +345,7 @@ def snapshot_of(
         free=Money(max(available + lost, ZERO)),
         positions=positions,
         stops=tuple(stop for each in stops for stop in _stops(each, held)),
+        garbled=garbled,
     )
 
 
@@ -386,14 +409,14 @@ def _liquidation(row: Row) -> LiquidationReport:
         return NotReported()
 
 
-def _stops(json: Json, held: dict[str, Position]) -> Iterable[StopOrder]:
-    """Market orders that wait for the mark price to close a position, and only those."""
-    for row in _waiting(json):
-        try:
-            yield from _stop(row, held)
-        except Unreadable as e:
-            # Another's, of a kind not known here. One of ours is seen as missing, and placed.
-            log.warning("stop.unreadable", reason=str(e))
+def _stops(json: Json, held: dict[str, Position]) -> tuple[StopOrder, ...]:
+    """
+    Market orders that wait for the mark price to close a position, and only those.
+
+    One that is not readable is another's, of a kind not known here; one of ours would be seen as
+    missing, and placed.
+    """
+    return readable(_waiting(json), "tpsl", lambda row: _stop(row, held))
 
 
 def _stop(row: Row, held: dict[str, Position]) -> list[StopOrder]:
@@ -500,10 +523,13 @@ def _bound(bound: AtMarket | NoWorseThan) -> dict[str, str]:
 
 def _number_of(ground: Ground, name: str, side: Side) -> str:
     """The venue's number of a position; "" where it was not there at the last read."""
-    for row in _open(ground.state[1]):
-        if row.raw("symbol") == name and _side(row) is side:
-            return row.identity("positionId")
-    return ""
+
+    def number(row: Row) -> list[str]:
+        is_it = row.text("symbol") == name and row.number("qty") != ZERO and _side(row) is side
+        return [row.identity("positionId")] if is_it else []
+
+    found = readable(_data(ground.state[1], "positions"), "positions", number)
+    return found[0] if found else ""
 
 
 def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply:
@@ -624,7 +650,7 @@ def _stop_found(jsons: Sequence[Json], number: str) -> OrderFound | OrderAbsent:
     No answer names the fills of one that has triggered: it is told at its trigger. What is asked
     of it is only whether it has filled; what came of that, the position tells.
     """
-    if any(row.identity("id") == number for row in _waiting(jsons[0])):
+    if any(row.identity("id") == number for row in rows(_waiting(jsons[0]), "tpsl")):
         return OrderFound(number, resting=True, filled=NO_FILL)
     for row in _listed_in(jsons[1], "orderList"):
         if not row.has("id") or str(row.raw("id")) != number:
@@ -705,7 +731,7 @@ def bars_of(json: Json, symbol: str, received_at_ms: int) -> BarsReported:
 def marks_opening(names: Sequence[str], at_ms: int) -> Opening:
     """Where the marks of these contracts are pushed."""
     asked = [{"symbol": name, "ch": "price"} for name in names]
-    return Opening(f"{_STREAMS}/public/", (_subscribe(asked),), _ping(at_ms))
+    return Opening(f"{_STREAMS}/public/", (_subscribe(asked),), ping=_ping(at_ms))
 
 
 def mark_frame(json: Json, listed: Listed) -> Sequence[Marked]:
@@ -752,7 +778,7 @@ def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: in
     login = text_json.dumps({"op": "login", "args": [named]})
     sure = _subscribe([{"ch": "order"}, {"ch": "position"}])
     others = _subscribe([{"ch": "balance"}, {"ch": "tpsl"}])
-    return Opening(f"{_STREAMS}/private/", (login, sure, others), _ping(at_ms))
+    return Opening(f"{_STREAMS}/private/", (login, sure, others), ping=_ping(at_ms))
 
 
 def keep_calls(answers: Sequence[Json]) -> Sequence[Call]:

@@ -59,7 +59,16 @@ from bot.exchange.live.dialect import (
     StreamEnded,
     Told,
 )
-from bot.exchange.live.reading import Row, closed_bars, rows
+from bot.exchange.live.reading import (
+    NOT_OPEN,
+    NotOpen,
+    Row,
+    closed_bars,
+    names_of,
+    readable,
+    rows,
+    sort_out,
+)
 from bot.exchange.ports import (
     Accepted,
     AccountChanged,
@@ -117,24 +126,28 @@ _OVER = frozenset({"filled", "canceled", "mmp_canceled"})
 _AT_MARKET = "-1"
 
 
-def _list(json: Json, where: str) -> Iterator[Row]:
-    """The rows of an answer; raises `Unreadable` for an error."""
+def _data(json: Json, where: str) -> Json:
+    """What an answer tells; raises `Unreadable` for an error."""
     row = Row(json, where)
     if row.raw("code") != "0":
         raise Unreadable(f"{where}: expected code 0, was {row.raw('code')!r}: {_said(row, 'msg')}")
-    return rows(row.raw("data"), where)
+    return row.raw("data")
+
+
+def _list(json: Json, where: str) -> Iterator[Row]:
+    return rows(_data(json, where), where)
 
 
 def _said(row: Row, name: str) -> str:
     return str(row.raw(name)) if row.has(name) else ""
 
 
-def _page(json: Json, where: str) -> list[Row]:
-    """All rows; a full page may not be all."""
-    found = list(_list(json, where))
-    if len(found) >= _PAGE:
-        raise Unreadable(f"{where}: expected fewer than a page, was {len(found)}")
-    return found
+def _whole_page(json: Json, where: str) -> Json:
+    """The list of an answer; a full page may not be all."""
+    data = _data(json, where)
+    if isinstance(data, list) and len(data) >= _PAGE:
+        raise Unreadable(f"{where}: expected fewer than a page, was {len(data)}")
+    return data
 
 
 def _only(json: Json, where: str) -> Row:
@@ -276,7 +289,8 @@ def state_calls() -> Sequence[Call]:
 
 def held_names(state: Sequence[Json]) -> frozenset[str]:
     """The contracts with an open position."""
-    return frozenset(row.text("instId") for row in _ours(state[0]))
+    found = _whole_page(state[0], "positions")
+    return names_of([each for each in found if _may_be_ours(each)], "positions", "instId", "pos")
 
 
 def stops_call(name: str) -> Call:
@@ -296,7 +310,15 @@ def _waiting(of: dict[str, str]) -> Call:
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
     """The contracts in which something waits."""
-    return frozenset(row.text("instId") for each in stops for row in _list(each, "algo-pending"))
+
+    def name(row: Row) -> list[str]:
+        return [row.text("instId")]
+
+    return frozenset(
+        found
+        for each in stops
+        for found in readable(_data(each, "algo-pending"), "algo-pending", name)
+    )
 
 
 def snapshot_of(
@@ -308,10 +330,12 @@ def snapshot_of(
 ) -> AccountSnapshot:
     """The account. `cashBal` is without the money of isolated positions (`test-fixture`)."""
     position_mode = _mode(_only(terms[0], "account/config"))
-    found = (_position(row, listed) for row in _ours(state[0]))
-    positions = tuple(sorted(found, key=lambda each: each.key))
-    if len({each.key for each in positions}) != len(positions):
-        raise Unreadable("positions: expected one on each side of a contract, was several")
+    positions, garbled = sort_out(
+        _whole_page(state[0], "positions"),
+        "positions",
+        lambda row: _position(row, listed),
+        lambda row: listed.symbols.get(row.text("instId"), row.text("instId")),
+    )
     wallet, free = _money(state[1])
     return AccountSnapshot(
         taken_at_ms=taken_at_ms,
@@ -320,6 +344,7 @@ def snapshot_of(
         free=free,
         positions=positions,
         stops=tuple(stop for each in stops for stop in _stops(each, listed, positions)),
+        garbled=garbled,
     )
 
 
@@ -333,23 +358,27 @@ def _mode(config: Row) -> PositionMode:
     return _POSITION_MODES[told]
 
 
-def _ours(json: Json) -> list[Row]:
-    """
-    The positions in perpetuals that the coin settles. What else the coin backs makes its margin
-    unknown: no read. Positions in other coins, and isolated ones of other kinds, are not ours.
-    """
-    found = []
-    for row in _page(json, "positions"):
-        if row.raw("pos") == "" or row.number("pos") == ZERO or row.raw("ccy") != _COIN:
-            continue
-        if row.raw("instType") == "SWAP":
-            found.append(row)
-        elif row.raw("mgnMode") != "isolated":
-            raise row.wrong("instType", f"SWAP of what {_COIN} backs in cross margin")
-    return found
+def _may_be_ours(row: Json) -> bool:
+    """Whether it is, for all that can be read of it, of a perpetual that the coin settles."""
+    if not isinstance(row, dict):
+        return True
+    is_ours = row.get("instType", "SWAP") == "SWAP" and row.get("ccy", _COIN) == _COIN
+    return is_ours and row.get("pos") != ""
 
 
-def _position(row: Row, listed: Listed) -> Position:
+def _position(row: Row, listed: Listed) -> Position | NotOpen:
+    """
+    What is held in a perpetual that the coin settles.
+
+    What else the coin backs cannot be read: its margin is not known. Positions in other coins, and
+    isolated ones of other kinds, are not ours.
+    """
+    if row.raw("pos") == "" or row.raw("ccy") != _COIN or row.number("pos") == ZERO:
+        return NOT_OPEN
+    if row.raw("instType") != "SWAP":
+        if row.raw("mgnMode") == "isolated":
+            return NOT_OPEN
+        raise row.wrong("instType", f"SWAP of what {_COIN} backs in cross margin")
     name, contracts = row.text("instId"), row.number("pos")
     if name not in listed.sizes:
         raise row.wrong("instId", "a contract that is listed")
@@ -414,15 +443,14 @@ def _money(json: Json) -> tuple[Money, Money]:
 
 
 def _stops(orders: Json, listed: Listed, positions: tuple[Position, ...]) -> tuple[StopOrder, ...]:
-    """Market orders that wait for the mark price to go against a position, and only those."""
-    found = []
-    for row in _page(orders, "algo-pending"):
-        try:
-            found += _stop(row, listed, positions)
-        except Unreadable as e:
-            # Another's, of a kind not known here. One of ours is seen as missing, and placed.
-            log.warning("stop.unreadable", reason=str(e))
-    return tuple(found)
+    """
+    Market orders that wait for the mark price to go against a position, and only those.
+
+    One that is not readable is another's, of a kind not known here; one of ours would be seen as
+    missing, and placed.
+    """
+    found = _whole_page(orders, "algo-pending")
+    return readable(found, "algo-pending", lambda row: _stop(row, listed, positions))
 
 
 def _stop(row: Row, listed: Listed, positions: tuple[Position, ...]) -> list[StopOrder]:
@@ -872,9 +900,13 @@ def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
         kind = _KINDS.get(level, f"of level {level}")
         found = [f"account: expected a futures account (acctLv 2), was {kind}"]
     else:
-        _ours(jsons[1])
         _money(jsons[2])
-        found = []
+        found = [
+            f"positions: expected no cross ones but perpetuals, was {row.text('instId')}"
+            for row in _list(jsons[1], "positions")
+            if row.raw("ccy") == _COIN and row.raw("mgnMode") != "isolated"
+            if row.raw("instType") != "SWAP"
+        ]
     allowed = config.text("perm").split(",")
     if "trade" not in allowed:
         found.append(f"API key: expected one that may trade, was {config.raw('perm')}")
