@@ -34,7 +34,7 @@ from bot.exchange.paper.ladders import WHOLE
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.store import FileStore, NothingSaved
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
-from bot.exchange.venues import binanceusdm, bybit, gate, xt
+from bot.exchange.venues import apex, binanceusdm, bitunix, bybit, gate, xt
 from bot.journal.codec import from_json
 from bot.journal.port import Journal, JournalUnavailable, Kind, Row
 from bot.journal.sqlite import SqliteJournal
@@ -61,7 +61,9 @@ log = structlog.get_logger()
 LATENCY_MS = 250
 
 _LISTINGS: dict[str, Callable[[], dict[str, Instrument]]] = {
+    "apex": dict,
     "binanceusdm": binanceusdm.instruments,
+    "bitunix": dict,
     "bybit": dict,
     "gate": dict,
     "xt": dict,
@@ -69,7 +71,9 @@ _LISTINGS: dict[str, Callable[[], dict[str, Instrument]]] = {
 """The contracts that are recorded here. Of the others every rule is read from the venue."""
 
 _RULES = {
+    "apex": apex.RULES,
     "binanceusdm": binanceusdm.RULES,
+    "bitunix": bitunix.RULES,
     "bybit": bybit.RULES,
     "gate": gate.RULES,
     "xt": xt.RULES,

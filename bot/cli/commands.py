@@ -626,7 +626,7 @@ def _known_keys(policy_file: Path, settings: "Settings") -> "LiveKeys":
 
     places = KeyPlaces(settings.secrets_dir, settings.state_dir / "credentials", os.environ)
     keys = live.keys_of(policy_file, places, settings.unverified_keys)
-    _configure_logs((keys.credentials.key, keys.credentials.secret))
+    _configure_logs(keys.credentials.texts)
     return keys
 
 

@@ -35,6 +35,8 @@ def facts(row: Capabilities) -> dict[str, object]:
         "margin_evidence": row.margin_evidence,
         "key_report": row.key_report,
         "client_id": row.client_id,
+        "stop_name": row.stop_name,
+        "why_not": row.why_not,
         "refused_accounts": list(row.refused_accounts),
         "tried": row.tried,
     }
@@ -50,6 +52,7 @@ def questions() -> tuple[str, ...]:
         "added margin shown by",
         "key's rights told",
         "client id",
+        "own stops known by",
         "refused accounts",
         "tried on",
     )
@@ -65,6 +68,7 @@ def answers(row: Capabilities) -> tuple[str, ...]:
         row.margin_evidence,
         row.key_report,
         row.client_id,
+        row.stop_name,
         _listed(row.refused_accounts) or "none known",
         row.tried,
     )

@@ -22,6 +22,7 @@ from bot.core.model import (
     PositionKey,
     StopOrder,
 )
+from bot.core.pairs import excess_of
 from bot.core.protection import level, tighter, tightest
 from bot.core.units import ZERO, Money, Price, Quantity
 
@@ -129,7 +130,7 @@ def after_read(
 
 
 def _resting(
-    legs: Iterable[Position],
+    legs: list[Position],
     shared: Shared,
     ours: tuple[StopOrder, ...],
     instruments: Mapping[str, Instrument],
@@ -137,7 +138,8 @@ def _resting(
     """The tightest stop that rests for each cross position, or what was held of it before."""
     held = dict(shared.held)
     for leg in legs:
-        if leg.symbol in instruments:
-            for at in level(leg, tightest(instruments[leg.symbol], leg, ours)):
+        excess = replace(leg, quantity=excess_of(leg, legs))
+        if excess.quantity > ZERO and leg.symbol in instruments:
+            for at in level(leg, tightest(instruments[leg.symbol], excess, ours)):
                 held[leg.key] = tighter(leg.side, held.get(leg.key, at), at)
     return held

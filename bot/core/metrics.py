@@ -18,6 +18,7 @@ from bot.core.cross import (
     faced,
     joint_liquidation,
     total_requirement,
+    turned_over,
 )
 from bot.core.events import MarkPrice
 from bot.core.funding import Funding, FundingCost, FundingUnknown, bill_ahead, funding_cost
@@ -179,12 +180,21 @@ def support(
             f"{position.symbol}: the account is in {read.position_mode} mode, the policy says "
             f"{policy.position_mode} (account.position_mode)"
         )
-    against = (each for each in read.positions if each.symbol == position.symbol)
-    modes = {each.margin_mode for each in against if each.key != position.key}
-    if modes and MarginMode.CROSS in {position.margin_mode, *modes}:
+    against = [
+        each
+        for each in read.positions
+        if each.symbol == position.symbol and each.key != position.key
+    ]
+    modes = {position.margin_mode, *(each.margin_mode for each in against)}
+    if len(modes) > 1:
         return NotSupported(
-            f"{position.symbol}: a cross position with one against it in its symbol is not "
-            "supported yet"
+            f"{position.symbol}: a cross position with an isolated one against it in its symbol "
+            "is not supported"
+        )
+    if against and MarginMode.CROSS in modes and instrument.kind is ContractKind.INVERSE:
+        return NotSupported(
+            f"{position.symbol}: a cross long and short of one inverse contract are not supported "
+            "yet"
         )
     if instrument.settle != policy.settle:
         return NotSupported(
@@ -297,6 +307,18 @@ def leg_liquidation(known: BookKnown, leg: Leg) -> LiquidatesTogether | NoLiquid
             if leg.beta <= ZERO or price <= ZERO:
                 return NoLiquidation("the account is liquidated at no price of this symbol alone")
             return LiquidatesTogether(price, leg.mark_price * leg.beta)
+
+
+def liquidation_against(known: BookKnown, leg: Leg) -> LiquidatesTogether | NoLiquidation:
+    """
+    As `leg_liquidation`, with the symbol of the leg moving against it whatever hurts the account.
+
+    The other symbols move the way that hurts.
+    """
+    if leg.beta >= ZERO:
+        return leg_liquidation(known, leg)
+    book = turned_over(known.book, frozenset({leg.position.symbol}))
+    return leg_liquidation(measured_book(book), book.leg_of(leg.position.key))
 
 
 def leg_known(state: AccountState, known: BookKnown, leg: Leg, now_ms: int) -> Known:

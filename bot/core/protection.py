@@ -111,6 +111,9 @@ def wanted(
     trigger = candidates[0]
     for candidate in candidates[1:]:
         trigger = tighter(side, trigger, candidate)
+    if side is Side.SHORT and trigger <= ZERO:
+        # Only the excess of a pair: what both have lost for good is past its loss at any price.
+        trigger = instrument.tick_size
     if trigger <= ZERO or not trigger.is_finite():
         return StopNotNeeded("neither liquidation nor loss_max can be reached at a positive price")
     return StopWanted(trigger, loosest, abs(trigger - liquidation_price) * DRIFT_MAX)

@@ -6,6 +6,7 @@ Where no stop rests the guard itself watches the level and closes when the mark 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import assert_never
 
 from bot.core.actions import CancelStop, ClosePosition, PlaceStop
@@ -19,11 +20,13 @@ from bot.core.ladder import NO_WAKE_MS
 from bot.core.margin import Liquidation
 from bot.core.metrics import Known, Measured, Unknown
 from bot.core.model import Instrument, Position, PositionKey, StopOrder
+from bot.core.pairs import NotStopped, StoppedAs, stopped_as
 from bot.core.protection import (
     Audit,
     StopNotNeeded,
     StopStatus,
     StopWanted,
+    Wanted,
     audit,
     slices,
     users_own,
@@ -58,15 +61,19 @@ class Ground:
     """
     What the stop of one position stands on.
 
-    `ours` are our resting stops but for those that are `going`: they are being cancelled, and
-    nobody may lean on them any more. `held` is what the stop may not be looser than after a loss.
+    `stopped` is what the stop has to close: the position, or the excess of a pair. `ours` are our
+    resting stops but for those that are `going`: they are being cancelled, and nobody may lean on
+    them any more; and for those that are `too_large`: they would leave the other leg of a pair
+    naked. `held` is what the stop may not be looser than after a loss.
     """
 
     position: Position
+    stopped: StoppedAs
     instrument: Instrument
     settled: Liquidation
     ours: tuple[StopOrder, ...]
     going: tuple[StopOrder, ...]
+    too_large: tuple[StopOrder, ...]
     users: tuple[Price, ...]
     held: tuple[Price, ...]
 
@@ -88,13 +95,29 @@ def survey(
         if stop.symbol == position.symbol and stop.side is position.side
     )
     own = tuple(stop for stop in stops if stop.client_id.startswith(prefix))
-    ours = tuple(stop for stop in own if stop.client_id not in cancelled)
+    standing = tuple(stop for stop in own if stop.client_id not in cancelled)
+    stopped = stopped_as(instrument, position, state.positions)
+    most = _most_stopped(position, stopped)
+    ours = tuple(stop for stop in standing if stop.quantity <= most)
+    too_large = tuple(stop for stop in standing if stop.quantity > most)
     going = tuple(stop for stop in own if stop.client_id in cancelled)
     foreign = tuple(stop for stop in stops if not state.is_guards(stop))
     mark = state.marks.get(position.symbol)
     users = () if mark is None else users_own(instrument, position, foreign, mark.price, settled)
     held = state.shared.bounds(position.key)
-    return Ground(position, instrument, settled, ours, going, users, held)
+    return Ground(position, stopped, instrument, settled, ours, going, too_large, users, held)
+
+
+def _most_stopped(position: Position, stopped: StoppedAs) -> Decimal:
+    """The largest stop that closes no more than it should: what a lone one is too large for."""
+    match stopped:
+        case NotStopped():
+            return ZERO
+        case Position(quantity=quantity) if quantity < position.quantity:
+            return quantity
+        case Position():
+            return Decimal("Infinity")
+    assert_never(stopped)
 
 
 def _cancelled(state: AccountState) -> Iterator[str]:
@@ -103,7 +126,7 @@ def _cancelled(state: AccountState) -> Iterator[str]:
         gone = intent.is_open or intent.state is IntentState.APPLIED
         if isinstance(intent.action, CancelStop) and gone:
             yield intent.action.target_client_id
-        if intent.is_open or _asked_before(state, intent.changed_at_ms):
+        if intent.clears and (intent.is_open or _asked_before(state, intent.changed_at_ms)):
             yield from intent.clears
 
 
@@ -122,17 +145,21 @@ def keep_stop(
 ) -> Audited:
     """Have the stop where it belongs; `bounds` are what firing steps tightened it to."""
     position = ground.position
-    bounds = (*bounds, *ground.users, *ground.held)
-    target = wanted(desk.policy, ground.instrument, position, ground.settled, bounds)
-    found = audit(ground.instrument, position, ground.ours, target, ground.settled)
-    match target:
-        case StopWanted():
-            if not _is_passed(position, target, measured):
-                _place(desk, ground, target, found)
-        case StopNotNeeded():
-            pass
+    match ground.stopped:
+        case NotStopped(proof):
+            found = Audit(StopStatus.NOT_NEEDED, ())
+            target: Wanted = StopNotNeeded(proof)
+        case Position() as stopped:
+            bounds = (*bounds, *ground.users, *ground.held)
+            target = wanted(desk.policy, ground.instrument, stopped, ground.settled, bounds)
+            found = audit(ground.instrument, stopped, ground.ours, target, ground.settled)
+            if isinstance(target, StopWanted) and not _is_passed(position, target, measured):
+                _place(desk, replace(ground, position=stopped), target, found)
     for stop in found.superfluous:
         _cancel(desk, stop)
+    if found.status is not StopStatus.MISSING:  # until then one that closes too much is better
+        for stop in ground.too_large:
+            _cancel(desk, stop)
     desk.needs_read = desk.needs_read or bool(ground.going)
     _watch_naked(desk, position.key, found.status)
     return Audited(found.status, target)

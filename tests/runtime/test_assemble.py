@@ -10,13 +10,13 @@ from bot.core.model import (
     MarginMode,
     PositionMode,
 )
-from bot.exchange.ports import Unreachable
+from bot.exchange.ports import Banned, Throttled, Unreachable
 from bot.journal.port import Head, JournalUnavailable, Kind
 from bot.rehearsal.loop import run_virtual
 from bot.runtime.assemble import StartRefused, assemble
 from bot.testing.builders import SYMBOL, instrument, position, snapshot
 from bot.testing.scripted import ScriptedMarket
-from tests.runtime.build import FragileJournal, Scene, policy
+from tests.runtime.build import T0, FragileJournal, Scene, policy
 
 IS_HEDGED = (
     "expected position mode one_way, as account.position_mode of the policy says, was hedge"
@@ -130,6 +130,32 @@ def test_a_start_goes_on_as_long_as_it_learns_the_rules_of_more_contracts() -> N
         return market.asked
 
     assert run_virtual(main()) == 23
+
+
+@pytest.mark.parametrize("refusal", [Throttled, Banned])
+def test_a_start_asks_nothing_before_the_venue_wants_to_be_asked_again(
+    refusal: type[Throttled] | type[Banned],
+) -> None:
+    """The next process would not know of it, and its questions would make a ban of it."""
+    until_ms = T0 + 60_000
+    asked_ms: list[int] = []
+
+    async def main() -> None:
+        scene = Scene(snapshot([position()]))
+
+        class Market(ScriptedMarket):
+            async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
+                asked_ms.append(scene.clock.now_ms())
+                if len(asked_ms) == 1:
+                    raise refusal("not now", until_ms)
+                return await super().instruments(symbols)
+
+        market = Market([instrument()])
+        await assemble(policy(), market, scene.account, scene.clock, FragileJournal())
+
+    run_virtual(main())
+    assert len(asked_ms) == 2
+    assert asked_ms[1] >= until_ms
 
 
 def test_a_start_that_learns_nothing_more_ends() -> None:

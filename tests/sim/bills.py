@@ -10,7 +10,7 @@ from tests.sim.prices import Trend
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 CADENCES_MS = (8 * HOUR_MS, 4 * HOUR_MS, HOUR_MS, 10 * MINUTE_MS, 5 * MINUTE_MS, 5 * MINUTE_MS)
-FIRST_MAX_MS = 10 * MINUTE_MS
+FIRST_MIN_MS, FIRST_MAX_MS = 2 * MINUTE_MS, 10 * MINUTE_MS
 RATE_MAX = 0.04
 """No venue charges more at once."""
 
@@ -21,12 +21,13 @@ def generated_terms(
     """
     The terms of one symbol from the start on, in the order of their announcement.
 
-    The first settlement falls into the first half whatever the cadence; the rate may be corrected
+    The first settlement is in the first two thirds whatever the cadence; the rate may be corrected
     until shortly before, and the cadence may change after it.
     """
-    end_ms, first_ms = start_ms + duration_ms, start_ms + min(duration_ms // 2, FIRST_MAX_MS)
+    end_ms, first_ms = start_ms + duration_ms, min(duration_ms // 6, FIRST_MIN_MS)
     interval_ms = random.choice(CADENCES_MS)
-    at_ms, next_ms = start_ms, random.randint(start_ms + 2 * MINUTE_MS, first_ms)
+    in_ms = random.randint(first_ms, min(duration_ms * 2 // 3, FIRST_MAX_MS))
+    at_ms, next_ms = start_ms, start_ms + in_ms
     symbol = trend.instrument.symbol
     while at_ms < end_ms:
         rate = _rate(random, trend)

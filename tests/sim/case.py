@@ -26,13 +26,17 @@ from tests.sim.accounts import (
     told_of_stops,
 )
 from tests.sim.bills import generated_terms
-from tests.sim.mishaps import MINUTE_MS, Swarm, draw_swarm
+from tests.sim.mishaps import Swarm, draw_swarm
 from tests.sim.policies import draw_canary, draw_share, policy_text
 from tests.sim.prices import Trend, Weather, generated_path
 
 START_MS = 1_700_000_000_000
 ACCOUNT = "sim"
 D = Decimal
+
+SECOND_MS = 1_000
+LONG = 0.03
+"""So many of the seeds last for what takes its time; the others are the minutes round a crisis."""
 
 COINS = 0.2
 """So many of the seeds about one isolated position are about an inverse contract."""
@@ -120,12 +124,18 @@ def draw(seed: int) -> Case:
     reserve = _cents(random, bound if kind is Kind.ALONE else shared, *_SPARE[kind])
     pools = pools_of(openings, shared + reserve)
     distances = {symbol: pool.distance() for symbol, pool in pools.items()}
-    duration_ms = random.randint(*_MINUTES[kind]) * MINUTE_MS
-    quiet_ms = _QUIET_MINUTES[kind] * MINUTE_MS
+    is_long = Random(f"{seed}:length").random() < LONG
+    duration_ms = random.randint(*_LONG_S[kind] if is_long else _SHORT_S) * SECOND_MS
+    quiet_ms = (_LONG_QUIET_S[kind] if is_long else _SHORT_QUIET_S) * SECOND_MS
     rarer, newer = Random(f"{seed}:rarer"), Random(f"{seed}:newer")
     swarm = draw_swarm(random, rarer, newer, START_MS, duration_ms, quiet_ms)
     text = policy_text(
-        random, kind, openings, distances, reserve, draw_share(venue) + draw_canary(venue)
+        random,
+        kind,
+        openings,
+        distances,
+        reserve,
+        draw_share(venue) + draw_canary(venue, duration_ms // (4 * SECOND_MS)),
     )
     if coins:
         text = text.replace(" USDT", " COIN").replace("one_way }", "one_way, settle: COIN }")
@@ -163,9 +173,11 @@ def draw(seed: int) -> Case:
     )
 
 
-_MINUTES = {Kind.ALONE: (20, 90), Kind.BOOK: (12, 22), Kind.MIXED: (12, 25)}
-_QUIET_MINUTES = {Kind.ALONE: 7, Kind.BOOK: 3, Kind.MIXED: 3}
-"""So long before the end everything has stopped going wrong."""
+_LONG_S = {Kind.ALONE: (1200, 5400), Kind.BOOK: (720, 1320), Kind.MIXED: (720, 1500)}
+_SHORT_S = (140, 320)
+_LONG_QUIET_S = {Kind.ALONE: 420, Kind.BOOK: 180, Kind.MIXED: 180}
+_SHORT_QUIET_S = 75
+"""So long before the end everything has stopped going wrong: longer than all that is promised."""
 
 _SPARE = {Kind.ALONE: (0.05, 2.5), Kind.BOOK: (0.05, 1.0), Kind.MIXED: (0.1, 1.5)}
 """Free money, as a share of the margin that it backs."""

@@ -41,6 +41,7 @@ class Human:
         """`guards` holds the one that runs, if any does."""
         self._case, self._venue, self._clock = case, venue, clock
         self._guards, self._observer = guards, observer
+        self._hold_max_ms = min(HOLD_MAX_MS, case.duration_ms // 3)
         self._orders = 0
 
     async def live(self) -> None:
@@ -50,7 +51,7 @@ class Human:
             await self._clock.sleep_until_ms(at_ms)
             shares = (random.random(), random.random())
             if kind == "user_holds":
-                await self._hold(HOLD_MAX_MS * random.random())
+                await self._hold(self._hold_max_ms * random.random())
                 continue
             self._venue.at_now(self._acting(kind, Random(f"{shares}")))
 

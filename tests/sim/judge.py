@@ -21,6 +21,7 @@ from bot.exchange.paper.books import Resting
 from bot.exchange.ports import Accepted, Refused, Reply
 from tests.exchange.paper.independent import Spare
 from tests.sim.case import ACCOUNT
+from tests.sim.coverage import kind_of
 from tests.sim.requests import NEVER_MS, Request
 from tests.sim.truth import CROSS, Scene, Truth
 
@@ -62,6 +63,8 @@ class Judge:
         self._observer = observer
         self._in_its_own_way: Counter[str] = Counter()
         """How often in a row the guard's own stops have had its closes refused, by symbol."""
+        self._stopped: set[tuple[str, Side]] = set()
+        """The positions that have had a stop of the guard."""
 
     def sent(self, request: Request) -> None:
         """The guard hands a request to the network."""
@@ -75,10 +78,10 @@ class Judge:
                 self._check_pace(request)
                 self._check_spares_the_book(request)
             case PlaceStop():
-                self._check_size(action)
+                self._check_size(request, action)
                 request.levels = tuple(self._believed_levels(action.symbol))
             case ClosePosition():
-                self._check_size(action)
+                self._check_size(request, action)
                 self._check_close(request, action)
             case CancelStop(target_client_id=target):
                 if target not in self._observer.requests:
@@ -99,6 +102,7 @@ class Judge:
         if not request.accepted:
             return
         self._observer.deeds[_deed(request)] += 1
+        self._count(request, before)
         self._check_reduces(before)
         match request.action:
             case AddMargin():
@@ -115,6 +119,27 @@ class Judge:
                     request.freed = self._observer.wallet - wallet
             case _:
                 assert_never(request.action)
+
+    def _count(self, request: Request, before: Mapping[str, Truth]) -> None:
+        """Which step wanted it, and what it was: the coverage of the simulation."""
+        observer, action = self._observer, request.action
+        observer.rules_acted[kind_of(request.reason)] += 1
+        match action:
+            case PlaceStop(symbol=symbol, side=side):
+                rested = [stop for stop in observer.stops()[0] if stop.symbol == symbol]
+                earlier = (symbol, side) in self._stopped
+                word = "moved" if len(rested) > 1 else "restored" if earlier else "placed"
+                observer.deeds[f"stop {word}"] += 1
+                self._stopped.add((symbol, side))
+            case ClosePosition(symbol=symbol) if symbol in before:
+                whole = action.quantity >= before[symbol].quantity
+                observer.deeds["whole closed" if whole else "part closed"] += 1
+            case CancelStop() if request.part_of:
+                observer.deeds["way cleared"] += 1
+            case AddMargin() | ClosePosition() | CancelStop():
+                pass
+            case _:
+                assert_never(action)
 
     # -- when it leaves ----------------------------------------------------------------------
 
@@ -164,10 +189,12 @@ class Judge:
             return shared | {action.symbol}
         return {action.symbol}
 
-    def _check_size(self, action: PlaceStop | ClosePosition) -> None:
+    def _check_size(self, request: Request, action: PlaceStop | ClosePosition) -> None:
+        # A close whose way has to be cleared first goes on although a read has come in between:
+        # it is not to be doubted for one read without the position, and can only reduce.
         known = [
             each
-            for read in self._observer.recent_reads()
+            for read in self._observer.recent_reads(request.begun_at_ms)
             for each in read.positions
             if each.symbol == action.symbol
         ]
@@ -296,7 +323,7 @@ class Judge:
         """Where nothing is left of what backs the position, by all that may be believed."""
         observer = self._observer
         seen = [scene.truths[truth.symbol] for scene in scenes]
-        for read in observer.recent_reads():
+        for read in observer.recent_reads(self._now_ms):
             pools = observer.eyes.believed(read, observer.marks)
             if truth.group in pools and truth.symbol in pools[truth.group].stakes:
                 yield pools[truth.group].bankruptcy(truth.symbol)
@@ -310,7 +337,7 @@ class Judge:
         observer = self._observer
         if not any(each.margin_mode is MarginMode.CROSS for each in self._known()):
             return
-        if not any(self._spares(read, request) for read in observer.recent_reads()):
+        if not any(self._spares(read, request) for read in observer.recent_reads(self._now_ms)):
             self._broke("10", f"{request.amount} would bring the cross positions too near")
 
     def _spares(self, read: AccountSnapshot, request: Request) -> bool:
@@ -554,7 +581,7 @@ class Judge:
         window_ms = max(10_000, observer.case.policy.guardrails.data_age_max_ms) + 2_000
         beliefs = [
             observer.eyes.belief(read, observer.marks, self._now_ms)
-            for read in observer.recent_reads()
+            for read in observer.recent_reads(self._now_ms)
         ]
         found = [
             *(belief for belief in beliefs if symbol in belief.truths),
@@ -569,7 +596,7 @@ class Judge:
 
     def _believed_levels(self, symbol: str) -> Iterator[float]:
         observer = self._observer
-        for read in observer.recent_reads():
+        for read in observer.recent_reads(self._now_ms):
             belief = observer.eyes.belief(read, observer.marks, self._now_ms)
             if symbol in belief.truths:
                 yield from belief.levels(symbol)

@@ -6,6 +6,8 @@ from random import Random
 from bot.exchange.paper.faults import FaultPlan
 
 MINUTE_MS = 60_000
+LONG_MS = 8 * MINUTE_MS
+"""Where so long a time is for things to go wrong, they do so more often."""
 
 NETWORK = (
     "request_lost", "request_late", "reply_lost", "reply_late", "read_lost", "notice_lost",
@@ -109,12 +111,20 @@ def draw_swarm(
     def moment(chance: Random = random) -> int:
         return chance.randint(first_ms, until_ms - 1)
 
+    # A short crisis has not so much of anything, or nothing would be left in between.
+    span_ms = until_ms - first_ms
+    is_long = span_ms >= LONG_MS
+
+    def times(most: int, chance: Random = random) -> range:
+        return range(chance.randint(1, most if is_long else (most + 1) // 2))
+
     def windows(kind: str, longest_ms: int, chance: Random = random) -> Windows:
         if kind not in enabled:
             return Windows()
-        begins = sorted(moment(chance) for _ in range(chance.randint(1, 6)))
+        most_ms = min(longest_ms, span_ms // 2)
+        begins = sorted(moment(chance) for _ in times(6, chance))
         return Windows(
-            tuple((at, min(at + chance.randint(500, longest_ms), until_ms)) for at in begins)
+            tuple((at, min(at + chance.randint(500, most_ms), until_ms)) for at in begins)
         )
 
     outages = {
@@ -132,19 +142,13 @@ def draw_swarm(
         Kill(moment(), 0 if kind == "kill_at_time" else random.randint(0, 40), "send" in kind)
         for kind in KILLS
         if kind in enabled
-        for _ in range(random.randint(1, 5))
+        for _ in times(5)
     ]
     human = [
-        (moment(), kind)
-        for kind in (*HUMAN, "user_reenters")
-        if kind in enabled
-        for _ in range(random.randint(1, 5))
+        (moment(), kind) for kind in (*HUMAN, "user_reenters") if kind in enabled for _ in times(5)
     ]
     human += [
-        (moment(rarer), kind)
-        for kind in MEDDLING
-        if kind in enabled
-        for _ in range(rarer.randint(1, 4))
+        (moment(rarer), kind) for kind in MEDDLING if kind in enabled for _ in times(4, rarer)
     ]
     lost, reply_lost = random.choice(((0.5, 0.0), (0.0, 0.5), (0.3, 0.4)))
     hits_margin = "margin_lost" in enabled

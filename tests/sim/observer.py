@@ -59,6 +59,8 @@ class Observer:
     """Whether the venue's stop endpoint refuses at that moment."""
     faults: Counter[str] = field(default_factory=Counter)
     deeds: Counter[str] = field(default_factory=Counter)
+    rules_acted: Counter[str] = field(default_factory=Counter)
+    """How often each step of the policy had a request accepted."""
     history: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     requests: dict[str, Request] = field(default_factory=dict)
@@ -108,6 +110,8 @@ class Observer:
         self.failing_since_ms, self.loud_at_ms = NEVER_MS, NEVER_MS
         self._realised, self._funding = 0, 0
         self._user_stops: dict[tuple[str, float], int] = {}
+        self._stops: tuple[tuple[StopOrder, ...], tuple[StopOrder, ...]] | None = None
+        """Looked up once for every change of the exchange: everything asks for them."""
 
     # -- what is told ------------------------------------------------------------------------
 
@@ -157,6 +161,7 @@ class Observer:
         self.life, self.up_since_ms = self.lives, self.clock.now_ms()
         self.last_began_ms = self.up_since_ms
         self.note(f"life {self.life} begins")
+        self.deeds["recovery" if self.lives > 1 else "start"] += 1
         if self.hold_on_record and mode is not AccountMode.HOLD:
             self.broke("7", f"the hold on record is forgotten: it begins {mode}")
         self.held = (self.life if mode is AccountMode.HOLD else 0, self.up_since_ms)
@@ -271,11 +276,10 @@ class Observer:
 
     # -- the exchange as it is ---------------------------------------------------------------
 
-    def recent_reads(self) -> list[AccountSnapshot]:
-        """What the guard may decide on: reads of this very moment, and the one before them."""
-        now_ms = self.clock.now_ms()
-        fresh = [read for read, at_ms in self.reads if at_ms == now_ms]
-        return [read for read, at_ms in self.reads if at_ms < now_ms][-1:] + fresh
+    def recent_reads(self, decided_at_ms: int) -> list[AccountSnapshot]:
+        """What the guard may have decided on: reads of that moment, and the one before them."""
+        fresh = [read for read, at_ms in self.reads if at_ms >= decided_at_ms]
+        return [read for read, at_ms in self.reads if at_ms < decided_at_ms][-1:] + fresh
 
     @property
     def wallet(self) -> Money:
@@ -288,9 +292,16 @@ class Observer:
 
     def stops(self) -> tuple[tuple[StopOrder, ...], tuple[StopOrder, ...]]:
         """The stops that rest: the guard's and the user's."""
-        resting = self.machine.stops(ACCOUNT)
-        ours = tuple(stop for stop in resting if stop.client_id in self.requests)
-        return ours, tuple(stop for stop in resting if stop.client_id not in self.requests)
+        if self._stops is None:
+            resting = self.machine.stops(ACCOUNT)
+            ours = tuple(stop for stop in resting if stop.client_id in self.requests)
+            theirs = tuple(stop for stop in resting if stop.client_id not in self.requests)
+            self._stops = ours, theirs
+        return self._stops
+
+    def changed(self) -> None:
+        """Something happens on the exchange: what was seen of its orders may be wrong now."""
+        self._stops = None
 
     def proper_stops(self, truth: Truth, level: float) -> tuple[StopOrder, ...]:
         """The guard's stops that close the whole position before it is liquidated at `level`."""
@@ -310,6 +321,7 @@ class Observer:
 
     def look(self) -> None:
         """Prices moved, or an account changed."""
+        self.changed()
         if ACCOUNT not in self.machine.accounts:
             return
         now_ms = self.machine.at_ms

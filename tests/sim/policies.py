@@ -61,9 +61,9 @@ def draw_share(venue: Random) -> str:
     return f", share: {venue.randint(5, 45)}%" if venue.random() < 0.33 else ""
 
 
-def draw_canary(venue: Random) -> str:
-    """In some seeds the stop path is tried every few minutes."""
-    return f", canary: {venue.randint(2, 15)}m" if venue.random() < 0.25 else ""
+def draw_canary(venue: Random, longest_s: int) -> str:
+    """In some seeds the stop path is tried every now and then."""
+    return f", canary: {venue.randint(20, longest_s)}s" if venue.random() < 0.25 else ""
 
 
 _MODES = {Kind.ALONE: "isolated", Kind.BOOK: "cross", Kind.MIXED: "mixed"}

@@ -20,6 +20,10 @@ GAP_MS = 1
 CALM_FIRST_S = 20.0
 """A guard that has just been started gets its chance."""
 
+AT_LEISURE_MS = 20 * 60_000
+TEMPO_MAX = 6.0
+"""A crisis of so many minutes takes its time; in a shorter one all goes faster, up to so much."""
+
 
 @dataclass(frozen=True, slots=True)
 class Trend:
@@ -62,11 +66,12 @@ def generated_path(
 ) -> Iterator[PricePoint]:
     """The points after the start. Floats only shape the walks; a price is rounded once."""
     walks = [_Walk(Random(f"{random.random()}"), trend) for trend in weather.trends]
+    tempo = min(max(AT_LEISURE_MS / duration_ms, 1.0), TEMPO_MAX)
     at_ms, left_ms = start_ms, 0
     while at_ms < start_ms + duration_ms:
         if left_ms <= 0:
             name = "calm" if at_ms == start_ms else random.choice(weather.regimes)
-            regime = _draw(random, name)
+            regime = _draw(random, name, tempo)
             for walk, weight in zip(walks, _weights(random, weather), strict=True):
                 walk.begin(regime, weight)
             left_ms = round(1000 * sum(seconds for _, seconds in regime.legs))
@@ -80,24 +85,29 @@ def generated_path(
             yield walk.point(at_ms)
 
 
-def _draw(random: Random, name: str) -> _Regime:
+def _draw(random: Random, name: str, tempo: float) -> _Regime:
+    """Squeezes and spikes are fast anyway; what lasts longer takes its time by the tempo."""
     draw = random.uniform
+
+    def lasting(low: float, high: float) -> float:
+        return draw(low, high) / tempo
+
     match name:
         case "calm":
-            return _Regime(((0.0, CALM_FIRST_S + draw(0, 280)),))
+            return _Regime(((0.0, CALM_FIRST_S + lasting(0, 280)),))
         case "crash":
-            return _Regime(((draw(0.3, 2.0), draw(60, 900)),))
+            return _Regime(((draw(0.3, 2.0), lasting(60, 900)),))
         case "squeeze":
             return _Regime(((draw(-1.0, 1.4), draw(20, 120)),))
         case "spike":
             depth, seconds = draw(0.5, 1.5), draw(3, 40)
             return _Regime(((depth, seconds), (-depth * draw(0.5, 1.1), seconds)))
         case "gap":
-            return _Regime(((0.0, draw(5, 60)),), jump=draw(0.1, 1.6))
+            return _Regime(((0.0, lasting(5, 60)),), jump=draw(0.1, 1.6))
         case "diverge":
-            return _Regime(((draw(-0.2, 0.5), draw(60, 300)),), basis=draw(-0.3, 0.3))
+            return _Regime(((draw(-0.2, 0.5), lasting(60, 300)),), basis=draw(-0.3, 0.3))
         case "recover":
-            return _Regime(((0.0, draw(60, 600)),), recovers=draw(0.3, 1.0))
+            return _Regime(((0.0, lasting(60, 600)),), recovers=draw(0.3, 1.0))
         case _:
             raise ValueError(f"no regime is called {name}")
 

@@ -159,12 +159,18 @@ class Watch:
         level = scene.real[truth.group].levels[symbol]
         users = observer.user_stops_now(truth, level)
         proper = observer.proper_stops(truth, level)
-        naked_ms = self._lasts(symbol, "naked", not proper, truth.at_ms)
-        wanted = [
+        kept = observer.losses.levels(symbol)
+        believed = dict.fromkeys((*levels, *scene.levels(symbol)))
+        by_level = {each: observer.rules.stops_wanted(truth, each, users) for each in believed}
+        # What can be liquidated at no price, by the guard's newest read either, needs no stop.
+        is_needed = all(max(prices) > 0 for prices in by_level.values())
+        naked_ms = self._lasts(symbol, "naked", is_needed and not proper, truth.at_ms)
+        wanted = [price for prices in by_level.values() for price in prices]
+        wanted += [
             price
-            for each in (*levels, *scene.levels(symbol))
-            for bounds in (users, *((*users, at) for at in observer.losses.levels(symbol)))
-            for price in observer.rules.stops_wanted(truth, each, bounds)
+            for each in believed
+            for at in kept
+            for price in observer.rules.stops_wanted(truth, each, (*users, at))
         ]
         ticks = 2 * observer.rules.tick(symbol)
 

@@ -25,6 +25,7 @@ from bot.runtime.assemble import assemble
 from bot.runtime.guard import Guard
 from tests.sim.afterwards import judge_journal
 from tests.sim.case import ACCOUNT, Case, draw
+from tests.sim.coverage import variants_of
 from tests.sim.human import Human
 from tests.sim.line import ObservedAccount, QueueingVenue
 from tests.sim.lives import LIFE, Life, make_task
@@ -44,6 +45,8 @@ class Result:
     history: tuple[str, ...]
     faults: dict[str, int]
     deeds: dict[str, int]
+    rules: dict[str, int]
+    variants: frozenset[str]
     guarded_ms: int
     digest: str
 
@@ -64,6 +67,7 @@ class ObservedMachine(PaperMachine):
         """Handle a request, then look."""
         before, wallet = self.observer.eyes.truths(), self.observer.wallet
         reply = super().handle(account, action, client_id, at_ms)
+        self.observer.changed()
         if client_id in self.observer.requests:
             self.observer.handled(client_id, before, wallet, reply)
         self.observer.look()
@@ -136,6 +140,8 @@ class _World:
             tuple(observer.history),
             dict(observer.faults),
             dict(observer.deeds),
+            dict(observer.rules_acted),
+            variants_of(case),
             observer.up_ms,
             sha256(f"{head}\n{requests}".encode()).hexdigest(),
         )
@@ -200,7 +206,8 @@ class Keeper:
 
     def pause_ms(self, random: Random) -> int:
         """How long nobody notices that it was killed."""
-        return round(1000 * random.choice((0.05, 1, 5, 20, 60)) * random.uniform(0.5, 1.5))
+        pause_ms = round(1000 * random.choice((0.05, 1, 5, 20, 60)) * random.uniform(0.5, 1.5))
+        return min(pause_ms, self._case.duration_ms // 8)
 
     def sides(self) -> tuple[MarketData, Account]:
         """The venue as a new life of the guard meets it."""

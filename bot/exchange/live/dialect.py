@@ -76,10 +76,24 @@ class Unmoved:
 class Ground:
     """
     What a recipe has to know of the account: its mode, and what `ground_calls` answered.
+
+    `state` is what `state_calls` answered last, where a position has a number of the venue's.
     """
 
     position_mode: PositionMode
     answers: Sequence[Json]
+    state: Sequence[Json] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ByDate:
+    """
+    The venue has no clock to ask for: its answers are dated, to the second (RFC 9110, 6.6.1).
+
+    `time_of` then reads an object of the `date` and the `answer` to `call`.
+    """
+
+    call: Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +127,7 @@ class Dialect(Protocol):
     """A venue's protocol."""
 
     ccxt_id: str
+    """Its class in ccxt; with dots in it, one of ours on ccxt's base, by its full name."""
     read_weight_per_minute: int
     """What the venue allows an address, in its own weights."""
     used_weight_header: str
@@ -120,7 +135,7 @@ class Dialect(Protocol):
     request_life_ms: int
     """How long after its date the venue accepts a request, at most."""
 
-    def time_call(self) -> Call: ...
+    def time_call(self) -> Call | ByDate: ...
     def time_of(self, json: Json) -> int: ...
 
     def listing_call(self) -> Call: ...

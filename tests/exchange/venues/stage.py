@@ -24,10 +24,13 @@ from bot.exchange.live.connection import Loopback, connect
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import Dialect
 from bot.exchange.live.market import LiveMarket
+from bot.exchange.live.numbered import Ledger, NumberedAccount
+from bot.exchange.ports import Account
+from bot.exchange.venues.capabilities import MATRIX, StopName
 
 D = Decimal
 BTC = "BTC/USDT:USDT"
-KEYS = Credentials(SecretStr("a-key"), SecretStr("a-secret"))
+KEYS = Credentials(SecretStr("a-key"), SecretStr("a-secret"), SecretStr("a-phrase"))
 _PAGE = "<html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
 
 
@@ -275,9 +278,20 @@ class Scene:
 
     stage: Stage
     port: int
-    account: LiveAccount
+    account: Account
+    """As the guard has it."""
+
+    live: LiveAccount
     market: LiveMarket
     clock: Clock
+    ledger: Ledger
+    """Which stops are the guard's, where they carry no id; empty for all other venues."""
+
+    def hand_stop(self, client_id: str, trigger: Decimal, quantity: Decimal) -> None:
+        """Rest a stop past the sockets, as if the guard had."""
+        self.desk.hand_stop(client_id, trigger, quantity)
+        if _is_numbered(self.desk):
+            self.ledger.name(client_id, list(self.book.stops)[-1])
 
     @property
     def desk(self) -> Desk:
@@ -302,6 +316,12 @@ class Scene:
         return [each for each in self.stage.asked if self.desk.is_write(each)]
 
 
+def _is_numbered(desk: Desk) -> bool:
+    module = str(vars(desk.dialect)["__name__"])  # a dialect is a module
+    name = module.rpartition(".")[2].removesuffix("_api")
+    return MATRIX[name].stop_name is StopName.NUMBER
+
+
 @asynccontextmanager
 async def staged(desk: Desk) -> AsyncIterator[Scene]:
     """A live account connected to `desk`, once read."""
@@ -318,6 +338,8 @@ async def staged(desk: Desk) -> AsyncIterator[Scene]:
             desk.dialect, KEYS, Loopback(port), clock, accept_unproven_key=True
         ) as venue:
             await venue.account.snapshot()
-            yield Scene(stage, port, venue.account, venue.market, clock)
+            live, ledger = venue.account, Ledger(None)
+            account = NumberedAccount(live, ledger) if _is_numbered(desk) else live
+            yield Scene(stage, port, account, live, venue.market, clock, ledger)
     finally:
         await asyncio.wait_for(runner.cleanup(), 10)

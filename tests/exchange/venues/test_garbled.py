@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from bot.exchange.live.account import LiveAccount
+from bot.exchange.live.numbered import NumberedAccount
 from bot.exchange.ports import Unreachable
 from tests.exchange.venues.conftest import DESKS
 from tests.exchange.venues.stage import BTC, Book, D, Scene, staged
 
 ETH = "ETH/USDT:USDT"
-SIZES = ("positionAmt", "positionSize", "size")
+SIZES = ("positionAmt", "positionSize", "size", "qty")
 NAMES = ("symbol", "contract")
 
 Spoil = Callable[[dict[str, Any], str], Any]
@@ -29,9 +31,18 @@ def _another_position(json: Any, spoilt: Any) -> None:
             _another_position(each, spoilt)
 
 
+def behind(live: Scene) -> LiveAccount:
+    """The account that speaks on the wire."""
+    account = live.account
+    if isinstance(account, NumberedAccount):
+        account = account._account
+    assert isinstance(account, LiveAccount)
+    return account
+
+
 def spoil(live: Scene, monkeypatch: pytest.MonkeyPatch, spoilt: Spoil) -> None:
     """Every read of the state has another position, of ETH, that is `spoilt`."""
-    account = live.account
+    account = behind(live)
     ask, eth = account._all, account._listed.id_of(ETH)
     wanted = list(account._dialect.state_calls())
 
@@ -90,7 +101,7 @@ async def test_a_stop_that_cannot_be_read_hides_no_other(
     async with staged(DESKS[venue](Book())) as live:
         live.desk.hand_stop("web-1", D(57_000), D("0.1"))
         clean = await live.account.snapshot()
-        account = live.account
+        account = behind(live)
         dialect = account._dialect
         parse = dialect.snapshot_of
 
@@ -131,7 +142,7 @@ def _garbage_first(json: Any) -> int:
 async def test_a_list_that_is_none_is_no_read(venue: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may have had any position in it."""
     async with staged(DESKS[venue](Book())) as live:
-        account = live.account
+        account = behind(live)
         ask = account._all
         wanted = list(account._dialect.state_calls())
 
