@@ -162,6 +162,8 @@ class LiveAccount:
             async with asyncio.timeout(CONNECT_S):
                 socket = await self._network.ws_connect(opening.url, heartbeat=HEARTBEAT_S)
             try:
+                if opening.sign_in:
+                    await self._sign_in(socket, opening.sign_in, publish)
                 for text in opening.asks:
                     await socket.send_str(text)
                 keeping = self._dialect.keep_calls(answers)
@@ -312,6 +314,19 @@ class LiveAccount:
                 continue
             if self._tell(message.data, publish):
                 raise Unreachable("account stream: the venue has ended it")
+
+    async def _sign_in(
+        self,
+        socket: aiohttp.ClientWebSocketResponse,
+        text: str,
+        publish: Callable[[Notice], None],
+    ) -> None:
+        """Wait for the answer; `Unreachable` for any but a good one."""
+        await socket.send_str(text)
+        async with asyncio.timeout(CONNECT_S):
+            message = await socket.receive()
+        if message.type is not aiohttp.WSMsgType.TEXT or self._tell(message.data, publish):
+            raise Unreachable("account stream: the venue did not let us in")
 
     def _tell(self, text: str, publish: Callable[[Notice], None]) -> bool:
         """Publish what a frame tells; whether the stream is over."""

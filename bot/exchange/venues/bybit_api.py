@@ -105,6 +105,9 @@ _OF_COIN = _LINEAR | {"settleCoin": _COIN}
 _CONTRACTS_MAX = 1_000
 _POSITIONS_MAX = 200
 _ORDERS_MAX = 50
+_STOPS_MAX = 10
+"""Conditional orders that a contract can have, ours and others': `documented`."""
+
 _HTTP_OK = 200
 _UNIFIED = frozenset({5, 6})
 """`unifiedMarginStatus` of a unified account 2.0; 1 is a classic one, 3 and 4 are 1.0."""
@@ -222,6 +225,7 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
         tiers=_tiers(limits, name),
         rules=RULES,
         quantity_max=Quantity(lots.above_zero("maxMktOrderQty")),
+        stops_max=_STOPS_MAX,
     )
 
 
@@ -411,7 +415,7 @@ def _position(row: Row, listed: Listed, margin_mode: MarginMode) -> Position | N
     """`positionIM` of an isolated position is its margin, with what was added: `documented`."""
     if row.number("size") == ZERO:
         return NOT_OPEN
-    name, side = row.text("symbol"), row.raw("side")
+    name, side = row.text("symbol"), row.text("side")
     if side not in _SIDES:
         raise row.wrong("side", "Buy or Sell")
     if row.integer("positionIdx") not in (0, _idx(_SIDES[side], PositionMode.HEDGE)):
@@ -632,7 +636,7 @@ def _margin_proof(row: Row, name: str, side: Side) -> Reply:
     legs = {_idx(side, mode) for mode in PositionMode}
     if row.text("symbol") != name or row.integer("positionIdx") not in legs:
         return Unsure(f"expected the {side} position of {name}, was another")
-    if row.has("side") and row.raw("side") in _SIDES and _SIDES[row.raw("side")] is not side:
+    if row.has("side") and _SIDES.get(row.text("side")) is not side:
         return Unsure(f"expected the {side} position of {name}, was {row.raw('side')}")
     row.above_zero("size")
     return Accepted()
@@ -790,11 +794,12 @@ def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: in
     secret = credentials.secret.get_secret_value().encode()
     signature = hmac.new(secret, f"GET/realtime{expires}".encode(), sha256).hexdigest()
     key = credentials.key.get_secret_value()
-    asks = (
-        {"op": "auth", "args": [key, int(expires), signature]},
-        {"op": "subscribe", "args": list(_TOLD)},
+    return Opening(
+        f"{_STREAMS}/private",
+        (text_json.dumps({"op": "subscribe", "args": list(_TOLD)}),),
+        sign_in=text_json.dumps({"op": "auth", "args": [key, int(expires), signature]}),
+        ping=_PING,
     )
-    return Opening(f"{_STREAMS}/private", tuple(map(text_json.dumps, asks)), ping=_PING)
 
 
 def keep_calls(answers: Sequence[Json]) -> Sequence[Call]:
