@@ -11,6 +11,7 @@ from tests.exchange.venues.binance_desk import BinanceDesk
 from tests.exchange.venues.bitunix_desk import BitunixDesk
 from tests.exchange.venues.bybit_desk import BybitDesk
 from tests.exchange.venues.gate_desk import GateDesk
+from tests.exchange.venues.okx_desk import OkxDesk
 from tests.exchange.venues.stage import Book, Desk
 from tests.exchange.venues.xt_desk import XtDesk
 
@@ -19,6 +20,7 @@ DESKS: dict[str, Callable[[Book], Desk]] = {
     "bitunix": BitunixDesk,
     "bybit": BybitDesk,
     "gate": GateDesk,
+    "okx": OkxDesk,
     "xt": XtDesk,
 }
 READERS: dict[str, Callable[[Book], Desk]] = {**DESKS, "apex": ApexDesk}
@@ -29,6 +31,7 @@ MODES = {
     "bitunix": frozenset(PositionMode),
     "bybit": frozenset(PositionMode),
     "gate": frozenset(PositionMode),
+    "okx": frozenset(PositionMode),
     "xt": frozenset({PositionMode.HEDGE}),
 }
 """The position modes that each knows."""
