@@ -16,32 +16,34 @@ SEED = 68
 """In which a user puts the guard on hold, it is killed, and much else happens."""
 
 
-@pytest.fixture
-def shrunk(monkeypatch: pytest.MonkeyPatch) -> Shrunk:
+@pytest.mark.timeout(300)
+def test_a_hold_and_a_kill_are_left_of_a_bug_that_needs_both(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     plants_mechanism.forget_the_hold_on_restart(monkeypatch)
-    found = shrink(SEED)
-    assert isinstance(found, Shrunk)
-    return found
-
-
-def test_a_hold_and_a_kill_are_left_of_a_bug_that_needs_both(shrunk: Shrunk) -> None:
+    shrunk = shrink(SEED)
+    assert isinstance(shrunk, Shrunk)
     assert shrunk.promise == "7"
     assert shrunk.drawn > 4
     assert sorted(name.partition("@")[0] for name in shrunk.kept) == ["kill", "user_holds"]
     for name in shrunk.kept:
         rest = [each for each in shrunk.kept if each != name]
         assert run_case(with_only(draw(SEED), rest)).violations == ()
+    done = _run_planted(shrunk.command)
+    assert done.returncode == 1
+    assert shrunk.said in done.stdout
 
 
-def test_the_command_lives_the_shrunk_case_through_again(shrunk: Shrunk) -> None:
+def _run_planted(command: str) -> subprocess.CompletedProcess[str]:
+    """What the printed command does where the bug is."""
     script = (
         "from pytest import MonkeyPatch\n"
         "from tests.sim import plants_mechanism, run\n"
         "plants_mechanism.forget_the_hold_on_restart(MonkeyPatch())\n"
-        f"import shlex, sys; sys.argv = shlex.split('''{shrunk.command}''')[1:]\n"
+        f"import shlex, sys; sys.argv = shlex.split({command!r})[1:]\n"
         "sys.exit(run.main())"
     )
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", script],
         cwd=ROOT,
         env={"PYTHONPATH": str(ROOT)},
@@ -50,8 +52,6 @@ def test_the_command_lives_the_shrunk_case_through_again(shrunk: Shrunk) -> None
         timeout=100,
         check=False,
     )
-    assert done.returncode == 1
-    assert shrunk.said in done.stdout
 
 
 def test_a_case_with_all_its_mishaps_is_the_case() -> None:
