@@ -34,7 +34,15 @@ from bot.exchange.live.findings import Finding, Standing, require_sound
 from bot.exchange.live.numbered import Ledger, NumberedAccount
 from bot.exchange.live.observe import ObservedAccount
 from bot.exchange.ports import Account
-from bot.exchange.venues import apex_api, binanceusdm_api, bitunix_api, bybit_api, gate_api, xt_api
+from bot.exchange.venues import (
+    apex_api,
+    binanceusdm_api,
+    bitget_api,
+    bitunix_api,
+    bybit_api,
+    gate_api,
+    xt_api,
+)
 from bot.exchange.venues.capabilities import MATRIX, Effect, StopName
 from bot.journal.sqlite import SqliteJournal
 from bot.policy.loader import load_policy
@@ -133,6 +141,7 @@ def _dialect_of(policy: Policy) -> Dialect:
     dialects: dict[str, Dialect] = {
         "apex": apex_api,
         "binanceusdm": binanceusdm_api,
+        "bitget": bitget_api,
         "bitunix": bitunix_api,
         "bybit": bybit_api,
         "gate": gate_api,
