@@ -41,6 +41,7 @@ from bot.exchange.venues import (
     bitunix_api,
     bybit_api,
     gate_api,
+    okx_api,
     xt_api,
 )
 from bot.exchange.venues.capabilities import MATRIX, Effect, StopName
@@ -145,6 +146,7 @@ def _dialect_of(policy: Policy) -> Dialect:
         "bitunix": bitunix_api,
         "bybit": bybit_api,
         "gate": gate_api,
+        "okx": okx_api,
         "xt": xt_api,
     }
     if policy.venue not in dialects:

@@ -126,7 +126,7 @@ class LiveAccount:
     async def snapshot(self) -> AccountSnapshot:
         """One complete read."""
         problem = ""
-        for _ in range(READS_TRIED):
+        for tried in range(READS_TRIED):
             at_ms = await self._follow_clock()
             state = await self._all(self._dialect.state_calls())
             try:
@@ -141,10 +141,15 @@ class LiveAccount:
             else:
                 known = set(self._listed.symbols.values())
                 is_known = all(position.symbol in known for position in seen.positions)
-                if is_known or not await self._list_again():
+                if seen.garbled and tried < READS_TRIED - 1:
+                    # It may only have been opened, or changed, between two of the answers.
+                    self._terms_read.at_ms = NEVER_MS
+                    await self._list_again()
+                elif is_known or not await self._list_again():
                     self._position_mode, self._state = seen.position_mode, state
                     return seen
-                problem = "a position in a contract that was not listed"
+                else:
+                    problem = "a position in a contract that was not listed"
         raise Unreachable(problem)
 
     async def stream(self, publish: Callable[[Notice], None]) -> None:
@@ -157,6 +162,8 @@ class LiveAccount:
             async with asyncio.timeout(CONNECT_S):
                 socket = await self._network.ws_connect(opening.url, heartbeat=HEARTBEAT_S)
             try:
+                if opening.sign_in:
+                    await self._sign_in(socket, opening.sign_in, publish)
                 for text in opening.asks:
                     await socket.send_str(text)
                 keeping = self._dialect.keep_calls(answers)
@@ -307,6 +314,19 @@ class LiveAccount:
                 continue
             if self._tell(message.data, publish):
                 raise Unreachable("account stream: the venue has ended it")
+
+    async def _sign_in(
+        self,
+        socket: aiohttp.ClientWebSocketResponse,
+        text: str,
+        publish: Callable[[Notice], None],
+    ) -> None:
+        """Wait for the answer; `Unreachable` for any but a good one."""
+        await socket.send_str(text)
+        async with asyncio.timeout(CONNECT_S):
+            message = await socket.receive()
+        if message.type is not aiohttp.WSMsgType.TEXT or self._tell(message.data, publish):
+            raise Unreachable("account stream: the venue did not let us in")
 
     def _tell(self, text: str, publish: Callable[[Notice], None]) -> bool:
         """Publish what a frame tells; whether the stream is over."""

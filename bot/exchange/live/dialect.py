@@ -102,6 +102,8 @@ class Opening:
 
     url: str
     asks: tuple[str, ...] = ()
+    sign_in: str = ""
+    """Sent first where the venue hears of nothing else before it has answered it."""
     ping: str = ""
     """Sent every few seconds where the venue wants more than a socket's own pings."""
     pong: str = ""

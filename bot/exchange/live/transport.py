@@ -65,8 +65,11 @@ class Transport:
     async def ask(self, call: Call) -> Outcome:
         """Send once. Never raises for what the network or the venue did."""
         try:
+            sent: Any = dict(call.parameters)
+            if call.is_batch:
+                sent = [sent]
             await self._ccxt.request(
-                call.path, call.api.split("."), call.method, dict(call.parameters), {"cost": 0}
+                call.path, call.api.split("."), call.method, sent, {"cost": 0}
             )
         except _Heard as e:
             return e.heard

@@ -59,7 +59,16 @@ from bot.exchange.live.dialect import (
     Told,
     Unmoved,
 )
-from bot.exchange.live.reading import Row, closed_bars, rows
+from bot.exchange.live.reading import (
+    NOT_OPEN,
+    NotOpen,
+    Row,
+    closed_bars,
+    names_of,
+    readable,
+    rows,
+    sort_out,
+)
 from bot.exchange.ports import (
     Accepted,
     AccountChanged,
@@ -96,6 +105,9 @@ _OF_COIN = _LINEAR | {"settleCoin": _COIN}
 _CONTRACTS_MAX = 1_000
 _POSITIONS_MAX = 200
 _ORDERS_MAX = 50
+_STOPS_MAX = 10
+"""Conditional orders that a contract can have, ours and others': `documented`."""
+
 _HTTP_OK = 200
 _UNIFIED = frozenset({5, 6})
 """`unifiedMarginStatus` of a unified account 2.0; 1 is a classic one, 3 and 4 are 1.0."""
@@ -213,6 +225,7 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
         tiers=_tiers(limits, name),
         rules=RULES,
         quantity_max=Quantity(lots.above_zero("maxMktOrderQty")),
+        stops_max=_STOPS_MAX,
     )
 
 
@@ -291,7 +304,7 @@ def _wallet_call() -> Call:
 
 def held_names(state: Sequence[Json]) -> frozenset[str]:
     """The contracts with an open position."""
-    return frozenset(row.text("symbol") for row in _held(state[0]))
+    return names_of(_not_empty(state[0]), "position/list", "symbol", "size")
 
 
 def stops_call(name: str) -> Call:
@@ -311,7 +324,13 @@ def _waiting(of: dict[str, str]) -> Call:
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
     """The contracts in which something waits."""
-    return frozenset(row.text("symbol") for each in stops for row in _list(each, "realtime"))
+    return frozenset(
+        name
+        for each in stops
+        for name in readable(
+            _result(each, "realtime").raw("list"), "realtime", lambda row: [row.text("symbol")]
+        )
+    )
 
 
 def snapshot_of(
@@ -324,10 +343,12 @@ def snapshot_of(
     """The account. A coin's balance has the margins of isolated positions in it."""
     info, probe = terms
     margin_mode, position_mode = _margin_mode(info), _position_mode(probe, state[0])
-    found = (_position(row, listed, margin_mode) for row in _held(state[0]))
-    positions = tuple(sorted(found, key=lambda each: each.key))
-    if len({each.key for each in positions}) != len(positions):
-        raise Unreadable("position/list: expected one on each side of a contract, was several")
+    positions, garbled = sort_out(
+        _not_empty(state[0]),
+        "position/list",
+        lambda row: _position(row, listed, margin_mode),
+        lambda row: listed.symbols.get(row.text("symbol"), row.text("symbol")),
+    )
     wallet, free = _money(state[1], margin_mode)
     bound = sum((each.isolated_margin for each in positions), ZERO)
     return AccountSnapshot(
@@ -337,6 +358,7 @@ def snapshot_of(
         free=free,
         positions=positions,
         stops=tuple(stop for each in stops for stop in _stops(each, listed, positions)),
+        garbled=garbled,
     )
 
 
@@ -356,7 +378,7 @@ def _position_mode(probe: Json, positions: Json) -> PositionMode:
     The venue has a mode for each contract; an account whose positions differ is no read, as
     there is no one mode to send by.
     """
-    told = {row.integer("positionIdx") for row in _held(positions)}
+    told = set(_modes_told(positions))
     told = told or {row.integer("positionIdx") for row in _list(probe, "position/list")}
     if told == {0}:
         return PositionMode.ONE_WAY
@@ -365,14 +387,35 @@ def _position_mode(probe: Json, positions: Json) -> PositionMode:
     raise Unreadable(f"position/list: expected positionIdx of one mode, was {sorted(told)}")
 
 
+def _modes_told(json: Json) -> Iterator[int]:
+    """The mode of every position whose row tells it; one that does not is garbled."""
+    for each in _not_empty(json):
+        try:
+            row = Row(each, "position/list")
+            if row.number("size") != ZERO:
+                yield row.integer("positionIdx")
+        except Unreadable:
+            continue
+
+
+def _not_empty(json: Json) -> list[Json]:
+    """Every row but those of a contract that is asked about and not held."""
+    found = _result(json, "position/list").raw("list")
+    if not isinstance(found, list) or len(found) >= _POSITIONS_MAX:
+        raise Unreadable("position/list: expected a list that is less than a page")
+    return [each for each in found if not (isinstance(each, dict) and each.get("size") == "")]
+
+
 def _held(json: Json) -> list[Row]:
     found = _page(json, "position/list", _POSITIONS_MAX)
     return [row for row in found if row.raw("size") != "" and row.number("size") != ZERO]
 
 
-def _position(row: Row, listed: Listed, margin_mode: MarginMode) -> Position:
+def _position(row: Row, listed: Listed, margin_mode: MarginMode) -> Position | NotOpen:
     """`positionIM` of an isolated position is its margin, with what was added: `documented`."""
-    name, side = row.text("symbol"), row.raw("side")
+    if row.number("size") == ZERO:
+        return NOT_OPEN
+    name, side = row.text("symbol"), row.text("side")
     if side not in _SIDES:
         raise row.wrong("side", "Buy or Sell")
     if row.integer("positionIdx") not in (0, _idx(_SIDES[side], PositionMode.HEDGE)):
@@ -450,15 +493,15 @@ def _foreign(coins: Iterable[Row]) -> Iterator[str]:
 
 
 def _stops(orders: Json, listed: Listed, positions: tuple[Position, ...]) -> tuple[StopOrder, ...]:
-    """Market orders that wait for the mark price to go against a position, and only those."""
-    found = []
-    for row in _page(orders, "realtime", _ORDERS_MAX):
-        try:
-            found += _stop(row, listed, positions)
-        except Unreadable as e:
-            # Another's, of a kind not known here. One of ours is seen as missing, and placed.
-            log.warning("stop.unreadable", reason=str(e))
-    return tuple(found)
+    """
+    Market orders that wait for the mark price to go against a position, and only those.
+
+    One that cannot be read is left out. Were it ours it would be missing, and placed again.
+    """
+    found = _result(orders, "realtime").raw("list")
+    if isinstance(found, list) and len(found) >= _ORDERS_MAX:
+        raise Unreadable(f"realtime: expected fewer than a page, was {len(found)}")
+    return readable(found, "realtime", lambda row: _stop(row, listed, positions))
 
 
 def _stop(row: Row, listed: Listed, positions: tuple[Position, ...]) -> list[StopOrder]:
@@ -593,7 +636,7 @@ def _margin_proof(row: Row, name: str, side: Side) -> Reply:
     legs = {_idx(side, mode) for mode in PositionMode}
     if row.text("symbol") != name or row.integer("positionIdx") not in legs:
         return Unsure(f"expected the {side} position of {name}, was another")
-    if row.has("side") and row.raw("side") in _SIDES and _SIDES[row.raw("side")] is not side:
+    if row.has("side") and _SIDES.get(row.text("side")) is not side:
         return Unsure(f"expected the {side} position of {name}, was {row.raw('side')}")
     row.above_zero("size")
     return Accepted()
@@ -751,11 +794,12 @@ def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: in
     secret = credentials.secret.get_secret_value().encode()
     signature = hmac.new(secret, f"GET/realtime{expires}".encode(), sha256).hexdigest()
     key = credentials.key.get_secret_value()
-    asks = (
-        {"op": "auth", "args": [key, int(expires), signature]},
-        {"op": "subscribe", "args": list(_TOLD)},
+    return Opening(
+        f"{_STREAMS}/private",
+        (text_json.dumps({"op": "subscribe", "args": list(_TOLD)}),),
+        sign_in=text_json.dumps({"op": "auth", "args": [key, int(expires), signature]}),
+        ping=_PING,
     )
-    return Opening(f"{_STREAMS}/private", tuple(map(text_json.dumps, asks)), ping=_PING)
 
 
 def keep_calls(answers: Sequence[Json]) -> Sequence[Call]:

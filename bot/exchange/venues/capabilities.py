@@ -176,6 +176,22 @@ MATRIX: Mapping[str, Capabilities] = {
         ),
         tried=Tried.PAPERS,
     ),
+    "okx": Capabilities(
+        effects=frozenset(Effect),
+        margin_modes=frozenset(MarginMode),
+        position_modes=frozenset(PositionMode),
+        replacement=Replacement.COEXIST,
+        margin_evidence=Evidence.BALANCE,
+        key_report=KeyReport.WHOLE,
+        client_id="1 to 32 of A-Z a-z 0-9",
+        refused_accounts=(
+            "spot account",
+            "multi-currency margin",
+            "portfolio margin",
+            "lead trader",
+        ),
+        tried=Tried.PAPERS,
+    ),
     "xt": Capabilities(
         effects=frozenset(Effect),
         margin_modes=frozenset(MarginMode),

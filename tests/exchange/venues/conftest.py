@@ -12,6 +12,7 @@ from tests.exchange.venues.bitget_desk import BitgetDesk
 from tests.exchange.venues.bitunix_desk import BitunixDesk
 from tests.exchange.venues.bybit_desk import BybitDesk
 from tests.exchange.venues.gate_desk import GateDesk
+from tests.exchange.venues.okx_desk import OkxDesk
 from tests.exchange.venues.stage import Book, Desk
 from tests.exchange.venues.xt_desk import XtDesk
 
@@ -21,6 +22,7 @@ DESKS: dict[str, Callable[[Book], Desk]] = {
     "bitunix": BitunixDesk,
     "bybit": BybitDesk,
     "gate": GateDesk,
+    "okx": OkxDesk,
     "xt": XtDesk,
 }
 READERS: dict[str, Callable[[Book], Desk]] = {**DESKS, "apex": ApexDesk}
@@ -32,6 +34,7 @@ MODES = {
     "bitunix": frozenset(PositionMode),
     "bybit": frozenset(PositionMode),
     "gate": frozenset(PositionMode),
+    "okx": frozenset(PositionMode),
     "xt": frozenset({PositionMode.HEDGE}),
 }
 """The position modes that each knows."""
