@@ -34,7 +34,7 @@ from bot.exchange.paper.ladders import WHOLE
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.store import FileStore, NothingSaved
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
-from bot.exchange.venues import apex, binanceusdm, bitunix, bybit, gate, okx, xt
+from bot.exchange.venues import apex, binanceusdm, bitget, bitunix, bybit, gate, okx, xt
 from bot.journal.codec import from_json
 from bot.journal.port import Journal, JournalUnavailable, Kind, Row
 from bot.journal.sqlite import SqliteJournal
@@ -63,6 +63,7 @@ LATENCY_MS = 250
 _LISTINGS: dict[str, Callable[[], dict[str, Instrument]]] = {
     "apex": dict,
     "binanceusdm": binanceusdm.instruments,
+    "bitget": dict,
     "bitunix": dict,
     "bybit": dict,
     "gate": dict,
@@ -74,6 +75,7 @@ _LISTINGS: dict[str, Callable[[], dict[str, Instrument]]] = {
 _RULES = {
     "apex": apex.RULES,
     "binanceusdm": binanceusdm.RULES,
+    "bitget": bitget.RULES,
     "bitunix": bitunix.RULES,
     "bybit": bybit.RULES,
     "gate": gate.RULES,

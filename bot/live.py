@@ -37,6 +37,7 @@ from bot.exchange.ports import Account
 from bot.exchange.venues import (
     apex_api,
     binanceusdm_api,
+    bitget_api,
     bitunix_api,
     bybit_api,
     gate_api,
@@ -141,6 +142,7 @@ def _dialect_of(policy: Policy) -> Dialect:
     dialects: dict[str, Dialect] = {
         "apex": apex_api,
         "binanceusdm": binanceusdm_api,
+        "bitget": bitget_api,
         "bitunix": bitunix_api,
         "bybit": bybit_api,
         "gate": gate_api,

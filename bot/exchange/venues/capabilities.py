@@ -117,6 +117,21 @@ MATRIX: Mapping[str, Capabilities] = {
         refused_accounts=("multi-assets margin", "portfolio margin", "auto-added margin"),
         tried=Tried.WIRE,
     ),
+    "bitget": Capabilities(
+        effects=frozenset(Effect),
+        margin_modes=frozenset(MarginMode),
+        position_modes=frozenset(PositionMode),
+        replacement=Replacement.COEXIST,
+        margin_evidence=Evidence.BALANCE,
+        key_report=KeyReport.NOTHING,
+        client_id="not told; ours are 26 of a-z 2-7",
+        refused_accounts=(
+            "several assets as margin",
+            "coupons and grants",
+            "auto-added margin",
+        ),
+        tried=Tried.PAPERS,
+    ),
     "bitunix": Capabilities(
         effects=frozenset(Effect),
         margin_modes=frozenset(MarginMode),

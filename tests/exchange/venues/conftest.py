@@ -8,6 +8,7 @@ from bot.core.model import PositionMode
 from bot.exchange.live import connection, lanes
 from tests.exchange.venues.apex_desk import ApexDesk
 from tests.exchange.venues.binance_desk import BinanceDesk
+from tests.exchange.venues.bitget_desk import BitgetDesk
 from tests.exchange.venues.bitunix_desk import BitunixDesk
 from tests.exchange.venues.bybit_desk import BybitDesk
 from tests.exchange.venues.gate_desk import GateDesk
@@ -17,6 +18,7 @@ from tests.exchange.venues.xt_desk import XtDesk
 
 DESKS: dict[str, Callable[[Book], Desk]] = {
     "binanceusdm": BinanceDesk,
+    "bitget": BitgetDesk,
     "bitunix": BitunixDesk,
     "bybit": BybitDesk,
     "gate": GateDesk,
@@ -28,6 +30,7 @@ READERS: dict[str, Callable[[Book], Desk]] = {**DESKS, "apex": ApexDesk}
 
 MODES = {
     "binanceusdm": frozenset(PositionMode),
+    "bitget": frozenset(PositionMode),
     "bitunix": frozenset(PositionMode),
     "bybit": frozenset(PositionMode),
     "gate": frozenset(PositionMode),

@@ -63,7 +63,7 @@ FEES = {"bitunix": D("0.0006")}
 INTERVALS = {"apex": 1}
 """Hours between bills, where these are not eight."""
 
-TOLD_AT_TRIGGER = frozenset({"bitunix"})
+TOLD_AT_TRIGGER = frozenset({"bitget", "bitunix"})
 """Venues none of whose answers names the fills of a stop."""
 
 
