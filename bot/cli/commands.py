@@ -216,7 +216,7 @@ def run(
     _refuse_options(context, "only with --mode live or observe", "wire")
     policy = load_policy(policy_file)
     openings = _openings(context, policy.venue, data, positions, settings.cache_dir)
-    setup = Setup(openings, Money(reserve), entry_at_ms)
+    setup = Setup(openings, Money(reserve), entry_at_ms, position_mode=policy.position_mode)
     ended = process.run_paper(policy_file, setup, settings.state_dir, speed, hearers)
     show_ended(ended, as_json)
 
@@ -300,6 +300,7 @@ def replay(
         latency_ms=latency_ms,
         slippage=Ratio(slippage_bps / BPS),
         funding=funding,
+        position_mode=compiled.position_mode,
     )
     replay_one(setup, compiled, report, as_json)
 

@@ -213,6 +213,7 @@ def run_case(line: str, policy: PolicyText, cache: Path) -> dict[str, Any]:
     try:
         case = read_case(line)
         setup = setup_of(case, _bars(case.data, cache), compiled.venue, contract_of)
+        setup = replace(setup, position_mode=compiled.position_mode)
         return result_json(replay(setup, compiled, _unheard, nobody, nobody))
     except (CaseError, DataError, RunError, SetupError, StartRefused, Unreachable) as e:
         return {"error": "; ".join(str(e).splitlines())}

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from bot.app import Ended
+from bot.core.model import PositionKey
 from bot.rehearsal.deeds import Deed
 from bot.runtime.control import Answer
 
@@ -67,6 +68,7 @@ def deed_json(deed: Deed) -> dict[str, Any]:
     return {
         "at_ms": deed.at_ms,
         "symbol": deed.symbol,
+        "side": deed.side,
         "verb": deed.verb,
         "amount": f"{deed.amount:f}",
         "price": None if deed.price is None else f"{deed.price:f}",
@@ -98,34 +100,48 @@ def deeds_table(deeds: tuple[Deed, ...]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("UTC", "action", "reason", "outcome"):
         table.add_column(column, no_wrap=True)
-    several = len({deed.symbol for deed in deeds}) > 1
+    names = _names(deeds)
     for deed, count in _told(deeds):
         action = deed_sentence(deed)
-        where = f"{deed.symbol.split('/')[0]}: {action}" if several else action
+        where = names[_key(deed)] + action
         again = f" ({count}x)" if count > 1 else ""
         table.add_row(utc(deed.at_ms), where + again, deed.reason, deed.proven)
     return table
 
 
+def _key(deed: Deed) -> PositionKey:
+    return PositionKey(deed.symbol, deed.side)
+
+
+def _names(deeds: tuple[Deed, ...]) -> dict[PositionKey, str]:
+    """What tells the positions apart: coins where there are several, sides where one has two."""
+    keys = {_key(deed) for deed in deeds}
+    symbols = [key.symbol for key in keys]
+    coins = {key: key.symbol.split("/")[0] if len(set(symbols)) > 1 else "" for key in keys}
+    sides = {key: key.side if symbols.count(key.symbol) > 1 else "" for key in keys}
+    named = {key: f"{coins[key]} {sides[key]}".strip() for key in keys}
+    return {key: f"{name}: " if name else "" for key, name in named.items()}
+
+
 def _told(deeds: tuple[Deed, ...]) -> list[tuple[Deed, int]]:
-    """What is worth a row: repeats of a symbol's last deed count up and take the newest place."""
+    """What is worth a row: repeats of a position's last deed count up, at the newest place."""
     told: dict[int, tuple[Deed, int]] = {}
-    newest: dict[str, int] = {}
+    newest: dict[PositionKey, int] = {}
     for row, deed in enumerate(deeds):
         if deed.verb in HOUSEKEEPING:
             continue
-        before, count = told.get(newest.get(deed.symbol, -1), (deed, 0))
+        before, count = told.get(newest.get(_key(deed), -1), (deed, 0))
         repeats = (deed.verb, deed.reason, deed.proven) == (
             before.verb,
             before.reason,
             before.proven,
         )
         if count and repeats and (deed.verb == "place_stop" or deed.proven == "expired"):
-            del told[newest[deed.symbol]]
+            del told[newest[_key(deed)]]
             told[row] = deed, count + 1
         else:
             told[row] = deed, 1
-        newest[deed.symbol] = row
+        newest[_key(deed)] = row
     return list(told.values())
 
 

@@ -329,6 +329,15 @@ def _reasons_to_hold(request: Request, cooldown_ms: int) -> Iterator[Denied]:
     yield from _reasons_to_be_quiet(request)
     for text in _reasons_to_read(request, _acted_on(state)):
         yield Denied(Denial.WAIT, "age", text, FAR_MS, needs_read=True)
+    apart = {
+        each.symbol
+        for each in state.positions
+        if each.key in state.carried and each.margin_mode is MarginMode.ISOLATED
+    }
+    for garbled in state.garbled:
+        if garbled.symbol not in apart:  # it may be a cross one that needs the wallet
+            text = f"a position could not be read: {garbled.reason}"
+            yield Denied(Denial.WAIT, "garbled", text, FAR_MS, needs_read=True)
     for intent in _in_order(state):
         spends = isinstance(intent.action, AddMargin)
         closes = isinstance(intent.action, ClosePosition) and intent.key == key

@@ -220,6 +220,9 @@ def measure_book(state: AccountState, now_ms: int, policy: Policy) -> MeasuredBo
     """Measure all cross positions together; Unknown where one of them is."""
     legs = []
     positions = cross_positions(state)
+    for garbled in state.garbled:
+        if not any(key.symbol == garbled.symbol for key in state.carried):
+            return Unknown(f"a position could not be read: {garbled.reason}", now_ms)
     for position in positions:
         match facts_of(state, position, now_ms, policy):
             case Unknown(reason, since_ms):
@@ -358,6 +361,8 @@ def facts_of(
         case AccountRead(received_at_ms=at_ms) if now_ms - at_ms > POSITION_AGE_MAX_MS:
             reason = f"the account read is older than {POSITION_AGE_MAX_MS} ms"
             return Unknown(reason, at_ms + POSITION_AGE_MAX_MS)
+        case AccountRead(carried=carried) if position.key in carried:
+            return Unknown(f"its row could not be read: {carried[position.key]}", now_ms)
         case AccountRead(snapshot=snapshot):
             match support(instrument, position, snapshot, policy):
                 case NotSupported(reason):

@@ -289,9 +289,19 @@ class Collateral:
 
 
 @dataclass(frozen=True, slots=True)
+class Garbled:
+    """A position that the venue reports and nobody can read; `symbol` is empty if that neither."""
+
+    symbol: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AccountSnapshot:
     """
     One complete, consistent read of an account: what is not in it did not exist then.
+
+    But for positions that are `garbled`: of those nothing is known, not even that they are open.
 
     `taken_at_ms` is the venue's time, used for ordering only. `wallet_balance` is the money of
     the settle currency that is bound to no isolated position: with the unrealised profit of the
@@ -308,3 +318,8 @@ class AccountSnapshot:
     positions: tuple[Position, ...]
     stops: tuple[StopOrder, ...]
     collateral: tuple[Collateral, ...] = ()
+    garbled: tuple[Garbled, ...] = ()
+
+    def tells_of(self, symbol: str) -> bool:
+        """Whether no position in `symbol` being in it means that there was none."""
+        return all(each.symbol not in ("", symbol) for each in self.garbled)

@@ -282,7 +282,8 @@ def _keep_stop_blindly(desk: Desk, position: Position, unknown: Unknown) -> Stop
     state = desk.state
     match state.account, book_of(state, desk.policy.stress, desk.now_ms):
         case AccountRead(snapshot=snapshot, received_at_ms=at_ms), Book() as book if (
-            desk.now_ms - at_ms <= POSITION_AGE_MAX_MS
+            position.key not in state.carried
+            and desk.now_ms - at_ms <= POSITION_AGE_MAX_MS
             and _is_supported(book, snapshot, desk.policy)
         ):
             leg = book.leg_of(position.key)

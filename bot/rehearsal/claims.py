@@ -14,6 +14,7 @@ from bot.core.guardrails import Approved, Denied
 from bot.core.ladder import StepVerdict
 from bot.core.metrics import BookKnown, Known, Unknown
 from bot.core.model import AccountSnapshot
+from bot.core.pairs import excess_of
 from bot.core.policy import Policy
 from bot.core.state import Refund
 from bot.core.units import ZERO
@@ -193,15 +194,19 @@ def _listed(done: tuple[Done, ...]) -> str:
 
 
 def _stop_rests(sample: AccountSnapshot, symbol: str) -> bool:
-    held = [position for position in sample.positions if position.symbol == symbol]
-    return bool(held) and all(
+    """Whether stops are in place for all of a symbol that no other leg of the wallet hedges."""
+    held = [
+        (position.side, excess_of(position, sample.positions))
+        for position in sample.positions
+        if position.symbol == symbol
+    ]
+    exposed = [(side, quantity) for side, quantity in held if quantity]
+    return bool(exposed) and all(
         any(
-            stop.symbol == symbol
-            and stop.side is position.side
-            and stop.quantity >= position.quantity
+            (stop.symbol, stop.side) == (symbol, side) and stop.quantity >= quantity
             for stop in sample.stops
         )
-        for position in held
+        for side, quantity in exposed
     )
 
 

@@ -174,7 +174,7 @@ def draw(seed: int) -> Case:
 
 
 _LONG_S = {Kind.ALONE: (1200, 5400), Kind.BOOK: (720, 1320), Kind.MIXED: (720, 1500)}
-_SHORT_S = (140, 320)
+_SHORT_S = (120, 270)
 _LONG_QUIET_S = {Kind.ALONE: 420, Kind.BOOK: 180, Kind.MIXED: 180}
 _SHORT_QUIET_S = 75
 """So long before the end everything has stopped going wrong: longer than all that is promised."""
@@ -195,7 +195,7 @@ def _weather(random: Random, kind: Kind, trends: tuple[Trend, ...], swarm: Swarm
     regimes = ["calm", "calm", "crash", "crash", "squeeze", "spike", "diverge", "recover"]
     if "gap" in swarm.enabled:
         regimes += ["gap", "gap"]
-    points_ms = (500, 1500, 2500, 5000) if kind is Kind.ALONE else (1500, 3000, 5000)
+    points_ms = (1000, 1500, 2500, 5000) if kind is Kind.ALONE else (1500, 3000, 5000)
     return Weather(trends, random.choice((-1, 1)), random.choice(points_ms), tuple(regimes))
 
 

@@ -84,7 +84,8 @@ class Judge:
                 self._check_size(request, action)
                 self._check_close(request, action)
             case CancelStop(target_client_id=target):
-                if target not in self._observer.requests:
+                # An order that a killed life wrote down and never sent may rest for all it knows.
+                if target not in self._observer.requests.keys() | self._observer.durable:
                     self._broke("8", f"cancels a foreign order: {action}")
             case _:
                 assert_never(action)
@@ -246,7 +247,7 @@ class Judge:
         if request.reason in observer.rules.reductions:
             self._check_pace(request)
             self._check_reduction(request, action)
-        scenes = self._scenes(action.symbol, action.side)
+        scenes = self._scenes(action.symbol, action.side, request.begun_at_ms)
         if action.symbol in observer.flat_since_ms or not scenes:
             return  # too late, and harmless
         truth = scenes[-1].truths[action.symbol]
@@ -263,7 +264,7 @@ class Judge:
                 f"closes {action.quantity} of {max(quantities)} for {request.reason} at a "
                 f"distance of {min(seen):.3%}",
             )
-        self._check_bound(action, truth, scenes, users)
+        self._check_bound(request, action, scenes, users)
 
     def _check_reduction(self, request: Request, action: ClosePosition) -> None:
         """A part may be closed once what went before it on that position is settled."""
@@ -295,12 +296,13 @@ class Judge:
 
     def _check_bound(
         self,
+        request: Request,
         action: ClosePosition,
-        truth: Truth,
         scenes: list[Scene],
         users: tuple[float, ...],
     ) -> None:
-        observer, symbol, sign = self._observer, action.symbol, truth.side.sign
+        observer, symbol, sign = self._observer, action.symbol, action.side.sign
+        truth = scenes[-1].truths[symbol]
         tick = observer.rules.tick(symbol)
         match action.bound:
             case AtMarket():
@@ -308,7 +310,8 @@ class Judge:
                     self._broke("bound", f"at market above the floor: {action}")
             case NoWorseThan(price):
                 at = float(price)
-                worst = min(sign * each for each in self._bankruptcies(truth, scenes))
+                known = self._bankruptcies(truth, scenes, request.begun_at_ms)
+                worst = min((sign * each for each in known), default=sign * at)
                 if sign * at < worst - 2 * tick:
                     self._broke("bound", f"past bankruptcy at {sign * worst}: {action}")
                 room = 2 * float(observer.case.policy.protect.room)
@@ -319,11 +322,16 @@ class Judge:
                     if sign * at < min(sign * mark * slip for mark in marks) - 2 * tick:
                         self._broke("bound", f"beyond slippage_max while there is time: {action}")
 
-    def _bankruptcies(self, truth: Truth, scenes: list[Scene]) -> Iterator[float]:
+    def _bankruptcies(
+        self, truth: Truth, scenes: list[Scene], decided_at_ms: int
+    ) -> Iterator[float]:
         """Where nothing is left of what backs the position, by all that may be believed."""
         observer = self._observer
         seen = [scene.truths[truth.symbol] for scene in scenes]
-        for read in observer.recent_reads(self._now_ms):
+        for read in observer.recent_reads(decided_at_ms):
+            sides = {each.symbol: each.side for each in read.positions}
+            if sides.get(truth.symbol) is not truth.side:
+                continue  # a user has flipped it while the way of the close was being cleared
             pools = observer.eyes.believed(read, observer.marks)
             if truth.group in pools and truth.symbol in pools[truth.group].stakes:
                 yield pools[truth.group].bankruptcy(truth.symbol)
@@ -486,7 +494,7 @@ class Judge:
         if truth is None or truth.side is not stop.side:
             return
         sign, at = truth.side.sign, float(stop.trigger_price)
-        scenes = [*self._scenes(stop.symbol, stop.side), scene]
+        scenes = [*self._scenes(stop.symbol, stop.side, self._now_ms), scene]
         real = [scene.real[truth.group].levels[stop.symbol]]
         if truth.group == CROSS:
             # The other marks may have moved while it was under way.
@@ -503,6 +511,15 @@ class Judge:
             for each in scenes
             for level in (*each.levels(stop.symbol), *request.levels)
             for price in observer.rules.stops_wanted(each.truths[stop.symbol], level, users)
+        ]
+        # A canary may rest where another one does already, as tight as that was allowed to be.
+        wanted += [
+            float(each.trigger_price)
+            for rested in (observer.stops()[0], *(read.stops for read, _ in observer.reads[-1:]))
+            for each in rested
+            if (each.symbol, each.side) == (stop.symbol, stop.side)
+            and each.client_id in observer.requests
+            and each.client_id != request.client_id
         ]
         tightest = max(sign * price for price in wanted)
         if sign * at - tightest > 2 * observer.rules.tick(stop.symbol):
@@ -551,13 +568,21 @@ class Judge:
         truth = scene.truths.get(symbol)
         if truth is None or symbol not in before or truth.side is not cancel.side:
             return
+        if any(
+            each.part_of
+            and each.action.symbol == symbol
+            and self._now_ms - each.sent_at_ms < ORDER_FENCE_MS
+            for each in observer.requests.values()
+        ):
+            return  # the way of a close is being cleared, and what follows from that is watched
         # What was the last one, or covered the whole position, when the cancel left.
         user_at_ms = max(observer.last_ms[kind] for kind in ("user_cancels", "user_grows"))
         user_was_here = self._now_ms - user_at_ms < SPEND_FENCE_MS
         levels = [scene.real[truth.group].levels[symbol]]
         if truth.group == CROSS:
             levels += [
-                each.real[CROSS].levels[symbol] for each in self._scenes(symbol, truth.side)
+                each.real[CROSS].levels[symbol]
+                for each in self._scenes(symbol, truth.side, self._now_ms)
             ]
         if not any(observer.proper_stops(truth, level) for level in levels) and not user_was_here:
             self._broke("6", "the guard cancelled the last proper stop")
@@ -575,13 +600,13 @@ class Judge:
         reads = self._observer.reads
         return reads[-1][0].positions if reads else ()
 
-    def _scenes(self, symbol: str, side: Side) -> list[Scene]:
-        """What the guard may have decided on about a position on that side."""
+    def _scenes(self, symbol: str, side: Side, decided_at_ms: int) -> list[Scene]:
+        """What the guard may have decided on then about a position on that side."""
         observer = self._observer
         window_ms = max(10_000, observer.case.policy.guardrails.data_age_max_ms) + 2_000
         beliefs = [
             observer.eyes.belief(read, observer.marks, self._now_ms)
-            for read in observer.recent_reads(self._now_ms)
+            for read in observer.recent_reads(decided_at_ms)
         ]
         found = [
             *(belief for belief in beliefs if symbol in belief.truths),

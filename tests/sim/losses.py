@@ -31,6 +31,8 @@ class Losses:
         self._observer = observer
         self._lost_at_ms = NEVER_MS
         """When something was lost that the guard has not been shown yet, and"""
+        self._learned_at_ms = NEVER_MS
+        """when it was shown such a thing last;"""
         self._is_the_guards = True
         """whether no user had a hand in it."""
         self._user_at_ms = NEVER_MS
@@ -67,12 +69,17 @@ class Losses:
     def read_delivered(self, snapshot: AccountSnapshot) -> None:
         """The guard is shown the account: what it has lost too, and what rests now."""
         rested, self._rested = self._rested, self._ours(snapshot)
+        if self._observer.clock.now_ms() - self._learned_at_ms < FOLLOW_MS:
+            # What closed may not be settled yet, and stops sent with it have come to rest since.
+            for leg in snapshot.positions:
+                if leg.margin_mode is MarginMode.CROSS and leg.symbol in self._rested:
+                    self._levels.setdefault(leg.symbol, set()).update(self._rested[leg.symbol])
         if self._lost_at_ms == NEVER_MS or snapshot.taken_at_ms < self._lost_at_ms:
             return
         for symbol, gone in rested.items():  # with the close, where the venue has them reserve
             self._levels.setdefault(symbol, set()).update(gone)
         observer = self._observer
-        self._lost_at_ms = NEVER_MS
+        self._lost_at_ms, self._learned_at_ms = NEVER_MS, observer.clock.now_ms()
         going = {
             each.action.target_client_id
             for each in observer.requests.values()

@@ -14,6 +14,7 @@ from bot.core.model import AccountSnapshot, MarginMode, Position, Side
 from bot.core.units import Money, Price, Quantity
 from bot.exchange.paper.books import Holding
 from bot.exchange.paper.machine import PaperMachine
+from bot.exchange.paper.prices import FundingTerm
 from tests.sim.case import ACCOUNT, Case
 from tests.sim.pool import Listing, Pool, stake
 
@@ -98,6 +99,7 @@ class Eyes:
         self._betas = {each.symbol: each.beta for each in case.openings}
         self._rates: dict[str, float] = {}
         self._settled: dict[str, tuple[int, float]] = {}
+        self._terms: dict[str, FundingTerm] = {}
 
     def settled(self, symbol: str, at_ms: int) -> None:
         """A settlement has just charged the position."""
@@ -115,6 +117,7 @@ class Eyes:
     def scene(self, reads: Iterable[AccountSnapshot]) -> Scene:
         """Everything as it is now, and by the guard's newest reads."""
         at_ms, truths = self._machine.at_ms, self.truths()
+        self._see_settlements(at_ms)
         wallet = float(self._machine._books.accounts[ACCOUNT].wallet)
         pools = self._pools(truths.values(), wallet)
         bills = {symbol: self._bill(truth, at_ms) for symbol, truth in truths.items()}
@@ -145,6 +148,14 @@ class Eyes:
             {group: tuple(seen) for group, seen in views.items()},
             {symbol: tuple(self._costs(truth)) for symbol, truth in truths.items()},
         )
+
+    def _see_settlements(self, at_ms: int) -> None:
+        """One that charged nothing, as the position was gone by then, may be counted as well."""
+        for symbol, term in self._machine.terms.items():
+            before = self._terms.get(symbol, term)
+            if self._settled.get(symbol, (0, 0.0))[0] < before.next_at_ms <= at_ms:
+                self._settled[symbol] = (before.next_at_ms, float(before.rate))
+            self._terms[symbol] = term
 
     def believed(self, read: AccountSnapshot, marks: Mapping[str, Price]) -> dict[str, Pool]:
         """The groups as a guard with that read and those marks must see them."""

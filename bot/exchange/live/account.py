@@ -126,7 +126,7 @@ class LiveAccount:
     async def snapshot(self) -> AccountSnapshot:
         """One complete read."""
         problem = ""
-        for _ in range(READS_TRIED):
+        for tried in range(READS_TRIED):
             at_ms = await self._follow_clock()
             state = await self._all(self._dialect.state_calls())
             try:
@@ -141,10 +141,15 @@ class LiveAccount:
             else:
                 known = set(self._listed.symbols.values())
                 is_known = all(position.symbol in known for position in seen.positions)
-                if is_known or not await self._list_again():
+                if seen.garbled and tried < READS_TRIED - 1:
+                    # It may only have been opened, or changed, between two of the answers.
+                    self._terms_read.at_ms = NEVER_MS
+                    await self._list_again()
+                elif is_known or not await self._list_again():
                     self._position_mode, self._state = seen.position_mode, state
                     return seen
-                problem = "a position in a contract that was not listed"
+                else:
+                    problem = "a position in a contract that was not listed"
         raise Unreachable(problem)
 
     async def stream(self, publish: Callable[[Notice], None]) -> None:

@@ -238,6 +238,6 @@ class NumberedAccount:
             kept = [each for each, it in self._ledger.promises.items() if it.is_kept_by(stop)]
             if not kept:
                 return stop
-            log.warning("stop.found", id=kept[0], number=number)
-            self._ledger.name(kept[0], number)
+            log.warning("stop.found", id=kept[-1], number=number)
+            self._ledger.name(kept[-1], number)  # the newest: an older one never arrived
         return replace(stop, client_id=self._ledger.ids[number])

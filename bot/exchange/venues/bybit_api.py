@@ -59,7 +59,16 @@ from bot.exchange.live.dialect import (
     Told,
     Unmoved,
 )
-from bot.exchange.live.reading import Row, closed_bars, rows
+from bot.exchange.live.reading import (
+    NOT_OPEN,
+    NotOpen,
+    Row,
+    closed_bars,
+    names_of,
+    readable,
+    rows,
+    sort_out,
+)
 from bot.exchange.ports import (
     Accepted,
     AccountChanged,
@@ -295,7 +304,7 @@ def _wallet_call() -> Call:
 
 def held_names(state: Sequence[Json]) -> frozenset[str]:
     """The contracts with an open position."""
-    return frozenset(row.text("symbol") for row in _held(state[0]))
+    return names_of(_not_empty(state[0]), "position/list", "symbol", "size")
 
 
 def stops_call(name: str) -> Call:
@@ -315,7 +324,13 @@ def _waiting(of: dict[str, str]) -> Call:
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
     """The contracts in which something waits."""
-    return frozenset(row.text("symbol") for each in stops for row in _list(each, "realtime"))
+    return frozenset(
+        name
+        for each in stops
+        for name in readable(
+            _result(each, "realtime").raw("list"), "realtime", lambda row: [row.text("symbol")]
+        )
+    )
 
 
 def snapshot_of(
@@ -328,10 +343,12 @@ def snapshot_of(
     """The account. A coin's balance has the margins of isolated positions in it."""
     info, probe = terms
     margin_mode, position_mode = _margin_mode(info), _position_mode(probe, state[0])
-    found = (_position(row, listed, margin_mode) for row in _held(state[0]))
-    positions = tuple(sorted(found, key=lambda each: each.key))
-    if len({each.key for each in positions}) != len(positions):
-        raise Unreadable("position/list: expected one on each side of a contract, was several")
+    positions, garbled = sort_out(
+        _not_empty(state[0]),
+        "position/list",
+        lambda row: _position(row, listed, margin_mode),
+        lambda row: listed.symbols.get(row.text("symbol"), row.text("symbol")),
+    )
     wallet, free = _money(state[1], margin_mode)
     bound = sum((each.isolated_margin for each in positions), ZERO)
     return AccountSnapshot(
@@ -341,6 +358,7 @@ def snapshot_of(
         free=free,
         positions=positions,
         stops=tuple(stop for each in stops for stop in _stops(each, listed, positions)),
+        garbled=garbled,
     )
 
 
@@ -360,7 +378,7 @@ def _position_mode(probe: Json, positions: Json) -> PositionMode:
     The venue has a mode for each contract; an account whose positions differ is no read, as
     there is no one mode to send by.
     """
-    told = {row.integer("positionIdx") for row in _held(positions)}
+    told = set(_modes_told(positions))
     told = told or {row.integer("positionIdx") for row in _list(probe, "position/list")}
     if told == {0}:
         return PositionMode.ONE_WAY
@@ -369,13 +387,34 @@ def _position_mode(probe: Json, positions: Json) -> PositionMode:
     raise Unreadable(f"position/list: expected positionIdx of one mode, was {sorted(told)}")
 
 
+def _modes_told(json: Json) -> Iterator[int]:
+    """The mode of every position whose row tells it; one that does not is garbled."""
+    for each in _not_empty(json):
+        try:
+            row = Row(each, "position/list")
+            if row.number("size") != ZERO:
+                yield row.integer("positionIdx")
+        except Unreadable:
+            continue
+
+
+def _not_empty(json: Json) -> list[Json]:
+    """Every row but those of a contract that is asked about and not held."""
+    found = _result(json, "position/list").raw("list")
+    if not isinstance(found, list) or len(found) >= _POSITIONS_MAX:
+        raise Unreadable("position/list: expected a list that is less than a page")
+    return [each for each in found if not (isinstance(each, dict) and each.get("size") == "")]
+
+
 def _held(json: Json) -> list[Row]:
     found = _page(json, "position/list", _POSITIONS_MAX)
     return [row for row in found if row.raw("size") != "" and row.number("size") != ZERO]
 
 
-def _position(row: Row, listed: Listed, margin_mode: MarginMode) -> Position:
+def _position(row: Row, listed: Listed, margin_mode: MarginMode) -> Position | NotOpen:
     """`positionIM` of an isolated position is its margin, with what was added: `documented`."""
+    if row.number("size") == ZERO:
+        return NOT_OPEN
     name, side = row.text("symbol"), row.text("side")
     if side not in _SIDES:
         raise row.wrong("side", "Buy or Sell")
@@ -454,15 +493,15 @@ def _foreign(coins: Iterable[Row]) -> Iterator[str]:
 
 
 def _stops(orders: Json, listed: Listed, positions: tuple[Position, ...]) -> tuple[StopOrder, ...]:
-    """Market orders that wait for the mark price to go against a position, and only those."""
-    found = []
-    for row in _page(orders, "realtime", _ORDERS_MAX):
-        try:
-            found += _stop(row, listed, positions)
-        except Unreadable as e:
-            # Another's, of a kind not known here. One of ours is seen as missing, and placed.
-            log.warning("stop.unreadable", reason=str(e))
-    return tuple(found)
+    """
+    Market orders that wait for the mark price to go against a position, and only those.
+
+    One that cannot be read is left out. Were it ours it would be missing, and placed again.
+    """
+    found = _result(orders, "realtime").raw("list")
+    if isinstance(found, list) and len(found) >= _ORDERS_MAX:
+        raise Unreadable(f"realtime: expected fewer than a page, was {len(found)}")
+    return readable(found, "realtime", lambda row: _stop(row, listed, positions))
 
 
 def _stop(row: Row, listed: Listed, positions: tuple[Position, ...]) -> list[StopOrder]:

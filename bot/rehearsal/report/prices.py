@@ -74,6 +74,8 @@ def price_panel(told: Chronicle, position: Position, number: int, acts: Acts) ->
         *(each for _, each in marked),
     )
     coin = base(symbol)
+    if sum(each.symbol == symbol for each in told.opened) > 1:
+        coin = f"{coin} {key.side}"
     span, tags = _fitted(told, position, acts, (prices.mark, alone, liquidation, stop))
     return Panel(
         id=f"price-{number}",
@@ -176,7 +178,9 @@ def _taken(fate: Fate, position: Position) -> Iterator[TakenOver]:
 
 def _is(verb: str, position: Position, card: Card) -> bool:
     return (
-        card.symbol == position.symbol and isinstance(card.what, Deed) and card.what.verb == verb
+        card.symbol == position.symbol
+        and isinstance(card.what, Deed)
+        and (card.what.side, card.what.verb) == (position.side, verb)
     )
 
 

@@ -1,0 +1,144 @@
+"""A row that cannot be read costs no other row its place in the read, whatever the venue."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from bot.exchange.ports import Unreachable
+from tests.exchange.venues.conftest import DESKS
+from tests.exchange.venues.stage import BTC, Book, D, Scene, staged
+
+ETH = "ETH/USDT:USDT"
+SIZES = ("positionAmt", "positionSize", "size")
+NAMES = ("symbol", "contract")
+
+Spoil = Callable[[dict[str, Any], str], Any]
+
+
+def _another_position(json: Any, spoilt: Any) -> None:
+    """Put `spoilt` of the first position of every list of positions in `json` behind it."""
+    if isinstance(json, dict):
+        for each in json.values():
+            _another_position(each, spoilt)
+    elif isinstance(json, list):
+        if json and isinstance(json[0], dict) and any(size in json[0] for size in SIZES):
+            json.append(spoilt(deepcopy(json[0])))
+        for each in json:
+            _another_position(each, spoilt)
+
+
+def spoil(live: Scene, monkeypatch: pytest.MonkeyPatch, spoilt: Spoil) -> None:
+    """Every read of the state has another position, of ETH, that is `spoilt`."""
+    account = live.account
+    ask, eth = account._all, account._listed.id_of(ETH)
+    wanted = list(account._dialect.state_calls())
+
+    async def spoiling(calls: Any) -> Any:
+        answers = await ask(calls)
+        if list(calls) == wanted:
+            for each in answers:
+                _another_position(each, lambda row: spoilt(row, eth))
+        return answers
+
+    monkeypatch.setattr(account, "_all", spoiling)
+
+
+def no_size(row: dict[str, Any], eth: str) -> Any:
+    for name in NAMES:
+        if name in row:
+            row[name] = eth
+    for size in SIZES:
+        if size in row:
+            row[size] = "many"
+    return row
+
+
+def no_name(row: dict[str, Any], eth: str) -> Any:
+    return {name: value for name, value in row.items() if name not in NAMES}
+
+
+def nothing(row: dict[str, Any], eth: str) -> Any:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "symbol"),
+    [(no_size, ETH), (no_name, ""), (nothing, "")],
+    ids=["no size", "no name", "nothing"],
+)
+async def test_a_position_that_cannot_be_read_is_told_beside_those_that_can(
+    venue: str, spoilt: Spoil, symbol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with staged(DESKS[venue](Book())) as live:
+        live.desk.hand_stop("web-1", D(57_000), D("0.1"))
+        clean = await live.account.snapshot()
+        spoil(live, monkeypatch, spoilt)
+        seen = await live.account.snapshot()
+    assert {each.symbol for each in seen.garbled} == {symbol}
+    assert seen.positions == clean.positions
+    assert [each.symbol for each in seen.positions] == [BTC]
+    assert (set(seen.stops), seen.free) == (set(clean.stops), clean.free)
+    assert seen.tells_of(BTC) is bool(symbol)
+    assert not seen.tells_of(ETH)
+
+
+async def test_a_stop_that_cannot_be_read_hides_no_other(
+    venue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with staged(DESKS[venue](Book())) as live:
+        live.desk.hand_stop("web-1", D(57_000), D("0.1"))
+        clean = await live.account.snapshot()
+        account = live.account
+        dialect = account._dialect
+        parse = dialect.snapshot_of
+
+        def with_garbage(terms: Any, state: Any, stops: Any, *rest: Any) -> Any:
+            spoilt = deepcopy(list(stops))
+            assert sum(map(_garbage_first, spoilt)) >= 1
+            dialect.stop_names(spoilt)
+            return parse(terms, state, spoilt, *rest)
+
+        monkeypatch.setattr(account, "_dialect", _Parsing(dialect, with_garbage))
+        seen = await live.account.snapshot()
+    assert len(clean.stops) == 1
+    assert seen.stops == clean.stops
+    assert seen.garbled == ()
+
+
+class _Parsing:
+    """A dialect but for how it reads an account."""
+
+    def __init__(self, dialect: Any, snapshot_of: Any) -> None:
+        self._dialect = dialect
+        self.snapshot_of = snapshot_of
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._dialect, name)
+
+
+def _garbage_first(json: Any) -> int:
+    """Put garbage before the rows of every list in `json`; how many lists there were."""
+    if isinstance(json, dict):
+        return sum(_garbage_first(each) for each in json.values())
+    if isinstance(json, list) and json and isinstance(json[0], dict):
+        json[:0] = [None, {}, dict.fromkeys(json[0], 7)]
+        return 1
+    return 0
+
+
+async def test_a_list_that_is_none_is_no_read(venue: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have had any position in it."""
+    async with staged(DESKS[venue](Book())) as live:
+        account = live.account
+        ask = account._all
+        wanted = list(account._dialect.state_calls())
+
+        async def cut(calls: Any) -> Any:
+            answers = await ask(calls)
+            return [{} for _ in answers] if list(calls) == wanted else answers
+
+        monkeypatch.setattr(account, "_all", cut)
+        with pytest.raises(Unreachable):
+            await live.account.snapshot()
