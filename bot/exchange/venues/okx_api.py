@@ -126,28 +126,16 @@ _OVER = frozenset({"filled", "canceled", "mmp_canceled"})
 _AT_MARKET = "-1"
 
 
-def _data(json: Json, where: str) -> Json:
-    """What an answer tells; raises `Unreadable` for an error."""
+def _list(json: Json, where: str) -> Iterator[Row]:
+    """The rows of an answer; raises `Unreadable` for an error."""
     row = Row(json, where)
     if row.raw("code") != "0":
         raise Unreadable(f"{where}: expected code 0, was {row.raw('code')!r}: {_said(row, 'msg')}")
-    return row.raw("data")
-
-
-def _list(json: Json, where: str) -> Iterator[Row]:
-    return rows(_data(json, where), where)
+    return rows(row.raw("data"), where)
 
 
 def _said(row: Row, name: str) -> str:
     return str(row.raw(name)) if row.has(name) else ""
-
-
-def _whole_page(json: Json, where: str) -> Json:
-    """The list of an answer; a full page may not be all."""
-    data = _data(json, where)
-    if isinstance(data, list) and len(data) >= _PAGE:
-        raise Unreadable(f"{where}: expected fewer than a page, was {len(data)}")
-    return data
 
 
 def _only(json: Json, where: str) -> Row:
@@ -289,8 +277,7 @@ def state_calls() -> Sequence[Call]:
 
 def held_names(state: Sequence[Json]) -> frozenset[str]:
     """The contracts with an open position."""
-    found = _whole_page(state[0], "positions")
-    return names_of([each for each in found if _may_be_ours(each)], "positions", "instId", "pos")
+    return names_of(_ours(state[0]), "positions", "instId", "pos")
 
 
 def stops_call(name: str) -> Call:
@@ -310,14 +297,12 @@ def _waiting(of: dict[str, str]) -> Call:
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
     """The contracts in which something waits."""
-
-    def name(row: Row) -> list[str]:
-        return [row.text("instId")]
-
     return frozenset(
-        found
+        name
         for each in stops
-        for found in readable(_data(each, "algo-pending"), "algo-pending", name)
+        for name in readable(
+            _whole(each, "algo-pending"), "algo-pending", lambda row: [row.text("instId")]
+        )
     )
 
 
@@ -331,7 +316,7 @@ def snapshot_of(
     """The account. `cashBal` is without the money of isolated positions (`test-fixture`)."""
     position_mode = _mode(_only(terms[0], "account/config"))
     positions, garbled = sort_out(
-        _whole_page(state[0], "positions"),
+        _ours(state[0]),
         "positions",
         lambda row: _position(row, listed),
         lambda row: listed.symbols.get(row.text("instId"), row.text("instId")),
@@ -358,27 +343,43 @@ def _mode(config: Row) -> PositionMode:
     return _POSITION_MODES[told]
 
 
-def _may_be_ours(row: Json) -> bool:
-    """Whether it is, for all that can be read of it, of a perpetual that the coin settles."""
-    if not isinstance(row, dict):
-        return True
-    is_ours = row.get("instType", "SWAP") == "SWAP" and row.get("ccy", _COIN) == _COIN
-    return is_ours and row.get("pos") != ""
+def _ours(json: Json) -> list[Json]:
+    """
+    The rows of perpetuals that the coin settles, and whatever cannot be told to be another's.
+
+    What else the coin backs makes its margin unknown: no read. Positions in other coins, and
+    isolated ones of other kinds, are not ours.
+    """
+    found = []
+    for each in _whole(json, "positions"):
+        row = each if isinstance(each, dict) else {}
+        if row.get("pos") in ("", "0") or row.get("ccy", _COIN) != _COIN:
+            continue
+        if row.get("instType", "SWAP") == "SWAP":
+            found.append(each)
+        elif row.get("mgnMode") != "isolated":
+            kind = row.get("instType")
+            raise Unreadable(
+                f"positions.instType: expected SWAP of what {_COIN} backs in cross margin, "
+                f"was {kind!r}"
+            )
+    return found
+
+
+def _whole(json: Json, where: str) -> list[Json]:
+    """All rows, whatever they are; a full page may not be all."""
+    answer = Row(json, where)
+    if answer.raw("code") != "0":
+        raise Unreadable(f"{where}: expected code 0, was {answer.raw('code')!r}")
+    found = answer.raw("data")
+    if not isinstance(found, list) or len(found) >= _PAGE:
+        raise Unreadable(f"{where}: expected a list that is less than a page")
+    return found
 
 
 def _position(row: Row, listed: Listed) -> Position | NotOpen:
-    """
-    What is held in a perpetual that the coin settles.
-
-    What else the coin backs cannot be read: its margin is not known. Positions in other coins, and
-    isolated ones of other kinds, are not ours.
-    """
-    if row.raw("pos") == "" or row.raw("ccy") != _COIN or row.number("pos") == ZERO:
+    if row.number("pos") == ZERO:
         return NOT_OPEN
-    if row.raw("instType") != "SWAP":
-        if row.raw("mgnMode") == "isolated":
-            return NOT_OPEN
-        raise row.wrong("instType", f"SWAP of what {_COIN} backs in cross margin")
     name, contracts = row.text("instId"), row.number("pos")
     if name not in listed.sizes:
         raise row.wrong("instId", "a contract that is listed")
@@ -446,10 +447,9 @@ def _stops(orders: Json, listed: Listed, positions: tuple[Position, ...]) -> tup
     """
     Market orders that wait for the mark price to go against a position, and only those.
 
-    One that is not readable is another's, of a kind not known here; one of ours would be seen as
-    missing, and placed.
+    One that cannot be read is left out. Were it ours it would be missing, and placed again.
     """
-    found = _whole_page(orders, "algo-pending")
+    found = _whole(orders, "algo-pending")
     return readable(found, "algo-pending", lambda row: _stop(row, listed, positions))
 
 
@@ -562,10 +562,11 @@ def _reducing(leg: str, mode: PositionMode) -> dict[str, Json]:
 
 def _held_in(ground: Ground, name: str, side: Side) -> str | None:
     """The venue's word for how the position is backed that the last read told of."""
-    for row in _list(ground.state[0], "positions"):
-        is_it = row.raw("instId") == name and row.raw("pos") not in ("", "0")
-        if is_it and _side(row) is side:
-            return str(_margin_mode(row))
+    for each in _whole(ground.state[0], "positions"):
+        if isinstance(each, dict) and each.get("instId") == name:
+            row = Row(each, "positions")
+            if row.raw("pos") not in ("", "0") and _side(row) is side:
+                return str(_margin_mode(row))
     return None
 
 
@@ -900,13 +901,9 @@ def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
         kind = _KINDS.get(level, f"of level {level}")
         found = [f"account: expected a futures account (acctLv 2), was {kind}"]
     else:
+        _ours(jsons[1])
         _money(jsons[2])
-        found = [
-            f"positions: expected no cross ones but perpetuals, was {row.text('instId')}"
-            for row in _list(jsons[1], "positions")
-            if row.raw("ccy") == _COIN and row.raw("mgnMode") != "isolated"
-            if row.raw("instType") != "SWAP"
-        ]
+        found = []
     allowed = config.text("perm").split(",")
     if "trade" not in allowed:
         found.append(f"API key: expected one that may trade, was {config.raw('perm')}")

@@ -12,7 +12,7 @@ from tests.exchange.venues.stage import BTC, Book, D, Scene, staged
 
 ETH = "ETH/USDT:USDT"
 SIZES = ("positionAmt", "positionSize", "size", "qty", "pos", "total")
-NAMES = ("symbol", "contract")
+NAMES = ("symbol", "contract", "instId")
 
 Spoil = Callable[[dict[str, Any]], Any]
 
