@@ -555,7 +555,7 @@ def marks_opening(names: Sequence[str], at_ms: int) -> Opening:
     """Where the tickers of these contracts are pushed."""
     asked = [f"{_TOPIC}{_cross_name(name)}" for name in names]
     url = f"{_STREAMS}/realtime_public?v=2&timestamp={at_ms}"
-    return Opening(url, (_said("subscribe", asked),), _said("ping", [str(at_ms)]))
+    return Opening(url, (_said("subscribe", asked),), ping=_said("ping", [str(at_ms)]))
 
 
 def mark_frame(json: Json, listed: Listed) -> Sequence[Marked]:
@@ -595,7 +595,7 @@ def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: in
     }
     url = f"{_STREAMS}/realtime_private?v=2&timestamp={at_ms}"
     asks = (_said("login", [text_json.dumps(login)]), _said("subscribe", [_ACCOUNT]))
-    return Opening(url, asks, _said("ping", [str(at_ms)]))
+    return Opening(url, asks, ping=_said("ping", [str(at_ms)]))
 
 
 def keep_calls(answers: Sequence[Json]) -> Sequence[Call]:

@@ -705,7 +705,7 @@ def bars_of(json: Json, symbol: str, received_at_ms: int) -> BarsReported:
 def marks_opening(names: Sequence[str], at_ms: int) -> Opening:
     """Where the marks of these contracts are pushed."""
     asked = [{"symbol": name, "ch": "price"} for name in names]
-    return Opening(f"{_STREAMS}/public/", (_subscribe(asked),), _ping(at_ms))
+    return Opening(f"{_STREAMS}/public/", (_subscribe(asked),), ping=_ping(at_ms))
 
 
 def mark_frame(json: Json, listed: Listed) -> Sequence[Marked]:
@@ -752,7 +752,7 @@ def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: in
     login = text_json.dumps({"op": "login", "args": [named]})
     sure = _subscribe([{"ch": "order"}, {"ch": "position"}])
     others = _subscribe([{"ch": "balance"}, {"ch": "tpsl"}])
-    return Opening(f"{_STREAMS}/private/", (login, sure, others), _ping(at_ms))
+    return Opening(f"{_STREAMS}/private/", (login, sure, others), ping=_ping(at_ms))
 
 
 def keep_calls(answers: Sequence[Json]) -> Sequence[Call]:

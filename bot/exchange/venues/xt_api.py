@@ -645,7 +645,7 @@ def bars_of(json: Json, symbol: str, received_at_ms: int) -> BarsReported:
 def marks_opening(names: Sequence[str], at_ms: int) -> Opening:
     """Where the marks of these contracts are pushed every second."""
     asked = [f"mark_price@{name}" for name in names]
-    return Opening(f"{_STREAMS}/market", (_ask(asked, at_ms),), _PING, _PONG)
+    return Opening(f"{_STREAMS}/market", (_ask(asked, at_ms),), ping=_PING, pong=_PONG)
 
 
 def mark_frame(json: Json, listed: Listed) -> Sequence[Marked]:
@@ -686,7 +686,7 @@ def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: in
     if not isinstance(key, str) or not key:
         raise Unreadable("listen-key: expected a text")
     asked = [f"{each}@{key}" for each in _TOLD]
-    return Opening(f"{_STREAMS}/user", (_ask(asked, at_ms),), _PING, _PONG)
+    return Opening(f"{_STREAMS}/user", (_ask(asked, at_ms),), ping=_PING, pong=_PONG)
 
 
 def keep_calls(answers: Sequence[Json]) -> Sequence[Call]:

@@ -11,7 +11,7 @@ from tests.exchange.venues.conftest import DESKS
 from tests.exchange.venues.stage import BTC, Book, D, Scene, staged
 
 ETH = "ETH/USDT:USDT"
-SIZES = ("positionAmt", "positionSize", "size")
+SIZES = ("positionAmt", "positionSize", "size", "total", "qty")
 NAMES = ("symbol", "contract")
 
 Spoil = Callable[[dict[str, Any]], Any]
