@@ -10,7 +10,7 @@ whole, as one protocol is one file.
 
 import hashlib
 import json as text_json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import assert_never
@@ -58,7 +58,16 @@ from bot.exchange.live.dialect import (
     StreamEnded,
     Told,
 )
-from bot.exchange.live.reading import Row, closed_bars, rows
+from bot.exchange.live.reading import (
+    NOT_OPEN,
+    NotOpen,
+    Row,
+    closed_bars,
+    names_of,
+    readable,
+    rows,
+    sort_out,
+)
 from bot.exchange.ports import (
     Accepted,
     AccountChanged,
@@ -263,7 +272,7 @@ def state_calls() -> Sequence[Call]:
 
 def held_names(state: Sequence[Json]) -> frozenset[str]:
     """The contracts with an open position."""
-    return frozenset(row.text("symbol") for row in _open(state[1]))
+    return names_of(_data(state[1], "positions"), "positions", "symbol", "qty")
 
 
 def stops_call(name: str) -> Call:
@@ -279,11 +288,18 @@ def all_stops_call() -> Call:
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
     """The contracts in which something waits."""
-    return frozenset(row.text("symbol") for each in stops for row in _waiting(each))
+    return frozenset(
+        name
+        for each in stops
+        for name in readable(_page(each), "tpsl", lambda row: [row.text("symbol")])
+    )
 
 
-def _waiting(json: Json) -> list[Row]:
-    found = list(rows(_data(json, "tpsl"), "tpsl"))
+def _page(json: Json) -> list[Json]:
+    """Stops, fewer than there may be in one answer."""
+    found = _data(json, "tpsl")
+    if not isinstance(found, list):
+        raise Unreadable(f"tpsl: expected a list, was {found!r}")
     if len(found) >= _PAGE:
         raise Unreadable(f"tpsl: expected fewer than a page, was {len(found)}")
     return found
@@ -305,13 +321,22 @@ def snapshot_of(
     account = _one(state[0], "account")
     mode = _mode(account)
     held: dict[str, Position] = {}
-    for row in _open(state[1]):
+
+    def parse(row: Row) -> Position | NotOpen:
+        if row.number("qty") == ZERO:
+            return NOT_OPEN
         if _mode(row) is not mode:
             raise row.wrong("positionMode", f"{mode}, as the account's")
-        held[row.identity("positionId")] = _position(row, listed)
-    positions = tuple(sorted(held.values(), key=lambda each: each.key))
-    if len({each.key for each in positions}) != len(_open(state[1])):
-        raise Unreadable("positions: expected one on each side of a contract, was several")
+        number, position = row.identity("positionId"), _position(row, listed)
+        held[number] = position
+        return position
+
+    positions, garbled = sort_out(
+        _data(state[1], "positions"),
+        "positions",
+        parse,
+        lambda row: listed.symbols.get(row.text("symbol"), row.text("symbol")),
+    )
     bound = sum((each.isolated_margin for each in positions), ZERO)
     available = account.number("available")
     locked = account.number("frozen") + account.number("margin")
@@ -323,6 +348,7 @@ def snapshot_of(
         free=Money(max(available + lost, ZERO)),
         positions=positions,
         stops=tuple(stop for each in stops for stop in _stops(each, held)),
+        garbled=garbled,
     )
 
 
@@ -335,11 +361,6 @@ def _mode(row: Row) -> PositionMode:
         case _:
             pass
     raise row.wrong("positionMode", "ONE_WAY or HEDGE")
-
-
-def _open(json: Json) -> list[Row]:
-    found = rows(_data(json, "positions"), "positions")
-    return [row for row in found if row.number("qty") != ZERO]
 
 
 def _position(row: Row, listed: Listed) -> Position:
@@ -386,14 +407,13 @@ def _liquidation(row: Row) -> LiquidationReport:
         return NotReported()
 
 
-def _stops(json: Json, held: dict[str, Position]) -> Iterable[StopOrder]:
-    """Market orders that wait for the mark price to close a position, and only those."""
-    for row in _waiting(json):
-        try:
-            yield from _stop(row, held)
-        except Unreadable as e:
-            # Another's, of a kind not known here. One of ours is seen as missing, and placed.
-            log.warning("stop.unreadable", reason=str(e))
+def _stops(json: Json, held: dict[str, Position]) -> tuple[StopOrder, ...]:
+    """
+    Market orders that wait for the mark price to close a position, and only those.
+
+    What cannot be read is another's. One of ours would be seen as missing, and placed.
+    """
+    return readable(_page(json), "tpsl", lambda row: _stop(row, held))
 
 
 def _stop(row: Row, held: dict[str, Position]) -> list[StopOrder]:
@@ -500,10 +520,13 @@ def _bound(bound: AtMarket | NoWorseThan) -> dict[str, str]:
 
 def _number_of(ground: Ground, name: str, side: Side) -> str:
     """The venue's number of a position; "" where it was not there at the last read."""
-    for row in _open(ground.state[1]):
-        if row.raw("symbol") == name and _side(row) is side:
-            return row.identity("positionId")
-    return ""
+
+    def number_of(row: Row) -> list[str]:
+        is_it = (row.text("symbol"), _side(row)) == (name, side)
+        return [row.identity("positionId")] if is_it and row.number("qty") != ZERO else []
+
+    found = readable(_data(ground.state[1], "positions"), "positions", number_of)
+    return found[0] if found else ""
 
 
 def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply:
@@ -624,7 +647,7 @@ def _stop_found(jsons: Sequence[Json], number: str) -> OrderFound | OrderAbsent:
     No answer names the fills of one that has triggered: it is told at its trigger. What is asked
     of it is only whether it has filled; what came of that, the position tells.
     """
-    if any(row.identity("id") == number for row in _waiting(jsons[0])):
+    if any(row.identity("id") == number for row in rows(_page(jsons[0]), "tpsl")):
         return OrderFound(number, resting=True, filled=NO_FILL)
     for row in _listed_in(jsons[1], "orderList"):
         if not row.has("id") or str(row.raw("id")) != number:
@@ -792,10 +815,15 @@ def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
             "account: expected no bonus, as what it is worth as margin is not told, was "
             f"{account.number('bonus'):f}"
         )
-    owners = {str(row.raw("subAccountId")) for row in _open(jsons[1]) if row.has("subAccountId")}
+    owners = set(readable(_data(jsons[1], "positions"), "positions", _owner))
     if len(owners) > 1:
         found.append(f"account: expected the positions of one account, was {len(owners)}")
     return tuple(found)
+
+
+def _owner(row: Row) -> list[str]:
+    is_told = row.has("subAccountId") and row.number("qty") != ZERO
+    return [str(row.raw("subAccountId"))] if is_told else []
 
 
 def unproven(jsons: Sequence[Json]) -> tuple[str, ...]:
