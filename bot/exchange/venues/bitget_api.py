@@ -57,7 +57,16 @@ from bot.exchange.live.dialect import (
     StreamEnded,
     Told,
 )
-from bot.exchange.live.reading import Row, closed_bars, rows
+from bot.exchange.live.reading import (
+    NOT_OPEN,
+    NotOpen,
+    Row,
+    closed_bars,
+    names_of,
+    readable,
+    rows,
+    sort_out,
+)
 from bot.exchange.ports import (
     Accepted,
     AccountChanged,
@@ -235,7 +244,7 @@ def state_calls() -> Sequence[Call]:
 
 def held_names(state: Sequence[Json]) -> frozenset[str]:
     """The contracts with an open position."""
-    return frozenset(row.text("symbol") for row in _open(state[1]))
+    return names_of(_held(state[1]), "positions", "symbol", "total")
 
 
 def stops_call(name: str) -> Call:
@@ -255,20 +264,27 @@ def _plans(which: str, of: dict[str, str]) -> Call:
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
     """The contracts in which something waits; the venue's answers may be in small letters."""
-    return frozenset(row.text("symbol").upper() for each in stops for row in _waiting(each))
+    return frozenset(
+        name
+        for each in stops
+        for name in readable(_page(each), "plans", lambda row: [row.text("symbol").upper()])
+    )
 
 
-def _waiting(json: Json) -> list[Row]:
-    found = _entrusted(json, "plans")
+def _page(json: Json) -> list[Json]:
+    """Plans, fewer than there may be in one answer."""
+    found = _entrusted(json)
     if len(found) >= _PAGE:
         raise Unreadable(f"plans: expected fewer than a page, was {len(found)}")
     return found
 
 
-def _entrusted(json: Json, where: str) -> list[Row]:
-    """The rows of a list; null where there are none."""
-    listed = Row(_data(json, where), where).raw("entrustedList")
-    return [] if listed is None else list(rows(listed, where))
+def _entrusted(json: Json) -> list[Json]:
+    """A list of plans; null where there are none."""
+    found = Row(_data(json, "plans"), "plans").raw("entrustedList")
+    if found is not None and not isinstance(found, list):
+        raise Unreadable(f"plans: expected a list, was {found!r}")
+    return found or []
 
 
 def snapshot_of(
@@ -280,15 +296,15 @@ def snapshot_of(
 ) -> AccountSnapshot:
     """The account. Its equity contains unrealised profit (`documented`); the wallet does not."""
     mode = _mode(Row(_data(terms[0], "account"), "account"))
-    open_rows = _open(state[1])
-    for row in open_rows:
-        if _mode(row) is not mode:
-            raise row.wrong("posMode", f"{mode}, as the account's")
-    positions = tuple(sorted((_position(row, listed) for row in open_rows), key=lambda p: p.key))
-    if len({each.key for each in positions}) != len(positions):
-        raise Unreadable("positions: expected one on each side of a contract, was several")
+    held = _held(state[1])
+    positions, garbled = sort_out(
+        held,
+        "positions",
+        lambda row: _position(row, listed, mode),
+        lambda row: listed.symbols.get(row.text("symbol"), row.text("symbol")),
+    )
     money = _money(state[0])
-    won = _unrealised(money, open_rows)
+    won = _unrealised(money, held)
     bound = sum((each.isolated_margin for each in positions), ZERO)
     return AccountSnapshot(
         taken_at_ms=taken_at_ms,
@@ -297,6 +313,7 @@ def snapshot_of(
         free=Money(max(money.number("available"), ZERO)),
         positions=positions,
         stops=tuple(stop for each in stops for stop in _stops(each, listed, positions)),
+        garbled=garbled,
     )
 
 
@@ -308,12 +325,13 @@ def _money(json: Json) -> Row:
     return coins[0]
 
 
-def _unrealised(money: Row, open_rows: Sequence[Row]) -> Decimal:
+def _unrealised(money: Row, held: list[Json]) -> Decimal:
     """As told with the equity, or where that is blank by the positions."""
     names = ("crossedUnrealizedPL", "isolatedUnrealizedPL")
     if all(money.has(name) and money.raw(name) not in (None, "") for name in names):
         return sum((money.number(name) for name in names), ZERO)
-    return sum((row.number("unrealizedPL") for row in open_rows), ZERO)
+    told = readable(held, "positions", lambda row: [row.number("unrealizedPL")])
+    return sum(told, ZERO)
 
 
 def _mode(row: Row) -> PositionMode:
@@ -327,16 +345,19 @@ def _mode(row: Row) -> PositionMode:
     raise row.wrong("posMode", "one_way_mode or hedge_mode")
 
 
-def _open(json: Json) -> list[Row]:
+def _held(json: Json) -> list[Json]:
+    """The list of positions; null where there are none."""
     data = _data(json, "positions")
-    return [] if data is None else [row for row in rows(data, "positions") if _is_open(row)]
+    if data is not None and not isinstance(data, list):
+        raise Unreadable(f"positions: expected a list, was {data!r}")
+    return data or []
 
 
-def _is_open(row: Row) -> bool:
-    return row.number("total") != ZERO
-
-
-def _position(row: Row, listed: Listed) -> Position:
+def _position(row: Row, listed: Listed, mode: PositionMode) -> Position | NotOpen:
+    if row.number("total") == ZERO:
+        return NOT_OPEN
+    if _mode(row) is not mode:
+        raise row.wrong("posMode", f"{mode}, as the account's")
     name = row.text("symbol")
     if name not in listed.symbols:
         raise row.wrong("symbol", "a contract that is listed")
@@ -384,14 +405,13 @@ def _liquidation(row: Row) -> LiquidationReport:
         return NotReported()
 
 
-def _stops(json: Json, listed: Listed, positions: Sequence[Position]) -> Iterator[StopOrder]:
-    """Market orders that wait for the mark price to close a position, and only those."""
-    for row in _waiting(json):
-        try:
-            yield from _stop(row, listed, positions)
-        except Unreadable as e:
-            # Another's, of a kind not known here. One of ours is seen as missing, and placed.
-            log.warning("stop.unreadable", reason=str(e))
+def _stops(json: Json, listed: Listed, positions: Sequence[Position]) -> tuple[StopOrder, ...]:
+    """
+    Market orders that wait for the mark price to close a position, and only those.
+
+    What cannot be read is another's. One of ours would be seen as missing, and placed.
+    """
+    return readable(_page(json), "plans", lambda row: _stop(row, listed, positions))
 
 
 def _stop(row: Row, listed: Listed, positions: Sequence[Position]) -> list[StopOrder]:
@@ -492,11 +512,12 @@ def _held_as(side: Side, mode: PositionMode) -> str:
 def _close(
     action: ClosePosition, client_id: str, of: dict[str, Json], ground: Ground
 ) -> Call | Refused:
-    margin_modes = [
-        row.text("marginMode")
-        for row in _open(ground.state[1])
-        if row.raw("symbol") == of["symbol"] and _side(row) is action.side
-    ]
+
+    def mode_of(row: Row) -> list[str]:
+        is_it = (row.text("symbol"), _side(row)) == (of["symbol"], action.side)
+        return [row.text("marginMode")] if is_it and row.number("total") != ZERO else []
+
+    margin_modes = readable(_held(ground.state[1]), "positions", mode_of)
     if len(margin_modes) != 1:
         return Refused("NOT_SENT", f"expected a position in {of['symbol']}, was none")
     is_long = action.side is Side.LONG
@@ -576,10 +597,10 @@ def order_of(
         if detail.status != _HTTP_OK:
             raise Unreadable(f"order: expected HTTP 200, was {detail.status}")
         return _order_found(Row(_data(order, "order"), "order"), client_id, name)
-    for row in _waiting(parse_json(waiting.text)):
+    for row in rows(_page(parse_json(waiting.text)), "plans"):
         if _is_ours(row, client_id):
             return OrderFound(client_id, resting=True, filled=NO_FILL)
-    for row in _entrusted(parse_json(over.text), "plans"):
+    for row in rows(_entrusted(parse_json(over.text)), "plans"):
         if _is_ours(row, client_id):
             return _plan_found(row, client_id)
     return OrderAbsent()
@@ -695,7 +716,7 @@ def _candle(json: Json) -> tuple[int, Row]:
 def marks_opening(names: Sequence[str], at_ms: int) -> Opening:
     """Where the tickers of these contracts are pushed."""
     asked = [_channel("ticker") | {"instId": name} for name in names]
-    return Opening(f"{_STREAMS}/public", (_said("subscribe", asked),), _PING, _PONG)
+    return Opening(f"{_STREAMS}/public", (_said("subscribe", asked),), ping=_PING, pong=_PONG)
 
 
 def mark_frame(json: Json, listed: Listed) -> Sequence[Marked]:
@@ -740,8 +761,13 @@ def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: in
         "sign": base64.b64encode(hmac.new(secret, plain, hashlib.sha256).digest()).decode(),
     }
     asked = [_channel(each) | {"instId": "default"} for each in _TOLD]
-    asks = (_said("login", [named]), _said("subscribe", asked))
-    return Opening(f"{_STREAMS}/private", asks, _PING, _PONG)
+    return Opening(
+        f"{_STREAMS}/private",
+        (_said("subscribe", asked),),
+        sign_in=_said("login", [named]),
+        ping=_PING,
+        pong=_PONG,
+    )
 
 
 def keep_calls(answers: Sequence[Json]) -> Sequence[Call]:
@@ -780,12 +806,14 @@ def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
         for name in ("coupon", "grant")
         if _number_or_none(money, name) is not None
     ]
-    found += [
-        f"{row.text('symbol')}: expected the venue's auto-margin to be off, was on"
-        for row in _open(jsons[1])
-        if row.has("autoMargin") and row.raw("autoMargin") == "on"
-    ]
+    found += readable(_held(jsons[1]), "positions", _refused)
     return tuple(found)
+
+
+def _refused(row: Row) -> list[str]:
+    if not row.has("autoMargin") or row.raw("autoMargin") != "on" or row.number("total") == ZERO:
+        return []
+    return [f"{row.text('symbol')}: expected the venue's auto-margin to be off, was on"]
 
 
 def unproven(jsons: Sequence[Json]) -> tuple[str, ...]:
