@@ -59,7 +59,16 @@ from bot.exchange.live.dialect import (
     StreamEnded,
     Told,
 )
-from bot.exchange.live.reading import Row, closed_bars, rows
+from bot.exchange.live.reading import (
+    NOT_OPEN,
+    NotOpen,
+    Row,
+    closed_bars,
+    names_of,
+    readable,
+    rows,
+    sort_out,
+)
 from bot.exchange.ports import (
     Accepted,
     AccountChanged,
@@ -276,7 +285,7 @@ def state_calls() -> Sequence[Call]:
 
 def held_names(state: Sequence[Json]) -> frozenset[str]:
     """The contracts with an open position."""
-    return frozenset(row.text("instId") for row in _ours(state[0]))
+    return names_of(_held(state[0]), "positions", "instId", "pos")
 
 
 def stops_call(name: str) -> Call:
@@ -296,7 +305,13 @@ def _waiting(of: dict[str, str]) -> Call:
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
     """The contracts in which something waits."""
-    return frozenset(row.text("instId") for each in stops for row in _list(each, "algo-pending"))
+    return frozenset(
+        name
+        for each in stops
+        for name in readable(
+            _whole(each, "algo-pending"), "algo-pending", lambda row: [row.text("instId")]
+        )
+    )
 
 
 def snapshot_of(
@@ -308,10 +323,12 @@ def snapshot_of(
 ) -> AccountSnapshot:
     """The account. `cashBal` is without the money of isolated positions (`test-fixture`)."""
     position_mode = _mode(_only(terms[0], "account/config"))
-    found = (_position(row, listed) for row in _ours(state[0]))
-    positions = tuple(sorted(found, key=lambda each: each.key))
-    if len({each.key for each in positions}) != len(positions):
-        raise Unreadable("positions: expected one on each side of a contract, was several")
+    positions, garbled = sort_out(
+        _held(state[0]),
+        "positions",
+        lambda row: _position(row, listed),
+        lambda row: listed.symbols.get(row.text("instId"), row.text("instId")),
+    )
     wallet, free = _money(state[1])
     return AccountSnapshot(
         taken_at_ms=taken_at_ms,
@@ -320,6 +337,7 @@ def snapshot_of(
         free=free,
         positions=positions,
         stops=tuple(stop for each in stops for stop in _stops(each, listed, positions)),
+        garbled=garbled,
     )
 
 
@@ -331,6 +349,41 @@ def _mode(config: Row) -> PositionMode:
     if told not in _POSITION_MODES:
         raise config.wrong("posMode", "net_mode or long_short_mode")
     return _POSITION_MODES[told]
+
+
+def _whole(json: Json, where: str) -> list[Json]:
+    """What is in an answer, unread; a full page may not be all."""
+    row = Row(json, where)
+    if row.raw("code") != "0":
+        raise Unreadable(f"{where}: expected code 0, was {row.raw('code')!r}: {_said(row, 'msg')}")
+    found = row.raw("data")
+    if not isinstance(found, list) or len(found) >= _PAGE:
+        raise Unreadable(f"{where}: expected a list that is less than a page")
+    return found
+
+
+def _held(json: Json) -> list[Json]:
+    """
+    Every row but those that are surely no position of ours: flat, in another coin, or isolated.
+
+    Raises `Unreadable` for what else the coin backs, as `_ours` does.
+    """
+    found = []
+    for each in _whole(json, "positions"):
+        try:
+            row = Row(each, "positions")
+            is_flat = row.raw("pos") == "" or row.number("pos") == ZERO
+            kind, mode, coin = row.raw("instType"), row.raw("mgnMode"), row.raw("ccy")
+        except Unreadable:
+            found.append(each)
+            continue
+        if is_flat or coin != _COIN:
+            continue
+        if kind == "SWAP":
+            found.append(each)
+        elif mode != "isolated":
+            raise row.wrong("instType", f"SWAP of what {_COIN} backs in cross margin")
+    return found
 
 
 def _ours(json: Json) -> list[Row]:
@@ -349,7 +402,9 @@ def _ours(json: Json) -> list[Row]:
     return found
 
 
-def _position(row: Row, listed: Listed) -> Position:
+def _position(row: Row, listed: Listed) -> Position | NotOpen:
+    if row.number("pos") == ZERO:
+        return NOT_OPEN
     name, contracts = row.text("instId"), row.number("pos")
     if name not in listed.sizes:
         raise row.wrong("instId", "a contract that is listed")
@@ -414,15 +469,13 @@ def _money(json: Json) -> tuple[Money, Money]:
 
 
 def _stops(orders: Json, listed: Listed, positions: tuple[Position, ...]) -> tuple[StopOrder, ...]:
-    """Market orders that wait for the mark price to go against a position, and only those."""
-    found = []
-    for row in _page(orders, "algo-pending"):
-        try:
-            found += _stop(row, listed, positions)
-        except Unreadable as e:
-            # Another's, of a kind not known here. One of ours is seen as missing, and placed.
-            log.warning("stop.unreadable", reason=str(e))
-    return tuple(found)
+    """
+    Market orders that wait for the mark price to go against a position, and only those.
+
+    One that cannot be read is left out. Were it ours it would be missing, and placed again.
+    """
+    whole = _whole(orders, "algo-pending")
+    return readable(whole, "algo-pending", lambda row: _stop(row, listed, positions))
 
 
 def _stop(row: Row, listed: Listed, positions: tuple[Position, ...]) -> list[StopOrder]:

@@ -7,7 +7,8 @@ all. ccxt's real class asks, with the venue's real addresses rewritten on the wi
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -20,6 +21,7 @@ from pydantic import SecretStr
 from bot.clock import Clock, system_wall_ms
 from bot.core.model import MarginMode, PositionMode
 from bot.exchange.live.account import LiveAccount
+from bot.exchange.live.calls import Call
 from bot.exchange.live.connection import Loopback, connect
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import Dialect
@@ -76,6 +78,11 @@ class Asked:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: Any
+
+    def is_of(self, call: Call) -> bool:
+        """Whether `call` came as this."""
+        pattern = re.sub(r"\{[^}]*\}", "[^/]+", call.path)
+        return self.method == call.method and bool(re.search(f"/{pattern}$", self.path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +194,8 @@ class Stage:
         self.heard: list[str] = []
         self.odd: Said | None = None
         """What every write is answered, in place of being done."""
+        self.spoils: list[tuple[Sequence[Call], Callable[[Any], Any]]] = []
+        """What becomes of the answers to these reads on their way."""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":
@@ -200,7 +209,11 @@ class Stage:
                 return await self._go_wrong(request, asked, fault)
         if is_write and self.odd is not None:
             return _sent(self.odd)
-        return _sent(self.desk.answer(asked))
+        said = self.desk.answer(asked)
+        for calls, spoil in self.spoils:
+            if any(asked.is_of(call) for call in calls):
+                said = Said(said.status, spoil(json.loads(said.text)))
+        return _sent(said)
 
     async def push(self, text: str) -> None:
         for socket in self.sockets:

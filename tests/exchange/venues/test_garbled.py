@@ -6,20 +6,18 @@ from typing import Any
 
 import pytest
 
-from bot.exchange.live.account import LiveAccount
-from bot.exchange.live.numbered import NumberedAccount
 from bot.exchange.ports import Unreachable
 from tests.exchange.venues.conftest import DESKS
 from tests.exchange.venues.stage import BTC, Book, D, Scene, staged
 
 ETH = "ETH/USDT:USDT"
-SIZES = ("positionAmt", "positionSize", "size", "qty")
-NAMES = ("symbol", "contract")
+SIZES = ("positionAmt", "positionSize", "size", "qty", "pos")
+NAMES = ("symbol", "contract", "instId")
 
-Spoil = Callable[[dict[str, Any], str], Any]
+Spoil = Callable[[dict[str, Any]], Any]
 
 
-def _another_position(json: Any, spoilt: Any) -> None:
+def _another_position(json: Any, spoilt: Spoil) -> None:
     """Put `spoilt` of the first position of every list of positions in `json` behind it."""
     if isinstance(json, dict):
         for each in json.values():
@@ -31,46 +29,31 @@ def _another_position(json: Any, spoilt: Any) -> None:
             _another_position(each, spoilt)
 
 
-def behind(live: Scene) -> LiveAccount:
-    """The account that speaks on the wire."""
-    account = live.account
-    if isinstance(account, NumberedAccount):
-        account = account._account
-    assert isinstance(account, LiveAccount)
-    return account
+def spoil(live: Scene, spoilt: Spoil) -> None:
+    """Every read of the state has another position from now on, of ETH, that is `spoilt`."""
+
+    def spoil_all(json: Any) -> Any:
+        _another_position(json, spoilt)
+        return json
+
+    live.stage.spoils.append((live.desk.dialect.state_calls(), spoil_all))
 
 
-def spoil(live: Scene, monkeypatch: pytest.MonkeyPatch, spoilt: Spoil) -> None:
-    """Every read of the state has another position, of ETH, that is `spoilt`."""
-    account = behind(live)
-    ask, eth = account._all, account._listed.id_of(ETH)
-    wanted = list(account._dialect.state_calls())
-
-    async def spoiling(calls: Any) -> Any:
-        answers = await ask(calls)
-        if list(calls) == wanted:
-            for each in answers:
-                _another_position(each, lambda row: spoilt(row, eth))
-        return answers
-
-    monkeypatch.setattr(account, "_all", spoiling)
-
-
-def no_size(row: dict[str, Any], eth: str) -> Any:
+def no_size(row: dict[str, Any]) -> Any:
     for name in NAMES:
         if name in row:
-            row[name] = eth
+            row[name] = row[name].replace("BTC", "ETH").replace("btc", "eth")
     for size in SIZES:
         if size in row:
             row[size] = "many"
     return row
 
 
-def no_name(row: dict[str, Any], eth: str) -> Any:
+def no_name(row: dict[str, Any]) -> Any:
     return {name: value for name, value in row.items() if name not in NAMES}
 
 
-def nothing(row: dict[str, Any], eth: str) -> Any:
+def nothing(row: dict[str, Any]) -> Any:
     return None
 
 
@@ -80,12 +63,12 @@ def nothing(row: dict[str, Any], eth: str) -> Any:
     ids=["no size", "no name", "nothing"],
 )
 async def test_a_position_that_cannot_be_read_is_told_beside_those_that_can(
-    venue: str, spoilt: Spoil, symbol: str, monkeypatch: pytest.MonkeyPatch
+    venue: str, spoilt: Spoil, symbol: str
 ) -> None:
     async with staged(DESKS[venue](Book())) as live:
         live.desk.hand_stop("web-1", D(57_000), D("0.1"))
         clean = await live.account.snapshot()
-        spoil(live, monkeypatch, spoilt)
+        spoil(live, spoilt)
         seen = await live.account.snapshot()
     assert {each.symbol for each in seen.garbled} == {symbol}
     assert seen.positions == clean.positions
@@ -95,38 +78,24 @@ async def test_a_position_that_cannot_be_read_is_told_beside_those_that_can(
     assert not seen.tells_of(ETH)
 
 
-async def test_a_stop_that_cannot_be_read_hides_no_other(
-    venue: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_stop_that_cannot_be_read_hides_no_other(venue: str) -> None:
+    spoilt: list[int] = []
+
+    def with_garbage(json: Any) -> Any:
+        spoilt.append(_garbage_first(json))
+        return json
+
     async with staged(DESKS[venue](Book())) as live:
         live.desk.hand_stop("web-1", D(57_000), D("0.1"))
         clean = await live.account.snapshot()
-        account = behind(live)
-        dialect = account._dialect
-        parse = dialect.snapshot_of
-
-        def with_garbage(terms: Any, state: Any, stops: Any, *rest: Any) -> Any:
-            spoilt = deepcopy(list(stops))
-            assert sum(map(_garbage_first, spoilt)) >= 1
-            dialect.stop_names(spoilt)
-            return parse(terms, state, spoilt, *rest)
-
-        monkeypatch.setattr(account, "_dialect", _Parsing(dialect, with_garbage))
+        dialect = live.desk.dialect
+        calls = (dialect.all_stops_call(), dialect.stops_call("any"))
+        live.stage.spoils.append((calls, with_garbage))
         seen = await live.account.snapshot()
+    assert sum(spoilt) >= 1
     assert len(clean.stops) == 1
     assert seen.stops == clean.stops
     assert seen.garbled == ()
-
-
-class _Parsing:
-    """A dialect but for how it reads an account."""
-
-    def __init__(self, dialect: Any, snapshot_of: Any) -> None:
-        self._dialect = dialect
-        self.snapshot_of = snapshot_of
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._dialect, name)
 
 
 def _garbage_first(json: Any) -> int:
@@ -139,17 +108,9 @@ def _garbage_first(json: Any) -> int:
     return 0
 
 
-async def test_a_list_that_is_none_is_no_read(venue: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_list_that_is_none_is_no_read(venue: str) -> None:
     """It may have had any position in it."""
     async with staged(DESKS[venue](Book())) as live:
-        account = behind(live)
-        ask = account._all
-        wanted = list(account._dialect.state_calls())
-
-        async def cut(calls: Any) -> Any:
-            answers = await ask(calls)
-            return [{} for _ in answers] if list(calls) == wanted else answers
-
-        monkeypatch.setattr(account, "_all", cut)
+        live.stage.spoils.append((live.desk.dialect.state_calls(), lambda _: {}))
         with pytest.raises(Unreachable):
             await live.account.snapshot()
