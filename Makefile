@@ -19,7 +19,7 @@ FIRST ?= 0
 N ?= 2000
 ONLY ?= *
 
-.PHONY: demo test check sim faults figures mutants browser fuzz bench docs lock system-deps setup
+.PHONY: demo test check sim shrink faults figures mutants browser fuzz bench docs lock system-deps setup
 
 demo: setup
 	@$(BIN)/liqguard demo
@@ -38,6 +38,10 @@ check: setup
 
 sim: setup
 	@$(BIN)/python tests/sim/run.py --seeds $(SEEDS) --first $(FIRST)
+
+# Of a seed that breaks a promise: the least of its mishaps that still breaks it.
+shrink: setup
+	@$(BIN)/python tests/sim/run.py --shrink $(SEED)
 
 # Every wait of the write path, met by every fault.
 faults: setup

@@ -63,6 +63,12 @@ def short(price: Decimal) -> str:
     return f"{Decimal(f'{price:.8g}').normalize():f}"
 
 
+def amount_text(amount: Decimal, coin: str) -> str:
+    """An amount of money: to the cent of a dollar, of another coin to its 8 decimals."""
+    digits = 2 if "USD" in coin else 8
+    return f"{amount:.{digits}f} {coin}"
+
+
 def deed_json(deed: Deed) -> dict[str, Any]:
     """A deed with plain JSON values."""
     return {
@@ -80,9 +86,10 @@ def deed_json(deed: Deed) -> dict[str, Any]:
 def deed_sentence(deed: Deed) -> str:
     """What was done, with its number."""
     price = "market" if deed.price is None else short(deed.price)
+    coin = deed.symbol.rpartition(":")[2]
     return {
-        "top_up": f"add {deed.amount:f} USDT margin",
-        "refund": f"put {deed.amount:f} USDT margin back",
+        "top_up": f"add {deed.amount:f} {coin} margin",
+        "refund": f"put {deed.amount:f} {coin} margin back",
         "place_stop": f"stop for {deed.amount:f} at {price}",
         "cancel_stop": "cancel the old stop",
         "close": f"close {deed.amount:f} at {price}",
@@ -160,7 +167,7 @@ def show_ended(ended: Ended, as_json: bool) -> None:
     out = console()
     out.print(deeds_table(ended.deeds))
     out.print(
-        f"stopped at {utc(ended.at_ms)} UTC: equity {ended.equity:.2f} USDT, "
+        f"stopped at {utc(ended.at_ms)} UTC: equity {amount_text(ended.equity, ended.settle)}, "
         f"{ended.positions} open, journal {ended.digest[:16]}"
     )
 

@@ -437,10 +437,12 @@ def _remember_stop(memory: PositionMemory, intent: Intent) -> PositionMemory:
     """What a position remembers of the outcome of its stop."""
     match intent.action, intent.state:
         case PlaceStop(), IntentState.REJECTED:
+            # The orders of one stop were sent before any was refused: together they are one try.
+            is_another = intent.planned_at_ms >= memory.stop_refused_at_ms
             return replace(
                 memory,
                 stop_refused_at_ms=intent.changed_at_ms,
-                stop_refusals=memory.stop_refusals + 1,
+                stop_refusals=memory.stop_refusals + is_another,
             )
         case PlaceStop(), IntentState.APPLIED:
             return replace(memory, stop_refusals=0)

@@ -332,6 +332,28 @@ def test_a_refused_order_is_tried_again_alone_and_later() -> None:
     assert placed(lived.decide()) == ["0.4"]
 
 
+def test_all_orders_of_a_stop_refused_are_one_refusal() -> None:
+    """Else four of them would have the guard wait for forty seconds instead of five."""
+    lived = life()
+    assert len(lived.decide()) == 4
+    lived.wait(100)
+    lived.settle(IntentState.REJECTED)
+    lived.wait(4_999)
+    lived.read(BIG)
+    lived.mark(50_000)
+    assert lived.decide() == []
+    lived.wait(1)
+    assert placed(lived.decide()) == ["1", "1", "1", "0.4"]
+    lived.wait(100)
+    lived.settle(IntentState.REJECTED)
+    lived.wait(9_999)
+    lived.read(BIG)
+    lived.mark(50_000)
+    assert lived.decide() == []
+    lived.wait(1)
+    assert len(placed(lived.decide())) == 4
+
+
 def test_the_canary_of_a_large_position_is_one_order() -> None:
     policy = build.policy(protection=build.protect(canary_ms=86_400_000))
     lived = Life(policy, BIG, stops=resting("1", "1", "1", "0.4"), instruments=(listed(),))

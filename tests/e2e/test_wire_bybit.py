@@ -7,17 +7,18 @@ import json
 import signal
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
 import pytest
 from pydantic import SecretStr
 
 from bot.clock import Clock, system_wall_ms
+from bot.core.model import Reported, Side
 from bot.exchange.live.connection import Loopback, connect
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.paper.books import Cause
@@ -88,7 +89,9 @@ def over_http(url: str, request: Request) -> Any:
     return said["result"]
 
 
-OPENING = (
+Opening: TypeAlias = tuple[tuple[str, dict[str, Any]], ...]
+
+OPENING: Opening = (
     ("/v5/account/set-margin-mode", {"setMarginMode": "ISOLATED_MARGIN"}),
     (
         "/v5/position/set-leverage",
@@ -226,22 +229,94 @@ async def _guarded(
     stack: AsyncExitStack, kind: MishapKind, folder: Path
 ) -> tuple[Client, WireServer]:
     """A venue of its own with a guard, and faults for what is to come, so many a path."""
+    mishaps = [Mishap(kind, count, True, "POST", path, 0) for path, count in MISHAPS.items()]
+    return await _at_work(stack, folder / f"{kind}.db", OPENING, policy_text(), mishaps)
+
+
+async def _at_work(
+    stack: AsyncExitStack,
+    file: Path,
+    opening: Opening,
+    text: str,
+    mishaps: Iterable[Mishap] = (),
+) -> tuple[Client, WireServer]:
     clock = Clock(system_wall_ms())
     venue = exchange(clock.now_ms())
     server = WireServer(venue, clock, push_ms=500)
-    for path, fields in OPENING:
-        answer(venue, signed("POST", path, **fields), clock.now_ms())
-    assert [each.quantity for each in _seen(venue.machine).positions] == [D("0.1")]
-    server.mishaps.ahead += [
-        Mishap(kind, count, True, "POST", path, 0) for path, count in MISHAPS.items()
-    ]
+    for path, fields in opening:
+        said = json.loads(answer(venue, signed("POST", path, **fields), clock.now_ms()).body)
+        assert said["retCode"] == 0, said
+    server.mishaps.ahead += mishaps
     port, _ = await stack.enter_async_context(server.serving(0, 0))
     keys = Credentials(SecretStr(KEY), SecretStr("paper"))
     connection = await stack.enter_async_context(connect(bybit_api, keys, Loopback(port), clock))
-    journal = SqliteJournal.open(folder / f"{kind}.db", "demo")
-    policy = parse_policy(policy_text(), "policy")
+    journal = SqliteJournal.open(file, "demo")
+    policy = parse_policy(text, "policy")
     guard = await assemble(policy, connection.market, connection.account, clock, journal)
     tasks = await stack.enter_async_context(asyncio.TaskGroup())
     tasks.create_task(guard.run())
     stack.callback(guard.stop)
     return Client(venue, "demo", now_ms=clock.now_ms()), server
+
+
+# -- other modes ---------------------------------------------------------------------------
+
+_LEVERAGE = ("/v5/position/set-leverage", OPENING[1][1])
+
+
+def _market(side: str, quantity: str, leg: int) -> tuple[str, dict[str, Any]]:
+    order = {"symbol": "BTCUSDT", "side": side, "orderType": "Market", "qty": quantity}
+    return "/v5/order/create", order | {"positionIdx": leg}
+
+
+async def _until(server: WireServer, holds: Callable[[Any], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not holds(_seen(server.exchange.machine)):  # noqa: ASYNC110 - as below
+            await asyncio.sleep(0.1)  # noqa: TID251 - a guard of its own time is waited for
+
+
+@pytest.mark.timeout(120)
+async def test_both_legs_of_a_hedge_have_their_stops_and_only_the_one_in_need_gets_margin(
+    tmp_path: Path,
+) -> None:
+    opening = (
+        OPENING[0],
+        ("/v5/position/switch-mode", {"symbol": "BTCUSDT", "mode": 3}),
+        _LEVERAGE,
+        _market("Buy", "0.1", 1),
+        _market("Sell", "0.05", 2),
+    )
+    text = policy_text().replace("position_mode: one_way", "position_mode: hedge")
+    text += '\nstress: { shock: 25%, betas: { "BTC/USDT:USDT": 1x } }\n'
+    async with AsyncExitStack() as stack:
+        hand, server = await _at_work(stack, tmp_path / "a.db", opening, text)
+        await _until(server, lambda seen: len(seen.stops) == 2)
+        sized = {each.side: each.quantity for each in _seen(server.exchange.machine).stops}
+        assert sized == {Side.LONG: D("0.1"), Side.SHORT: D("0.05")}
+        _move_all([(hand, server)], TOP_UP_AT)
+        await _until(server, lambda seen: seen.positions[0].isolated_margin > 600)
+        await asyncio.sleep(A_WHILE_S)  # noqa: TID251 - as above
+        long, short = _seen(server.exchange.machine).positions
+        assert (long.side, short.side) == (Side.LONG, Side.SHORT)
+        assert (short.quantity, short.isolated_margin) == (D("0.05"), D(300))
+        assert len(server.exchange.machine.margin_changes(ACCOUNT, BTC, 0)) == 1
+
+
+@pytest.mark.timeout(120)
+async def test_a_cross_account_has_its_stop_and_goes_out_before_it_is_liquidated(
+    tmp_path: Path,
+) -> None:
+    opening = (_LEVERAGE, _market("Buy", "1", 0))
+    text = (ROOT / "config/policies/cross.yaml").read_text(encoding="utf-8")
+    text = text.replace("venue: binanceusdm", "venue: bybit").replace("name: cross", "name: demo")
+    async with AsyncExitStack() as stack:
+        hand, server = await _at_work(stack, tmp_path / "a.db", opening, text)
+        await _until(server, lambda seen: len(seen.stops) == 1)
+        (position,) = _seen(server.exchange.machine).positions
+        assert isinstance(position.liquidation, Reported)
+        (stop,) = _seen(server.exchange.machine).stops
+        assert position.liquidation.price < stop.trigger_price < D(60_000)
+        _move_all([(hand, server)], 50_700)
+        await _until(server, lambda seen: not seen.positions)
+        causes = {each.cause for each in server.exchange.machine.realised(ACCOUNT)}
+        assert Cause.LIQUIDATION not in causes

@@ -1,5 +1,7 @@
 """
-The simulation's command: `python tests/sim/run.py --seeds N --first n`, or `--seed n -v`.
+The simulation's command: `python tests/sim/run.py --seeds N --first n`.
+
+One seed with all that happens: `--seed n -v`. What of it breaks its promise: `--shrink n`.
 
 Every seed is a whole crisis with the guard in it. A seed that breaks a promise is printed with
 its last events and the one command that lives it through again. At the end: what the seeds came
@@ -16,8 +18,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from tests.sim.case import draw
 from tests.sim.coverage import Coverage
-from tests.sim.world import Result, run_seed
+from tests.sim.shrink import NothingBroken, Shrunk, shrink, with_only
+from tests.sim.world import Result, run_case, run_seed
 
 DAY_MS, MINUTE_S = 86_400_000, 60
 EVENTS_SHOWN = 25
@@ -34,19 +38,38 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--seed", type=int, action="append", help="only this one")
     parser.add_argument("-v", "--verbose", action="store_true", help="print every event")
+    parser.add_argument("--only", help="of --seed: nothing goes wrong but these, by commas")
+    parser.add_argument("--shrink", type=int, help="what of this seed breaks its promise")
     asked = parser.parse_args()
+    if asked.shrink is not None:
+        return _shrink(asked.shrink)
     seeds = asked.seed or range(asked.first, asked.first + asked.seeds)
     if len(seeds) == 1:
-        return _report(map(_teller(asked.verbose), seeds))
+        return _report(map(_teller(asked.verbose, asked.only), seeds))
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         return _report(pool.map(_timed, seeds, chunksize=min(10, 1 + len(seeds) // 20)))
 
 
-def _teller(verbose: bool) -> Callable[[int], Timed]:
+def _teller(verbose: bool, only: str | None) -> Callable[[int], Timed]:
     def run(seed: int) -> Timed:
-        return run_seed(seed, _print if verbose else lambda line: None), 0.0
+        case = draw(seed)
+        if only is not None:
+            case = with_only(case, only.split(",") if only else ())
+        return run_case(case, _print if verbose else lambda line: None), 0.0
 
     return run
+
+
+def _shrink(seed: int) -> int:
+    match shrink(seed):
+        case Shrunk() as shrunk:
+            _print(shrunk.said)
+            _print(f"{len(shrunk.kept)} of {shrunk.drawn} mishaps are enough")
+            _print(f"again: {shrunk.command}")
+            return 1
+        case NothingBroken():
+            _print(f"seed {seed} breaks no promise")
+            return 0
 
 
 def _timed(seed: int) -> Timed:
@@ -69,6 +92,7 @@ def _report(results: Iterable[Timed]) -> int:
         for line in (*result.violations, *result.history[-EVENTS_SHOWN:]):
             _print(f"  {line}")
         _print(f"  again: .venv/bin/python tests/sim/run.py --seed {result.seed} -v")
+        _print(f"  what of it is needed: make shrink SEED={result.seed}")
     for line in coverage.lines():
         _print(line)
     days, minutes = coverage.guarded_ms / DAY_MS, (time.perf_counter() - began_s) / MINUTE_S

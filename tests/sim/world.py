@@ -82,7 +82,14 @@ def run_seed(
 
     `replays`: decide everything that the journal tells of once more, which takes as long again.
     """
-    return run_virtual(_World(draw(seed), tell, replays).live())
+    return run_case(draw(seed), tell, replays=replays)
+
+
+def run_case(
+    case: Case, tell: Callable[[str], None] = lambda line: None, *, replays: bool = True
+) -> Result:
+    """Live through a case, as `run_seed` does."""
+    return run_virtual(_World(case, tell, replays).live())
 
 
 class _World:

@@ -6,7 +6,7 @@ A venue's module is a `Dialect`. Parsers raise `Unreadable`; for reads the adapt
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from decimal import Decimal
 from typing import Protocol, TypeAlias
 
@@ -102,6 +102,7 @@ class Opening:
 
     url: str
     asks: tuple[str, ...] = ()
+    _: KW_ONLY
     sign_in: str = ""
     """Sent first where the venue hears of nothing else before it has answered it."""
     ping: str = ""

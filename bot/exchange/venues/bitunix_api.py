@@ -288,21 +288,19 @@ def all_stops_call() -> Call:
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
     """The contracts in which something waits."""
-    return frozenset(
-        name
-        for each in stops
-        for name in readable(_page(each), "tpsl", lambda row: [row.text("symbol")])
-    )
+
+    def name(row: Row) -> list[str]:
+        return [row.text("symbol")]
+
+    return frozenset(found for each in stops for found in readable(_waiting(each), "tpsl", name))
 
 
-def _page(json: Json) -> list[Json]:
-    """Stops, fewer than there may be in one answer."""
-    found = _data(json, "tpsl")
-    if not isinstance(found, list):
-        raise Unreadable(f"tpsl: expected a list, was {found!r}")
-    if len(found) >= _PAGE:
-        raise Unreadable(f"tpsl: expected fewer than a page, was {len(found)}")
-    return found
+def _waiting(json: Json) -> Json:
+    """The list of what waits; a full page may not be all."""
+    data = _data(json, "tpsl")
+    if isinstance(data, list) and len(data) >= _PAGE:
+        raise Unreadable(f"tpsl: expected fewer than a page, was {len(data)}")
+    return data
 
 
 def snapshot_of(
@@ -322,19 +320,18 @@ def snapshot_of(
     mode = _mode(account)
     held: dict[str, Position] = {}
 
-    def parse(row: Row) -> Position | NotOpen:
+    def position(row: Row) -> Position | NotOpen:
         if row.number("qty") == ZERO:
             return NOT_OPEN
         if _mode(row) is not mode:
             raise row.wrong("positionMode", f"{mode}, as the account's")
-        number, position = row.identity("positionId"), _position(row, listed)
-        held[number] = position
-        return position
+        found = held[row.identity("positionId")] = _position(row, listed)
+        return found
 
     positions, garbled = sort_out(
         _data(state[1], "positions"),
         "positions",
-        parse,
+        position,
         lambda row: listed.symbols.get(row.text("symbol"), row.text("symbol")),
     )
     bound = sum((each.isolated_margin for each in positions), ZERO)
@@ -361,6 +358,11 @@ def _mode(row: Row) -> PositionMode:
         case _:
             pass
     raise row.wrong("positionMode", "ONE_WAY or HEDGE")
+
+
+def _open(json: Json) -> list[Row]:
+    found = rows(_data(json, "positions"), "positions")
+    return [row for row in found if row.number("qty") != ZERO]
 
 
 def _position(row: Row, listed: Listed) -> Position:
@@ -411,9 +413,10 @@ def _stops(json: Json, held: dict[str, Position]) -> tuple[StopOrder, ...]:
     """
     Market orders that wait for the mark price to close a position, and only those.
 
-    What cannot be read is another's. One of ours would be seen as missing, and placed.
+    One that is not readable is another's, of a kind not known here; one of ours would be seen as
+    missing, and placed.
     """
-    return readable(_page(json), "tpsl", lambda row: _stop(row, held))
+    return readable(_waiting(json), "tpsl", lambda row: _stop(row, held))
 
 
 def _stop(row: Row, held: dict[str, Position]) -> list[StopOrder]:
@@ -521,11 +524,11 @@ def _bound(bound: AtMarket | NoWorseThan) -> dict[str, str]:
 def _number_of(ground: Ground, name: str, side: Side) -> str:
     """The venue's number of a position; "" where it was not there at the last read."""
 
-    def number_of(row: Row) -> list[str]:
-        is_it = (row.text("symbol"), _side(row)) == (name, side)
-        return [row.identity("positionId")] if is_it and row.number("qty") != ZERO else []
+    def number(row: Row) -> list[str]:
+        is_it = row.text("symbol") == name and row.number("qty") != ZERO and _side(row) is side
+        return [row.identity("positionId")] if is_it else []
 
-    found = readable(_data(ground.state[1], "positions"), "positions", number_of)
+    found = readable(_data(ground.state[1], "positions"), "positions", number)
     return found[0] if found else ""
 
 
@@ -647,7 +650,7 @@ def _stop_found(jsons: Sequence[Json], number: str) -> OrderFound | OrderAbsent:
     No answer names the fills of one that has triggered: it is told at its trigger. What is asked
     of it is only whether it has filled; what came of that, the position tells.
     """
-    if any(row.identity("id") == number for row in rows(_page(jsons[0]), "tpsl")):
+    if any(row.identity("id") == number for row in rows(_waiting(jsons[0]), "tpsl")):
         return OrderFound(number, resting=True, filled=NO_FILL)
     for row in _listed_in(jsons[1], "orderList"):
         if not row.has("id") or str(row.raw("id")) != number:
@@ -815,15 +818,10 @@ def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
             "account: expected no bonus, as what it is worth as margin is not told, was "
             f"{account.number('bonus'):f}"
         )
-    owners = set(readable(_data(jsons[1], "positions"), "positions", _owner))
+    owners = {str(row.raw("subAccountId")) for row in _open(jsons[1]) if row.has("subAccountId")}
     if len(owners) > 1:
         found.append(f"account: expected the positions of one account, was {len(owners)}")
     return tuple(found)
-
-
-def _owner(row: Row) -> list[str]:
-    is_told = row.has("subAccountId") and row.number("qty") != ZERO
-    return [str(row.raw("subAccountId"))] if is_told else []
 
 
 def unproven(jsons: Sequence[Json]) -> tuple[str, ...]:

@@ -59,7 +59,16 @@ from bot.exchange.live.dialect import (
     StreamEnded,
     Told,
 )
-from bot.exchange.live.reading import Row, closed_bars, rows
+from bot.exchange.live.reading import (
+    NOT_OPEN,
+    NotOpen,
+    Row,
+    closed_bars,
+    names_of,
+    readable,
+    rows,
+    sort_out,
+)
 from bot.exchange.ports import (
     Accepted,
     AccountChanged,
@@ -127,14 +136,6 @@ def _list(json: Json, where: str) -> Iterator[Row]:
 
 def _said(row: Row, name: str) -> str:
     return str(row.raw(name)) if row.has(name) else ""
-
-
-def _page(json: Json, where: str) -> list[Row]:
-    """All rows; a full page may not be all."""
-    found = list(_list(json, where))
-    if len(found) >= _PAGE:
-        raise Unreadable(f"{where}: expected fewer than a page, was {len(found)}")
-    return found
 
 
 def _only(json: Json, where: str) -> Row:
@@ -276,7 +277,7 @@ def state_calls() -> Sequence[Call]:
 
 def held_names(state: Sequence[Json]) -> frozenset[str]:
     """The contracts with an open position."""
-    return frozenset(row.text("instId") for row in _ours(state[0]))
+    return names_of(_ours(state[0]), "positions", "instId", "pos")
 
 
 def stops_call(name: str) -> Call:
@@ -296,7 +297,13 @@ def _waiting(of: dict[str, str]) -> Call:
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
     """The contracts in which something waits."""
-    return frozenset(row.text("instId") for each in stops for row in _list(each, "algo-pending"))
+    return frozenset(
+        name
+        for each in stops
+        for name in readable(
+            _whole(each, "algo-pending"), "algo-pending", lambda row: [row.text("instId")]
+        )
+    )
 
 
 def snapshot_of(
@@ -308,10 +315,12 @@ def snapshot_of(
 ) -> AccountSnapshot:
     """The account. `cashBal` is without the money of isolated positions (`test-fixture`)."""
     position_mode = _mode(_only(terms[0], "account/config"))
-    found = (_position(row, listed) for row in _ours(state[0]))
-    positions = tuple(sorted(found, key=lambda each: each.key))
-    if len({each.key for each in positions}) != len(positions):
-        raise Unreadable("positions: expected one on each side of a contract, was several")
+    positions, garbled = sort_out(
+        _ours(state[0]),
+        "positions",
+        lambda row: _position(row, listed),
+        lambda row: listed.symbols.get(row.text("instId"), row.text("instId")),
+    )
     wallet, free = _money(state[1])
     return AccountSnapshot(
         taken_at_ms=taken_at_ms,
@@ -320,6 +329,7 @@ def snapshot_of(
         free=free,
         positions=positions,
         stops=tuple(stop for each in stops for stop in _stops(each, listed, positions)),
+        garbled=garbled,
     )
 
 
@@ -333,23 +343,43 @@ def _mode(config: Row) -> PositionMode:
     return _POSITION_MODES[told]
 
 
-def _ours(json: Json) -> list[Row]:
+def _ours(json: Json) -> list[Json]:
     """
-    The positions in perpetuals that the coin settles. What else the coin backs makes its margin
-    unknown: no read. Positions in other coins, and isolated ones of other kinds, are not ours.
+    The rows of perpetuals that the coin settles, and whatever cannot be told to be another's.
+
+    What else the coin backs makes its margin unknown: no read. Positions in other coins, and
+    isolated ones of other kinds, are not ours.
     """
     found = []
-    for row in _page(json, "positions"):
-        if row.raw("pos") == "" or row.number("pos") == ZERO or row.raw("ccy") != _COIN:
+    for each in _whole(json, "positions"):
+        row = each if isinstance(each, dict) else {}
+        if row.get("pos") in ("", "0") or row.get("ccy", _COIN) != _COIN:
             continue
-        if row.raw("instType") == "SWAP":
-            found.append(row)
-        elif row.raw("mgnMode") != "isolated":
-            raise row.wrong("instType", f"SWAP of what {_COIN} backs in cross margin")
+        if row.get("instType", "SWAP") == "SWAP":
+            found.append(each)
+        elif row.get("mgnMode") != "isolated":
+            kind = row.get("instType")
+            raise Unreadable(
+                f"positions.instType: expected SWAP of what {_COIN} backs in cross margin, "
+                f"was {kind!r}"
+            )
     return found
 
 
-def _position(row: Row, listed: Listed) -> Position:
+def _whole(json: Json, where: str) -> list[Json]:
+    """All rows, whatever they are; a full page may not be all."""
+    answer = Row(json, where)
+    if answer.raw("code") != "0":
+        raise Unreadable(f"{where}: expected code 0, was {answer.raw('code')!r}")
+    found = answer.raw("data")
+    if not isinstance(found, list) or len(found) >= _PAGE:
+        raise Unreadable(f"{where}: expected a list that is less than a page")
+    return found
+
+
+def _position(row: Row, listed: Listed) -> Position | NotOpen:
+    if row.number("pos") == ZERO:
+        return NOT_OPEN
     name, contracts = row.text("instId"), row.number("pos")
     if name not in listed.sizes:
         raise row.wrong("instId", "a contract that is listed")
@@ -414,15 +444,13 @@ def _money(json: Json) -> tuple[Money, Money]:
 
 
 def _stops(orders: Json, listed: Listed, positions: tuple[Position, ...]) -> tuple[StopOrder, ...]:
-    """Market orders that wait for the mark price to go against a position, and only those."""
-    found = []
-    for row in _page(orders, "algo-pending"):
-        try:
-            found += _stop(row, listed, positions)
-        except Unreadable as e:
-            # Another's, of a kind not known here. One of ours is seen as missing, and placed.
-            log.warning("stop.unreadable", reason=str(e))
-    return tuple(found)
+    """
+    Market orders that wait for the mark price to go against a position, and only those.
+
+    One that cannot be read is left out. Were it ours it would be missing, and placed again.
+    """
+    found = _whole(orders, "algo-pending")
+    return readable(found, "algo-pending", lambda row: _stop(row, listed, positions))
 
 
 def _stop(row: Row, listed: Listed, positions: tuple[Position, ...]) -> list[StopOrder]:
@@ -534,10 +562,11 @@ def _reducing(leg: str, mode: PositionMode) -> dict[str, Json]:
 
 def _held_in(ground: Ground, name: str, side: Side) -> str | None:
     """The venue's word for how the position is backed that the last read told of."""
-    for row in _list(ground.state[0], "positions"):
-        is_it = row.raw("instId") == name and row.raw("pos") not in ("", "0")
-        if is_it and _side(row) is side:
-            return str(_margin_mode(row))
+    for each in _whole(ground.state[0], "positions"):
+        if isinstance(each, dict) and each.get("instId") == name:
+            row = Row(each, "positions")
+            if row.raw("pos") not in ("", "0") and _side(row) is side:
+                return str(_margin_mode(row))
     return None
 
 

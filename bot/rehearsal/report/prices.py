@@ -27,7 +27,7 @@ from bot.rehearsal.report.strokes import (
     signs,
     value_at,
 )
-from bot.rehearsal.report.wording import base, money, price, quantity, threshold
+from bot.rehearsal.report.wording import base, money, price, quantity, settle, threshold
 
 Acts: TypeAlias = Sequence[tuple[int, Card]]
 
@@ -255,8 +255,8 @@ def _brief(card: Card) -> str:
     assert isinstance(card.what, Deed)  # noqa: S101 - what an act is
     amount = card.what.amount
     return {
-        "top_up": f"added {money(amount)}",
-        "refund": f"put {money(amount)} back",
+        "top_up": f"added {money(amount, settle(card.symbol))}",
+        "refund": f"put {money(amount, settle(card.symbol))} back",
         "close": f"closed {quantity(amount)}",
         "stop_filled": "stop filled",
     }[card.what.verb]

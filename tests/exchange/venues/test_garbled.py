@@ -11,8 +11,8 @@ from tests.exchange.venues.conftest import DESKS
 from tests.exchange.venues.stage import BTC, Book, D, Scene, staged
 
 ETH = "ETH/USDT:USDT"
-SIZES = ("positionAmt", "positionSize", "size", "total", "qty")
-NAMES = ("symbol", "contract")
+SIZES = ("positionAmt", "positionSize", "size", "qty", "pos", "total")
+NAMES = ("symbol", "contract", "instId")
 
 Spoil = Callable[[dict[str, Any]], Any]
 

@@ -22,12 +22,20 @@ from bot.core.model import MarginMode, NotReported, Position, PositionMode, Repo
 from bot.core.units import Money, Price, Quantity
 from bot.exchange.live.calls import Heard, Unreadable
 from bot.exchange.live.dialect import Ground, Irrelevant, Listed, Marked, StreamEnded
-from bot.exchange.ports import Accepted, AccountChanged, OrderAbsent, OrderFound, Refused, Unsure
+from bot.exchange.ports import (
+    Accepted,
+    AccountChanged,
+    OrderAbsent,
+    OrderFound,
+    Refused,
+    Unreachable,
+    Unsure,
+)
 from bot.exchange.venues import okx_api as venue
 from bot.exchange.venues.okx_refusals import REFUSED
 from tests.exchange.venues.capture import golden
-from tests.exchange.venues.okx_desk import CONFIG, CONTRACT, TIERS
-from tests.exchange.venues.stage import BTC
+from tests.exchange.venues.okx_desk import CONFIG, CONTRACT, TIERS, OkxDesk
+from tests.exchange.venues.stage import BTC, staged
 
 D = Decimal
 NAME = "BTC-USDT-SWAP"
@@ -153,13 +161,19 @@ def test_what_is_not_ours_is_left_out() -> None:
         (LONG | {"pos": "NaN"}, "pos"),
         (LONG | {"instId": "NEW-USDT-SWAP"}, "listed"),
         (LONG | {"notionalUsd": "2526"}, "notionalUsd"),  # a tenth: another contract size
-        (CROSS | {"instType": "FUTURES"}, "instType"),
-        (CROSS | {"instType": "MARGIN"}, "instType"),
     ],
 )
 def test_what_a_position_stands_on_is_never_made_up(row: dict[str, Any], word: str) -> None:
-    with pytest.raises(Unreadable, match=word):
-        snapshot(row)
+    seen = snapshot(row)
+    assert seen.positions == ()
+    (garbled,) = seen.garbled
+    assert word in garbled.reason
+
+
+@pytest.mark.parametrize("kind", ["FUTURES", "MARGIN"])
+def test_what_else_the_coin_backs_in_cross_margin_makes_it_no_read(kind: str) -> None:
+    with pytest.raises(Unreadable, match="instType"):
+        snapshot(LONG, CROSS | {"instType": kind, "instId": "BTC-USDT-261225"})
 
 
 @pytest.mark.parametrize(
@@ -714,3 +728,21 @@ def test_no_garbage_in_an_answer_or_a_frame_is_more_than_unsure(data: st.DataObj
         venue.account_frame(odd, LISTED, 5)
     except Unreadable:
         return
+
+
+class Locked(OkxDesk):
+    """Lets nobody in."""
+
+    def greet(self, text: str) -> list[str]:
+        return [json.dumps({"event": "error", "code": "60009", "msg": "Login failed."})]
+
+
+async def test_nothing_is_asked_of_a_stream_before_it_has_let_us_in() -> None:
+    desk = OkxDesk()
+    async with staged(desk) as live:
+        live.stage.desk = Locked(desk.book)
+        with pytest.raises(Unreachable, match="let us in"):
+            await live.account.stream(lambda _: None)
+        (login,) = live.stage.heard
+        assert json.loads(login)["op"] == "login"
+        assert "a-secret" not in login
