@@ -19,7 +19,7 @@ FIRST ?= 0
 N ?= 2000
 ONLY ?= *
 
-.PHONY: demo test check sim shrink faults mutants browser fuzz bench docs lock system-deps setup
+.PHONY: demo test check sim shrink faults figures mutants browser fuzz bench docs lock system-deps setup
 
 demo: setup
 	@$(BIN)/liqguard demo
@@ -47,6 +47,10 @@ shrink: setup
 faults: setup
 	@$(BIN)/python tests/faults/awaits.py --jobs 2
 
+# How fast the guard is, and how often too late: docs/crises.md has the numbers.
+figures: setup
+	@$(BIN)/python tests/figures/run.py
+
 # Looks at the report in a headless Chromium, with no network; skips, and says so, without one.
 browser: setup
 	@$(BIN)/python -m pytest -q -rs tests/browser
@@ -63,6 +67,7 @@ bench: setup
 docs: setup
 	@$(BIN)/python docs/reference.py
 	@$(BIN)/python docs/venues.py
+	@$(BIN)/python docs/faults.py
 	@$(BIN)/liqguard schema > config/policy.schema.json
 
 # Every planted bug must be caught by one of these seeds.

@@ -34,14 +34,14 @@ from bot.exchange.paper.ladders import WHOLE
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.store import FileStore, NothingSaved
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
-from bot.exchange.venues import binanceusdm, gate, xt
+from bot.exchange.venues import apex, binanceusdm, bitget, bitunix, bybit, gate, okx, xt
 from bot.journal.codec import from_json
 from bot.journal.port import Journal, JournalUnavailable, Kind, Row
 from bot.journal.sqlite import SqliteJournal
-from bot.policy.casefile import NoData, load_cases
+from bot.policy.casefile import CaseFile, NoData, load_cases, policy_of
 from bot.policy.loader import load_policy
 from bot.policy.problems import PolicyError, did_you_mean
-from bot.rehearsal.bars import Bars
+from bot.rehearsal.bars import Bars, DataError, read_bars
 from bot.rehearsal.casebook import Trial, try_policy
 from bot.rehearsal.deeds import Deed, read_deeds
 from bot.rehearsal.listing import NoContract, contract
@@ -61,13 +61,27 @@ log = structlog.get_logger()
 LATENCY_MS = 250
 
 _LISTINGS: dict[str, Callable[[], dict[str, Instrument]]] = {
+    "apex": dict,
     "binanceusdm": binanceusdm.instruments,
+    "bitget": dict,
+    "bitunix": dict,
+    "bybit": dict,
     "gate": dict,
+    "okx": dict,
     "xt": dict,
 }
 """The contracts that are recorded here. Of the others every rule is read from the venue."""
 
-_RULES = {"binanceusdm": binanceusdm.RULES, "gate": gate.RULES, "xt": xt.RULES}
+_RULES = {
+    "apex": apex.RULES,
+    "binanceusdm": binanceusdm.RULES,
+    "bitget": bitget.RULES,
+    "bitunix": bitunix.RULES,
+    "bybit": bybit.RULES,
+    "gate": gate.RULES,
+    "okx": okx.RULES,
+    "xt": xt.RULES,
+}
 
 
 class RunError(Exception):
@@ -92,6 +106,7 @@ class Ended:
     at_ms: int
     equity: Money
     positions: int
+    settle: str
     deeds: tuple[Deed, ...]
     digest: str
 
@@ -145,8 +160,9 @@ def require_tested(policy_file: Path) -> None:
 
 def _try_policy(file: Path, wanted: re.Pattern[str]) -> Trial:
     is_test = file.stem.endswith("_test")
-    cases = load_cases(file if is_test else file.with_name(f"{file.stem}_test{file.suffix}"))
-    policy = load_policy(cases.policy)
+    beside = file if is_test else file.with_name(f"{file.stem}_test{file.suffix}")
+    policy = load_policy(policy_of(beside))
+    cases = load_cases(beside, policy.settle)
     steps = [f"{rule.name}/{step.name}" for rule in policy.rules for step in rule.steps]
     for case in cases.cases:
         for expectation in case.expectations:
@@ -158,7 +174,7 @@ def _try_policy(file: Path, wanted: re.Pattern[str]) -> Trial:
                         f"{cases.policy} ({hint}), was '{name}'"
                     )
     symbols = {symbol for case in cases.cases for symbol in case.prices}
-    instruments = {symbol: instrument_for(policy.venue, symbol) for symbol in sorted(symbols)}
+    instruments = {symbol: _told(cases, policy, symbol) for symbol in sorted(symbols)}
     for case in cases.cases:
         for symbol, series in case.prices.items():
             tick_size = instruments[symbol].tick_size
@@ -170,15 +186,43 @@ def _try_policy(file: Path, wanted: re.Pattern[str]) -> Trial:
     return try_policy(cases, policy, instruments, wanted)
 
 
-def positions_in(file: Path, venue: str, find: Callable[[str], Bars]) -> tuple[Opening, ...]:
+def _told(cases: CaseFile, policy: Policy, symbol: str) -> Instrument:
+    """The contract of a symbol of the cases: as the file named for it says, or as it is known."""
+    if symbol not in cases.contracts:
+        instrument = instrument_for(policy.venue, symbol)
+    else:
+        path = cases.contracts[symbol]
+        try:
+            bars = read_bars(path)
+        except DataError as e:
+            raise RunError(f"{cases.file}: contracts.{symbol}: {e}") from e
+        if bars.symbol != symbol:
+            raise RunError(
+                f"{cases.file}: contracts.{symbol}: expected prices of it, was {bars.symbol} "
+                f"in {path}"
+            )
+        instrument = contract_of(policy.venue, bars)
+    if instrument.settle != policy.settle:
+        raise RunError(
+            f"{cases.file}: prices: expected contracts that pay in {policy.settle}, as "
+            f"account.settle of {cases.policy} says, was {symbol}"
+        )
+    return instrument
+
+
+def positions_in(
+    file: Path, venue: str, settle: str, find: Callable[[str], Bars]
+) -> tuple[Opening, ...]:
     """
     The positions to open that a file names, on the prices that `find` finds for them.
+
+    They are held at `venue` and pay in `settle`.
 
     Raises `PolicyError` with all that is wrong with the file.
     """
     known, rules = _LISTINGS[venue](), _RULES[venue]
     return read_positions(
-        file, find, lambda bars: contract(bars.symbol, bars.listing, known, rules)
+        file, find, lambda bars: contract(bars.symbol, bars.listing, known, rules), settle
     )
 
 
@@ -286,6 +330,7 @@ async def _run_paper(
         machine.at_ms,
         machine.equity(policy.account),
         len(snapshot.positions),
+        policy.settle,
         deeds,
         rows[-1].hash,
     )

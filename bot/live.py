@@ -9,6 +9,7 @@ from collections.abc import Iterator, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import assert_never
 
 import structlog
 
@@ -25,13 +26,25 @@ from bot.app import (
 )
 from bot.clock import Clock, system_wall_ms
 from bot.core.policy import Policy
+from bot.exchange.live.account import LiveAccount
 from bot.exchange.live.connection import Route, connect, reach
 from bot.exchange.live.credentials import Credentials, KeyPlaces, find_credentials
 from bot.exchange.live.dialect import Dialect
 from bot.exchange.live.findings import Finding, Standing, require_sound
+from bot.exchange.live.numbered import Ledger, NumberedAccount
 from bot.exchange.live.observe import ObservedAccount
-from bot.exchange.venues import binanceusdm_api, gate_api, xt_api
-from bot.exchange.venues.capabilities import MATRIX, Effect
+from bot.exchange.ports import Account
+from bot.exchange.venues import (
+    apex_api,
+    binanceusdm_api,
+    bitget_api,
+    bitunix_api,
+    bybit_api,
+    gate_api,
+    okx_api,
+    xt_api,
+)
+from bot.exchange.venues.capabilities import MATRIX, Effect, StopName
 from bot.journal.sqlite import SqliteJournal
 from bot.policy.loader import load_policy
 from bot.runtime.assemble import assemble, unexpected
@@ -78,7 +91,7 @@ def doctor(policy_file: Path, keys: LiveKeys, route: Route) -> tuple[Finding, ..
 
 async def _doctor(policy: Policy, keys: LiveKeys, route: Route) -> tuple[Finding, ...]:
     dialect = _dialect_of(policy)
-    found = list(_lacks(policy))
+    found = list(_lacks(policy, LiveMode.LIVE))
     clock = Clock(system_wall_ms())
     async with reach(dialect, keys.credentials, route, clock) as venue:
         found += await venue.examine()
@@ -100,16 +113,18 @@ async def _doctor(policy: Policy, keys: LiveKeys, route: Route) -> tuple[Finding
     return tuple(found)
 
 
-def _lacks(policy: Policy) -> Iterator[Finding]:
-    """What the policy needs to have done and the venue's adapter cannot do."""
+def _lacks(policy: Policy, mode: LiveMode) -> Iterator[Finding]:
+    """What the policy needs to have done, by the mode of the run, and its adapter cannot do."""
     can = MATRIX[policy.venue]
+    needed = needed_effects(policy) if mode is LiveMode.LIVE else frozenset[Effect]()
     lacking = [
-        *sorted(needed_effects(policy) - can.effects),
+        *sorted(needed - can.effects),
         *sorted(policy.margin_modes - can.margin_modes),
         *sorted({policy.position_mode} - can.position_modes),
     ]
     for each in lacking:
-        text = f"{policy.venue}: the policy needs {each}, which its adapter cannot"
+        because = f": {can.why_not}" if can.why_not else ""
+        text = f"{policy.venue}: the policy needs {each}, which its adapter cannot{because}"
         yield Finding("capabilities", Standing.REFUSED, text)
     if not lacking:
         text = f"{policy.venue} can do all that the policy needs; tried: {can.tried}"
@@ -125,13 +140,29 @@ def needed_effects(policy: Policy) -> frozenset[Effect]:
 
 def _dialect_of(policy: Policy) -> Dialect:
     dialects: dict[str, Dialect] = {
+        "apex": apex_api,
         "binanceusdm": binanceusdm_api,
+        "bitget": bitget_api,
+        "bitunix": bitunix_api,
+        "bybit": bybit_api,
         "gate": gate_api,
+        "okx": okx_api,
         "xt": xt_api,
     }
     if policy.venue not in dialects:
         raise RunError(f"account.venue: expected {', '.join(dialects)}, was {policy.venue}")
     return dialects[policy.venue]
+
+
+def account_of(policy: Policy, account: LiveAccount, state_dir: Path) -> Account:
+    """The account, in whose answers the guard's own stops have its ids. `LedgerDamaged`."""
+    match MATRIX[policy.venue].stop_name:
+        case StopName.CLIENT_ID:
+            return account
+        case StopName.NUMBER:
+            path = journal_path(state_dir, policy.account).with_suffix(".stops.jsonl")
+            return NumberedAccount(account, Ledger.opened(path))
+    assert_never(MATRIX[policy.venue].stop_name)
 
 
 def run_live(
@@ -146,7 +177,7 @@ def run_live(
     Guard the policy's account on its venue until SIGTERM; SIGHUP reads the policy file again.
 
     Raises what `connect` and `assemble` raise, `RunError`, `JournalUnavailable`,
-    `JournalDamaged`, `ControlError`.
+    `JournalDamaged`, `LedgerDamaged`, `ControlError`.
     """
     asyncio.run(_run_live(policy_file, keys, state_dir, mode, route, hearers))
 
@@ -161,7 +192,7 @@ async def _run_live(
 ) -> None:
     policy = load_policy(policy_file)
     dialect = _dialect_of(policy)
-    require_sound(_lacks(policy), accept_unverified=False)
+    require_sound(_lacks(policy, mode), accept_unverified=False)
     written = asyncio.Event()
     journal = HeardJournal(
         SqliteJournal.open(journal_path(state_dir, policy.account), policy.account), written
@@ -171,7 +202,8 @@ async def _run_live(
     async with connect(
         dialect, keys.credentials, route, clock, accept_unproven_key=accept
     ) as venue:
-        account = venue.account if mode is LiveMode.LIVE else ObservedAccount(venue.account)
+        known = account_of(policy, venue.account, state_dir)
+        account = known if mode is LiveMode.LIVE else ObservedAccount(known)
         guard = await assemble(policy, venue.market, account, clock, journal)
         socket = socket_path(state_dir, policy.account)
         outbox = outbox_of(journal, written, guard, state_dir, hearers, clock)

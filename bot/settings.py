@@ -23,7 +23,7 @@ from pydantic_settings import (
 from bot.logs import LogFormat, LogLevel
 
 PREFIX = "LIQGUARD_"
-KEYS = ("LIQGUARD_KEY_", "LIQGUARD_SECRET_")
+KEYS = ("LIQGUARD_KEY_", "LIQGUARD_SECRET_", "LIQGUARD_PASSPHRASE_")
 """Keys of accounts, which are read where they are needed and are kept in no settings."""
 
 

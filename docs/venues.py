@@ -20,6 +20,7 @@ from bot.exchange.venues.capabilities import (
     Evidence,
     KeyReport,
     Replacement,
+    StopName,
     Tried,
 )
 from docs.reference import said_of_fields
@@ -33,7 +34,7 @@ Made from the code by `python docs/venues.py`; `liqguard venues` prints the same
 programs.
 """
 
-WORDS: tuple[type[StrEnum], ...] = (Effect, Replacement, Evidence, KeyReport, Tried)
+WORDS: tuple[type[StrEnum], ...] = (Effect, Replacement, Evidence, StopName, KeyReport, Tried)
 
 
 def venues() -> str:

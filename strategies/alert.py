@@ -25,7 +25,7 @@ def propose(view: View, params: Params) -> Proposal:
     """Say which position, how far it is from liquidation, and both prices."""
     match view:
         case BookView(book, distance):
-            symbols = ", ".join(leg.position.symbol for leg in book.legs)
+            symbols = ", ".join(dict.fromkeys(leg.position.symbol for leg in book.legs))
             return Notify(f"together {distance:.2%} from liquidation: {symbols}")
         case PositionView(position=position):
             return Notify(_of_position(view, position))

@@ -2,7 +2,8 @@
 Close part of a position, reduce-only; of cross positions, where it relieves most for its cost.
 
 Cross positions share a wallet: closing part of one leaves more of it for the rest, so distance
-grows. The leg whose close takes most stressed loss away per unit of cost comes first. An isolated
+grows. The leg whose close takes most stressed loss away per unit of cost comes first; of a long
+and a short of one symbol what the larger has beyond the smaller, then as much of both. An isolated
 position on a venue that releases margin pro rata does not get farther from liquidation by a
 smaller size: there a target distance cannot be reached, and `trim_and_refund` is the verb.
 """
@@ -18,6 +19,7 @@ from bot.core.sizing import (
     close_to_reach,
     closes_to_reach,
     share_to_close,
+    shares_to_close,
 )
 from bot.core.strategy import (
     BookView,
@@ -60,16 +62,15 @@ def propose(view: View, params: Params) -> Proposal:
         case BookView(), ToDistance(to):
             found = closes_to_reach(view.book, view.ranked, view.close_prices, to)
             return Reduce(found) if isinstance(found, tuple) else unmoved(found)
-        case BookView(ranked=(first, *_)), Fraction(fraction):
-            quantity = share_to_close(first.instrument, first.position, fraction)
-            return Reduce((LegClose(first.position.key, quantity),))
+        case BookView(ranked=ranked), Fraction(fraction):
+            return Reduce(shares_to_close(ranked, fraction))
         case PositionView(), ToDistance(to):
             return _to_distance(view, to)
         case PositionView(), Fraction(fraction):
             quantity = share_to_close(view.instrument, view.position, fraction)
             return Reduce((LegClose(view.position.key, quantity),))
         case _:
-            raise AssertionError("a book has at least one leg")
+            raise AssertionError("every pair of a view and a way to say how much is handled above")
 
 
 def _to_distance(view: PositionView, to: Ratio) -> Proposal:

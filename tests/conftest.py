@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from hypothesis import settings
 # CI draws the same examples every time; a shared machine is no stopwatch.
 settings.register_profile("liqguard", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("liqguard")
+
+# A shell that starts this in the background has SIGINT ignored, also by whoever is started here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 

@@ -161,5 +161,9 @@ def test_only_the_executor_sends() -> None:
         for source in (ROOT / "bot").rglob("*.py")
         if "_account.send(" in source.read_text(encoding="utf-8")
     }
-    # The gate only passes on what the executor hands to it.
-    assert senders == {"bot/runtime/executor.py", "bot/runtime/gate.py"}
+    # The others only pass on what the executor hands to them.
+    assert senders == {
+        "bot/exchange/live/numbered.py",
+        "bot/runtime/executor.py",
+        "bot/runtime/gate.py",
+    }

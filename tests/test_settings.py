@@ -135,7 +135,14 @@ def test_no_unknown_name_passes(name: str) -> None:
 
 
 def test_keys_of_accounts_are_no_settings() -> None:
-    settings = load_settings(HOME | {"LIQGUARD_KEY_MAIN": "canary", "LIQGUARD_SECRET_MAIN": "c"})
+    settings = load_settings(
+        HOME
+        | {
+            "LIQGUARD_KEY_MAIN": "canary",
+            "LIQGUARD_SECRET_MAIN": "c",
+            "LIQGUARD_PASSPHRASE_MAIN": "canary",
+        }
+    )
     assert "canary" not in repr(settings)
     assert settings.secrets_dir == Path("/run/secrets")
 

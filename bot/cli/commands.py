@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from bot.core.model import Instrument
+    from bot.core.policy import Policy
     from bot.live import LiveKeys
     from bot.rehearsal.setups import Opening
     from bot.settings import Settings
@@ -215,8 +216,8 @@ def run(
         raise typer.BadParameter(f"expected live, observe or paper, was {mode!r}")
     _refuse_options(context, "only with --mode live or observe", "wire")
     policy = load_policy(policy_file)
-    openings = _openings(context, policy.venue, data, positions, settings.cache_dir)
-    setup = Setup(openings, Money(reserve), entry_at_ms)
+    openings = _openings(context, policy, data, positions, settings.cache_dir)
+    setup = Setup(openings, Money(reserve), entry_at_ms, position_mode=policy.position_mode)
     ended = process.run_paper(policy_file, setup, settings.state_dir, speed, hearers)
     show_ended(ended, as_json)
 
@@ -292,7 +293,7 @@ def replay(
         _refuse_options(context, "in the file of --positions", "margin_mode")
     kept = None if positions is not None else MarginMode(margin_mode)
     terms = Terms(kept, depth, taker_fee_bps)
-    openings = on_terms(_openings(context, compiled.venue, data, positions, cache), terms)
+    openings = on_terms(_openings(context, compiled, data, positions, cache), terms)
     setup = Setup(
         openings=openings,
         reserve=Money(reserve),
@@ -300,6 +301,7 @@ def replay(
         latency_ms=latency_ms,
         slippage=Ratio(slippage_bps / BPS),
         funding=funding,
+        position_mode=compiled.position_mode,
     )
     replay_one(setup, compiled, report, as_json)
 
@@ -562,7 +564,11 @@ def _instrument_for(venue: str, symbol: str) -> "Instrument":
 
 
 def _openings(
-    context: typer.Context, venue: str, data: str | None, positions: Path | None, cache: Path
+    context: typer.Context,
+    policy: "Policy",
+    data: str | None,
+    positions: Path | None,
+    cache: Path,
 ) -> "tuple[Opening, ...]":
     """What --data with its options, or the file of --positions, says is opened."""
     from bot import app as process
@@ -579,7 +585,7 @@ def _openings(
             bars = find_bars(data, cache)
             opening = Opening(
                 bars=bars,
-                instrument=process.contract_of(venue, bars),
+                instrument=process.contract_of(policy.venue, bars),
                 side=Side(side),
                 leverage=leverage,
                 size=ByMargin(Money(margin)),
@@ -587,7 +593,9 @@ def _openings(
             return (opening,)
         case None, Path():
             _refuse_options(context, "in the file of --positions", "side", "leverage", "margin")
-            return process.positions_in(positions, venue, lambda text: find_bars(text, cache))
+            return process.positions_in(
+                positions, policy.venue, policy.settle, lambda text: find_bars(text, cache)
+            )
         case _:
             raise typer.BadParameter("expected either --data or --positions")
 
@@ -626,7 +634,7 @@ def _known_keys(policy_file: Path, settings: "Settings") -> "LiveKeys":
 
     places = KeyPlaces(settings.secrets_dir, settings.state_dir / "credentials", os.environ)
     keys = live.keys_of(policy_file, places, settings.unverified_keys)
-    _configure_logs((keys.credentials.key, keys.credentials.secret))
+    _configure_logs(keys.credentials.texts)
     return keys
 
 

@@ -44,6 +44,7 @@ _CODES = {
     "bot.runtime.control.ControlError": Exit.NOT_RUNNING,
     "bot.exchange.live.findings.CheckFailed": Exit.INVALID,
     "bot.exchange.live.credentials.CredentialsError": Exit.INVALID,
+    "bot.exchange.live.numbered.LedgerDamaged": Exit.UNSAFE,
     "bot.exchange.history.HistoryRefused": Exit.INVALID,
     "bot.exchange.ports.Unreachable": Exit.UNREACHABLE,
 }

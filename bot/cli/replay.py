@@ -19,7 +19,7 @@ from typing import Any
 import typer
 
 from bot.app import RunError, contract_of
-from bot.cli.show import console, deed_json, deeds_table, progress_bar
+from bot.cli.show import amount_text, console, deed_json, deeds_table, progress_bar
 from bot.core.model import MarginMode
 from bot.core.policy import Policy
 from bot.core.units import Money, Ratio
@@ -133,12 +133,13 @@ def replay_cases(
 ) -> bool:
     """Replay a case a line, print a result each in the same order; whether any succeeded."""
     succeeded = False
+    coin = _compiled(policy).settle
     results = _results(lines, partial(run_case, policy=policy, cache=cache), jobs)
     with progress_bar("cases", len(lines)) as advance, closing(results):
         for done, result in enumerate(results, start=1):
             advance(done)
             succeeded = succeeded or "error" not in result
-            typer.echo(json.dumps(result) if as_json else _sentence(done, result))
+            typer.echo(json.dumps(result) if as_json else _sentence(done, result, coin))
     return succeeded
 
 
@@ -172,12 +173,12 @@ def fate_json(fate: Fate, first: Liquidation | NotLiquidated) -> dict[str, Any]:
     }
 
 
-def _sentence(number: int, result: dict[str, Any]) -> str:
+def _sentence(number: int, result: dict[str, Any], coin: str) -> str:
     if "error" in result:
         return f"{number}: {result['error']}"
     ends = (
         f"{whom} {'liquidated' if result[whom]['liquidated'] else 'not liquidated'}, "
-        f"{float(result[whom]['final_equity']):.2f} USDT"
+        f"{amount_text(Decimal(result[whom]['final_equity']), coin)}"
         for whom in ("unguarded", "guarded")
     )
     return f"{number}: {'; '.join(ends)}; spent {result['spent']}"
@@ -213,6 +214,7 @@ def run_case(line: str, policy: PolicyText, cache: Path) -> dict[str, Any]:
     try:
         case = read_case(line)
         setup = setup_of(case, _bars(case.data, cache), compiled.venue, contract_of)
+        setup = replace(setup, position_mode=compiled.position_mode)
         return result_json(replay(setup, compiled, _unheard, nobody, nobody))
     except (CaseError, DataError, RunError, SetupError, StartRefused, Unreachable) as e:
         return {"error": "; ".join(str(e).splitlines())}

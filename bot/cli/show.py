@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from bot.app import Ended
+from bot.core.model import PositionKey
 from bot.rehearsal.deeds import Deed
 from bot.runtime.control import Answer
 
@@ -62,11 +63,18 @@ def short(price: Decimal) -> str:
     return f"{Decimal(f'{price:.8g}').normalize():f}"
 
 
+def amount_text(amount: Decimal, coin: str) -> str:
+    """An amount of money: to the cent of a dollar, of another coin to its 8 decimals."""
+    digits = 2 if "USD" in coin else 8
+    return f"{amount:.{digits}f} {coin}"
+
+
 def deed_json(deed: Deed) -> dict[str, Any]:
     """A deed with plain JSON values."""
     return {
         "at_ms": deed.at_ms,
         "symbol": deed.symbol,
+        "side": deed.side,
         "verb": deed.verb,
         "amount": f"{deed.amount:f}",
         "price": None if deed.price is None else f"{deed.price:f}",
@@ -78,9 +86,10 @@ def deed_json(deed: Deed) -> dict[str, Any]:
 def deed_sentence(deed: Deed) -> str:
     """What was done, with its number."""
     price = "market" if deed.price is None else short(deed.price)
+    coin = deed.symbol.rpartition(":")[2]
     return {
-        "top_up": f"add {deed.amount:f} USDT margin",
-        "refund": f"put {deed.amount:f} USDT margin back",
+        "top_up": f"add {deed.amount:f} {coin} margin",
+        "refund": f"put {deed.amount:f} {coin} margin back",
         "place_stop": f"stop for {deed.amount:f} at {price}",
         "cancel_stop": "cancel the old stop",
         "close": f"close {deed.amount:f} at {price}",
@@ -98,34 +107,48 @@ def deeds_table(deeds: tuple[Deed, ...]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("UTC", "action", "reason", "outcome"):
         table.add_column(column, no_wrap=True)
-    several = len({deed.symbol for deed in deeds}) > 1
+    names = _names(deeds)
     for deed, count in _told(deeds):
         action = deed_sentence(deed)
-        where = f"{deed.symbol.split('/')[0]}: {action}" if several else action
+        where = names[_key(deed)] + action
         again = f" ({count}x)" if count > 1 else ""
         table.add_row(utc(deed.at_ms), where + again, deed.reason, deed.proven)
     return table
 
 
+def _key(deed: Deed) -> PositionKey:
+    return PositionKey(deed.symbol, deed.side)
+
+
+def _names(deeds: tuple[Deed, ...]) -> dict[PositionKey, str]:
+    """What tells the positions apart: coins where there are several, sides where one has two."""
+    keys = {_key(deed) for deed in deeds}
+    symbols = [key.symbol for key in keys]
+    coins = {key: key.symbol.split("/")[0] if len(set(symbols)) > 1 else "" for key in keys}
+    sides = {key: key.side if symbols.count(key.symbol) > 1 else "" for key in keys}
+    named = {key: f"{coins[key]} {sides[key]}".strip() for key in keys}
+    return {key: f"{name}: " if name else "" for key, name in named.items()}
+
+
 def _told(deeds: tuple[Deed, ...]) -> list[tuple[Deed, int]]:
-    """What is worth a row: repeats of a symbol's last deed count up and take the newest place."""
+    """What is worth a row: repeats of a position's last deed count up, at the newest place."""
     told: dict[int, tuple[Deed, int]] = {}
-    newest: dict[str, int] = {}
+    newest: dict[PositionKey, int] = {}
     for row, deed in enumerate(deeds):
         if deed.verb in HOUSEKEEPING:
             continue
-        before, count = told.get(newest.get(deed.symbol, -1), (deed, 0))
+        before, count = told.get(newest.get(_key(deed), -1), (deed, 0))
         repeats = (deed.verb, deed.reason, deed.proven) == (
             before.verb,
             before.reason,
             before.proven,
         )
         if count and repeats and (deed.verb == "place_stop" or deed.proven == "expired"):
-            del told[newest[deed.symbol]]
+            del told[newest[_key(deed)]]
             told[row] = deed, count + 1
         else:
             told[row] = deed, 1
-        newest[deed.symbol] = row
+        newest[_key(deed)] = row
     return list(told.values())
 
 
@@ -144,7 +167,7 @@ def show_ended(ended: Ended, as_json: bool) -> None:
     out = console()
     out.print(deeds_table(ended.deeds))
     out.print(
-        f"stopped at {utc(ended.at_ms)} UTC: equity {ended.equity:.2f} USDT, "
+        f"stopped at {utc(ended.at_ms)} UTC: equity {amount_text(ended.equity, ended.settle)}, "
         f"{ended.positions} open, journal {ended.digest[:16]}"
     )
 

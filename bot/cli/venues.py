@@ -9,20 +9,25 @@ from rich.table import Table
 from bot.cli.show import console
 from bot.exchange.venues.capabilities import MATRIX, Capabilities, Effect
 
+_SIDE_BY_SIDE = 4
+
 
 def show_venues(as_json: bool) -> None:
-    """Print the matrix: a venue a column."""
+    """Print the matrix: a venue a column, a few side by side."""
     if as_json:
         rows = [{"venue": name, **facts(row)} for name, row in MATRIX.items()]
         typer.echo(json.dumps(rows))
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("", *MATRIX):
-        table.add_column(column, overflow="fold")
-    columns = [answers(row) for row in MATRIX.values()]
-    for question, said in zip(questions(), zip(*columns, strict=True), strict=True):
-        table.add_row(question, *said)
-    console().print(table)
+    venues = tuple(MATRIX)
+    for at in range(0, len(venues), _SIDE_BY_SIDE):
+        names = venues[at : at + _SIDE_BY_SIDE]
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for column in ("", *names):
+            table.add_column(column, overflow="fold")
+        columns = [answers(MATRIX[name]) for name in names]
+        for question, said in zip(questions(), zip(*columns, strict=True), strict=True):
+            table.add_row(question, *said)
+        console().print(table, "")
 
 
 def facts(row: Capabilities) -> dict[str, object]:
@@ -35,6 +40,8 @@ def facts(row: Capabilities) -> dict[str, object]:
         "margin_evidence": row.margin_evidence,
         "key_report": row.key_report,
         "client_id": row.client_id,
+        "stop_name": row.stop_name,
+        "why_not": row.why_not,
         "refused_accounts": list(row.refused_accounts),
         "tried": row.tried,
     }
@@ -50,6 +57,7 @@ def questions() -> tuple[str, ...]:
         "added margin shown by",
         "key's rights told",
         "client id",
+        "own stops known by",
         "refused accounts",
         "tried on",
     )
@@ -65,6 +73,7 @@ def answers(row: Capabilities) -> tuple[str, ...]:
         row.margin_evidence,
         row.key_report,
         row.client_id,
+        row.stop_name,
         _listed(row.refused_accounts) or "none known",
         row.tried,
     )

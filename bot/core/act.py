@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias, assert_never
 
-from bot.core.actions import AT_MARKET, Bound
+from bot.core.actions import AT_MARKET, Bound, ClosePosition
 from bot.core.cost import close_bound, close_price
 from bot.core.decision import AlertSeverity, StopVerdict
 from bot.core.desk import REPEAT_MS, Desk
@@ -32,8 +32,9 @@ from bot.core.ladder import NO_WAKE_MS, Evaluation, deepest_first, reason_of, wi
 from bot.core.margin import LiquidatesAt, LiquidatesTogether, NoLiquidation
 from bot.core.metrics import BookKnown, Known
 from bot.core.model import Position
+from bot.core.pairs import NotStopped
 from bot.core.policy import Rule, Step
-from bot.core.protection import StopNotNeeded, StopWanted, wanted
+from bot.core.protection import StopNotNeeded, StopWanted, Wanted, wanted
 from bot.core.sizing import LegClose
 from bot.core.state import Plain, RefundDue, Trim
 from bot.core.strategy import (
@@ -83,7 +84,11 @@ def view_of(desk: Desk, known: Known, ground: Ground) -> PositionView:
     """What the verbs see of a measured position."""
     position = ground.position
     bounds = (*ground.users, *ground.held)
-    target = wanted(desk.policy, ground.instrument, position, known.liquidation, bounds)
+    match ground.stopped:
+        case NotStopped(proof):
+            target: Wanted = StopNotNeeded(proof)
+        case Position() as stopped:
+            target = wanted(desk.policy, ground.instrument, stopped, ground.settled, bounds)
     match known.liquidation:
         case LiquidatesAt(price) | LiquidatesTogether(price):
             liquidation_price = price
@@ -115,7 +120,7 @@ def act(
         else:
             acts_for_stop(desk, position, known, stop)
     elif (
-        not _is_left_of_a_pair(desk, position)
+        not closes_what_is_left_of_a_pair(desk, position)
         and not acts_for_stop(desk, position, known, stop)
         and not _gives_back(desk, position, evaluation)
     ):
@@ -165,7 +170,7 @@ def close_with_hedge(desk: Desk, position: Position, review: Review) -> None:
             settle(desk, review_close(request, hedge, holds=False, bound=AT_MARKET))
 
 
-def _is_left_of_a_pair(desk: Desk, position: Position) -> bool:
+def closes_what_is_left_of_a_pair(desk: Desk, position: Position) -> bool:
     """
     Whether what a close was to take along with another leg is still there, and goes now.
 
@@ -269,6 +274,9 @@ def _ask(desk: Desk, rule: Rule, step: Step, answer: Callable[[Asked], Answer]) 
 
 def _take(desk: Desk, step: Step, approved: Approved) -> None:
     if step.severity is Severity.CLOSE:
+        closing = (each.intent for each in desk.approved if each.intent.key == approved.intent.key)
+        if any(isinstance(intent.action, ClosePosition) for intent in closing):
+            return  # along with the leg against it
         (position,) = (each for each in desk.state.positions if each.key == approved.intent.key)
         close_with_hedge(desk, position, approved)
     else:

@@ -149,6 +149,8 @@ def _is_endangered(desk: Desk, verdict: PositionVerdict) -> bool:
 def _stale_at_ms(state: AccountState, policy: Policy, position: Position) -> int:
     mark = state.marks.get(position.symbol)
     match state.account:
+        case AccountRead(carried=carried) if position.key in carried:
+            return NEVER_MS
         case AccountRead(received_at_ms=read_at_ms) if mark is not None:
             mark_until_ms = mark.received_at_ms + policy.guardrails.data_age_max_ms
             return min(mark_until_ms, read_at_ms + POSITION_AGE_MAX_MS)
@@ -192,13 +194,14 @@ def _keep_stop_blindly(desk: Desk, position: Position, unknown: Unknown) -> Stop
     match state.account:
         case AccountRead(snapshot=snapshot, received_at_ms=at_ms) if (
             instrument is not None
+            and position.key not in state.carried
             and desk.now_ms - at_ms <= POSITION_AGE_MAX_MS
             and isinstance(support(instrument, position, snapshot, desk.policy), Supported)
         ):
             settled, _ = settle_liquidation(instrument, position)
             ground = survey(state, instrument, position, settled)
             # Unknown clears no step: what a firing one has tightened stays where it is.
-            resting = safe_stops(position, ground.ours, settled)
+            resting = safe_stops(instrument, position, ground.ours, settled)
             bounds = tuple(stop.trigger_price for stop in resting)
             return keep_stop(desk, ground, unknown, bounds)
         case AccountRead() | NotRead():

@@ -24,7 +24,7 @@ KuCoin, Hyperliquid); collateral counts with its haircut (Binance multi-assets m
 OKX); the common shock is ours.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import pairwise
@@ -49,6 +49,9 @@ _HALVINGS = 80
 
 _DOUBLINGS = 60
 """So often the last interval is doubled in search of a root, to a shock of 2**60."""
+
+_FAR = Decimal(1_000)
+"""A shock of a thousand times the price: what liquidates after more than that never does."""
 
 _NUDGE = Decimal("0.01")
 """By so much a mark price is moved, up and down, to see which way hurts."""
@@ -142,20 +145,33 @@ def faced(book: Book) -> Book:
     The same book with every symbol's shock in the direction that hurts the account.
 
     Betas are given without a sign. A symbol with one leg moves against it. Where there are two,
-    or collateral in it, the direction is tried out: by their sum, with what they require.
+    or collateral in it, the direction is tried out: first that in which a small move hurts, then
+    the other one where the account is liquidated sooner that way. What is spare the worse way of
+    each is concave between two bends of a linear book, so looking at the bends misses nothing.
     """
     if book.is_plain:
         return book
-    rises = {stake.symbol: _is_hurt_by_rise(stake) for stake in _stakes(book)}
-    legs = tuple(
-        replace(leg, beta=Ratio(abs(leg.beta) * (-1 if _gains(leg, rises) else 1)))
-        for leg in book.legs
+    turned = _hurt_nearby(book)
+    if spare(turned, ZERO) <= ZERO:
+        return turned
+    while (sooner := _liquidated_sooner(turned)) != turned:
+        turned = sooner
+    return turned
+
+
+def turned_over(book: Book, symbols: Set[str]) -> Book:
+    """The same book with the shock of these symbols the other way round."""
+    return replace(
+        book,
+        legs=tuple(
+            replace(leg, beta=Ratio(-leg.beta)) if leg.position.symbol in symbols else leg
+            for leg in book.legs
+        ),
+        pledges=tuple(
+            replace(each, beta=Ratio(-each.beta)) if each.symbol in symbols else each
+            for each in book.pledges
+        ),
     )
-    pledges = tuple(
-        replace(each, beta=Ratio(abs(each.beta) * (-1 if rises[each.symbol] else 1)))
-        for each in book.pledges
-    )
-    return replace(book, legs=legs, pledges=pledges)
 
 
 def equity(book: Book, shock: Decimal = ZERO) -> Money:
@@ -238,6 +254,52 @@ def first_root(rising: Callable[[Decimal], Decimal], borders: list[Decimal]) -> 
     return last - below / slope if slope > ZERO else NEVER
 
 
+def _hurt_nearby(book: Book) -> Book:
+    """Every symbol's shock in the direction in which a small move hurts the account."""
+    rises = {stake.symbol: _is_hurt_by_rise(stake) for stake in _stakes(book)}
+    legs = tuple(
+        replace(leg, beta=Ratio(abs(leg.beta) * (-1 if _gains(leg, rises) else 1)))
+        for leg in book.legs
+    )
+    pledges = tuple(
+        replace(each, beta=Ratio(abs(each.beta) * (-1 if rises[each.symbol] else 1)))
+        for each in book.pledges
+    )
+    return replace(book, legs=legs, pledges=pledges)
+
+
+def _liquidated_sooner(book: Book) -> Book:
+    """The book with symbols turned over by which it is liquidated sooner; itself without such."""
+    both_ways = frozenset(
+        stake.symbol for stake in _stakes(book) if len(stake.legs) + len(stake.pledges) > 1
+    )
+    other = turned_over(book, both_ways)
+    reached = _shock_reached(book)
+    bends = {bend for bend in _all_bends(book) | _all_bends(other) if ZERO < bend < reached}
+    priced = min(map(priced_until, (*book.legs, *other.legs)), default=NEVER)
+    for shock in [*sorted(bends), min(reached, _FAR)]:
+        if shock >= priced:
+            return book
+        parts = zip(_stakes(book), _stakes(other), strict=True)
+        worse = frozenset(
+            stake.symbol
+            for stake, turned in parts
+            if stake.symbol in both_ways and _part(turned, shock) < _part(stake, shock)
+        )
+        sooner = turned_over(book, worse)
+        if worse and spare(sooner, shock) <= ZERO and _shock_reached(sooner) < reached:
+            return sooner
+    return book
+
+
+def _shock_reached(book: Book) -> Decimal:
+    match joint_liquidation(book):
+        case NoLiquidation():
+            return NEVER
+        case LiquidatesAfter(shock):
+            return shock
+
+
 @dataclass(frozen=True, slots=True)
 class _Stake:
     """All that there is of one symbol: one leg or two, and collateral."""
@@ -317,12 +379,13 @@ def _gains(leg: Leg, rises: dict[str, bool]) -> bool:
 
 def _parts(book: Book, stakes: tuple[_Stake, ...], shock: Decimal) -> list[Decimal]:
     """What is spare after `shock`, by symbol; each part is monotone between two bends."""
-    parts = [Decimal(book.wallet_balance)]
-    for stake in stakes:
-        gains = (_profit_after(leg, shock) for leg in stake.legs)
-        coins = (each.amount * each.price_after(shock) for each in stake.pledges)
-        parts.append(sum(gains, ZERO) + sum(coins, ZERO) - _required(stake.legs, shock))
-    return parts
+    return [Decimal(book.wallet_balance), *(_part(stake, shock) for stake in stakes)]
+
+
+def _part(stake: _Stake, shock: Decimal) -> Decimal:
+    gains = (_profit_after(leg, shock) for leg in stake.legs)
+    coins = (each.amount * each.price_after(shock) for each in stake.pledges)
+    return sum(gains, ZERO) + sum(coins, ZERO) - _required(stake.legs, shock)
 
 
 def _first_enclosed(book: Book, way: int, borders: list[Decimal]) -> Decimal:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from bot.core.actions import CancelStop
 from bot.core.alone import judge_alone
 from bot.core.decision import Alert, AlertSeverity, Decision
-from bot.core.desk import Draft
+from bot.core.desk import REPEAT_MS, Draft
 from bot.core.events import AccountMode, AutoDeleveraged, Liquidated
 from bot.core.guardrails import Request, approve_stop, refund_under_way, still_counts, with_intent
 from bot.core.held import without
@@ -54,6 +54,7 @@ def decide(state: AccountState, policy: Policy, now_ms: int) -> tuple[AccountSta
     state = _report_losses(state, draft)
     state = _report_bans(state, now_ms, draft)
     state = _heed_others(state, draft)
+    state = _report_garbled(state, now_ms, draft)
     for position in sorted(state.positions, key=lambda each: each.key):
         if position.margin_mode is MarginMode.ISOLATED:
             state = judge_alone(state, policy, position, now_ms, draft)
@@ -161,6 +162,25 @@ def _heed_others(state: AccountState, draft: Draft) -> AccountState:
     return replace(state, others=state.others | others) if others - state.others else state
 
 
+def _report_garbled(state: AccountState, now_ms: int, draft: Draft) -> AccountState:
+    """Say which positions cannot be read, and look again soon: the others are guarded on."""
+    told = dict(state.garbled_told_ms)
+    for each in state.garbled:
+        draft.endangered = True
+        again_at_ms = told.get(each.symbol, NEVER_MS) + REPEAT_MS
+        draft.wake_at_ms = min(draft.wake_at_ms, max(again_at_ms, now_ms + 1))
+        if now_ms < again_at_ms:
+            continue
+        subject = each.symbol or "account"
+        text = (
+            f"{subject}: the venue reports a position that CANNOT BE READ ({each.reason}); its "
+            "stops are left alone and no money is moved on it, the others are guarded"
+        )
+        draft.alerts.append(Alert(subject, "garbled", AlertSeverity.CRITICAL, text))
+        told[each.symbol] = now_ms
+    return replace(state, garbled_told_ms=told) if told != state.garbled_told_ms else state
+
+
 def _cancel_orphans(
     state: AccountState, policy: Policy, now_ms: int, draft: Draft
 ) -> AccountState:
@@ -168,7 +188,7 @@ def _cancel_orphans(
     open_keys = {position.key for position in state.positions}
     for stop in state.stops:
         key = PositionKey(stop.symbol, stop.side)
-        if key in open_keys or not state.is_guards(stop):
+        if key in open_keys or state.may_hold(stop.symbol) or not state.is_guards(stop):
             continue
         memory = state.memory_of(key)
         sure = _is_surely_flat(state, key)

@@ -162,7 +162,8 @@ class OutcomeReported:
     What became of an intent.
 
     `detail` is the venue's code and words for REJECTED, and the evidence otherwise. `filled` is
-    what a close has filled.
+    what a close has filled. What is proven by evidence came with a read of the account that was
+    asked for at `received_at_ms`, after the venue had shown it: that read is one that can show it.
     """
 
     intent_id: str

@@ -11,9 +11,17 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TypeAlias, assert_never
 
-from bot.core.actions import Action, AddMargin, Bound, CancelStop, ClosePosition, PlaceStop
+from bot.core.actions import (
+    AT_MARKET,
+    Action,
+    AddMargin,
+    Bound,
+    CancelStop,
+    ClosePosition,
+    PlaceStop,
+)
 from bot.core.clearing import closable, in_the_way, sendable
-from bot.core.cross import spare
+from bot.core.cross import spare, turned_over
 from bot.core.events import AccountMode, IntentState
 from bot.core.ids import client_id
 from bot.core.ladder import IDLE, steps_for_book
@@ -29,11 +37,11 @@ from bot.core.metrics import (
 from bot.core.model import (
     Instrument,
     MarginMode,
-    MarginOnReduce,
     NotReported,
     Position,
     PositionKey,
 )
+from bot.core.pairs import stopped_legs
 from bot.core.policy import Above, Below, Metric, Policy
 from bot.core.protection import StopNotNeeded, StopWanted, distance_at_stop, wanted
 from bot.core.state import (
@@ -51,8 +59,8 @@ from bot.core.state import (
     RefundDue,
     Trim,
 )
-from bot.core.stress import Held, worst_stressed_loss
 from bot.core.units import ZERO, Money, Price, Quantity, floor_to
+from bot.core.worse import Part, brings_nearer, raises_stressed_loss
 
 MINUTE_MS = 60_000
 PLAIN = Plain()
@@ -221,9 +229,15 @@ def review_reduce(
 def _approved_part(request: Request, close: PartClose) -> Approved:
     position = close.position
     state, its = request.state, replace(request, key=position.key)
-    quantity = sendable(state, position, min(close.quantity, closable(state, position)))
+    quantity = _sent_of(state, close)
     action = ClosePosition(position.symbol, position.side, quantity, close.bound)
     return _approved(its, action, (), close.purpose, in_the_way(state, position.key))
+
+
+def _sent_of(state: AccountState, close: PartClose) -> Quantity:
+    """How much of it is sent: what a venue takes."""
+    position = close.position
+    return sendable(state, position, min(close.quantity, closable(state, position)))
 
 
 def review_close(request: Request, position: Position, holds: bool, bound: Bound) -> Review:
@@ -315,6 +329,15 @@ def _reasons_to_hold(request: Request, cooldown_ms: int) -> Iterator[Denied]:
     yield from _reasons_to_be_quiet(request)
     for text in _reasons_to_read(request, _acted_on(state)):
         yield Denied(Denial.WAIT, "age", text, FAR_MS, needs_read=True)
+    apart = {
+        each.symbol
+        for each in state.positions
+        if each.key in state.carried and each.margin_mode is MarginMode.ISOLATED
+    }
+    for garbled in state.garbled:
+        if garbled.symbol not in apart:  # it may be a cross one that needs the wallet
+            text = f"a position could not be read: {garbled.reason}"
+            yield Denied(Denial.WAIT, "garbled", text, FAR_MS, needs_read=True)
     for intent in _in_order(state):
         spends = isinstance(intent.action, AddMargin)
         closes = isinstance(intent.action, ClosePosition) and intent.key == key
@@ -343,9 +366,12 @@ def _reasons_not_to_reduce(
         moves = isinstance(intent.action, AddMargin | ClosePosition)
         if intent.is_open and moves and intent.key in touched:
             yield _wait("in_flight", f"intent {intent.id} is not settled", FAR_MS)
-    if any(_raises_stressed_loss(request, close.position, close.quantity) for close in closes):
+    parts = tuple(Part(each.position, _sent_of(state, each), each.bound) for each in closes)
+    if raises_stressed_loss(state, request.policy, parts):
         text = "without the part more would be at risk than with it"
         yield _exhausted("stressed_loss", text)
+    for text in brings_nearer(state, request.policy, request.now_ms, parts):
+        yield _exhausted("nearer", text)
     yield from _reasons_to_wait(request, cooldown_ms)
 
 
@@ -372,43 +398,14 @@ def hedge_of(request: Request, position: Position) -> tuple[Position, ...]:
 
     Such a close takes both legs, whoever asks for it.
     """
-    if not _raises_stressed_loss(request, position, position.quantity):
+    whole = Part(position, position.quantity, AT_MARKET)
+    if not raises_stressed_loss(request.state, request.policy, (whole,)):
         return ()
-    return _others_of(request.state, position)
-
-
-def _others_of(state: AccountState, position: Position) -> tuple[Position, ...]:
     return tuple(
         each
-        for each in state.positions
+        for each in request.state.positions
         if each.symbol == position.symbol and each.key != position.key
     )
-
-
-def _raises_stressed_loss(request: Request, position: Position, quantity: Quantity) -> bool:
-    """
-    Whether more would be lost under the policy's shock with part of the position than with all.
-
-    So it is where a venue keeps all margin in the position and the wallet pays the loss, and where
-    the part has hedged another leg of its symbol.
-    """
-    state, stress = request.state, request.policy.stress
-    instrument, mark = state.instruments.by_symbol[position.symbol], state.marks[position.symbol]
-    share = max(position.quantity - quantity, ZERO) / position.quantity
-    match instrument.rules.margin_on_reduce:
-        case MarginOnReduce.PRO_RATA:
-            margin = position.isolated_margin * share
-        case MarginOnReduce.RETAINED:
-            margin = position.isolated_margin if share else ZERO
-    rest = replace(
-        position,
-        quantity=Quantity(position.quantity * share),
-        isolated_margin=Money(margin),
-    )
-    others = [Held(instrument, each, mark.price) for each in _others_of(state, position)]
-    before = worst_stressed_loss([Held(instrument, position, mark.price), *others], stress)
-    left = [Held(instrument, rest, mark.price)] if share else []
-    return worst_stressed_loss([*left, *others], stress) > before
 
 
 def _reasons_to_wait(request: Request, cooldown_ms: int) -> Iterator[Denied]:
@@ -465,8 +462,12 @@ def _spared_by_others(request: Request) -> Decimal | Denied:
             return Denied(Denial.WAIT, "age", reason, FAR_MS, needs_read=True)
         case BookKnown() as known:
             step = min(leg.instrument.rules.position_margin_step for leg in known.book.legs)
-            distances = [distance_at_stop(policy.protect, leg) for leg in known.book.legs]
-            limits = [spare(known.book, max(distances)) - step]
+            stopped = stopped_legs(known.book)
+            rooms = (distance_at_stop(policy.protect, leg) for leg in stopped)
+            room = max(policy.protect.room, *rooms)
+            turned = (frozenset({leg.position.symbol}) for leg in stopped if leg.beta < ZERO)
+            books = (known.book, *(turned_over(known.book, symbols) for symbols in turned))
+            limits = [Money(spare(book, room) - step) for book in books]
             for rule, each in steps_for_book(policy):
                 match each.threshold:
                     case Below(value):

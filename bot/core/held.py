@@ -14,8 +14,16 @@ is opened or grows, and with another policy. What a human closes neither makes a
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from bot.core.model import AccountSnapshot, MarginMode, Position, PositionKey, StopOrder
-from bot.core.protection import covers, tighter
+from bot.core.model import (
+    AccountSnapshot,
+    Instrument,
+    MarginMode,
+    Position,
+    PositionKey,
+    StopOrder,
+)
+from bot.core.pairs import excess_of
+from bot.core.protection import level, tighter, tightest
 from bot.core.units import ZERO, Money, Price, Quantity
 
 
@@ -75,6 +83,7 @@ def after_read(
     snapshot: AccountSnapshot,
     ours: Iterable[StopOrder],
     closed: frozenset[PositionKey],
+    instruments: Mapping[str, Instrument],
     *,
     is_newer: bool,
 ) -> Shared:
@@ -115,19 +124,22 @@ def after_read(
     changed = abs(snapshot.wallet_balance - shared.wallet_balance)
     return replace(
         seen,
-        held=_resting(cross, seen, tuple(ours)),
+        held=_resting(cross, seen, tuple(ours), instruments),
         released_at=Money(max(seen.released_at, snapshot.wallet_balance + changed)),
     )
 
 
 def _resting(
-    legs: Iterable[Position], shared: Shared, ours: tuple[StopOrder, ...]
+    legs: list[Position],
+    shared: Shared,
+    ours: tuple[StopOrder, ...],
+    instruments: Mapping[str, Instrument],
 ) -> dict[PositionKey, Price]:
     """The tightest stop that rests for each cross position, or what was held of it before."""
     held = dict(shared.held)
     for leg in legs:
-        for stop in ours:
-            if covers(stop, leg):
-                trigger = stop.trigger_price
-                held[leg.key] = tighter(leg.side, held.get(leg.key, trigger), trigger)
+        excess = replace(leg, quantity=excess_of(leg, legs))
+        if excess.quantity > ZERO and leg.symbol in instruments:
+            for at in level(leg, tightest(instruments[leg.symbol], excess, ours)):
+                held[leg.key] = tighter(leg.side, held.get(leg.key, at), at)
     return held

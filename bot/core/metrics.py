@@ -18,6 +18,7 @@ from bot.core.cross import (
     faced,
     joint_liquidation,
     total_requirement,
+    turned_over,
 )
 from bot.core.events import MarkPrice
 from bot.core.funding import Funding, FundingCost, FundingUnknown, bill_ahead, funding_cost
@@ -179,12 +180,21 @@ def support(
             f"{position.symbol}: the account is in {read.position_mode} mode, the policy says "
             f"{policy.position_mode} (account.position_mode)"
         )
-    against = (each for each in read.positions if each.symbol == position.symbol)
-    modes = {each.margin_mode for each in against if each.key != position.key}
-    if modes and MarginMode.CROSS in {position.margin_mode, *modes}:
+    against = [
+        each
+        for each in read.positions
+        if each.symbol == position.symbol and each.key != position.key
+    ]
+    modes = {position.margin_mode, *(each.margin_mode for each in against)}
+    if len(modes) > 1:
         return NotSupported(
-            f"{position.symbol}: a cross position with one against it in its symbol is not "
-            "supported yet"
+            f"{position.symbol}: a cross position with an isolated one against it in its symbol "
+            "is not supported"
+        )
+    if against and MarginMode.CROSS in modes and instrument.kind is ContractKind.INVERSE:
+        return NotSupported(
+            f"{position.symbol}: a cross long and short of one inverse contract are not supported "
+            "yet"
         )
     if instrument.settle != policy.settle:
         return NotSupported(
@@ -210,6 +220,9 @@ def measure_book(state: AccountState, now_ms: int, policy: Policy) -> MeasuredBo
     """Measure all cross positions together; Unknown where one of them is."""
     legs = []
     positions = cross_positions(state)
+    for garbled in state.garbled:
+        if not any(key.symbol == garbled.symbol for key in state.carried):
+            return Unknown(f"a position could not be read: {garbled.reason}", now_ms)
     for position in positions:
         match facts_of(state, position, now_ms, policy):
             case Unknown(reason, since_ms):
@@ -296,6 +309,18 @@ def leg_liquidation(known: BookKnown, leg: Leg) -> LiquidatesTogether | NoLiquid
             return LiquidatesTogether(price, leg.mark_price * leg.beta)
 
 
+def liquidation_against(known: BookKnown, leg: Leg) -> LiquidatesTogether | NoLiquidation:
+    """
+    As `leg_liquidation`, with the symbol of the leg moving against it whatever hurts the account.
+
+    The other symbols move the way that hurts.
+    """
+    if leg.beta >= ZERO:
+        return leg_liquidation(known, leg)
+    book = turned_over(known.book, frozenset({leg.position.symbol}))
+    return leg_liquidation(measured_book(book), book.leg_of(leg.position.key))
+
+
 def leg_known(state: AccountState, known: BookKnown, leg: Leg, now_ms: int) -> Known:
     """What `known` of all cross positions means for one of them."""
     position, mark = leg.position, leg.mark_price
@@ -336,6 +361,8 @@ def facts_of(
         case AccountRead(received_at_ms=at_ms) if now_ms - at_ms > POSITION_AGE_MAX_MS:
             reason = f"the account read is older than {POSITION_AGE_MAX_MS} ms"
             return Unknown(reason, at_ms + POSITION_AGE_MAX_MS)
+        case AccountRead(carried=carried) if position.key in carried:
+            return Unknown(f"its row could not be read: {carried[position.key]}", now_ms)
         case AccountRead(snapshot=snapshot):
             match support(instrument, position, snapshot, policy):
                 case NotSupported(reason):

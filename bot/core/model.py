@@ -14,6 +14,9 @@ from bot.core.units import Money, Price, Quantity, Ratio
 
 _NO_LIMIT = Quantity(Decimal("Infinity"))
 
+STOPS_MAX = 20
+"""So many conditional orders are tried in a contract of a venue that names no limit."""
+
 
 class Side(StrEnum):
     """Direction of a position."""
@@ -156,7 +159,8 @@ class Instrument:
     Quantities of a linear contract are in base units, those of an inverse one are its face value
     in the quote currency. `settle` is what margin, profit and fees are paid in: quote for a
     linear contract, base for an inverse one. No order that fills at once may be for more than
-    `quantity_max`: what is larger is closed in slices.
+    `quantity_max`: what is larger is closed in slices. No more than `stops_max` conditional
+    orders may rest in the contract at a time.
     """
 
     symbol: str
@@ -169,6 +173,7 @@ class Instrument:
     tiers: tuple[RiskTier, ...]
     rules: VenueRules
     quantity_max: Quantity = _NO_LIMIT
+    stops_max: int = STOPS_MAX
 
 
 BAR_MS = 3_600_000
@@ -284,9 +289,19 @@ class Collateral:
 
 
 @dataclass(frozen=True, slots=True)
+class Garbled:
+    """A position that the venue reports and nobody can read; `symbol` is empty if that neither."""
+
+    symbol: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AccountSnapshot:
     """
     One complete, consistent read of an account: what is not in it did not exist then.
+
+    But for positions that are `garbled`: of those nothing is known, not even that they are open.
 
     `taken_at_ms` is the venue's time, used for ordering only. `wallet_balance` is the money of
     the settle currency that is bound to no isolated position: with the unrealised profit of the
@@ -303,3 +318,8 @@ class AccountSnapshot:
     positions: tuple[Position, ...]
     stops: tuple[StopOrder, ...]
     collateral: tuple[Collateral, ...] = ()
+    garbled: tuple[Garbled, ...] = ()
+
+    def tells_of(self, symbol: str) -> bool:
+        """Whether no position in `symbol` being in it means that there was none."""
+        return all(each.symbol not in ("", symbol) for each in self.garbled)

@@ -291,32 +291,38 @@ def closes_to_reach(
     What to close of the cross positions so that they reach the target together.
 
     The legs are taken in the order of `ranked`, each as far as it is needed, at its price in
-    `fills`. Where a symbol has two legs, or its coin backs the account, the result is tried: a
-    close may turn the way that hurts.
+    `fills`; of two legs of one symbol first what the larger one has beyond the smaller, and as
+    much of both once nothing else is left. Where a symbol has two legs, or its coin backs the
+    account, every result is tried: a close may turn the way that hurts.
     """
     if _left_over(book, to) >= ZERO:
         return _already(to)
-    closes: list[LegClose] = []
-    start = book
-    for leg in ranked:
-        key, position = leg.position.key, leg.position
-        fill = fills[key]
-        without = book.after_close(key, position.quantity, fill)
+    closed: dict[PositionKey, Decimal] = {}
+    for cut in _cuts(ranked):
+        without = faced(_after_cut(book, cut, cut.most, fills))
         if _left_over(without, to) > ZERO:
-            quantity = _least_close_of_leg(book, leg, fill, to)
-            closes.append(LegClose(key, quantity))
-            if start.is_plain or _is_at(faced(book.after_close(key, quantity, fill)), to):
-                return tuple(closes)
-            return CannotReach("closing one of these legs exposes another")
-        closes.append(LegClose(key, position.quantity))
+            quantity = _least_cut(book, cut, fills, to)
+            if book.is_plain or _is_at(faced(_after_cut(book, cut, quantity, fills)), to):
+                return _with_cut(closed, cut, quantity)
+        closed = {each.key: each.quantity for each in _with_cut(closed, cut, cut.most)}
         book = without
     return CannotReach("not even closing every cross position reaches it")
+
+
+def shares_to_close(ranked: tuple[Leg, ...], fraction: Ratio) -> tuple[LegClose, ...]:
+    """`fraction` of the first leg of `ranked`, and of the one against it in its symbol."""
+    symbol = ranked[0].position.symbol
+    return tuple(
+        LegClose(leg.position.key, share_to_close(leg.instrument, leg.position, fraction))
+        for leg in ranked
+        if leg.position.symbol == symbol
+    )
 
 
 def share_to_close(instrument: Instrument, position: Position, fraction: Ratio) -> Quantity:
     """`fraction` of the position on the quantity step, at least one step, at most all."""
     share = ceil_to(position.quantity * fraction, instrument.quantity_step)
-    return _leaving_enough(instrument, position, share)
+    return _leaving_enough(instrument, position.quantity, share)
 
 
 def _already(to: Target) -> AlreadyThere:
@@ -442,18 +448,79 @@ def _is_at(book: Book, to: Target) -> bool:
     raise AssertionError("every pair is handled above")
 
 
-def _least_close_of_leg(book: Book, leg: Leg, fill: Price, to: Target) -> Quantity:
-    """The least close of `leg` that brings the book to the target; all of it is enough."""
-    instrument, position = leg.instrument, leg.position
-    if not isinstance(to, AtRatio) and to >= priced_until(leg):
-        return position.quantity  # whatever is left of it owes without end there
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """Legs that are closed by the same quantity, `most` at most."""
+
+    legs: tuple[Leg, ...]
+    most: Quantity
+
+
+def _cuts(ranked: tuple[Leg, ...]) -> Iterator[_Cut]:
+    """
+    All that could be closed, in order: lone legs and the excess of pairs, then the pairs whole.
+
+    Of a pair whose larger leg gains in the shock the excess is what helps, so it comes last.
+    """
+    pairs, gaining = [], []
+    for leg in ranked:
+        position = leg.position
+        against = [
+            other
+            for other in ranked
+            if other.position.symbol == position.symbol and other is not leg
+        ]
+        if not against:
+            yield _Cut((leg,), position.quantity)
+        for other in against:
+            excess = Quantity(position.quantity - other.position.quantity)
+            if excess > ZERO:
+                cut = _Cut((leg,), excess)
+                if leg.beta >= ZERO:
+                    yield cut
+                else:
+                    gaining.append(cut)
+            if excess > ZERO or (excess == ZERO and position.side is Side.LONG):
+                pairs.append(_Cut((leg, other), other.position.quantity))
+    yield from (*pairs, *gaining)
+
+
+def _after_cut(
+    book: Book, cut: _Cut, quantity: Decimal, fills: Mapping[PositionKey, Price]
+) -> Book:
+    for leg in cut.legs:
+        book = book.after_close(leg.position.key, quantity, fills[leg.position.key])
+    return book
+
+
+def _with_cut(
+    closed: Mapping[PositionKey, Decimal], cut: _Cut, quantity: Decimal
+) -> tuple[LegClose, ...]:
+    """What has been closed before, and the cut: each leg once."""
+    total = dict(closed)
+    for leg in cut.legs:
+        key = leg.position.key
+        total[key] = total.get(key, ZERO) + quantity
+    return tuple(LegClose(key, Quantity(each)) for key, each in total.items())
+
+
+def _least_cut(book: Book, cut: _Cut, fills: Mapping[PositionKey, Price], to: Target) -> Quantity:
+    """The least of `cut` that brings the book to the target; all of it is enough."""
+    legs = [book.leg_of(leg.position.key) for leg in cut.legs]
+    if not isinstance(to, AtRatio) and any(to >= priced_until(leg) for leg in legs):
+        return cut.most  # whatever is left of it owes without end there
 
     def to_spare(closed: Decimal) -> Decimal:
-        return _left_over(book.after_close(position.key, closed, fill), to)
+        return _left_over(_after_cut(book, cut, closed, fills), to)
 
-    at = leg.mark_price if isinstance(to, AtRatio) else leg.price_after(to)
-    found = _least_close(instrument, position, to_spare, at, set())
-    return position.quantity if isinstance(found, AlreadyThere | CannotReach) else found
+    bends: set[Decimal] = set()
+    for leg in legs:
+        at = leg.mark_price if isinstance(to, AtRatio) else leg.price_after(to)
+        sizes = _border_sizes(leg.instrument, at, leg.position.entry_price)
+        bends |= {whole - size for size in sizes for whole in (leg.position.quantity, cut.most)}
+    instrument = legs[0].instrument
+    found = _least_of(instrument, cut.most, to_spare, bends)
+    return cut.most if isinstance(found, AlreadyThere | CannotReach) else found
 
 
 def _border_sizes(instrument: Instrument, at: Price, entry: Price) -> set[Decimal]:
@@ -481,25 +548,34 @@ def _least_close(
 
     It is linear between `bends` and where the rest, valued `at` that price, changes its tier.
     """
-    if to_spare(ZERO) >= ZERO:
-        return AlreadyThere("the target is reached already")
     sizes = _border_sizes(instrument, at, position.entry_price)
     bends = bends | {position.quantity - size for size in sizes}
-    inside = sorted(bend for bend in bends if ZERO < bend < position.quantity)
-    least = first_root(to_spare, [ZERO, *inside, position.quantity])
-    if least == NEVER or least >= position.quantity:
+    return _least_of(instrument, position.quantity, to_spare, bends)
+
+
+def _least_of(
+    instrument: Instrument,
+    whole: Quantity,
+    to_spare: Callable[[Decimal], Decimal],
+    bends: set[Decimal],
+) -> Quantity | AlreadyThere | CannotReach:
+    """The least of `whole` where `to_spare`, linear between `bends`, is not below 0."""
+    if to_spare(ZERO) >= ZERO:
+        return AlreadyThere("the target is reached already")
+    inside = sorted(bend for bend in bends if ZERO < bend < whole)
+    least = first_root(to_spare, [ZERO, *inside, whole])
+    if least == NEVER or least >= whole:
         return CannotReach("only closing the whole position would do")
     closed = ceil_to(least, instrument.quantity_step)
     if to_spare(closed) < ZERO:
         closed += instrument.quantity_step  # the root was rounded down
     # Where a lower tier is reached within the step, closing more may cost more than it helps.
-    if closed < position.quantity and to_spare(closed) < ZERO:
+    if closed < whole and to_spare(closed) < ZERO:
         return CannotReach("only closing the whole position would do")
-    return _leaving_enough(instrument, position, min(closed, position.quantity))
+    return _leaving_enough(instrument, whole, min(closed, whole))
 
 
-def _leaving_enough(instrument: Instrument, position: Position, closed: Decimal) -> Quantity:
+def _leaving_enough(instrument: Instrument, whole: Quantity, closed: Decimal) -> Quantity:
     """`closed`, at least the venue's minimum; everything where less than that would remain."""
     closed = max(closed, instrument.quantity_min)
-    left = position.quantity - closed
-    return position.quantity if left < instrument.quantity_min else Quantity(closed)
+    return whole if whole - closed < instrument.quantity_min else Quantity(closed)

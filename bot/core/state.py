@@ -26,6 +26,7 @@ from bot.core.ids import Birth, account_prefix
 from bot.core.model import (
     AccountSnapshot,
     Collateral,
+    Garbled,
     Instrument,
     Position,
     PositionKey,
@@ -195,11 +196,17 @@ class NotRead:
 
 @dataclass(frozen=True, slots=True)
 class AccountRead:
-    """The newest complete read of the account."""
+    """
+    The newest complete read of the account.
+
+    Among its positions are, as they were last read, those `carried` over: it may have them in a
+    row that is garbled. Why, by their keys.
+    """
 
     snapshot: AccountSnapshot
     asked_at_ms: int
     received_at_ms: int
+    carried: Mapping[PositionKey, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +228,7 @@ class AccountState:
     backs them; `refunds` are keyed by the intent of the close that freed them. Until
     `banned_until_ms` nothing may be sent; `bans` are those that no human has heard of. `others` is
     when the journals began of the other guards whose orders were seen on the account.
+    `garbled_told_ms` is when it was last said of a symbol that its position cannot be read.
     """
 
     birth: Birth
@@ -244,6 +252,7 @@ class AccountState:
     banned_until_ms: int = NEVER_MS
     bans: tuple[AddressBanned, ...] = ()
     others: frozenset[int] = frozenset()
+    garbled_told_ms: Mapping[str, int] = field(default_factory=dict)
     memos: Mapping[PositionKey, Any] = field(
         default_factory=dict, compare=False, repr=False, metadata={"journal": False}
     )
@@ -301,6 +310,32 @@ class AccountState:
                 return snapshot.collateral
             case NotRead():
                 return ()
+
+    @property
+    def garbled(self) -> tuple[Garbled, ...]:
+        """What of the newest read nobody can read."""
+        match self.account:
+            case AccountRead(snapshot=snapshot):
+                return snapshot.garbled
+            case NotRead():
+                return ()
+
+    @property
+    def carried(self) -> Mapping[PositionKey, str]:
+        """The positions that are as they were last read, and why they cannot be now."""
+        match self.account:
+            case AccountRead(carried=carried):
+                return carried
+            case NotRead():
+                return {}
+
+    def may_hold(self, symbol: str) -> bool:
+        """Whether the newest read leaves open whether there is a position in `symbol`."""
+        match self.account:
+            case AccountRead(snapshot=snapshot):
+                return not snapshot.tells_of(symbol)
+            case NotRead():
+                return True
 
     def is_guards(self, stop: StopOrder) -> bool:
         """Whether a guard of this account has placed a stop: this one or another."""

@@ -18,6 +18,8 @@ from bot.core.act import (
     climb,
     climb_alone,
     close_at_floor,
+    close_with_hedge,
+    closes_what_is_left_of_a_pair,
     enough,
     floor_closes,
     is_below_floor,
@@ -45,12 +47,13 @@ from bot.core.metrics import (
     cross_positions,
     facts_of,
     leg_known,
-    leg_liquidation,
+    liquidation_against,
     measure_book,
     measured_book,
     support,
 )
 from bot.core.model import AccountSnapshot, MarginMode, Position, PositionKey
+from bot.core.pairs import NotStopped, stopped_as
 from bot.core.policy import Policy
 from bot.core.protection import StopStatus, StopWanted, safe_stops
 from bot.core.sizing import LegClose, price_with_room
@@ -69,7 +72,7 @@ from bot.core.strategy import (
 )
 from bot.core.stress import by_relief
 from bot.core.units import ZERO, Price, Quantity, Ratio
-from bot.core.upkeep import Ground, keep_stop, survey
+from bot.core.upkeep import Ground, keep_stop, stands_in, survey
 from bot.core.vigil import (
     advance_episode,
     is_endangered,
@@ -160,12 +163,11 @@ def _protect_leg(desk: Desk, known: BookKnown, key: PositionKey, rooms: tuple[Ra
     own.wake(evaluation.wake_at_ms)
     own.wake(own.memory.active_at_ms + EPISODE_QUIET_MS)
     wake_for_settlement(own, position)
-    ground = survey(own.state, instrument, position, its.liquidation)
+    settled = liquidation_against(known, leg)
+    ground = survey(own.state, instrument, position, settled)
     bounds: tuple[Price, ...] = ()
-    if isinstance(its.liquidation, LiquidatesTogether):
-        bounds = tuple(
-            price_with_room(instrument, position.side, its.liquidation, room) for room in rooms
-        )
+    if isinstance(settled, LiquidatesTogether):
+        bounds = tuple(price_with_room(instrument, position.side, settled, room) for room in rooms)
     stop = keep_stop(own, ground, its, _ahead_of(position, its.mark_price, bounds))
     desk.state = own.state
     return _Leg(own, position, its, evaluation, ground, stop)
@@ -180,19 +182,55 @@ def _act_alone(desk: Desk, leg: _Leg) -> bool:
     """Stand in for the leg's stop, or let its own steps act; whether something was approved."""
     own = leg.desk
     before = len(own.approved)
-    if not _stand_in(desk, leg):
+    if not _stand_in(desk, leg) and not _is_left_of_a_pair(desk, leg):
         climb_alone(own, leg.known, leg.evaluation, leg.ground)
         desk.state = own.state
     return len(own.approved) > before
 
 
 def _stand_in(desk: Desk, leg: _Leg) -> bool:
-    """Whether the guard stands in for the leg's stop."""
+    """Whether the guard stands in for the leg's stop, or for one that it cannot have."""
     own = leg.desk
     own.state = desk.state
-    stands = acts_for_stop(own, leg.position, leg.known, leg.stop)
+    match leg.ground.stopped:
+        case NotStopped():
+            stands = _is_past_a_stop_of_both(own, leg)
+            if stands:
+                request = own.request(leg.position.key, "protect/watchdog")
+                review = review_close(request, leg.position, holds=False, bound=AT_MARKET)
+                close_with_hedge(own, leg.position, review)
+        case Position() as stopped if stopped.quantity < leg.position.quantity:
+            stands = stands_in(own, leg.position, leg.stop, leg.known)
+            if stands:
+                request = own.request(leg.position.key, "protect/watchdog")
+                settle(own, review_close(request, stopped, holds=False, bound=AT_MARKET))
+        case Position():
+            stands = acts_for_stop(own, leg.position, leg.known, leg.stop)
+        case _:
+            assert_never(leg.ground.stopped)
     desk.state = own.state
     return stands
+
+
+def _is_past_a_stop_of_both(desk: Desk, leg: _Leg) -> bool:
+    """
+    Whether a leg without a stop of its own is what a nearer liquidation now comes from.
+
+    That is where what both legs require grows faster than the larger one gains. A stop would have
+    to close both at once; the guard does so by itself, where one of a lone leg would trigger.
+    """
+    known = leg.known
+    is_hurt = isinstance(known.liquidation, LiquidatesTogether)
+    return is_hurt and known.liquidation_distance <= desk.policy.protect.room
+
+
+def _is_left_of_a_pair(desk: Desk, leg: _Leg) -> bool:
+    """Whether the leg goes now, as one that was to go along with the other is still there."""
+    own = leg.desk
+    own.state = desk.state
+    goes = closes_what_is_left_of_a_pair(own, leg.position)
+    desk.state = own.state
+    return goes
 
 
 def _finish(desk: Desk, own: Desk, key: PositionKey, draft: Draft) -> None:
@@ -212,7 +250,12 @@ def _judge_blindly(desk: Desk, unknown: Unknown, draft: Draft) -> None:
         stop = _keep_stop_blindly(own, position, unknown)
         if _has_passed(own, position, stop):
             request = own.request(position.key, "protect/watchdog")
-            settle(own, review_close(request, position, holds=False, bound=AT_MARKET))
+            stopped = stopped_as(
+                state.instruments.by_symbol[position.symbol], position, state.positions
+            )
+            if isinstance(stopped, NotStopped):
+                raise AssertionError("nothing passes a stop that is not wanted")
+            settle(own, review_close(request, stopped, holds=False, bound=AT_MARKET))
         desk.state = own.state
         _finish(desk, own, position.key, draft)
         draft.verdicts.append(
@@ -237,16 +280,21 @@ def _has_passed(desk: Desk, position: Position, stop: StopVerdict) -> bool:
 
 def _keep_stop_blindly(desk: Desk, position: Position, unknown: Unknown) -> StopVerdict:
     state = desk.state
+    # A leg that may be hedged by one that cannot be read has no size that is surely right.
+    garbled = {each.symbol for each in state.garbled} | {key.symbol for key in state.carried}
     match state.account, book_of(state, desk.policy.stress, desk.now_ms):
         case AccountRead(snapshot=snapshot, received_at_ms=at_ms), Book() as book if (
-            desk.now_ms - at_ms <= POSITION_AGE_MAX_MS
+            position.symbol not in garbled
+            and desk.now_ms - at_ms <= POSITION_AGE_MAX_MS
             and _is_supported(book, snapshot, desk.policy)
         ):
             leg = book.leg_of(position.key)
-            settled = leg_liquidation(measured_book(book), leg)
+            settled = liquidation_against(measured_book(book), leg)
             ground = survey(state, leg.instrument, position, settled)
-            resting = safe_stops(position, ground.ours, settled)
-            bounds = tuple(stop.trigger_price for stop in resting)
+            bounds: tuple[Price, ...] = ()
+            if isinstance(ground.stopped, Position):
+                resting = safe_stops(leg.instrument, ground.stopped, ground.ours, settled)
+                bounds = tuple(stop.trigger_price for stop in resting)
             return keep_stop(desk, ground, unknown, bounds)
         case _:
             return NotAudited(unknown.reason)

@@ -29,6 +29,7 @@ from bot.core.events import (
 from bot.core.held import Shared, after_read, released, taken
 from bot.core.margin import funding_payment, profit, value
 from bot.core.model import (
+    AccountSnapshot,
     Fill,
     Filled,
     MarginMode,
@@ -209,6 +210,7 @@ def _read(state: AccountState, event: AccountReported) -> AccountState:
         case AccountRead(snapshot=older) if older.taken_at_ms > event.snapshot.taken_at_ms:
             return state
         case AccountRead(snapshot=older):
+            event, carried = _carried_over(older, event)
             # Equal parts keep their identity, so that an unchanged position costs nothing.
             same = {position.key: position for position in older.positions}
             positions = tuple(
@@ -218,10 +220,10 @@ def _read(state: AccountState, event: AccountReported) -> AccountState:
             stops = older.stops if older.stops == event.snapshot.stops else event.snapshot.stops
             snapshot = replace(event.snapshot, positions=positions, stops=stops)
         case NotRead():
-            snapshot = event.snapshot
+            snapshot, carried = event.snapshot, {}
     open_keys = {position.key for position in snapshot.positions}
     memories = {
-        key: _flat(memory, event.received_at_ms) if key not in open_keys else _open(memory)
+        key: _seen(memory, key, snapshot, event.received_at_ms)
         for key, memory in state.memories.items()
     }
     stop_keys = {PositionKey(stop.symbol, stop.side) for stop in snapshot.stops}
@@ -234,19 +236,55 @@ def _read(state: AccountState, event: AccountReported) -> AccountState:
         book = _flat(book, event.received_at_ms)
     ours = [stop for stop in snapshot.stops if state.is_guards(stop)]
     closed = _maybe_closed(state, ours)
+    shared = after_read(
+        state.shared,
+        snapshot,
+        (*ours, *_gone_with(state, closed)),
+        closed,
+        state.instruments.by_symbol,
+        is_newer=event.asked_at_ms >= state.lost_at_ms,
+    )
     return replace(
         state,
-        account=AccountRead(snapshot, event.asked_at_ms, event.received_at_ms),
+        account=AccountRead(snapshot, event.asked_at_ms, event.received_at_ms, carried),
         memories=memories,
         book=book,
-        shared=after_read(
-            state.shared,
-            snapshot,
-            (*ours, *_gone_with(state, closed)),
-            closed,
-            is_newer=event.asked_at_ms >= state.lost_at_ms,
-        ),
+        # What is missing from a garbled read was not closed, and its balance may hold its margin.
+        shared=state.shared if snapshot.garbled else shared,
     )
+
+
+def _carried_over(
+    older: AccountSnapshot, event: AccountReported
+) -> tuple[AccountReported, dict[PositionKey, str]]:
+    """The read with what it may have garbled, as that was last read, and why it was garbled."""
+    read = event.snapshot
+    if not read.garbled:
+        return event, {}
+    there = {position.key for position in read.positions}
+    kept = [
+        each
+        for each in older.positions
+        if each.key not in there and not read.tells_of(each.symbol)
+    ]
+    reasons = {each.symbol: each.reason for each in reversed(read.garbled)}
+    whole = replace(
+        read,
+        positions=tuple(sorted((*read.positions, *kept), key=lambda each: each.key)),
+        # Venues count isolated margins into the balance, and that of a garbled one is not known.
+        wallet_balance=min(read.wallet_balance, older.wallet_balance),
+    )
+    carried = {each.key: reasons.get(each.symbol) or reasons[""] for each in kept}
+    return replace(event, snapshot=whole), carried
+
+
+def _seen(
+    memory: PositionMemory, key: PositionKey, snapshot: AccountSnapshot, at_ms: int
+) -> PositionMemory:
+    """The memory of a position after a read that shows it, shows that it is gone, or neither."""
+    if any(position.key == key for position in snapshot.positions):
+        return _open(memory)
+    return _flat(memory, at_ms) if snapshot.tells_of(key.symbol) else memory
 
 
 def _gone_with(state: AccountState, closed: frozenset[PositionKey]) -> Iterator[StopOrder]:
@@ -399,10 +437,12 @@ def _remember_stop(memory: PositionMemory, intent: Intent) -> PositionMemory:
     """What a position remembers of the outcome of its stop."""
     match intent.action, intent.state:
         case PlaceStop(), IntentState.REJECTED:
+            # The orders of one stop were sent before any was refused: together they are one try.
+            is_another = intent.planned_at_ms >= memory.stop_refused_at_ms
             return replace(
                 memory,
                 stop_refused_at_ms=intent.changed_at_ms,
-                stop_refusals=memory.stop_refusals + 1,
+                stop_refusals=memory.stop_refusals + is_another,
             )
         case PlaceStop(), IntentState.APPLIED:
             return replace(memory, stop_refusals=0)

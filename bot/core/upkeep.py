@@ -6,6 +6,7 @@ Where no stop rests the guard itself watches the level and closes when the mark 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import assert_never
 
 from bot.core.actions import CancelStop, ClosePosition, PlaceStop
@@ -19,16 +20,20 @@ from bot.core.ladder import NO_WAKE_MS
 from bot.core.margin import Liquidation
 from bot.core.metrics import Known, Measured, Unknown
 from bot.core.model import Instrument, Position, PositionKey, StopOrder
+from bot.core.pairs import NotStopped, StoppedAs, stopped_as
 from bot.core.protection import (
+    Audit,
     StopNotNeeded,
     StopStatus,
     StopWanted,
+    Wanted,
     audit,
+    slices,
     users_own,
     wanted,
 )
 from bot.core.state import NEVER_MS, WITHHELD_MS, AccountRead, AccountState, NotRead
-from bot.core.units import ZERO, Duration, Price
+from bot.core.units import ZERO, Duration, Price, Quantity
 
 STOP_WAY_MS = 5_000
 """How long a stop may be on its way, and how long a drifted one keeps its place."""
@@ -56,15 +61,19 @@ class Ground:
     """
     What the stop of one position stands on.
 
-    `ours` are our resting stops but for those that are `going`: they are being cancelled, and
-    nobody may lean on them any more. `held` is what the stop may not be looser than after a loss.
+    `stopped` is what the stop has to close: the position, or the excess of a pair. `ours` are our
+    resting stops but for those that are `going`: they are being cancelled, and nobody may lean on
+    them any more; and for those that are `too_large`: they would leave the other leg of a pair
+    naked. `held` is what the stop may not be looser than after a loss.
     """
 
     position: Position
+    stopped: StoppedAs
     instrument: Instrument
     settled: Liquidation
     ours: tuple[StopOrder, ...]
     going: tuple[StopOrder, ...]
+    too_large: tuple[StopOrder, ...]
     users: tuple[Price, ...]
     held: tuple[Price, ...]
 
@@ -86,13 +95,29 @@ def survey(
         if stop.symbol == position.symbol and stop.side is position.side
     )
     own = tuple(stop for stop in stops if stop.client_id.startswith(prefix))
-    ours = tuple(stop for stop in own if stop.client_id not in cancelled)
+    standing = tuple(stop for stop in own if stop.client_id not in cancelled)
+    stopped = stopped_as(instrument, position, state.positions)
+    most = _most_stopped(position, stopped)
+    ours = tuple(stop for stop in standing if stop.quantity <= most)
+    too_large = tuple(stop for stop in standing if stop.quantity > most)
     going = tuple(stop for stop in own if stop.client_id in cancelled)
     foreign = tuple(stop for stop in stops if not state.is_guards(stop))
     mark = state.marks.get(position.symbol)
-    users = () if mark is None else users_own(position, foreign, mark.price, settled)
+    users = () if mark is None else users_own(instrument, position, foreign, mark.price, settled)
     held = state.shared.bounds(position.key)
-    return Ground(position, instrument, settled, ours, going, users, held)
+    return Ground(position, stopped, instrument, settled, ours, going, too_large, users, held)
+
+
+def _most_stopped(position: Position, stopped: StoppedAs) -> Decimal:
+    """The largest stop that closes no more than it should: what a lone one is too large for."""
+    match stopped:
+        case NotStopped():
+            return ZERO
+        case Position(quantity=quantity) if quantity < position.quantity:
+            return quantity
+        case Position():
+            return Decimal("Infinity")
+    assert_never(stopped)
 
 
 def _cancelled(state: AccountState) -> Iterator[str]:
@@ -120,17 +145,21 @@ def keep_stop(
 ) -> Audited:
     """Have the stop where it belongs; `bounds` are what firing steps tightened it to."""
     position = ground.position
-    bounds = (*bounds, *ground.users, *ground.held)
-    target = wanted(desk.policy, ground.instrument, position, ground.settled, bounds)
-    found = audit(position, ground.ours, target, ground.settled)
-    match target:
-        case StopWanted():
-            if not _is_passed(position, target, measured):
-                _place(desk, position, target, found.status)
-        case StopNotNeeded():
-            pass
+    match ground.stopped:
+        case NotStopped(proof):
+            found = Audit(StopStatus.NOT_NEEDED, ())
+            target: Wanted = StopNotNeeded(proof)
+        case Position() as stopped:
+            bounds = (*bounds, *ground.users, *ground.held)
+            target = wanted(desk.policy, ground.instrument, stopped, ground.settled, bounds)
+            found = audit(ground.instrument, stopped, ground.ours, target, ground.settled)
+            if isinstance(target, StopWanted) and not _is_passed(position, target, measured):
+                _place(desk, replace(ground, position=stopped), target, found)
     for stop in found.superfluous:
         _cancel(desk, stop)
+    if found.status is not StopStatus.MISSING:  # until then one that closes too much is better
+        for stop in ground.too_large:
+            _cancel(desk, stop)
     desk.needs_read = desk.needs_read or bool(ground.going)
     _watch_naked(desk, position.key, found.status)
     return Audited(found.status, target)
@@ -164,14 +193,15 @@ def _is_passed(position: Position, target: StopWanted, measured: Measured) -> bo
     assert_never(measured)
 
 
-def _place(desk: Desk, position: Position, target: StopWanted, status: StopStatus) -> None:
-    memory, now_ms = desk.memory, desk.now_ms
+def _place(desk: Desk, ground: Ground, target: StopWanted, found: Audit) -> None:
+    memory, now_ms, position = desk.memory, desk.now_ms, ground.position
+    lacking = found.lacking
     ready_at_ms = max(
         desk.state.banned_until_ms,
         _free_way_ms(desk.state, position.key),
         _closing_until_ms(desk, position),
     )
-    match status:
+    match found.status:
         case StopStatus.NOT_NEEDED:
             return
         case StopStatus.RESTS:
@@ -179,6 +209,7 @@ def _place(desk: Desk, position: Position, target: StopWanted, status: StopStatu
             desk.wake(canary_at_ms)
             if now_ms < canary_at_ms:
                 return
+            lacking = slices(ground.instrument, position.quantity)[:1]
         case StopStatus.DRIFTED:
             if settling := settling_until_ms(desk.state, position.symbol, now_ms):
                 desk.needs_read = True
@@ -188,16 +219,59 @@ def _place(desk: Desk, position: Position, target: StopWanted, status: StopStatu
         case StopStatus.MISSING:
             pass
         case _:
-            assert_never(status)
+            assert_never(found.status)
     if memory.stop_refusals:
         backoff_ms = min(STOP_WAY_MS * 2 ** (memory.stop_refusals - 1), RETRY_REFUSED_MAX_MS)
         ready_at_ms = max(ready_at_ms, memory.stop_refused_at_ms + backoff_ms)
     if now_ms < ready_at_ms:
         desk.wake(ready_at_ms)
         return
-    action = PlaceStop(position.symbol, position.side, position.quantity, target.trigger_price)
-    desk.take(approve_stop(desk.request(position.key, "protect/stop"), action))
-    desk.memory = replace(desk.memory, stop_sent_at_ms=now_ms)
+    _rest(desk, ground, target, found, lacking)
+
+
+def _rest(
+    desk: Desk,
+    ground: Ground,
+    target: StopWanted,
+    found: Audit,
+    lacking: tuple[Quantity, ...],
+) -> None:
+    """Place as many of the orders that are `lacking` as there are places for them."""
+    position, room = ground.position, _room(desk.state, ground.instrument)
+    for quantity in lacking[:room]:
+        action = PlaceStop(position.symbol, position.side, quantity, target.trigger_price)
+        desk.take(approve_stop(desk.request(position.key, "protect/stop"), action))
+        desk.memory = replace(desk.memory, stop_sent_at_ms=desk.now_ms)
+    whole = sum(slices(ground.instrument, position.quantity), ZERO)
+    if room < len(lacking) or whole < position.quantity:
+        _make_room(desk, ground, found, max(len(lacking) - room, 0))
+
+
+def _room(state: AccountState, instrument: Instrument) -> int:
+    """How many more stops may rest in the contract: those of others take places as well."""
+    resting = sum(stop.symbol == instrument.symbol for stop in state.stops)
+    return max(instrument.stops_max - resting, 0)
+
+
+def _make_room(desk: Desk, ground: Ground, found: Audit, places: int) -> None:
+    """
+    Have stops of ours go that nobody would miss, so that better ones can rest; say it if none can.
+
+    Those that stand for the position, but have drifted, stay: they are better than none.
+    """
+    for stop in found.in_the_way[:places]:
+        _cancel(desk, stop)
+    if found.in_the_way or found.superfluous or ground.going:
+        return
+    text = (
+        f"no place is left for a stop of all of {ground.position.quantity:f} among the "
+        f"{ground.instrument.stops_max} orders that may rest in the contract: "
+    )
+    if found.status is StopStatus.MISSING:
+        text += "what rests is not for all of it; the guard watches the level and closes by itself"
+    else:
+        text += "no other can be placed beside what rests"
+    desk.say("stop_places", AlertSeverity.CRITICAL, text, REPEAT_MS)
 
 
 def _canary_at_ms(desk: Desk) -> int:

@@ -47,7 +47,13 @@ class Banned(Unreachable):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The venue proved that it took the request, by echoing it."""
+    """
+    The venue proved that it took the request, by echoing it.
+
+    `number` is by what it knows a stop from now on, where that carries no client id.
+    """
+
+    number: str = ""
 
 
 @dataclass(frozen=True, slots=True)

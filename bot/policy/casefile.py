@@ -20,7 +20,17 @@ from bot.policy.document import Absent, Cell, Unread, items_of, or_else
 from bot.policy.loader import read_source
 from bot.policy.problems import Place, Report, Source, did_you_mean
 from bot.policy.tree import describe, read_tree
-from bot.policy.values import KINDS, Kind, Schema, Symbol, Unfit
+from bot.policy.values import (
+    ANY_AMOUNT,
+    KINDS,
+    SETTLE,
+    Kind,
+    Schema,
+    Symbol,
+    Unfit,
+    amount_in,
+    price_in,
+)
 
 T = TypeVar("T")
 S = TypeVar("S", bound=str)
@@ -134,6 +144,13 @@ def _leverage(text: str) -> Leverage:
     return Leverage(Decimal(found[1]))
 
 
+def _any_price(text: str) -> Price:
+    for quote in (SETTLE, "USD"):
+        with suppress(Unfit):
+            return price_in(quote).parse(text)
+    raise Unfit
+
+
 def _moment(text: str) -> Moment:
     if text == "end":
         return AtEnd(True)
@@ -197,6 +214,13 @@ CASE_KINDS: Mapping[object, Kind[Any]] = {
     MarginMode: _words(*MarginMode),
 }
 """How each type of value in a case file is written."""
+
+
+_ANY_COIN: Mapping[object, Kind[Any]] = {
+    Money: ANY_AMOUNT,
+    Price: Kind("a price like '61250.5 USDT'", _any_price, _STRING),
+}
+"""Amounts and prices in a file whose policy has not been read yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,11 +289,17 @@ class CaseSection:
 
 @dataclass(frozen=True, slots=True)
 class CaseFileSection:
-    """A whole file. `policy` is the path of the policy, seen from the file's folder."""
+    """
+    A whole file. `policy` is the path of the policy, seen from the file's folder.
+
+    `contracts` are price files that say what their contract is, by its symbol: of those that are
+    not recorded here.
+    """
 
     at: Place
     schema: Cell[Schema]
     policy: Cell[Title]
+    contracts: Cell[Mapping[Symbol, Title]] | Absent
     tests: Cell[tuple[CaseSection, ...]]
 
 
@@ -358,25 +388,51 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class CaseFile:
-    """The cases of one policy; `policy` is that file's path."""
+    """The cases of one policy, and where it and the contracts of some symbols are told."""
 
     file: str
     policy: Path
+    contracts: Mapping[str, Path]
     cases: tuple[Case, ...]
 
 
-def load_cases(source: Path) -> CaseFile:
-    """The cases in the file `source`; raises `PolicyError` with all that is wrong with it."""
-    return parse_cases(read_source(source).text, source)
+def policy_of(source: Path) -> Path:
+    """
+    The policy whose cases are in the file `source`.
+
+    Raises `PolicyError` with all that is wrong with it but for the coin of its amounts.
+    """
+    return _parsed(read_source(source).text, source, _ANY_COIN).policy
 
 
-def parse_cases(text: str, source: Path) -> CaseFile:
+def load_cases(source: Path, settle: str) -> CaseFile:
+    """
+    The cases in the file `source`, whose amounts are in `settle`, the coin of its policy.
+
+    Raises `PolicyError` with all that is wrong with it.
+    """
+    return parse_cases(read_source(source).text, source, settle)
+
+
+def parse_cases(text: str, source: Path, settle: str = SETTLE) -> CaseFile:
     """The cases in `text`, which stands in `source`; raises `PolicyError`."""
+    return _parsed(text, source, {Money: amount_in(settle), Price: _prices(settle)})
+
+
+def _prices(settle: str) -> Kind[Price]:
+    """Contracts that pay in another coin than the dollar's quote in USD, as venues write it."""
+    return price_in(settle if settle == SETTLE else "USD")
+
+
+def _parsed(text: str, source: Path, money: Mapping[object, Kind[Any]]) -> CaseFile:
     report = Report(Source(str(source), text))
-    file = bind_section(CaseFileSection, read_tree(text, report), report, CASE_KINDS)
+    kinds = {**CASE_KINDS, **money}
+    file = bind_section(CaseFileSection, read_tree(text, report), report, kinds)
     cases = _checked(file, report)
     report.raise_if_any()
-    return CaseFile(str(source), source.parent / file.policy.value, cases)
+    told = or_else(file.contracts, {})
+    contracts = {str(symbol): source.parent / path for symbol, path in told.items()}
+    return CaseFile(str(source), source.parent / file.policy.value, contracts, cases)
 
 
 def _checked(file: CaseFileSection, report: Report) -> tuple[Case, ...]:
@@ -444,9 +500,9 @@ def _priced(given: GivenPosition, prices: Mapping[Symbol, Series], report: Repor
 def position_given(given: GivenPosition, report: Report) -> Given:
     """What a position is said to be; raises `Unread` where that is not enough to know it."""
     symbol, coins = given.symbol.value, given.quantity.value
-    base = symbol.split("/")[0]
-    if coins.coin != base:
-        report.add(given.quantity.node.at, f"a quantity of {base}", f"'{coins.coin}'")
+    unit = _unit_of(symbol)
+    if coins.coin != unit:
+        report.add(given.quantity.node.at, f"a quantity of {unit}", f"'{coins.coin}'")
     _above_zero(given.quantity, coins.quantity, report)
     backing: Backing
     match given.margin, given.leverage:
@@ -467,6 +523,13 @@ def position_given(given: GivenPosition, report: Report) -> Given:
         given.margin_mode.value,
         backing,
     )
+
+
+def _unit_of(symbol: str) -> str:
+    """What quantities are counted in: of a contract that pays in its base, in what it quotes."""
+    base, _, rest = symbol.partition("/")
+    quote, _, settle = rest.partition(":")
+    return quote if settle == base else base
 
 
 def _above_zero(cell: Cell[Any], number: Decimal, report: Report) -> None:

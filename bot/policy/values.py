@@ -21,7 +21,7 @@ from bot.policy.verbs import Verb, find_verbs
 
 T = TypeVar("T")
 
-KNOWN_VENUES = ("binanceusdm", "gate", "xt")
+KNOWN_VENUES = ("apex", "binanceusdm", "bitget", "bitunix", "bybit", "gate", "okx", "xt")
 """Venues that an account may name."""
 
 Schema = NewType("Schema", str)
@@ -76,7 +76,6 @@ _ATR_UNITS = {"atr": Decimal(1)}
 _SIGMA_UNITS = {"sigma": Decimal(1)}
 _MULTIPLE_MAX = Decimal(1_000)
 _BETA_MAX = Decimal(100)
-_MONEY_UNITS = {"USDT": Decimal(1)}
 SETTLE = "USDT"
 """The coin of the amounts of a policy that names none."""
 _DURATION_UNITS = {
@@ -110,13 +109,6 @@ def _beta(text: str) -> Beta:
     if value > _BETA_MAX:
         raise Unfit("at most 100x")
     return Beta(Ratio(value))
-
-
-def _price(text: str) -> Price:
-    value = _measured(text, _MONEY_UNITS)
-    if value == ZERO:
-        raise Unfit("more than 0")
-    return Price(value)
 
 
 def _duration(text: str) -> Duration:
@@ -174,6 +166,19 @@ def amount_in(coin: str) -> Kind[Money]:
     )
 
 
+def price_in(quote: str) -> Kind[Price]:
+    """How prices are written where contracts quote in `quote`."""
+    units = {quote: Decimal(1)}
+
+    def parse(text: str) -> Price:
+        value = _measured(text, units)
+        if value == ZERO:
+            raise Unfit("more than 0")
+        return Price(value)
+
+    return Kind(f"a price like '61250.5 {quote}'", parse, _number_with(units))
+
+
 def _words(expected: str, pattern: str, *, is_confidential: bool = False) -> Kind[str]:
     compiled = re.compile(pattern)
 
@@ -227,7 +232,7 @@ KINDS: Mapping[object, Kind[Any]] = {
     Beta: Kind("a multiple like '1.2x'", _beta, _number_with(_MULTIPLE_UNITS)),
     Coin: _words("a coin like 'BTC'", r"[A-Z0-9]{2,12}"),
     Money: amount_in(SETTLE),
-    Price: Kind("a price like '61250.5 USDT'", _price, _number_with(_MONEY_UNITS)),
+    Price: price_in(SETTLE),
     Duration: Kind(
         "a duration like '500ms', '30s', '10m' or '1h'", _duration, _number_with(_DURATION_UNITS)
     ),

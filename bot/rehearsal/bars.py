@@ -7,6 +7,7 @@ prices would prove nothing.
 """
 
 import gzip
+import json
 import re
 import zlib
 from collections import Counter
@@ -117,7 +118,8 @@ def read_bars(source: str | Path) -> Bars:
     mark's close, `funding_rate` a fraction on bars that open with a settlement (two of them at
     least, or none) and empty elsewhere. Leading lines of a CSV may be `#` comments. Venue and
     symbol are in the file's name, VENUE_SYMBOL_anything.csv, or in the comments `# venue: ...`
-    and `# symbol: ...`.
+    and `# symbol: ...`. A comment `# listing: {...}` has the contract's steps, fee and tiers, as
+    `listing_json` writes them: in the settle currency, those of BTCUSD in BTC.
 
     Raises `DataError` for everything that is not so.
     """
@@ -152,7 +154,9 @@ def bars_of(sheet: Sheet) -> Bars:
     interval_ms = _interval_ms(sheet.file, sheet.first_row, opens_at_ms)
     rows = _with_settlements(sheet.file, sheet.first_row, parsed)
     venue, symbol = _identity(sheet.file, sheet.comments)
-    origin = (line for line in sheet.comments if not line.startswith(("venue:", "symbol:")))
+    origin = (
+        line for line in sheet.comments if not line.startswith(("venue:", "symbol:", "listing:"))
+    )
     return Bars(
         venue=venue,
         symbol=symbol,
@@ -198,7 +202,18 @@ def _csv(file: str, text: str) -> Sheet:
         raise DataError(f"{file}:{header_line}: header: expected {_HEADER}, was nothing")
     columns = tuple(lines[header_line - 1].split(","))
     rows = [line.split(",") for line in lines[header_line:]]
-    return Sheet(file, columns, header_line + 1, rows, comments)
+    return Sheet(file, columns, header_line + 1, rows, comments, _listing(file, comments))
+
+
+def _listing(file: str, comments: Sequence[str]) -> Listed:
+    """What a CSV says of its contract, in a comment as a Parquet file keeps it."""
+    said = [line.removeprefix("listing:") for line in comments if line.startswith("listing:")]
+    if not said:
+        return NOT_LISTED
+    try:
+        return listing_of(json.loads(said[0]))
+    except ValueError as e:
+        raise DataError(f"{file}: {e}") from e
 
 
 def _parquet(path: Path) -> Sheet:
@@ -361,7 +376,8 @@ def _identity(file: str, comments: Sequence[str]) -> tuple[str, str]:
         base = market.removesuffix(quote)
         if base not in ("", market):
             return said["venue"], f"{base}/{quote}:{quote}"
-    expected = f"a symbol that ends with {', '.join(_LINEAR_QUOTES)}"
-    if market.removesuffix("_PERP").endswith("USD"):
-        expected += " (inverse, coin-margined contracts are not supported yet)"
+    coin = market.removesuffix("_PERP").removesuffix("USD")
+    if market in (f"{coin}USD", f"{coin}USD_PERP") and coin:
+        return said["venue"], f"{coin}/USD:{coin}"  # paid in the coin: an inverse contract
+    expected = f"a symbol that ends with {', '.join(_LINEAR_QUOTES)}, or USD where the coin pays"
     raise DataError(f"{file}: symbol: expected {expected}, was {market!r}")

@@ -16,6 +16,7 @@ from typing import assert_never
 
 from bot.clock import Clock
 from bot.core.events import BarsReported, Tick
+from bot.core.margin import value
 from bot.core.model import BAR_MS, AccountSnapshot, Instrument, MarginMode, PositionMode
 from bot.core.policy import Policy
 from bot.core.units import ZERO, Money, Price
@@ -169,19 +170,24 @@ def _open(case: Case, machine: PaperMachine, mode: PositionMode) -> None:
     at_entry = {**first, **entries}
     begun_ms = BEGINS_MS - 1
     machine.move(begun_ms, {symbol: Prices(at, at) for symbol, at in at_entry.items()})
-    margins = sum((_initial_margin(given) for given in case.positions), ZERO)
-    own = sum((_own_margin(given) for given in case.positions), ZERO)
+    worths = [
+        value(machine.instruments[given.symbol], given.quantity, given.entry_price)
+        for given in case.positions
+    ]
+    bound = list(zip(case.positions, worths, strict=True))
+    margins = sum((_initial_margin(given, worth) for given, worth in bound), ZERO)
+    own = sum((_own_margin(given, worth) for given, worth in bound), ZERO)
     # A cross position needs its initial margin free to be opened; the wallet is what it is.
     machine.deposit(ACCOUNT, Money(own + max(case.wallet, margins - own)))
     if mode is PositionMode.HEDGE:
         machine.set_position_mode(ACCOUNT, mode, begun_ms)
-    for given in case.positions:
+    for given, worth in bound:
         machine.open_position(
             ACCOUNT,
             given.symbol,
             given.side,
             quantity=given.quantity,
-            leverage=_leverage(given),
+            leverage=_leverage(given, worth),
             margin_mode=given.margin_mode,
             at_ms=begun_ms,
         )
@@ -193,29 +199,29 @@ def _price(sample: Price | NoData) -> Price:
     return sample
 
 
-def _leverage(given: Given) -> Decimal:
-    """The leverage whose initial margin is just the margin given."""
+def _leverage(given: Given, worth: Decimal) -> Decimal:
+    """The leverage at which the initial margin of what is worth so much is the margin given."""
     match given.backing:
         case AtLeverage(leverage):
             return leverage
         case OwnMargin(margin):
-            return _UP.divide(given.quantity * given.entry_price, margin)
+            return _UP.divide(worth, margin)
     assert_never(given.backing)
 
 
-def _initial_margin(given: Given) -> Decimal:
+def _initial_margin(given: Given, worth: Decimal) -> Decimal:
     match given.backing:
         case AtLeverage(leverage):
-            exact = _UP.divide(given.quantity * given.entry_price, leverage)
+            exact = _UP.divide(worth, leverage)
             return exact.quantize(Decimal("0.00000001"), ROUND_UP)
         case OwnMargin(margin):
             return margin
     assert_never(given.backing)
 
 
-def _own_margin(given: Given) -> Decimal:
+def _own_margin(given: Given, worth: Decimal) -> Decimal:
     isolated = given.margin_mode is MarginMode.ISOLATED
-    return _initial_margin(given) if isolated else ZERO
+    return _initial_margin(given, worth) if isolated else ZERO
 
 
 def _path(case: Case) -> Iterator[PathItem]:

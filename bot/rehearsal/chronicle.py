@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeAlias
 
-from bot.core.cross import Book, Leg, LiquidatesAfter, joint_liquidation
+from bot.core.cross import Book, Leg, LiquidatesAfter, faced, joint_liquidation
 from bot.core.margin import NoLiquidation, liquidation_distance
 from bot.core.model import AccountSnapshot, MarginMode, Position, PositionKey, Reported, Side
 from bot.core.policy import Policy
@@ -240,10 +240,11 @@ class _Track:
         if not legs:
             self._together.lift()
             return
-        match joint_liquidation(Book(snapshot.wallet_balance, legs)):
+        book = faced(Book(snapshot.wallet_balance, legs))
+        match joint_liquidation(book):
             case LiquidatesAfter(shock):
                 self._together.draw(snapshot.taken_at_ms, shock)
-                for leg in legs:
+                for leg in book.legs:
                     liquidation[leg.position.key] = leg.price_after(shock)
             case NoLiquidation():
                 self._together.lift()

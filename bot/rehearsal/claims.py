@@ -14,6 +14,7 @@ from bot.core.guardrails import Approved, Denied
 from bot.core.ladder import StepVerdict
 from bot.core.metrics import BookKnown, Known, Unknown
 from bot.core.model import AccountSnapshot
+from bot.core.pairs import excess_of
 from bot.core.policy import Policy
 from bot.core.state import Refund
 from bot.core.units import ZERO
@@ -21,6 +22,7 @@ from bot.exchange.paper.books import Cause, Realised
 from bot.journal.codec import from_json
 from bot.journal.port import Journal, Kind
 from bot.policy.casefile import Done, Expectation
+from bot.rehearsal.listing import unit_of
 from bot.runtime.record import Recorded
 
 
@@ -54,6 +56,7 @@ class Lived:
     spends: tuple[tuple[int, Decimal], ...]
     samples: Mapping[int, AccountSnapshot]
     liquidated_at_ms: tuple[int, ...]
+    settle: str
 
 
 async def read_life(
@@ -88,7 +91,7 @@ async def read_life(
     liquidated = tuple(
         each.at_ms - begins_ms for each in realised if each.cause is Cause.LIQUIDATION
     )
-    return Lived(begins_ms, decisions, tuple(acts), spends, samples, liquidated)
+    return Lived(begins_ms, decisions, tuple(acts), spends, samples, liquidated, policy.settle)
 
 
 def _acts(recorded: Recorded, verbs: Mapping[str, str], begins_ms: int) -> Iterator[Act]:
@@ -118,14 +121,14 @@ def _verb(approved: Approved, verbs: Mapping[str, str]) -> str:
 
 def _amount(approved: Approved) -> str:
     action = approved.intent.action
-    base, settle = action.symbol.split("/")[0], action.symbol.rpartition(":")[2]
+    settle = action.symbol.rpartition(":")[2]
     match action:
         case AddMargin(amount=amount):
             return _plain(amount, settle)
         case PlaceStop(trigger_price=trigger):
-            return _plain(trigger, settle)
+            return _plain(trigger, action.symbol.partition("/")[2].partition(":")[0])
         case ClosePosition(quantity=quantity):
-            return _plain(quantity, base)
+            return _plain(quantity, unit_of(action.symbol))
         case CancelStop():
             return ""
     assert_never(action)
@@ -169,7 +172,7 @@ def _actions(claims: Expectation, lived: Lived, since_ms: int) -> Iterator[_Seen
 def _money(claims: Expectation, lived: Lived) -> Iterator[_Seen]:
     spent = sum((amount for at_ms, amount in lived.spends if at_ms <= claims.at_ms), ZERO)
     for expected in claims.spent:
-        yield "spent", _plain(expected, "USDT"), _plain(spent, "USDT")
+        yield "spent", _plain(expected, lived.settle), _plain(spent, lived.settle)
     was = any(at_ms <= claims.at_ms for at_ms in lived.liquidated_at_ms)
     for wanted in claims.liquidated:
         yield "liquidated", str(wanted).lower(), str(was).lower()
@@ -193,15 +196,19 @@ def _listed(done: tuple[Done, ...]) -> str:
 
 
 def _stop_rests(sample: AccountSnapshot, symbol: str) -> bool:
-    held = [position for position in sample.positions if position.symbol == symbol]
-    return bool(held) and all(
+    """Whether stops are in place for all of a symbol that no other leg of the wallet hedges."""
+    held = [
+        (position.side, excess_of(position, sample.positions))
+        for position in sample.positions
+        if position.symbol == symbol
+    ]
+    exposed = [(side, quantity) for side, quantity in held if quantity]
+    return bool(exposed) and all(
         any(
-            stop.symbol == symbol
-            and stop.side is position.side
-            and stop.quantity >= position.quantity
+            (stop.symbol, stop.side) == (symbol, side) and stop.quantity >= quantity
             for stop in sample.stops
         )
-        for position in held
+        for side, quantity in exposed
     )
 
 

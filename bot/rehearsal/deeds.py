@@ -9,7 +9,7 @@ from bot.core.actions import AddMargin, CancelStop, ClosePosition, PlaceStop
 from bot.core.decision import BookVerdict, Decision
 from bot.core.events import OutcomeReported
 from bot.core.guardrails import Denial
-from bot.core.model import NO_FILL, Fill, Filled, MarginMode, NoFill, PositionKey
+from bot.core.model import NO_FILL, Fill, Filled, MarginMode, NoFill, PositionKey, Side
 from bot.core.state import Intent, Refund
 from bot.core.units import ZERO, Price
 from bot.exchange.paper.books import Cause, Realised
@@ -30,6 +30,7 @@ class Deed:
 
     at_ms: int
     symbol: str
+    side: Side
     verb: str
     amount: Decimal
     price: Price | None
@@ -50,6 +51,7 @@ async def read_deeds(journal: Journal, realised: tuple[Realised, ...]) -> tuple[
         Deed(
             fill.at_ms,
             fill.symbol,
+            fill.side,
             "stop_filled",
             fill.quantity,
             fill.price,
@@ -84,7 +86,10 @@ def deed_of(intent: Intent, decision: Decision, final: dict[str, OutcomeReported
     verb, amount, price = _describe(intent, NO_FILL if proof is None else proof.filled)
     refused = [] if isinstance(intent.action, PlaceStop) else _exhausted(intent.key, decision)
     reason = " after ".join([intent.reason, *refused])
-    return Deed(intent.planned_at_ms, intent.key.symbol, verb, amount, price, reason, str(state))
+    key = intent.key
+    return Deed(
+        intent.planned_at_ms, key.symbol, key.side, verb, amount, price, reason, str(state)
+    )
 
 
 def _exhausted(key: PositionKey, decision: Decision) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from bot.core.cross import Book, Leg, LiquidatesAfter, joint_liquidation, spare
+from bot.core.cross import Book, Leg, LiquidatesAfter, faced, joint_liquidation, spare
 from bot.core.margin import NoLiquidation, liquidation_distance
 from bot.core.model import AccountSnapshot, MarginMode, PositionKey, Reported
 from bot.core.units import ONE, ZERO, Money, Price, Quantity, Ratio
@@ -138,7 +138,7 @@ class Observed(PaperMachine):
             for position in snapshot.positions
             if position.margin_mode is MarginMode.CROSS
         )
-        book = Book(snapshot.wallet_balance, legs)
+        book = faced(Book(snapshot.wallet_balance, legs))
         # Most prices are no new minimum, and that is told without solving for the distance.
         if legs and spare(book, self._distance_min) <= ZERO:
             match joint_liquidation(book):

@@ -60,7 +60,7 @@ def contract(
     if isinstance(listed, Listing) and (listed.tiers or symbol in known):
         return Instrument(
             symbol=symbol,
-            kind=ContractKind.LINEAR,
+            kind=kind_of(symbol),
             settle=symbol.rpartition(":")[2],
             tick_size=listed.tick_size,
             quantity_step=listed.quantity_step,
@@ -72,6 +72,18 @@ def contract(
     if symbol in known:
         return known[symbol]
     raise NoContract(symbol, known)
+
+
+def kind_of(symbol: str) -> ContractKind:
+    """Whether the contract of a unified symbol pays in its base, as BTC/USD:BTC does."""
+    base, settle = symbol.split("/", maxsplit=1)[0], symbol.rpartition(":")[2]
+    return ContractKind.INVERSE if settle == base else ContractKind.LINEAR
+
+
+def unit_of(symbol: str) -> str:
+    """What quantities of the contract of a unified symbol are counted in."""
+    base, _, paid = symbol.partition("/")
+    return paid.partition(":")[0] if kind_of(symbol) is ContractKind.INVERSE else base
 
 
 def listing_json(listing: Listing) -> dict[str, Any]:

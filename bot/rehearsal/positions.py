@@ -2,7 +2,9 @@
 A file of positions to rehearse with, read as strictly as a policy.
 
 `positions` is a list of mappings: `data` (a scenario or a price file), `side`, `leverage` (`10x`),
-`margin` (`1000 USDT`) or `quantity` (`0.5 BTC`), and `margin_mode`. Nothing has a default.
+`margin` (`1000 USDT`) or `quantity` (`0.5 BTC`), and `margin_mode`. Nothing has a default. Amounts
+are in the coin of the policy's `account.settle`; the quantity of an inverse contract is its face
+value (`20000 USD`).
 """
 
 from collections.abc import Callable, Mapping
@@ -19,9 +21,9 @@ from bot.policy.document import Absent, Cell, Unread, items_of
 from bot.policy.loader import read_source
 from bot.policy.problems import Place, Report
 from bot.policy.tree import describe, read_tree
-from bot.policy.values import Kind, Unfit
+from bot.policy.values import Kind, Unfit, amount_in
 from bot.rehearsal.bars import Bars, DataError
-from bot.rehearsal.listing import NoContract
+from bot.rehearsal.listing import NoContract, unit_of
 from bot.rehearsal.setups import ByMargin, ByQuantity, Opening, Size
 
 
@@ -47,30 +49,38 @@ class PositionsSection:
 
 
 def read_positions(
-    path: Path, find: Callable[[str], Bars], contract_of: Callable[[Bars], Instrument]
+    path: Path,
+    find: Callable[[str], Bars],
+    contract_of: Callable[[Bars], Instrument],
+    settle: str,
 ) -> tuple[Opening, ...]:
     """
     The positions in the file, on the prices that `find` finds and of the contracts of those.
+
+    `settle` is what all of them must pay in.
 
     Raises `PolicyError` with all that is wrong with the file.
     """
     source = read_source(path)
     report = Report(source)
     tree = read_tree(source.text, report)
-    file = bind_section(PositionsSection, tree, report, _kinds(find))
+    file = bind_section(PositionsSection, tree, report, _kinds(find, settle))
     openings = []
     with suppress(Unread):
         if not file.positions.value:
             report.add(file.positions.node.at, "at least one position", "none")
     for section in items_of(file.positions):
         with suppress(Unread):
-            openings.append(_opening(section, contract_of, report))
+            openings.append(_opening(section, contract_of, settle, report))
     report.raise_if_any()
     return tuple(openings)
 
 
 def _opening(
-    section: OpeningSection, contract_of: Callable[[Bars], Instrument], report: Report
+    section: OpeningSection,
+    contract_of: Callable[[Bars], Instrument],
+    settle: str,
+    report: Report,
 ) -> Opening:
     bars = section.data.value
     try:
@@ -78,25 +88,31 @@ def _opening(
     except NoContract as e:
         report.add(section.data.node.at, f"prices of {e.expected}", bars.symbol)
         raise Unread from e
+    if instrument.settle != settle:
+        expected = f"prices of a contract that pays in {settle} (account.settle of the policy)"
+        report.add(
+            section.data.node.at, expected, f"{bars.symbol}, which pays {instrument.settle}"
+        )
+        raise Unread
     return Opening(
         bars=bars,
         instrument=instrument,
         side=section.side.value,
         leverage=section.leverage.value,
-        size=_size(section, bars.symbol.split("/")[0], report),
+        size=_size(section, unit_of(bars.symbol), report),
         margin_mode=section.margin_mode.value,
     )
 
 
-def _size(section: OpeningSection, base: str, report: Report) -> Size:
+def _size(section: OpeningSection, unit: str, report: Report) -> Size:
     match section.margin, section.quantity:
         case Cell() as margin, Absent():
             if margin.value == ZERO:
                 report.add(margin.node.at, "more than 0", describe(margin.node))
             return ByMargin(margin.value)
         case Absent(), Cell() as coins:
-            if coins.value.coin != base or coins.value.quantity == ZERO:
-                report.add(coins.node.at, f"a quantity of {base} above 0", describe(coins.node))
+            if coins.value.coin != unit or coins.value.quantity == ZERO:
+                report.add(coins.node.at, f"a quantity of {unit} above 0", describe(coins.node))
             return ByQuantity(coins.value.quantity)
         case _:
             given = "neither" if isinstance(section.margin, Absent) else "both"
@@ -104,7 +120,7 @@ def _size(section: OpeningSection, base: str, report: Report) -> Size:
             raise Unread
 
 
-def _kinds(find: Callable[[str], Bars]) -> Mapping[object, Kind[Any]]:
+def _kinds(find: Callable[[str], Bars], settle: str) -> Mapping[object, Kind[Any]]:
     def prices(text: str) -> Bars:
         try:
             return find(text)
@@ -112,4 +128,4 @@ def _kinds(find: Callable[[str], Bars]) -> Mapping[object, Kind[Any]]:
             raise Unfit(str(e)) from e
 
     kind = Kind("a scenario, a price file or fetched prices", prices, {"type": "string"})
-    return {**CASE_KINDS, Bars: kind}
+    return {**CASE_KINDS, Bars: kind, Money: amount_in(settle)}

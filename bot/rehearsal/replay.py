@@ -54,10 +54,10 @@ class Replay:
     @property
     def closed_fraction(self) -> Ratio:
         """The share of all positions, by entry value, that stops and closes of the guard took."""
-        entries = {position.symbol: position.entry_price for position in self.opened}
+        entries = {position.key: position.entry_price for position in self.opened}
         closed = sum(
             (
-                deed.amount * entries[deed.symbol]
+                deed.amount * entries[PositionKey(deed.symbol, deed.side)]
                 for deed in self.guarded.deeds
                 if deed.verb in ("close", "stop_filled") and deed.price is not None
             ),
@@ -84,7 +84,10 @@ def replay(
     unguarded = run_unguarded(setup, left.look)
     guarded = run_guarded(setup, policy, progress, kept.look)
     return Replay(
-        opened=tuple(left.opened[instrument.symbol] for instrument in setup.instruments),
+        opened=tuple(
+            left.opened[PositionKey(opening.instrument.symbol, opening.side)]
+            for opening in setup.openings
+        ),
         unguarded=unguarded,
         lost_unguarded=_lost(unguarded, left.positions),
         guarded=guarded,
@@ -97,13 +100,13 @@ class _Newest:
 
     def __init__(self, witness: Witness) -> None:
         self._witness = witness
-        self.opened: dict[str, Position] = {}
+        self.opened: dict[PositionKey, Position] = {}
         self.positions: dict[PositionKey, Position] = {}
 
     def look(self, machine: PaperMachine, snapshot: AccountSnapshot) -> None:
         """The witness of a run."""
         for position in snapshot.positions:
-            self.opened.setdefault(position.symbol, position)
+            self.opened.setdefault(position.key, position)
             self.positions[position.key] = position
         self._witness(machine, snapshot)
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TypeAlias
 
 from bot.core.margin import value
-from bot.core.model import Instrument, MarginMode, Side
+from bot.core.model import Instrument, MarginMode, PositionMode, Side
 from bot.core.units import ZERO, Money, Price, Quantity, Ratio
 from bot.exchange.paper.arithmetic import money_up
 from bot.exchange.paper.depth import ENDLESS, Depth
@@ -68,7 +68,8 @@ class Setup:
     `latency_ms` is the time from a price to the effect of the guard's answer to it: half of it
     the price is on its way, half the request. `slippage` is the share by which market orders fill
     worse than last, `step` how far a price moves between two points of the path, `funding`
-    whether recorded bills are paid.
+    whether recorded bills are paid. `position_mode` is that of the account: in hedge mode a symbol
+    may be there twice, long and short.
     """
 
     openings: tuple[Opening, ...]
@@ -79,17 +80,22 @@ class Setup:
     step: Ratio = STEP
     stops_refused: bool = False
     funding: bool = True
+    position_mode: PositionMode = PositionMode.ONE_WAY
 
     def __post_init__(self) -> None:
-        """Raise `SetupError` for no position, or for two of one symbol."""
-        symbols = [instrument.symbol for instrument in self.instruments]
-        if not symbols:
+        """Raise `SetupError` for no position, or for two where the account can hold one."""
+        if not self.openings:
             raise SetupError("positions: expected one or more, was none")
-        for symbol in symbols:
-            if symbols.count(symbol) > 1:
-                raise SetupError(
-                    f"positions: expected {symbol} once, was {symbols.count(symbol)}x"
-                )
+        for opening in self.openings:
+            symbol = opening.instrument.symbol
+            same = [each for each in self.openings if each.instrument.symbol == symbol]
+            sides = {each.side for each in same}
+            if len(same) > 1 and self.position_mode is PositionMode.ONE_WAY:
+                raise SetupError(f"positions: expected {symbol} once, was {len(same)}x")
+            if len(same) > len(sides):
+                raise SetupError(f"positions: expected {symbol} once a side, was {len(same)}x")
+            if any(each.bars != opening.bars for each in same):
+                raise SetupError(f"positions: expected one file of prices for {symbol}, was two")
 
     @property
     def one_way_ms(self) -> int:
@@ -99,7 +105,7 @@ class Setup:
     @property
     def instruments(self) -> tuple[Instrument, ...]:
         """The contracts, in the order of the openings."""
-        return tuple(opening.instrument for opening in self.openings)
+        return tuple({each.instrument.symbol: each.instrument for each in self.openings}.values())
 
     @property
     def depths(self) -> dict[str, Depth]:
@@ -119,7 +125,8 @@ def open_account(setup: Setup, machine: PaperMachine, account: str) -> Iterator[
     Raises `DataError` where the bars have no time in common, `SetupError` for what the exchange
     refuses to open.
     """
-    recordings = in_common([opening.bars for opening in setup.openings], setup.entry_at_ms)
+    bars = {opening.bars.symbol: opening.bars for opening in setup.openings}
+    recordings = in_common(list(bars.values()), setup.entry_at_ms)
     begins_ms = recordings[0].rows[0].open_at_ms
     first = {bars.symbol: bars.rows[0] for bars in recordings}
     machine.move(
@@ -130,6 +137,8 @@ def open_account(setup: Setup, machine: PaperMachine, account: str) -> Iterator[
     )
     try:
         machine.deposit(account, Money(sum(margins, ZERO) + setup.reserve))
+        if setup.position_mode is PositionMode.HEDGE:
+            machine.set_position_mode(account, setup.position_mode, begins_ms)
         for opening in setup.openings:
             machine.open_position(
                 account,
@@ -142,9 +151,16 @@ def open_account(setup: Setup, machine: PaperMachine, account: str) -> Iterator[
             )
     except ValueError as e:
         raise SetupError(str(e)) from e
-    sides = [opening.side for opening in setup.openings]
-    legs = zip(recordings, sides, strict=True)
+    legs = [(each, _against(each.symbol, machine, account)) for each in recordings]
     return book_path(legs, setup.step, funding=setup.funding)
+
+
+def _against(symbol: str, machine: PaperMachine, account: str) -> Side:
+    """The side that a path is hardest on: of a long and a short that of the larger one."""
+    held = machine.snapshot(account, machine.at_ms).positions
+    return max(
+        (each for each in held if each.symbol == symbol), key=lambda each: each.quantity
+    ).side
 
 
 def _margin(opening: Opening, price: Price) -> Money:

@@ -6,11 +6,13 @@ Live, paper and rehearsal differ in these three arguments and in nothing else.
 
 from collections.abc import Mapping
 
+import structlog
+
 from bot.clock import Clock
 from bot.core.metrics import NotSupported, support
 from bot.core.model import AccountSnapshot, Instrument
 from bot.core.policy import Policy
-from bot.exchange.ports import Account, MarketData
+from bot.exchange.ports import Account, Banned, MarketData, Throttled, Unreachable
 from bot.journal.port import Journal
 from bot.runtime.executor import Executor
 from bot.runtime.feed import Feed
@@ -19,6 +21,8 @@ from bot.runtime.guard import Guard
 from bot.runtime.inbox import Inbox
 from bot.runtime.reconcile import Reconciler
 from bot.runtime.record import Started, recover, started_entry
+
+log = structlog.get_logger()
 
 
 class StartRefused(Exception):
@@ -35,7 +39,8 @@ async def assemble(
     """
     A guard that has recovered its state and read the account once, ready to `run`.
 
-    Raises `StartRefused`, `Unreachable` when the first read fails, `JournalUnavailable`.
+    Raises `StartRefused`, `Unreachable` when the first read fails and has brought no rules either,
+    `JournalUnavailable`.
     """
     inbox = Inbox(clock)
     await journal.keep(policy.text)
@@ -47,7 +52,7 @@ async def assemble(
     executor = Executor(gate, reconciler, clock, inbox.put)
     if now_ms < state.banned_until_ms:
         await clock.sleep_until_ms(state.banned_until_ms)
-    await _refuse_unsupported(feed, policy)
+    await _refuse_unsupported(feed, policy, clock)
     await journal.append([started_entry(Started(state.birth, policy.digest), now_ms)])
     return Guard(
         state=state,
@@ -62,10 +67,29 @@ async def assemble(
     )
 
 
-async def _refuse_unsupported(feed: Feed, policy: Policy) -> None:
-    snapshot = await feed.read()
+async def _refuse_unsupported(feed: Feed, policy: Policy, clock: Clock) -> None:
+    snapshot = await _first_read(feed, clock)
     if refusals := unexpected(policy, snapshot, feed.listed):
         raise StartRefused("\n".join(refusals))
+
+
+async def _first_read(feed: Feed, clock: Clock) -> AccountSnapshot:
+    """
+    Begun again as long as the rules of one more contract have been learnt.
+
+    Of those of many positions some get no answer on a bad line: the next process would have to
+    ask for all of them anew. Nor would it know that the venue wants nothing asked for a while.
+    """
+    while True:
+        known = len(feed.listed)
+        try:
+            return await feed.read()
+        except (Banned, Throttled) as e:
+            log.warning("start.held_back", until_ms=e.until_ms, reason=str(e))
+            await clock.sleep_until_ms(e.until_ms)
+        except Unreachable:
+            if len(feed.listed) == known:
+                raise
 
 
 def unexpected(

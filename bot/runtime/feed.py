@@ -146,7 +146,9 @@ class Feed:
         return snapshot
 
     async def _learn(self, symbols: tuple[str, ...]) -> None:
+        """Learn the rules of new symbols; one without an answer is no read, and asked again."""
         known = len(self.listed)
+        unanswered: list[Unreachable] = []
         for symbol in symbols:
             if symbol in self.listed:
                 continue
@@ -156,8 +158,14 @@ class Feed:
             except KeyError:
                 # Its position stays Unknown, which is alarmed; the others must not suffer.
                 log.critical("instrument.not_listed", symbol=symbol)
+            except Unreachable as e:
+                unanswered.append(e)
+                if isinstance(e, Banned | Throttled):
+                    break
         if len(self.listed) > known:
             self._publish_rules()
+        if unanswered:
+            raise unanswered[-1]
 
     async def _follow_rules(self) -> None:
         """Read the rules of the contracts again and again, and tell where they have changed."""

@@ -21,6 +21,7 @@ from bot.core.state import Intent
 from bot.exchange.ports import (
     Account,
     Banned,
+    MarginChange,
     NoMarginHistory,
     OrderAbsent,
     OrderFound,
@@ -72,6 +73,14 @@ class Unclear:
 Evidence: TypeAlias = Proven | Absent | Unclear
 
 
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a look has shown, with a read of the account that was asked for at `asked_at_ms`."""
+
+    found: Evidence
+    asked_at_ms: int
+
+
 class Reconciler:
     """
     Asks the exchange about the intents of one account until each is terminal.
@@ -105,19 +114,20 @@ class Reconciler:
             now_ms = self._clock.now_ms()
             if acknowledged and now_ms >= overdue_ms:
                 acknowledged = False
-                self._report(intent, IntentState.UNKNOWN, "acknowledged, but no effect shows")
+                text = "acknowledged, but no effect shows"
+                self._report(intent, IntentState.UNKNOWN, text, now_ms)
             try:
                 async with patience():
-                    found = await self._look(intent)
+                    looked = await self._look(intent)
             except Banned as e:
                 await self._clock.sleep_until_ms(e.until_ms)
                 continue
             except Unreachable as e:
                 log.warning("evidence.unreachable", intent=intent.id, reason=str(e))
                 continue
-            match found:
+            match looked.found:
                 case Proven(state, evidence, filled):
-                    self._report(intent, state, evidence, filled)
+                    self._report(intent, state, evidence, looked.asked_at_ms, filled)
                     return
                 case Absent() if now_ms >= started_ms + fence_ms:
                     absent_since_ms.append(now_ms)
@@ -126,9 +136,10 @@ class Reconciler:
                 case Unclear():
                     absent_since_ms.clear()  # the reads must agree
                 case _:
-                    assert_never(found)
+                    assert_never(looked.found)
             if absent_since_ms and now_ms - absent_since_ms[0] >= SECOND_READ_MS:
-                self._report(intent, IntentState.NOT_APPLIED, "absent in two reads past the fence")
+                text = "absent in two reads past the fence"
+                self._report(intent, IntentState.NOT_APPLIED, text, looked.asked_at_ms)
                 return
 
     async def look_again(self, intent: Intent) -> None:
@@ -138,49 +149,71 @@ class Reconciler:
         except Unreachable as e:
             log.warning("account.unreachable", intent=intent.id, reason=str(e))
 
-    async def _look(self, intent: Intent) -> Evidence:
-        """One look at the evidence, and a fresh read of the account published before it counts."""
+    async def _look(self, intent: Intent) -> Looked:
+        """
+        One look at the evidence, and a fresh read of the account published before it counts.
+
+        What an order or the history of margin tells is asked for before the read, which then can
+        show it: what is decided on next needs no other.
+        """
+        asked_at_ms = self._clock.now_ms()
         match intent.action:
             case AddMargin() as add:
-                return await self._margin_evidence(intent, add)
+                changes = await self._account.margin_changes(add.symbol, intent.known_at_ms)
+                asked_at_ms = self._clock.now_ms()
+                found = _margin_evidence(intent, add, changes, await self._read())
             case PlaceStop():
                 snapshot = await self._read()
                 if any(stop.client_id == intent.id for stop in snapshot.stops):
-                    return Proven(IntentState.APPLIED, RESTS)
+                    return Looked(Proven(IntentState.APPLIED, RESTS), asked_at_ms)
                 found = _stop_evidence(await self._account.order(intent.key.symbol, intent.id))
                 if isinstance(found, Proven):
+                    asked_at_ms = self._clock.now_ms()
                     await self._read()  # the one before may not show what the stop has done
-                return found
             case ClosePosition(quantity=quantity):
                 order = await self._account.order(intent.key.symbol, intent.id)
+                asked_at_ms = self._clock.now_ms()
                 await self._read()
-                return _close_evidence(order, ordered=quantity)
+                found = _close_evidence(order, ordered=quantity)
             case CancelStop(target_client_id=target):
-                snapshot = await self._read()
-                if any(stop.client_id == target for stop in snapshot.stops):
-                    return Absent()
-                return Proven(IntentState.APPLIED, "the stop does not rest any more")
-        assert_never(intent.action)
-
-    async def _margin_evidence(self, intent: Intent, add: AddMargin) -> Evidence:
-        changes = await self._account.margin_changes(add.symbol, intent.known_at_ms)
-        snapshot = await self._read()
-        if isinstance(changes, NoMarginHistory):
-            return _margin_told(intent, add, snapshot)
-        if any(change.amount == add.amount for change in changes):
-            return Proven(IntentState.APPLIED, "the venue's margin history shows it")
-        margins = [p.isolated_margin for p in snapshot.positions if p.key == intent.key]
-        if any(margin >= intent.margin_before + add.amount / 2 for margin in margins):
-            log.warning("evidence.contradicted", intent=intent.id)
-            return Unclear()
-        return Absent()
+                found = _cancel_evidence(target, await self._read())
+            case _:
+                assert_never(intent.action)
+        return Looked(found, asked_at_ms)
 
     def _report(
-        self, intent: Intent, state: IntentState, evidence: str, filled: Filled = NO_FILL
+        self,
+        intent: Intent,
+        state: IntentState,
+        evidence: str,
+        at_ms: int,
+        filled: Filled = NO_FILL,
     ) -> None:
         log.info("intent.settled", intent=intent.id, state=str(state), evidence=evidence)
-        now_ms = self._clock.now_ms()
-        self._publish(OutcomeReported(intent.id, state, evidence, now_ms, filled))
+        self._publish(OutcomeReported(intent.id, state, evidence, at_ms, filled))
+
+
+def _margin_evidence(
+    intent: Intent,
+    add: AddMargin,
+    changes: tuple[MarginChange, ...] | NoMarginHistory,
+    snapshot: AccountSnapshot,
+) -> Evidence:
+    if isinstance(changes, NoMarginHistory):
+        return _margin_told(intent, add, snapshot)
+    if any(change.amount == add.amount for change in changes):
+        return Proven(IntentState.APPLIED, "the venue's margin history shows it")
+    margins = [p.isolated_margin for p in snapshot.positions if p.key == intent.key]
+    if any(margin >= intent.margin_before + add.amount / 2 for margin in margins):
+        log.warning("evidence.contradicted", intent=intent.id)
+        return Unclear()
+    return Absent()
+
+
+def _cancel_evidence(target: str, snapshot: AccountSnapshot) -> Evidence:
+    if any(stop.client_id == target for stop in snapshot.stops):
+        return Absent()
+    return Proven(IntentState.APPLIED, "the stop does not rest any more")
 
 
 def _margin_told(intent: Intent, add: AddMargin, snapshot: AccountSnapshot) -> Evidence:
@@ -191,6 +224,8 @@ def _margin_told(intent: Intent, add: AddMargin, snapshot: AccountSnapshot) -> E
     a bill has moved meanwhile may contain it, and the budgets count it.
     """
     margins = [each.isolated_margin for each in snapshot.positions if each.key == intent.key]
+    if not margins and not snapshot.tells_of(intent.key.symbol):
+        return Unclear()
     if any(abs(margin - intent.margin_before) < add.amount * STILL for margin in margins):
         return Absent()
     return Proven(IntentState.APPLIED, "the margin has moved, of which the venue keeps no history")

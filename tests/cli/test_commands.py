@@ -196,7 +196,8 @@ def test_a_run_ends_with_its_actions_as_json(lived: tuple[Path, dict[str, Any]])
     assert set(ended) == {"at_ms", "equity", "positions", "actions", "digest"}
     assert float(ended["equity"]) > 0
     for action in ended["actions"]:
-        assert set(action) == {"at_ms", "symbol", "verb", "amount", "price", "reason", "outcome"}
+        told = {"at_ms", "symbol", "side", "verb", "amount", "price", "reason", "outcome"}
+        assert set(action) == told
         assert action["amount"] == str(action["amount"])
     assert {"place_stop", "top_up"} <= {action["verb"] for action in ended["actions"]}
 

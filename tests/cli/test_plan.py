@@ -19,6 +19,7 @@ from bot.cli.plan import Asked, PlanError, asked_in_json, asked_in_options, plan
 from bot.cli.plan_page import plan_json, print_plan
 from bot.core.model import ContractKind, Instrument
 from bot.core.planning import NOT_GIVEN, Plan, plan
+from bot.policy.values import KNOWN_VENUES
 from bot.rehearsal.bars import DataError
 from bot.testing import builders as build
 from tests.cli.test_exits import ROOT, assert_refused, liqguard
@@ -133,7 +134,12 @@ def test_an_unknown_contract_is_invalid(tmp_path: Path) -> None:
     ("left_out", "changed", "field", "words"),
     [
         ([], {"side": "up"}, "side", "expected long or short, was 'up'"),
-        ([], {"venue": "nasdaq"}, "venue", "expected binanceusdm or gate or xt, was 'nasdaq'"),
+        (
+            [],
+            {"venue": "nasdaq"},
+            "venue",
+            f"expected {' or '.join(KNOWN_VENUES)}, was 'nasdaq'",
+        ),
         ([], {"entry_price": "0"}, "entry_price", "expected a number above 0"),
         ([], {"entry_price": "1e13"}, "entry_price", "up to 1000000000000, was '1e13'"),
         ([], {"equity": "inf"}, "equity", "was 'inf'"),

@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from bot.cli.show import deed_sentence, deeds_table, short
+from bot.core.model import Side
 from bot.core.units import Price
 from bot.rehearsal.deeds import Deed
 
@@ -14,10 +15,16 @@ BTC, ETH = "BTC/USDT:USDT", "ETH/USDT:USDT"
 
 
 def deed(
-    at_s: int, verb: str, symbol: str = BTC, *, price: int = 0, proven: str = "applied"
+    at_s: int,
+    verb: str,
+    symbol: str = BTC,
+    *,
+    side: Side = Side.LONG,
+    price: int = 0,
+    proven: str = "applied",
 ) -> Deed:
     shown = Price(D(price)) if price else None
-    return Deed(at_s * 1000, symbol, verb, D("0.5"), shown, f"rule/{verb}", proven)
+    return Deed(at_s * 1000, symbol, side, verb, D("0.5"), shown, f"rule/{verb}", proven)
 
 
 def told(*deeds: Deed) -> list[str]:
@@ -39,6 +46,18 @@ def test_a_stop_that_is_moved_again_and_again_is_one_row_of_its_newest_place() -
         "1970-01-01 00:00:03 stop for 0.5 at 101 (2x) rule/place_stop applied",
         "1970-01-01 00:00:04 add 0.5 USDT margin rule/top_up applied",
         "1970-01-01 00:00:05 stop for 0.5 at 90 rule/place_stop applied",
+    ]
+
+
+def test_the_legs_of_a_pair_count_by_themselves_and_are_named() -> None:
+    rows = told(
+        deed(1, "place_stop", price=100),
+        deed(2, "close", side=Side.SHORT, price=99),
+        deed(3, "place_stop", price=101),
+    )
+    assert [row.split(" ", 2)[2] for row in rows] == [
+        "short: close 0.5 at 99 rule/close applied",
+        "long: stop for 0.5 at 101 (2x) rule/place_stop applied",
     ]
 
 

@@ -22,6 +22,8 @@ def test_every_venue_is_printed_and_told_to_programs(tmp_path: Path) -> None:
         assert each["tried"] in set(Tried)
 
 
-def test_a_stop_and_a_way_out_are_on_every_venue() -> None:
+def test_a_stop_and_a_way_out_are_on_every_venue_or_nothing_is_and_why_is_told() -> None:
     for row in MATRIX.values():
-        assert {Effect.PLACE_STOP, Effect.CANCEL_STOP, Effect.CLOSE} <= row.effects
+        whole = {Effect.PLACE_STOP, Effect.CANCEL_STOP, Effect.CLOSE} <= row.effects
+        assert whole or not row.effects
+        assert bool(row.why_not) is (row.effects != frozenset(Effect))

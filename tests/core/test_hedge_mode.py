@@ -200,16 +200,6 @@ def test_a_hedge_stays_where_the_leg_that_it_hedges_is_still_there() -> None:
     assert closes(lived.decide()) == {}
 
 
-def test_cross_legs_of_one_symbol_are_refused_in_a_sentence() -> None:
-    legs = [replace(each, margin_mode=MarginMode.CROSS) for each in pair()]
-    policy = replace(hedged(), margin_modes=frozenset({MarginMode.CROSS}))
-    lived = life(policy, *legs, wallet=20_000)
-    assert lived.decide() == []
-    for verdict in lived.decision.positions:
-        assert isinstance(verdict.measured, Unknown)
-        assert "with one against it in its symbol is not supported yet" in verdict.measured.reason
-
-
 def test_cross_positions_in_hedge_mode_without_one_against_them_are_guarded() -> None:
     leg = build.position(margin=0, margin_mode=MarginMode.CROSS)
     policy = replace(hedged(), margin_modes=frozenset({MarginMode.CROSS}))

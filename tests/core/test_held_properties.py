@@ -25,6 +25,8 @@ READS = st.lists(
     max_size=8,
 )
 
+LISTED = {symbol: build.instrument(symbol) for symbol in SYMBOLS}
+
 
 @given(st.sampled_from(list(Side)), READS)
 def test_without_a_release_nothing_that_is_held_is_loosened(
@@ -33,7 +35,7 @@ def test_without_a_release_nothing_that_is_held_is_loosened(
     legs = {symbol: cross(symbol, side, quantity=FULL) for symbol in SYMBOLS}
     wallet = 10_000
     opened = build.snapshot(legs.values(), wallet=wallet)
-    shared = after_read(NOTHING_SHARED, opened, (), frozenset(), is_newer=True)
+    shared = after_read(NOTHING_SHARED, opened, (), frozenset(), LISTED, is_newer=True)
     for sizes, rest, loss, closed in reads:
         left = {
             symbol: min(int(leg.quantity), sizes.get(symbol, FULL)) for symbol, leg in legs.items()
@@ -52,7 +54,7 @@ def test_without_a_release_nothing_that_is_held_is_loosened(
         before = shared.held
         snapshot = build.snapshot(legs.values(), stops, wallet=wallet)
         keys = frozenset(PositionKey(symbol, side) for symbol in closed)
-        shared = after_read(shared, snapshot, stops, keys, is_newer=True)
+        shared = after_read(shared, snapshot, stops, keys, LISTED, is_newer=True)
         for key, price in before.items():
             if key.symbol in legs:
                 assert side.sign * (shared.held[key] - price) >= 0

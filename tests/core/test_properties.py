@@ -206,8 +206,8 @@ def test_every_position_that_can_be_measured_has_a_stop_or_a_reason(
     policy: Policy, drawn: list[tuple[int, tuple[object, ...]]]
 ) -> None:
     """
-    Where it belongs lies before liquidation. A safe one rests, is placed or under way, or the mark
-    has passed its level, or the venue has just refused it.
+    Where it belongs lies before liquidation. A safe one rests, is placed, under way or withheld,
+    or the mark has passed its level, or the venue has just refused it.
     """
     story = Story(policy)
     for wait_ms, event in drawn:
@@ -231,7 +231,10 @@ def test_every_position_that_can_be_measured_has_a_stop_or_a_reason(
             placed = any(
                 isinstance(intent.action, PlaceStop)
                 and intent.key == position.key
-                and story.now_ms - intent.planned_at_ms < 5_000
+                and (
+                    story.now_ms - intent.planned_at_ms < 5_000
+                    or intent.state is IntentState.WITHHELD
+                )
                 for intent in story.state.intents.values()
             )
             assert placed or memory.stop_refusals

@@ -217,7 +217,10 @@ def own(
     stop = build.foreign_stop(
         closes or position, price, quantity=quantity, reduce_only=reduce_only
     )
-    return [int(trigger) for trigger in users_own(position, (stop,), MARK, settled(position))]
+    return [
+        int(trigger)
+        for trigger in users_own(build.instrument(), position, (stop,), MARK, settled(position))
+    ]
 
 
 def test_a_full_stop_of_the_user_between_mark_and_liquidation_counts() -> None:
@@ -254,7 +257,7 @@ def test_without_liquidation_any_positive_price_below_the_mark_is_between() -> N
 
 
 def audited(*stops: StopOrder, wants: Wanted | None = None) -> StopStatus:
-    return audit(LONG, stops, wants or target(), settled(LONG)).status
+    return audit(build.instrument(), LONG, stops, wants or target(), settled(LONG)).status
 
 
 @pytest.mark.parametrize(
@@ -296,9 +299,9 @@ def test_superfluous_stops_are_named_only_beside_a_safe_one() -> None:
     near = build.our_stop(LONG, "46400", name="b" * 20)
     drifted = build.our_stop(LONG, "47000", name="c" * 20)
     small = build.our_stop(LONG, "46391.8", name="d" * 20, quantity="0.5")
-    assert audit(LONG, (small,), target(), settled(LONG)).superfluous == ()
-    assert audit(LONG, (drifted,), target(), settled(LONG)).superfluous == ()
-    found = audit(LONG, (drifted, near, small, good), target(), settled(LONG))
+    assert audit(build.instrument(), LONG, (small,), target(), settled(LONG)).superfluous == ()
+    assert audit(build.instrument(), LONG, (drifted,), target(), settled(LONG)).superfluous == ()
+    found = audit(build.instrument(), LONG, (drifted, near, small, good), target(), settled(LONG))
     assert found.status is StopStatus.RESTS
     assert set(found.superfluous) == {near, drifted, small}
 
@@ -308,7 +311,7 @@ def test_stops_that_all_have_drifted_do_not_pile_up() -> None:
     drifted = tuple(
         build.our_stop(LONG, trigger, name=trigger * 4) for trigger in ("48000", "47000", "47500")
     )
-    found = audit(LONG, drifted, target(), settled(LONG))
+    found = audit(build.instrument(), LONG, drifted, target(), settled(LONG))
     assert found.status is StopStatus.DRIFTED
     assert set(drifted) - set(found.superfluous) == {drifted[1]}
 
@@ -317,7 +320,9 @@ def test_of_two_equally_good_stops_the_same_one_is_kept_whatever_their_order() -
     first = build.our_stop(LONG, "46391.8", name="a" * 20)
     second = replace(first, client_id=first.client_id[:-1] + "b")
     for stops in ((first, second), (second, first)):
-        assert audit(LONG, stops, target(), settled(LONG)).superfluous == (second,)
+        assert audit(build.instrument(), LONG, stops, target(), settled(LONG)).superfluous == (
+            second,
+        )
 
 
 @given(
@@ -329,7 +334,7 @@ def test_what_is_kept_protects(triggers: list[int], loss_max: int) -> None:
     stops = tuple(
         build.our_stop(LONG, price, name=f"{number:020}") for number, price in enumerate(triggers)
     )
-    found = audit(LONG, stops, target(policy=policy), settled(LONG))
+    found = audit(build.instrument(), LONG, stops, target(policy=policy), settled(LONG))
     if found.status is StopStatus.MISSING:
         assert found.superfluous == ()
         return

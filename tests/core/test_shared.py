@@ -7,6 +7,7 @@ Held against the sums of exact.py, and against what venues say of their hedge mo
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
+from itertools import product
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +23,7 @@ from bot.core.cross import (
     joint_liquidation,
     shocks_to_watch,
     spare,
+    turned_over,
 )
 from bot.core.margin import NoLiquidation
 from bot.core.metrics import BookKnown, Unknown, leg_liquidation, measure_book, measured_book
@@ -348,9 +350,21 @@ def test_a_linear_book_with_hedges_and_coins_is_solved_exactly(of: Book) -> None
             assert shock >= -1
 
 
+def turned_ways(of: Book) -> list[Book]:
+    """The book with the shock of every choice of its symbols the other way round."""
+    symbols = sorted(
+        {each.position.symbol for each in of.legs} | {each.symbol for each in of.pledges}
+    )
+    sets = (
+        [s for s, turned in zip(symbols, ways, strict=True) if turned]
+        for ways in product((False, True), repeat=len(symbols))
+    )
+    return [turned_over(of, frozenset(chosen)) for chosen in sets]
+
+
 @settings(max_examples=100)
 @given(mixed_books() | coin_books())
-def test_every_symbol_moves_in_one_direction_and_the_way_that_hurts(of: Book) -> None:
+def test_every_symbol_moves_in_one_direction(of: Book) -> None:
     assert faced(of) == of
     for each in of.legs:
         moves = {
@@ -359,19 +373,40 @@ def test_every_symbol_moves_in_one_direction_and_the_way_that_hurts(of: Book) ->
             if other.position.symbol == each.position.symbol
         }
         assert len(moves) == 1
-    for symbol in {each.position.symbol for each in of.legs}:
-        turned = tuple(
-            replace(each, beta=Ratio(-each.beta)) if each.position.symbol == symbol else each
-            for each in of.legs
+
+
+@settings(max_examples=150)
+@given(mixed_books())
+def test_a_linear_book_is_faced_the_way_in_which_it_is_liquidated_first(of: Book) -> None:
+    """No way of all the ways that its symbols could move takes everything that is spare sooner."""
+    if shared_surplus(of, Fraction(0)) <= 0:
+        return
+    found = joint_liquidation(of)
+    reached = found.shock if isinstance(found, LiquidatesAfter) else Decimal(20)
+    for other in turned_ways(of):
+        for part in range(1, 41):
+            shock = Fraction(reached) * part / 41
+            assert shared_surplus(other, shock) > 0, (other, shock)
+
+
+def test_a_pair_is_liquidated_by_a_rise_though_a_small_fall_hurts_it_more() -> None:
+    """
+    1 % up to a worth of 1,100 and 30 % beyond: a rise by 10 % brings both legs there.
+
+    From 100 on the long of 10 and the short of 9.5 are spent where, above that border,
+    60 + 0.5 (p - 100) = 0.3 * 19.5 p - 2 * 319 for the two, and a fall takes 52 % and more.
+    """
+    table = build.tiers((0, "0.01"), (1_100, "0.3"))
+    instrument = build.instrument("A", risk_tiers=table)
+    of = faced(
+        book(
+            60,
+            leg(cross("A", quantity=10), 100, instrument=instrument),
+            leg(cross("A", SHORT, quantity="9.5"), 100, instrument=instrument),
         )
-        coins = tuple(
-            replace(each, beta=Ratio(-each.beta)) if each.symbol == symbol else each
-            for each in of.pledges
-        )
-        other_way = replace(of, legs=turned, pledges=coins)
-        small = Fraction(1, 200)
-        if any(abs(each.beta) == 1 for each in turned if each.position.symbol == symbol):
-            assert shared_surplus(of, 2 * small) <= shared_surplus(other_way, 2 * small)
+    )
+    assert [each.beta for each in of.legs] == [-1, 1]
+    assert joint_price(of) == pytest.approx(Decimal(648) / Decimal("5.35"), abs=Decimal("1e-12"))
 
 
 # In the guard

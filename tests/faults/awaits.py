@@ -31,6 +31,7 @@ _BANNED = "needs a ban, or a venue that wants no reads"
 _CHARTS = "needs a rule on volatility: nothing is sent on what it brings alone"
 UNREACHED = {
     "alerts.heard.HeardJournal.close#0": "the last thing of a process: nothing is under way",
+    "runtime.assemble._first_read#1": _BANNED,
     "runtime.assemble.assemble#2": _BANNED,
     "runtime.executor.Executor._clear_way#1": "needs a venue that counts stops against a close",
     "runtime.feed.Feed._chart#1": _CHARTS,

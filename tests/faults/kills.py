@@ -100,6 +100,7 @@ _CRASH_MS = 1_584_009_600_000
 """2020-03-12T10:40Z, before the steepest part of the fall."""
 _MAY_MS, _SQUEEZE_MS, _BLEED_MS = 1_621_425_600_000, 1_746_720_000_000, 1_767_571_200_000
 _CROSS = MarginMode.CROSS
+BILLS = "demo-funding"
 
 SCRIPTS = (
     Script("long in a crash", "demo", (_BTC,), _CRASH_MS, 20, leverage=20),
@@ -112,8 +113,8 @@ SCRIPTS = (
     Script(
         "three on one wallet", "demo-cross", (_BTC, _ETH, _XRP), _CRASH_MS, 8, margin_mode=_CROSS
     ),
-    Script("a bleed", "demo-funding", (_BLEED,), _BLEED_MS, 24 * 60, leverage=50),
-    Script("a shock", "demo-funding", (_SHOCK,), _BLEED_MS, 24 * 60, leverage=50),
+    Script("a bleed", BILLS, (_BLEED,), _BLEED_MS, 24 * 60, leverage=50),
+    Script("a shock", BILLS, (_SHOCK,), _BLEED_MS, 24 * 60, leverage=50),
     Script("balanced", "balanced", (_BTC,), _CRASH_MS, 15, leverage=20),
     Script("patient", "patient", (_MAY,), _MAY_MS, 30, leverage=20),
 )
@@ -196,13 +197,15 @@ class Found:
     wrongs: tuple[str, ...]
 
 
-def run_script(script: Script, kills: int, first: int) -> Found:
+def run_script(
+    script: Script, kills: int, first: int, once: Callable[[Script, int, Random], Found]
+) -> Found:
     """Live through a script, again and again until its kills are used up."""
     done = Found(0, Counter(), ())
     for number in range(ROUNDS_MAX):
         if done.kills >= kills or done.wrongs:
             break
-        found = _run_once(script, kills - done.kills, Random(f"{script.name} {first} {number}"))
+        found = once(script, kills - done.kills, Random(f"{script.name} {first} {number}"))
         done = Found(done.kills + found.kills, done.effects + found.effects, found.wrongs)
     return done
 
@@ -348,12 +351,19 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=504, help="over all scripts together")
     parser.add_argument("--script", help="only the one of this name")
     parser.add_argument("--first", type=int, default=0, help="draws other steps")
+    parser.add_argument("--wire", action="store_true", help="live, against `paper serve`")
     asked = parser.parse_args()
     scripts = [each for each in SCRIPTS if asked.script in (None, each.name)]
+    once = _run_once
+    if asked.wire:
+        # Only now: it brings ccxt along, which no life on paper needs.
+        from tests.faults.wire_kills import run_once as once  # noqa: PLC0415
+
+        scripts = [each for each in scripts if each.preset != BILLS]
     killed = bad = 0
     for number, script in enumerate(scripts):
         share = asked.kills // len(scripts) + (number < asked.kills % len(scripts))
-        found = run_script(script, share, asked.first)
+        found = run_script(script, share, asked.first, once)
         killed += found.kills
         bad += bool(found.wrongs)
         _print(f"{script.name}: {found.kills} kills, {json.dumps(found.effects)}")
@@ -361,6 +371,7 @@ def main() -> int:
             _print(f"  WRONG: {wrong}")
         if found.wrongs:
             again = f"--script '{script.name}' --kills {share} --first {asked.first}"
+            again += " --wire" if asked.wire else ""
             _print(f"  again: .venv/bin/python tests/faults/kills.py {again}")
     _print(f"{killed} true kills over {len(scripts)} scripts, {bad} scripts with something wrong")
     return 1 if bad else 0

@@ -26,6 +26,21 @@ def test_after_true_kills_nothing_is_doubled_lost_or_left_without_a_stop(script:
 
 
 @pytest.mark.timeout(300)
+def test_a_live_guard_killed_on_the_wire_has_done_what_the_venue_has_on_record() -> None:
+    script = ["--script", "a high leverage", "--first", "1"]
+    done = subprocess.run(
+        [sys.executable, "tests/faults/kills.py", "--wire", "--kills", "4", *script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 true kills" in done.stdout
+
+
+@pytest.mark.timeout(300)
 def test_a_guard_that_sends_what_is_on_no_row_is_found_out() -> None:
     """As if the journal only said that it had taken what it is given."""
     careless = (

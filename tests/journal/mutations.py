@@ -2,9 +2,13 @@
 A damaged journal is recovered or refused: `python tests/journal/mutations.py --count N --first n`.
 
 A journal with real rows is stopped at some moment, as by kill -9; then its files are damaged as
-disks, copies and people do it; then it is opened as a guard opens it. Either every row that was
-acknowledged is still there, or the journal is refused by one of its two errors. Never anything
-else: a row that is gone is a budget forgotten.
+disks, copies and people do it; then it is opened as a guard opens it. Or it is damaged under a
+guard that goes on writing and then dies. Either every row that was acknowledged is still there,
+or the journal is refused by one of its two errors. Never anything else: a row that is gone is a
+budget forgotten.
+
+The files are kept in memory where the system has a place for that (`/dev/shm`), so that a mutation
+costs what SQLite costs and not what the disk does.
 """
 
 import argparse
@@ -14,9 +18,9 @@ import shutil
 import sqlite3
 import sys
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -43,6 +47,7 @@ MOMENTS = 24
 
 PAGE = 4096
 SECTOR = 512
+IN_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
 FILES = ("journal.db", "journal.db-wal", "journal.db-shm", f"journal.db.{ACCOUNT}.head")
 
 
@@ -74,6 +79,7 @@ class Lost:
 
 
 Fate: TypeAlias = Kept | Refused | Lost
+FATES = [each.__name__.lower() for each in (Kept, Refused, Lost)]
 
 
 def make_moments(folder: Path) -> list[Moment]:
@@ -171,7 +177,11 @@ DAMAGES: tuple[Damage, ...] = (flip_bits, cut_off, tear, take_away, put_back, jo
 
 
 def _a_file(random: Random, folder: Path, but: str = "") -> Path:
-    there = [folder / each for each in FILES if each != but and (folder / each).exists()]
+    # Without the index of a log that is in use: whoever reads it beyond its end is killed by the
+    # system, and that is a death as any other.
+    is_alive = (folder / f"{FILES[0]}.lock").exists()
+    spared = {but, FILES[2] if is_alive else ""}
+    there = [folder / each for each in FILES if each not in spared and (folder / each).exists()]
     return random.choice([each for each in there if each.stat().st_size])
 
 
@@ -187,29 +197,66 @@ def mutate(seed: int, moments: Sequence[Moment], scratch: Path) -> tuple[str, Fa
     shutil.copytree(moment.folder, folder)
     damage = random.choice(DAMAGES)
     damage(random, folder, [each for each in moments if len(each.rows) <= len(moment.rows)])
-    return damage.__name__, asyncio.run(_fate(folder, moment))
+    return damage.__name__, asyncio.run(_fate(folder, [row.entry for row in moment.rows]))
 
 
-async def _fate(folder: Path, moment: Moment) -> Fate:
+async def _fate(folder: Path, told: Sequence[Entry]) -> Fate:
+    """What becomes of the rows `told`, which were acknowledged, when the journal is opened."""
     try:
         journal = SqliteJournal.open(folder / FILES[0], ACCOUNT)
     except (JournalDamaged, JournalUnavailable) as e:
         return Refused(str(e))
     try:
         last = [await journal.last(kind) for kind in (Kind.DECISION, Kind.INTENT)]
-        rows = tuple(await journal.rows(0))
-        if rows != moment.rows or [each for each in last if isinstance(each, Row)] != [
-            row for row in rows[-2:] if row.entry.kind in (Kind.DECISION, Kind.INTENT)
-        ]:
-            return Lost(f"{len(moment.rows)} rows were acknowledged, {len(rows)} are there")
+        rows = list(await journal.rows(0))
+        if [row.entry for row in rows] != told or last != rows[-2:]:
+            return Lost(f"{len(told)} rows were acknowledged, {len(rows)} are there")
         await journal.append([Entry(Kind.STARTED, 0, "{}", NoIntent())])
-        if tuple(await journal.rows(0))[:-1] != moment.rows:
+        if list(await journal.rows(0))[:-1] != rows:
             return Lost("a new row has changed older ones")
     except (JournalDamaged, JournalUnavailable) as e:
         return Refused(str(e))
     finally:
         await journal.close()
     return Kept()
+
+
+def strike(seed: int, moments: Sequence[Moment], scratch: Path) -> tuple[str, Fate]:
+    """Damage the files under a guard that writes on, if it can, and is killed after that."""
+    random = Random(f"alive {seed}")
+    moment = random.choice(moments)
+    folder = scratch / "alive"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(moment.folder, folder)
+    damage = random.choice((flip_bits, cut_off, tear, take_away, join))
+    older = [each for each in moments if len(each.rows) <= len(moment.rows)]
+    fate = asyncio.run(_struck(random, folder, moment, lambda: damage(random, folder, older)))
+    return f"alive_{damage.__name__}", fate
+
+
+async def _struck(
+    random: Random, folder: Path, moment: Moment, damage: Callable[[], None]
+) -> Fate:
+    journal = SqliteJournal.open(folder / FILES[0], ACCOUNT)
+    told: list[Entry] = []
+    blow = random.randrange(3)
+    for number in range(4):
+        if number == blow:
+            damage()
+        entries = list(_entries(random, 1_000 + number))
+        try:
+            await journal.append(entries)
+        except JournalUnavailable:
+            continue  # a guard goes on without spending, and tries again
+        except JournalDamaged:
+            break  # a guard ends
+        told += entries
+    killed = folder.with_name("killed")
+    shutil.rmtree(killed, ignore_errors=True)
+    shutil.copytree(folder, killed, ignore=shutil.ignore_patterns("*.lock"))
+    with suppress(JournalDamaged, JournalUnavailable):
+        await journal.close()
+    return await _fate(killed, [*(row.entry for row in moment.rows), *told])
 
 
 # -- a disk that is full or fails ----------------------------------------------------------------
@@ -291,22 +338,22 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=2_000, help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     asked = parser.parse_args()
-    fates: Counter[tuple[str, str]] = Counter()
+    fates: dict[str, Counter[str]] = defaultdict(Counter)
     bad = 0
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as folder:
         moments = make_moments(Path(folder))
         for seed in range(asked.first, asked.first + asked.count):
-            trial = run_out if seed % 5 == 0 else mutate
+            trial = (run_out, strike, mutate, mutate, mutate)[seed % 5]
             try:
                 name, fate = trial(seed, moments, Path(folder))
             except Exception as e:  # noqa: BLE001 - every other error is a finding, and is told
                 name, fate = trial.__name__, Lost(f"{type(e).__name__}: {e}")
-            fates[name, type(fate).__name__.lower()] += 1
+            fates[name][type(fate).__name__.lower()] += 1
             if isinstance(fate, Lost):
                 bad += 1
                 _print(f"LOST: {name}, seed {seed}: {fate.how}")
-    for (name, fate_name), count in sorted(fates.items()):
-        _print(f"{name}: {fate_name} {count}")
+    for name, found in sorted(fates.items()):
+        _print(f"{name}: {', '.join(f'{found[fate]} {fate}' for fate in FATES)}")
     _print(f"{asked.count} mutations, {bad} lost something in silence (SQLite {_VERSION})")
     return 1 if bad else 0
 

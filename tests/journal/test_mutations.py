@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.journal.chain import EMPTY
 from bot.journal.port import Entry, JournalDamaged, Kind, NoIntent
 from bot.journal.sqlite import SqliteJournal
 from tests.journal.mutations import (
@@ -18,9 +19,12 @@ from tests.journal.mutations import (
     make_moments,
     mutate,
     run_out,
+    strike,
 )
 
 MUTATIONS = 180
+STRUCK = 40
+TAKEN = "alive_take_away"
 FULL_DISKS = 30
 
 
@@ -34,6 +38,24 @@ def test_what_is_damaged_is_recovered_or_refused(moments: list[Moment], tmp_path
     assert {seed: fate for seed, fate in fates.items() if isinstance(fate[1], Lost)} == {}
     assert {name for name, _ in fates.values()} == {each.__name__ for each in DAMAGES}
     assert {type(fate) for _, fate in fates.values()} == {Kept, Refused}
+
+
+def test_what_is_damaged_under_a_living_guard_is_recovered_or_refused(
+    moments: list[Moment], tmp_path: Path
+) -> None:
+    fates = {seed: strike(seed, moments, tmp_path) for seed in range(STRUCK)}
+    assert {seed: fate for seed, fate in fates.items() if isinstance(fate[1], Lost)} == {}
+    assert {type(fate) for _, fate in fates.values()} == {Kept, Refused}
+
+
+def test_a_log_that_is_deleted_under_a_living_guard_would_be_missed_in_silence_without_its_note(
+    moments: list[Moment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mutations see that loss too."""
+    taken = next(seed for seed in range(100) if strike(seed, moments, tmp_path)[0] == TAKEN)
+    assert isinstance(strike(taken, moments, tmp_path)[1], Refused)
+    monkeypatch.setattr("bot.journal.sqlite.HeadNote.read", lambda note: EMPTY)
+    assert isinstance(strike(taken, moments, tmp_path)[1], Lost)
 
 
 def test_a_disk_that_takes_no_more_costs_nothing_that_was_acknowledged(

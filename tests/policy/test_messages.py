@@ -9,6 +9,7 @@ import pytest
 from bot.core.model import MarginMode
 from bot.policy.loader import parse_policy
 from bot.policy.problems import PolicyError, excerpt, listed
+from bot.policy.values import KNOWN_VENUES
 from bot.policy.verbs import find_verbs
 
 RATIO = "expected a ratio like '12%' or '25 bps'"
@@ -24,6 +25,9 @@ CROSS_VERBS = listed(
 )
 
 Change = tuple[str, str, str]
+
+
+VENUES = f"{', '.join(KNOWN_VENUES[:-1])} or {KNOWN_VENUES[-1]}"
 
 
 def change(old: str, new: str, message: str) -> Change:
@@ -269,12 +273,12 @@ CHANGES: dict[str, Change] = {
     "venue": change(
         "venue: binanceusdm",
         "venue: bitbank",
-        "4:10: account.venue: expected binanceusdm, gate or xt, was 'bitbank'",
+        f"4:10: account.venue: expected {listed([*KNOWN_VENUES])}, was 'bitbank'",
     ),
     "long text on one line": change(
         "venue: binanceusdm",
         'venue: "' + "a\\n" * 40 + '"',
-        "4:10: account.venue: expected binanceusdm, gate or xt, was '" + "a\\n" * 30 + "...'",
+        f"4:10: account.venue: expected {listed([*KNOWN_VENUES])}, was '" + "a\\n" * 30 + "...'",
     ),
     "other margin mode": change(
         "  margin_mode: isolated\n",

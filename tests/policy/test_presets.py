@@ -12,7 +12,8 @@ from bot.policy.held import load_held
 from bot.policy.inspection import Anything, inspect_policy
 from bot.policy.loader import parse_policy
 from bot.policy.preset import PRESETS, account_file
-from bot.policy.problems import PolicyError
+from bot.policy.problems import PolicyError, listed
+from bot.policy.values import KNOWN_VENUES
 from bot.testing import builders as build
 
 CONFIG = Path(__file__).parents[2] / "config" / "policies"
@@ -111,6 +112,6 @@ def test_an_account_that_cannot_be_is_refused_at_its_place() -> None:
         account_file("my.yaml", "balanced", "My Account", "nowhere", "any")
     assert [str(problem) for problem in caught.value.problems] == [
         "my.yaml:9:9: account.name: expected 1 to 32 of a-z, 0-9 and -, was 'My Account'",
-        "my.yaml:10:10: account.venue: expected binanceusdm, gate or xt, was 'nowhere'",
+        f"my.yaml:10:10: account.venue: expected {listed([*KNOWN_VENUES])}, was 'nowhere'",
         "my.yaml:11:16: account.margin_mode: expected isolated, cross or mixed, was 'any'",
     ]

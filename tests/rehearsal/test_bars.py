@@ -121,6 +121,8 @@ def test_comments_name_venue_and_symbol_before_the_file_does(tmp_path: Path) -> 
         ("bybit_ETHUSDC_20250203_5m.csv", "ETH/USDC:USDC"),
         ("ftx-spot_BTCUSDT.csv", "BTC/USDT:USDT"),
         ("binanceusdm_BTCBUSD_FULLHISTORY_1h.csv", "BTC/BUSD:BUSD"),
+        ("binancecoinm_AVAXUSD_PERP_20251010_1s.csv", "AVAX/USD:AVAX"),
+        ("bybit_BTCUSD_20251010_1s.csv", "BTC/USD:BTC"),
     ],
 )
 def test_symbol_from_the_name_of_the_file(tmp_path: Path, name: str, symbol: str) -> None:
@@ -130,8 +132,7 @@ def test_symbol_from_the_name_of_the_file(tmp_path: Path, name: str, symbol: str
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("binancecoinm_AVAXUSD_PERP_20251010_1s.csv", "inverse.*'AVAXUSD_PERP'"),
-        ("bybit_BTCUSD_20251010_1s.csv", "inverse.*'BTCUSD'"),
+        ("bybit_USD_20251010_1s.csv", "symbol: .*'USD'"),
         ("kraken_BTCEUR_1h.csv", r"symbol: expected a symbol that ends with USDT.* was 'BTCEUR'"),
         ("binanceusdm_USDT_1h.csv", "symbol: .*'USDT'"),
         ("mine.csv", "name: expected VENUE_SYMBOL_.*was 'mine.csv'"),

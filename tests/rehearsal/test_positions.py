@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.core.model import Instrument, MarginMode, Side
+from bot.core.model import ContractKind, Instrument, MarginMode, Side
 from bot.exchange.venues.binanceusdm import RULES, instruments
 from bot.policy.problems import PolicyError
 from bot.rehearsal.bars import Bars, read_bars
@@ -20,10 +20,10 @@ GOOD = """positions:
 """
 
 
-def read(folder: Path, text: str) -> tuple[Opening, ...]:
+def read(folder: Path, text: str, settle: str = "USDT") -> tuple[Opening, ...]:
     file = folder / "book.yaml"
     file.write_text(text, encoding="utf-8")
-    return read_positions(file, read_bars, known)
+    return read_positions(file, read_bars, known, settle)
 
 
 def known(bars: Bars) -> Instrument:
@@ -112,4 +112,53 @@ def test_a_file_without_positions_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_a_missing_file_is_one_problem(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="expected a readable file"):
-        read_positions(tmp_path / "none.yaml", read_bars, known)
+        read_positions(tmp_path / "none.yaml", read_bars, known, "USDT")
+
+
+COIN_BARS = """\
+# venue: binanceusdm
+# symbol: BTCUSD_PERP
+# listing: {"tick_size": "0.1", "quantity_step": "100", "quantity_min": "100", "taker_fee": \
+"0.0005", "tiers": [{"cap": "5", "maintenance_margin_rate": "0.004", "max_leverage": "125"}]}
+ts_ms,open,high,low,close,volume
+1583971200000,50000,50100,49900,50000,1
+1583974800000,50000,50100,49000,49100,1
+"""
+
+
+def coins(folder: Path, position: str, settle: str = "BTC") -> tuple[Opening, ...]:
+    (folder / "coins.csv").write_text(COIN_BARS, encoding="utf-8")
+    held = f"{{ data: {folder / 'coins.csv'}, side: long, leverage: 10x, margin_mode: isolated"
+    return read(folder, f"positions:\n  - {held}, {position} }}\n", settle)
+
+
+def test_a_contract_that_pays_in_its_coin_is_read_in_that_and_in_its_face_value(
+    tmp_path: Path,
+) -> None:
+    (by_margin,) = coins(tmp_path, "margin: 0.2 BTC")
+    assert by_margin.size == ByMargin(D("0.2"))  # type: ignore[arg-type]
+    (by_face,) = coins(tmp_path, "quantity: 10000 USD")
+    assert by_face.size == ByQuantity(D(10_000))  # type: ignore[arg-type]
+    instrument = by_face.instrument
+    assert (instrument.symbol, instrument.settle) == ("BTC/USD:BTC", "BTC")
+    assert instrument.kind is ContractKind.INVERSE
+
+
+@pytest.mark.parametrize(
+    ("position", "settle", "expected"),
+    [
+        ("margin: 0.2 USDT", "BTC", "margin: expected an amount like '0.25 BTC'"),
+        ("quantity: 1 BTC", "BTC", "quantity: expected a quantity of USD above 0, was '1 BTC'"),
+        (
+            "margin: 0.2 USDT",
+            "USDT",
+            "data: expected prices of a contract that pays in USDT (account.settle of the policy)",
+        ),
+    ],
+)
+def test_amounts_in_another_coin_are_named_in_their_place(
+    tmp_path: Path, position: str, settle: str, expected: str
+) -> None:
+    with pytest.raises(PolicyError) as refused:
+        coins(tmp_path, position, settle)
+    assert f"positions.0.{expected}" in str(refused.value)

@@ -320,7 +320,7 @@ def test_a_policy_that_does_nothing_has_a_page_too() -> None:
 
 def test_cards_of_one_symbol_do_not_end_the_series_of_another() -> None:
     def card(at_ms: int, symbol: str, verb: str) -> Card:
-        deed = Deed(at_ms, symbol, verb, D(1), None, "protect/stop", "applied")
+        deed = Deed(at_ms, symbol, Side.LONG, verb, D(1), None, "protect/stop", "applied")
         return Card(at_ms, at_ms, 1, symbol, deed, "", (), BudgetLeft(D(0), D(0), D(0), 0))  # type: ignore[arg-type]
 
     cards = [

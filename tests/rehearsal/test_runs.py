@@ -8,14 +8,22 @@ from typing import Any
 
 import pytest
 
-from bot.core.model import MarginMode, Side
+from bot.core.model import MarginMode, PositionMode, Side
 from bot.core.units import Money, Price, Quantity, Ratio
 from bot.exchange.paper.depth import ENDLESS, OrderBook
 from bot.exchange.paper.machine import PaperMachine
 from bot.rehearsal.bars import Bar, Bars, DataError, FundingSettled, NoFunding, Ohlc
 from bot.rehearsal.fates import ACCOUNT, Alive, TakenOver
 from bot.rehearsal.runs import FLAT_FOR_MS, Guarded, run_guarded, run_unguarded
-from bot.rehearsal.setups import ByMargin, ByQuantity, Opening, Setup, SetupError, open_account
+from bot.rehearsal.setups import (
+    SLIPPAGE,
+    ByMargin,
+    ByQuantity,
+    Opening,
+    Setup,
+    SetupError,
+    open_account,
+)
 from bot.testing.builders import SYMBOL, instrument
 from tests.runtime.build import T0, TEXT, policy
 
@@ -327,6 +335,21 @@ def test_in_a_thin_book_a_stop_fills_worse() -> None:
     assert endless is not None
     assert walked is not None
     assert walked < endless * D("0.998")
+
+
+def test_in_hedge_mode_a_symbol_may_be_there_once_a_side_and_on_one_file_of_prices() -> None:
+    def hedged(*openings: Opening) -> Setup:
+        mode = PositionMode.HEDGE
+        return Setup(openings, Money(D(5_000)), entry_at_ms=0, position_mode=mode)
+
+    long, short = opening(*FALL), opening(*FALL, side=Side.SHORT)
+    machine = PaperMachine(hedged(long, short).instruments, SLIPPAGE)
+    list(open_account(hedged(long, short), machine, "a"))
+    assert {each.side for each in machine.snapshot("a", machine.at_ms).positions} == set(Side)
+    with pytest.raises(SetupError, match=f"expected {SYMBOL} once a side, was 2x"):
+        hedged(long, long)
+    with pytest.raises(SetupError, match=f"expected one file of prices for {SYMBOL}, was two"):
+        hedged(long, opening(50_000, 50_100, side=Side.SHORT))
 
 
 @pytest.mark.parametrize(

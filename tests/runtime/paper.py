@@ -186,7 +186,13 @@ async def world(
     *corners: tuple[int, int], said: RestingStops = RestingStops.COEXIST
 ) -> AsyncIterator[World]:
     """A world whose price passes `corners` (milliseconds from T0, price) and then stays."""
-    machine = long_machine(said)
+    async with world_of(long_machine(said), *corners) as here:
+        yield here
+
+
+@asynccontextmanager
+async def world_of(machine: PaperMachine, *corners: tuple[int, int]) -> AsyncIterator[World]:
+    """The same around an exchange that a test has made."""
     path = [
         PricePoint(T0 + at_ms, SYMBOL, Price(D(price)), Price(D(price)))
         for at_ms, price in (*corners, (END_MS, corners[-1][1]))

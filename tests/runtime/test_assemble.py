@@ -10,13 +10,13 @@ from bot.core.model import (
     MarginMode,
     PositionMode,
 )
-from bot.exchange.ports import Unreachable
+from bot.exchange.ports import Banned, Throttled, Unreachable
 from bot.journal.port import Head, JournalUnavailable, Kind
 from bot.rehearsal.loop import run_virtual
 from bot.runtime.assemble import StartRefused, assemble
 from bot.testing.builders import SYMBOL, instrument, position, snapshot
 from bot.testing.scripted import ScriptedMarket
-from tests.runtime.build import FragileJournal, Scene, policy
+from tests.runtime.build import T0, FragileJournal, Scene, policy
 
 IS_HEDGED = (
     "expected position mode one_way, as account.position_mode of the policy says, was hedge"
@@ -108,6 +108,70 @@ def test_every_position_that_is_refused_gets_its_line() -> None:
 def test_an_account_that_cannot_be_read_is_not_guarded() -> None:
     with pytest.raises(Unreachable, match="timed out"):
         start(Unreachable("timed out"))
+
+
+def test_a_start_goes_on_as_long_as_it_learns_the_rules_of_more_contracts() -> None:
+    """Twenty positions on a line of which a tenth gets no answer: else it would never start."""
+    symbols = [f"S{number:02}USDT" for number in range(20)]
+
+    class Market(ScriptedMarket):
+        asked = 0
+
+        async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
+            self.asked += 1
+            if self.asked % 7 == 3:
+                raise Unreachable("no reply")
+            return await super().instruments(symbols)
+
+    async def main() -> int:
+        scene = Scene(snapshot([position(each) for each in symbols]))
+        market = Market([instrument(each) for each in symbols])
+        await assemble(policy(), market, scene.account, scene.clock, FragileJournal())
+        return market.asked
+
+    assert run_virtual(main()) == 23
+
+
+@pytest.mark.parametrize("refusal", [Throttled, Banned])
+def test_a_start_asks_nothing_before_the_venue_wants_to_be_asked_again(
+    refusal: type[Throttled] | type[Banned],
+) -> None:
+    """The next process would not know of it, and its questions would make a ban of it."""
+    until_ms = T0 + 60_000
+    asked_ms: list[int] = []
+
+    async def main() -> None:
+        scene = Scene(snapshot([position()]))
+
+        class Market(ScriptedMarket):
+            async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
+                asked_ms.append(scene.clock.now_ms())
+                if len(asked_ms) == 1:
+                    raise refusal("not now", until_ms)
+                return await super().instruments(symbols)
+
+        market = Market([instrument()])
+        await assemble(policy(), market, scene.account, scene.clock, FragileJournal())
+
+    run_virtual(main())
+    assert len(asked_ms) == 2
+    assert asked_ms[1] >= until_ms
+
+
+def test_a_start_that_learns_nothing_more_ends() -> None:
+    class Market(ScriptedMarket):
+        async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
+            if symbols == ("ETHUSDT",):
+                raise Unreachable("no reply")
+            return await super().instruments(symbols)
+
+    async def main() -> None:
+        scene = Scene(snapshot([position(), position("ETHUSDT")]))
+        market = Market([instrument(), instrument("ETHUSDT")])
+        with pytest.raises(Unreachable):
+            await assemble(policy(), market, scene.account, scene.clock, FragileJournal())
+
+    run_virtual(main())
 
 
 def test_without_a_journal_nothing_starts() -> None:

@@ -277,6 +277,49 @@ def test_a_symbol_that_the_venue_does_not_list_costs_the_others_nothing() -> Non
     run_virtual(main())
 
 
+@pytest.mark.parametrize("silent", ["ADAUSDT", "ETHUSDT"])
+def test_rules_that_are_not_answered_for_are_no_read_and_cost_the_others_nothing(
+    silent: str,
+) -> None:
+    others = {SYMBOL, "ADAUSDT", "ETHUSDT"} - {silent}
+
+    class Market(ScriptedMarket):
+        async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
+            if silent in symbols:
+                raise Unreachable("no reply")
+            return await super().instruments(symbols)
+
+    async def main() -> None:
+        scene = Scene(snapshot([position(each) for each in (SYMBOL, "ADAUSDT", "ETHUSDT")]))
+        market = Market([instrument(each) for each in sorted(others | {silent})])
+        feed = Feed(market, scene.account, scene.clock, scene.publish)
+        for _ in range(2):
+            with pytest.raises(Unreachable):
+                await feed.read()
+        (event,) = [e for _, e in scene.published if isinstance(e, InstrumentsReported)]
+        assert {each.symbol for each in event.instruments} == others
+
+    run_virtual(main())
+
+
+def test_no_more_rules_are_asked_for_once_the_venue_has_banned_the_address() -> None:
+    asked: list[str] = []
+
+    class Market(ScriptedMarket):
+        async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
+            asked.extend(symbols)
+            raise Banned("418", T0 + 60_000)
+
+    async def main() -> None:
+        scene = Scene(snapshot([position(), position("ETHUSDT")]))
+        feed = Feed(Market([]), scene.account, scene.clock, scene.publish)
+        with pytest.raises(Banned):
+            await feed.read()
+
+    run_virtual(main())
+    assert asked == [SYMBOL]
+
+
 def test_a_defect_in_the_stream_ends_the_feed() -> None:
     class Broken(ScriptedMarket):
         async def stream(self, publish: object) -> None:

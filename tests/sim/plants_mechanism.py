@@ -56,9 +56,9 @@ def never_place_a_stop(patch: pytest.MonkeyPatch) -> None:
 def leave_the_stop_after_a_top_up(patch: pytest.MonkeyPatch) -> None:
     place = upkeep._place
 
-    def only_missing(desk: Any, position: Any, target: Any, status: StopStatus) -> None:
-        if status is not StopStatus.DRIFTED:
-            place(desk, position, target, status)
+    def only_missing(desk: Any, ground: Any, target: Any, found: Audit) -> None:
+        if found.status is not StopStatus.DRIFTED:
+            place(desk, ground, target, found)
 
     patch.setattr(upkeep, "_place", only_missing)
 
@@ -66,8 +66,8 @@ def leave_the_stop_after_a_top_up(patch: pytest.MonkeyPatch) -> None:
 def cancel_before_placing(patch: pytest.MonkeyPatch) -> None:
     audit = protection.audit
 
-    def eager(position: Any, ours: Any, target: Any, settled: Any) -> Audit:
-        found = audit(position, ours, target, settled)
+    def eager(instrument: Any, position: Any, ours: Any, target: Any, settled: Any) -> Audit:
+        found = audit(instrument, position, ours, target, settled)
         return replace(found, superfluous=ours) if found.status is StopStatus.DRIFTED else found
 
     patch.setattr(upkeep, "audit", eager)
@@ -230,8 +230,8 @@ def let_an_unknown_close_block_the_exit(patch: pytest.MonkeyPatch) -> None:
 def cancel_the_last_stop(patch: pytest.MonkeyPatch) -> None:
     audit = protection.audit
 
-    def eager(position: Any, ours: Any, target: Any, settled: Any) -> Audit:
-        found = audit(position, ours, target, settled)
+    def eager(instrument: Any, position: Any, ours: Any, target: Any, settled: Any) -> Audit:
+        found = audit(instrument, position, ours, target, settled)
         return replace(found, superfluous=ours) if found.status is StopStatus.RESTS else found
 
     patch.setattr(upkeep, "audit", eager)
@@ -251,12 +251,14 @@ def stop_for_a_part(patch: pytest.MonkeyPatch) -> None:
 
 
 def take_any_stop_for_a_whole_one(patch: pytest.MonkeyPatch) -> None:
-    covers = protection.covers
+    standing = protection.standing
 
-    def lax(stop: Any, position: Any) -> bool:
-        return covers(replace(stop, quantity=position.quantity), position)
+    def lax(instrument: Any, position: Any, stops: Any) -> Any:
+        size = {stop.client_id: stop for stop in stops}
+        whole = [replace(stop, quantity=position.quantity) for stop in stops]
+        return tuple(size[stop.client_id] for stop in standing(instrument, position, whole))
 
-    patch.setattr(protection, "covers", lax)
+    patch.setattr(protection, "standing", lax)
 
 
 def ignore_the_cooldown(patch: pytest.MonkeyPatch) -> None:

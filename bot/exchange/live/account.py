@@ -26,7 +26,15 @@ from bot.exchange.live.calls import (
     parse_json,
 )
 from bot.exchange.live.credentials import Credentials
-from bot.exchange.live.dialect import Dialect, Ground, Irrelevant, Listed, Opening, StreamEnded
+from bot.exchange.live.dialect import (
+    ByDate,
+    Dialect,
+    Ground,
+    Irrelevant,
+    Listed,
+    Opening,
+    StreamEnded,
+)
 from bot.exchange.live.lanes import Lane
 from bot.exchange.live.transport import Network
 from bot.exchange.ports import (
@@ -108,6 +116,7 @@ class LiveAccount:
         self._waiting: frozenset[str] = frozenset()
         self._listed_at_ms = clock.now_ms()
         self._position_mode: PositionMode | _Unread = _Unread()
+        self._state: Sequence[Json] = ()
 
     @property
     def request_life_ms(self) -> int:
@@ -117,7 +126,7 @@ class LiveAccount:
     async def snapshot(self) -> AccountSnapshot:
         """One complete read."""
         problem = ""
-        for _ in range(READS_TRIED):
+        for tried in range(READS_TRIED):
             at_ms = await self._follow_clock()
             state = await self._all(self._dialect.state_calls())
             try:
@@ -132,10 +141,15 @@ class LiveAccount:
             else:
                 known = set(self._listed.symbols.values())
                 is_known = all(position.symbol in known for position in seen.positions)
-                if is_known or not await self._list_again():
-                    self._position_mode = seen.position_mode
+                if seen.garbled and tried < READS_TRIED - 1:
+                    # It may only have been opened, or changed, between two of the answers.
+                    self._terms_read.at_ms = NEVER_MS
+                    await self._list_again()
+                elif is_known or not await self._list_again():
+                    self._position_mode, self._state = seen.position_mode, state
                     return seen
-                problem = "a position in a contract that was not listed"
+                else:
+                    problem = "a position in a contract that was not listed"
         raise Unreachable(problem)
 
     async def stream(self, publish: Callable[[Notice], None]) -> None:
@@ -148,6 +162,8 @@ class LiveAccount:
             async with asyncio.timeout(CONNECT_S):
                 socket = await self._network.ws_connect(opening.url, heartbeat=HEARTBEAT_S)
             try:
+                if opening.sign_in:
+                    await self._sign_in(socket, opening.sign_in, publish)
                 for text in opening.asks:
                     await socket.send_str(text)
                 keeping = self._dialect.keep_calls(answers)
@@ -192,7 +208,7 @@ class LiveAccount:
                 await read(self._writes, call)
                 for call in self._dialect.ground_calls(action, self._listed)
             ]
-            ground = Ground(self._position_mode, asked)
+            ground = Ground(self._position_mode, asked, self._state)
             return self._dialect.write_call(action, client_id, self._listed, ground)
         except Banned as e:
             return Barred(str(e), e.until_ms)
@@ -213,10 +229,7 @@ class LiveAccount:
 
     async def server_time_ms(self) -> int:
         """The venue's clock."""
-        try:
-            return self._dialect.time_of(await read(self._reads, self._dialect.time_call()))
-        except Unreadable as e:
-            raise Unreachable(str(e)) from e
+        return await venue_time_ms(self._dialect, self._reads)
 
     async def _follow_clock(self) -> int:
         """The venue's time. Clocks drift: requests are dated by it from now on."""
@@ -302,6 +315,19 @@ class LiveAccount:
             if self._tell(message.data, publish):
                 raise Unreachable("account stream: the venue has ended it")
 
+    async def _sign_in(
+        self,
+        socket: aiohttp.ClientWebSocketResponse,
+        text: str,
+        publish: Callable[[Notice], None],
+    ) -> None:
+        """Wait for the answer; `Unreachable` for any but a good one."""
+        await socket.send_str(text)
+        async with asyncio.timeout(CONNECT_S):
+            message = await socket.receive()
+        if message.type is not aiohttp.WSMsgType.TEXT or self._tell(message.data, publish):
+            raise Unreachable("account stream: the venue did not let us in")
+
     def _tell(self, text: str, publish: Callable[[Notice], None]) -> bool:
         """Publish what a frame tells; whether the stream is over."""
         try:
@@ -335,9 +361,27 @@ async def hear(lane: Lane, call: Call) -> Heard:
             raise Unreachable(f"{call.path}: {reason}")
 
 
+async def venue_time_ms(dialect: Dialect, lane: Lane) -> int:
+    """The venue's clock; raises `Unreachable`."""
+    asking = dialect.time_call()
+    call = asking.call if isinstance(asking, ByDate) else asking
+    heard = await hear(lane, call)
+    json = _parsed(heard, call)
+    if isinstance(asking, ByDate):
+        headers = {name.lower(): text for name, text in heard.headers.items()}
+        json = {"date": headers.get("date", ""), "answer": json}
+    try:
+        return dialect.time_of(json)
+    except Unreadable as e:
+        raise Unreachable(str(e)) from e
+
+
 async def read(lane: Lane, call: Call) -> Json:
     """The parsed answer to a read; raises `Unreachable` for anything but a good one."""
-    heard = await hear(lane, call)
+    return _parsed(await hear(lane, call), call)
+
+
+def _parsed(heard: Heard, call: Call) -> Json:
     try:
         json = parse_json(heard.text)
     except Unreadable as e:

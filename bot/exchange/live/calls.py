@@ -22,6 +22,7 @@ class Call:
 
     An `api` within another has a dot: "private.futures". `parameters` are what the venue's
     recipe says, in JSON's own kinds where the venue reads JSON. `weight` is what it counts as.
+    A request `is_batch` where the venue wants a list, though it be of one.
     """
 
     api: str
@@ -29,6 +30,7 @@ class Call:
     path: str
     parameters: Mapping[str, Json]
     weight: int = 1
+    is_batch: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import aiohttp
 import certifi
 
 from bot.clock import Clock, system_wall_ms
-from bot.exchange.live.account import LiveAccount, read
+from bot.exchange.live.account import LiveAccount, read, venue_time_ms
 from bot.exchange.live.calls import Unreadable
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import Dialect
@@ -170,10 +170,7 @@ async def _clock_ahead_ms(dialect: Dialect, reads: Lane) -> int:
     readings = []
     for _ in range(CLOCK_READS):
         asked_ms = system_wall_ms()
-        try:
-            venue_ms = dialect.time_of(await read(reads, dialect.time_call()))
-        except Unreadable as e:
-            raise Unreachable(str(e)) from e
+        venue_ms = await venue_time_ms(dialect, reads)
         readings.append((asked_ms + system_wall_ms()) // 2 - venue_ms)
     return round(median(readings))
 

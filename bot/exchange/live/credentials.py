@@ -14,8 +14,15 @@ from pathlib import Path
 import structlog
 from pydantic import SecretStr
 
-KEY_VARIABLE, SECRET_VARIABLE = "LIQGUARD_KEY_", "LIQGUARD_SECRET_"
+KEY_VARIABLE, SECRET_VARIABLE, PHRASE_VARIABLE = (
+    "LIQGUARD_KEY_",
+    "LIQGUARD_SECRET_",
+    "LIQGUARD_PASSPHRASE_",
+)
 """What variables of the environment with keys begin with; the name follows in capitals."""
+
+NO_PASSPHRASE = SecretStr("")
+_FILES = ({"key", "secret"}, {"key", "secret", "passphrase"})
 
 log = structlog.get_logger()
 
@@ -26,10 +33,17 @@ class CredentialsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An API key and its secret. Neither shows in a representation."""
+    """An API key, its secret, and the passphrase that some venues want. None of them shows."""
 
     key: SecretStr
     secret: SecretStr
+    passphrase: SecretStr = NO_PASSPHRASE
+
+    @property
+    def texts(self) -> tuple[SecretStr, ...]:
+        """All of it that must not be shown."""
+        parts = (self.key, self.secret, self.passphrase)
+        return tuple(each for each in parts if each.get_secret_value())
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +70,9 @@ def find_credentials(places: KeyPlaces, name: str) -> Credentials:
     key_file = places.mounted / f"liqguard_{name}_key"
     secret_file = places.mounted / f"liqguard_{name}_secret"
     if key_file.exists() or secret_file.exists():
-        return Credentials(_mounted(key_file), _mounted(secret_file))
+        phrase_file = places.mounted / f"liqguard_{name}_passphrase"
+        phrase = _mounted(phrase_file) if phrase_file.exists() else NO_PASSPHRASE
+        return Credentials(_mounted(key_file), _mounted(secret_file), phrase)
     file = places.folder / f"{name}.json"
     if file.exists():
         return read_credentials(places.folder, name)
@@ -68,7 +84,8 @@ def find_credentials(places: KeyPlaces, name: str) -> Credentials:
             f"variables {key} and {secret}, was none of them"
         )
     log.warning("keys.read_from_environment", name=name, better=str(file))
-    return Credentials(_variable(places.environ, key), _variable(places.environ, secret))
+    phrase = SecretStr(places.environ.get(f"{PHRASE_VARIABLE}{suffix}", "").strip())
+    return Credentials(_variable(places.environ, key), _variable(places.environ, secret), phrase)
 
 
 def _mounted(file: Path) -> SecretStr:
@@ -91,7 +108,8 @@ def _variable(environ: Mapping[str, str], name: str) -> SecretStr:
 
 def read_credentials(folder: Path, name: str) -> Credentials:
     """
-    The keys called `name`: an object `{"key", "secret"}` in the file NAME.json of `folder`.
+    The keys called `name`, in the file NAME.json of `folder`: `{"key", "secret"}`, and for a
+    venue that wants one `"passphrase"`.
 
     Raises `CredentialsError` unless it is ours, and readable and writable by us alone.
     """
@@ -112,7 +130,7 @@ def read_credentials(folder: Path, name: str) -> Credentials:
     except ValueError:
         # Not from it: the error of the parser holds the text, and with it the keys.
         raise CredentialsError(f"{file}: expected a JSON object with key and secret") from None
-    match found:
-        case {"key": str(key), "secret": str(secret)} if key and secret and len(found) == 2:  # noqa: PLR2004 - and nothing else
-            return Credentials(SecretStr(key), SecretStr(secret))
+    texts = found if isinstance(found, dict) else {}
+    if texts.keys() in _FILES and all(isinstance(each, str) and each for each in texts.values()):
+        return Credentials(**{name: SecretStr(text) for name, text in texts.items()})
     raise CredentialsError(f'{file}: expected {{"key": "...", "secret": "..."}}')

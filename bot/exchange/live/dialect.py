@@ -6,7 +6,7 @@ A venue's module is a `Dialect`. Parsers raise `Unreadable`; for reads the adapt
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from decimal import Decimal
 from typing import Protocol, TypeAlias
 
@@ -66,13 +66,34 @@ class Marked:
 
 
 @dataclass(frozen=True, slots=True)
+class Unmoved:
+    """A frame by which the venue says that a mark price is still the one that it told last."""
+
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ground:
     """
     What a recipe has to know of the account: its mode, and what `ground_calls` answered.
+
+    `state` is what `state_calls` answered last, where a position has a number of the venue's.
     """
 
     position_mode: PositionMode
     answers: Sequence[Json]
+    state: Sequence[Json] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ByDate:
+    """
+    The venue has no clock to ask for: its answers are dated, to the second (RFC 9110, 6.6.1).
+
+    `time_of` then reads an object of the `date` and the `answer` to `call`.
+    """
+
+    call: Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +102,9 @@ class Opening:
 
     url: str
     asks: tuple[str, ...] = ()
+    _: KW_ONLY
+    sign_in: str = ""
+    """Sent first where the venue hears of nothing else before it has answered it."""
     ping: str = ""
     """Sent every few seconds where the venue wants more than a socket's own pings."""
     pong: str = ""
@@ -106,6 +130,7 @@ class Dialect(Protocol):
     """A venue's protocol."""
 
     ccxt_id: str
+    """Its class in ccxt; with dots in it, one of ours on ccxt's base, by its full name."""
     read_weight_per_minute: int
     """What the venue allows an address, in its own weights."""
     used_weight_header: str
@@ -113,7 +138,7 @@ class Dialect(Protocol):
     request_life_ms: int
     """How long after its date the venue accepts a request, at most."""
 
-    def time_call(self) -> Call: ...
+    def time_call(self) -> Call | ByDate: ...
     def time_of(self, json: Json) -> int: ...
 
     def listing_call(self) -> Call: ...
@@ -161,7 +186,7 @@ class Dialect(Protocol):
     def marks_opening(self, names: Sequence[str], at_ms: int) -> Opening: ...
     def bars_call(self, name: str) -> Call: ...
     def bars_of(self, json: Json, symbol: str, received_at_ms: int) -> BarsReported: ...
-    def mark_frame(self, json: Json, listed: Listed) -> Sequence[Marked]: ...
+    def mark_frame(self, json: Json, listed: Listed) -> Sequence[Marked | Unmoved]: ...
 
     def account_calls(self) -> Sequence[Call]:
         """What has to be asked before the account's stream can be opened: a key to listen."""

@@ -16,10 +16,10 @@ import structlog
 from bot.clock import Clock
 from bot.core.events import BarsReported, FundingReported, MarkPrice
 from bot.core.model import Instrument
-from bot.core.units import Price
+from bot.core.units import ZERO, Price, Ratio
 from bot.exchange.live.account import read
 from bot.exchange.live.calls import Unreadable, parse_json
-from bot.exchange.live.dialect import Dialect, Listed, Marked
+from bot.exchange.live.dialect import Dialect, Listed, Marked, Unmoved
 from bot.exchange.live.lanes import Lane
 from bot.exchange.live.transport import Network
 from bot.exchange.ports import Quoted, Unreachable
@@ -162,10 +162,11 @@ class LiveMarket:
         finally:
             await socket.close()
 
-    def _take(self, marks: Sequence[Marked], publish: Callable[[Quoted], None]) -> None:
+    def _take(self, marks: Sequence[Marked | Unmoved], publish: Callable[[Quoted], None]) -> None:
         now_ms = self._clock.now_ms()
-        for each in marks:
-            if each.symbol not in self._instruments:
+        for told in marks:
+            each = self._repeated(told) if isinstance(told, Unmoved) else told
+            if each is None or each.symbol not in self._instruments:
                 continue
             if self._is_frozen(each, now_ms):
                 continue
@@ -178,6 +179,11 @@ class LiveMarket:
             for quote in quoted:
                 self._latest[each.symbol, type(quote)] = quote
                 publish(quote)
+
+    def _repeated(self, told: Unmoved) -> Marked | None:
+        """The price that is still the same, if one is known; the bill ahead is not told."""
+        still = self._still.get(told.symbol)
+        return None if still is None else Marked(told.symbol, still.price, Ratio(ZERO), 0)
 
     def _is_frozen(self, told: Marked, now_ms: int) -> bool:
         """

@@ -1,15 +1,30 @@
 """Strict reading of parsed answers. Every error names where it is, what was expected, what was."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, TypeVar
+
+import structlog
 
 from bot.core.events import BarsReported
-from bot.core.model import BAR_MS, PriceBar
+from bot.core.model import BAR_MS, Garbled, Position, PriceBar
 from bot.core.units import ZERO, Price
 from bot.exchange.live.calls import Json, Unreadable
 
 _MAGNITUDE_MAX = Decimal(10**15)
+
+_Part = TypeVar("_Part")
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class NotOpen:
+    """A row of a contract in which nothing is held."""
+
+
+NOT_OPEN = NotOpen()
 
 
 class Row:
@@ -100,6 +115,71 @@ def rows(json: Json, where: str) -> Iterator[Row]:
         raise Unreadable(f"{where}: expected a list, was {json!r}")
     for at, each in enumerate(json):
         yield Row(each, f"{where}[{at}]")
+
+
+def sort_out(
+    json: Json,
+    where: str,
+    parse: Callable[[Row], Position | NotOpen],
+    symbol_of: Callable[[Row], str],
+) -> tuple[tuple[Position, ...], tuple[Garbled, ...]]:
+    """
+    The open positions of a list of rows, and those that cannot be read: they cost no other row.
+
+    `symbol_of` says whose a row is, as far as that can be told. Raises `Unreadable` for what is
+    no list, and for two positions on one side of a contract.
+    """
+    if not isinstance(json, list):
+        raise Unreadable(f"{where}: expected a list, was {json!r}")
+    positions, garbled = list[Position](), list[Garbled]()
+    for at, each in enumerate(json):
+        symbol = ""
+        try:
+            row = Row(each, f"{where}[{at}]")
+            symbol = symbol_of(row)
+            found = parse(row)
+        except Unreadable as e:
+            log.warning("position.unreadable", symbol=symbol, reason=str(e))
+            garbled.append(Garbled(symbol, str(e)))
+        else:
+            if isinstance(found, Position):
+                positions.append(found)
+    if len({each.key for each in positions}) != len(positions):
+        raise Unreadable(f"{where}: expected one on each side of a contract, was several")
+    return tuple(sorted(positions, key=lambda each: each.key)), tuple(garbled)
+
+
+def readable(json: Json, where: str, parse: Callable[[Row], Iterable[_Part]]) -> tuple[_Part, ...]:
+    """What `parse` makes of the rows of a list; those it cannot read are left out and logged."""
+    if not isinstance(json, list):
+        raise Unreadable(f"{where}: expected a list, was {json!r}")
+    found = list[_Part]()
+    for at, each in enumerate(json):
+        try:
+            found += parse(Row(each, f"{where}[{at}]"))
+        except Unreadable as e:
+            log.warning("row.unreadable", reason=str(e))
+    return tuple(found)
+
+
+def names_of(json: Json, where: str, name: str, size: str) -> frozenset[str]:
+    """The contracts of rows whose size is not nothing, or is not readable."""
+    if not isinstance(json, list):
+        raise Unreadable(f"{where}: expected a list, was {json!r}")
+    found = set[str]()
+    for at, each in enumerate(json):
+        try:
+            row = Row(each, f"{where}[{at}]")
+            named = row.text(name)
+        except Unreadable:
+            continue  # it has no name to ask by: the position is told of as garbled
+        try:
+            is_open = row.number(size) != ZERO
+        except Unreadable:
+            is_open = True
+        if is_open:
+            found.add(named)
+    return frozenset(found)
 
 
 def closed_bars(

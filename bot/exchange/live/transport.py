@@ -7,6 +7,7 @@ and a cut answer for a refusal. Its retries are off: a lost answer would be sent
 
 import logging
 import socket
+from importlib import import_module
 from typing import Any, TypeAlias
 
 import aiohttp
@@ -43,11 +44,11 @@ class Transport:
         self, ccxt_id: str, credentials: Credentials, network: Network, timeout_ms: int
     ) -> None:
         """Speak for `credentials` over `network`, which stays the caller's to close."""
-        base = getattr(ccxt.async_support, ccxt_id)
-        self._ccxt = _raw(base)(
+        self._ccxt = _raw(_class_of(ccxt_id))(
             {
                 "apiKey": credentials.key.get_secret_value(),
                 "secret": credentials.secret.get_secret_value(),
+                "password": credentials.passphrase.get_secret_value(),
                 "session": network,
                 "timeout": timeout_ms,
                 "enableRateLimit": False,
@@ -64,8 +65,11 @@ class Transport:
     async def ask(self, call: Call) -> Outcome:
         """Send once. Never raises for what the network or the venue did."""
         try:
+            sent: Any = dict(call.parameters)
+            if call.is_batch:
+                sent = [sent]
             await self._ccxt.request(
-                call.path, call.api.split("."), call.method, dict(call.parameters), {"cost": 0}
+                call.path, call.api.split("."), call.method, sent, {"cost": 0}
             )
         except _Heard as e:
             return e.heard
@@ -83,6 +87,12 @@ class Transport:
     async def close(self) -> None:
         """Let go of ccxt's own resources."""
         await self._ccxt.close()
+
+
+def _class_of(ccxt_id: str) -> Any:
+    """ccxt's own class, or by its full name one that we made where ccxt has none."""
+    module, dot, name = ccxt_id.rpartition(".")
+    return getattr(import_module(module) if dot else ccxt.async_support, name)
 
 
 def _raw(base: Any) -> Any:

@@ -7,7 +7,7 @@ positionRisk v3 has neither. Which error codes are proof is in `binanceusdm_refu
 In the order of `Dialect`, whole, as one protocol is one file.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import assert_never
@@ -27,6 +27,7 @@ from bot.core.events import BarsReported, Liquidated
 from bot.core.model import (
     BARS_MAX,
     NO_FILL,
+    STOPS_MAX,
     AccountSnapshot,
     ContractKind,
     Fill,
@@ -54,7 +55,16 @@ from bot.exchange.live.dialect import (
     StreamEnded,
     Told,
 )
-from bot.exchange.live.reading import Row, closed_bars, rows
+from bot.exchange.live.reading import (
+    NOT_OPEN,
+    NotOpen,
+    Row,
+    closed_bars,
+    names_of,
+    readable,
+    rows,
+    sort_out,
+)
 from bot.exchange.ports import (
     Accepted,
     AccountChanged,
@@ -152,6 +162,11 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
         if needed not in filters:
             raise Unreadable(f"{name}: expected a filter {needed}, was {sorted(filters)}")
     steps = [filters[each].above_zero("stepSize") for each in ("LOT_SIZE", "MARKET_LOT_SIZE")]
+    stops_max = (
+        filters["MAX_NUM_ALGO_ORDERS"].integer("limit")
+        if "MAX_NUM_ALGO_ORDERS" in filters
+        else STOPS_MAX
+    )
     return Instrument(
         symbol=listed.symbols[name],
         kind=ContractKind.LINEAR,
@@ -163,6 +178,7 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
         tiers=_tiers(bracket),
         rules=RULES,
         quantity_max=Quantity(filters["MARKET_LOT_SIZE"].above_zero("maxQty")),
+        stops_max=stops_max,
     )
 
 
@@ -233,7 +249,7 @@ def state_calls() -> Sequence[Call]:
 
 def held_names(state: Sequence[Json]) -> frozenset[str]:
     """The contracts with an open position."""
-    return frozenset(row.text("symbol") for row in _open(state[0], "positionRisk"))
+    return names_of(state[0], "positionRisk", "symbol", "positionAmt")
 
 
 def stops_call(name: str) -> Call:
@@ -248,7 +264,11 @@ def all_stops_call() -> Call:
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
     """The contracts in which something waits."""
-    return frozenset(row.text("symbol") for each in stops for row in rows(each, "openAlgoOrders"))
+    return frozenset(
+        name
+        for each in stops
+        for name in readable(each, "openAlgoOrders", lambda row: [row.text("symbol")])
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,13 +287,23 @@ def snapshot_of(
     """The account; raises `Unreadable` where its parts are not of one moment."""
     configs, mode = terms
     risks, account = state
-    wallets = [_essence(row) for row in _open(Row(account, "account").raw("positions"), "account")]
-    if sorted(wallets) != sorted(map(_essence, _open(risks, "positionRisk"))):
+    wallets = _essences(Row(account, "account").raw("positions"), "account.positions")
+    beside = {name for name, _, _ in wallets}
+    positions, garbled = sort_out(
+        risks,
+        "positionRisk",
+        lambda row: _position(row, listed, configs, beside),
+        lambda row: listed.symbols.get(row.text("symbol"), row.text("symbol")),
+    )
+    unread = {each.symbol for each in garbled}
+    seen = [
+        [each for each in side if listed.symbols.get(each[0], each[0]) not in unread]
+        for side in (wallets, _essences(risks, "positionRisk"))
+    ]
+    if "" not in unread and seen[0] != seen[1]:
         raise Unreadable("positionRisk: expected the positions of account, was changed between")
     assets = rows(Row(account, "account").raw("assets"), "account.assets")
     balance = _only(assets, "asset", "USDT")
-    found = (_position(row, listed, configs) for row in _open(risks, "positionRisk"))
-    positions = tuple(sorted(found, key=lambda each: each.key))
     is_hedged = Row(mode, "accountConfig").flag("dualSidePosition")
     return AccountSnapshot(
         taken_at_ms=taken_at_ms,
@@ -282,16 +312,24 @@ def snapshot_of(
         free=Money(balance.number("availableBalance")),
         positions=positions,
         stops=tuple(stop for each in stops for stop in _stops(each, listed, positions)),
+        garbled=garbled,
     )
 
 
-def _open(json: Json, where: str) -> list[Row]:
-    return [row for row in rows(json, where) if row.number("positionAmt") != ZERO]
-
-
-def _essence(row: Row) -> tuple[str, Decimal, Decimal]:
-    """What does not move with the mark price."""
-    return row.text("symbol"), row.number("positionAmt"), row.number("isolatedWallet")
+def _essences(json: Json, where: str) -> list[tuple[str, Decimal, Decimal]]:
+    """What of every open position does not move with the mark price, where it can be read."""
+    if not isinstance(json, list):
+        raise Unreadable(f"{where}: expected a list, was {json!r}")
+    found = []
+    for each in json:
+        try:
+            row = Row(each, where)
+            name, amount = row.text("symbol"), row.number("positionAmt")
+            if amount != ZERO:
+                found.append((name, amount, row.number("isolatedWallet")))
+        except Unreadable:
+            continue  # what `sort_out` has said of it, or says of the other answer's row
+    return sorted(found)
 
 
 def _terms(configs: Json, name: str) -> _Terms:
@@ -304,13 +342,15 @@ def _terms(configs: Json, name: str) -> _Terms:
     return _Terms(modes[told], row.above_zero("leverage"))
 
 
-def _position(row: Row, listed: Listed, configs: Json) -> Position:
+def _position(row: Row, listed: Listed, configs: Json, beside: Set[str]) -> Position | NotOpen:
     name, amount = row.text("symbol"), row.number("positionAmt")
+    if amount == ZERO:
+        return NOT_OPEN
     terms = _terms(configs, name)
     mode, wallet = terms.margin_mode, row.number("isolatedWallet")
     if mode is MarginMode.CROSS and wallet != ZERO:
         raise row.wrong("isolatedWallet", "0 for a cross position")
-    return Position(
+    found = Position(
         symbol=listed.symbols.get(name, name),
         side=Side.LONG if amount > ZERO else Side.SHORT,
         quantity=Quantity(abs(amount)),
@@ -320,6 +360,9 @@ def _position(row: Row, listed: Listed, configs: Json) -> Position:
         leverage=terms.leverage,
         liquidation=_liquidation(row),
     )
+    if name not in beside:
+        raise row.wrong("symbol", "a position that account has too, in a row that can be read")
+    return found
 
 
 def _liquidation(row: Row) -> LiquidationReport:
@@ -334,22 +377,17 @@ def _stops(orders: Json, listed: Listed, positions: tuple[Position, ...]) -> tup
     """
     Stop-market orders on the mark price that wait; nothing else protects as a stop does.
 
-    One that cannot be read where no position is open is left out: it costs no other its stop.
+    One that cannot be read is left out. Were it ours it would be missing, and placed again.
     """
-    found = []
-    for row in rows(orders, "openAlgoOrders"):
+
+    def stop(row: Row) -> list[StopOrder]:
         kind = row.raw("orderType") if row.has("orderType") else row.raw("type")
         if kind != "STOP_MARKET" or row.raw("workingType") != "MARK_PRICE":
-            continue
+            return []
         symbol = listed.symbols.get(row.text("symbol"), row.text("symbol"))
-        held = [each for each in positions if each.symbol == symbol]
-        try:
-            found += _stop(row, symbol, held)
-        except Unreadable as e:
-            if held:
-                raise
-            log.warning("stop.unreadable", reason=str(e))
-    return tuple(found)
+        return _stop(row, symbol, [each for each in positions if each.symbol == symbol])
+
+    return readable(orders, "openAlgoOrders", stop)
 
 
 def _stop(row: Row, symbol: str, held: Sequence[Position]) -> list[StopOrder]:

@@ -44,6 +44,15 @@ class Evidence(StrEnum):
     """Only the position's margin tells, before and after."""
 
 
+class StopName(StrEnum):
+    """By what the guard's own stops are told from yours."""
+
+    CLIENT_ID = "client id"
+    """Each carries an id of the guard's."""
+    NUMBER = "number"
+    """The venue's own, kept in a file beside the journal: without it all stops look like yours."""
+
+
 class KeyReport(StrEnum):
     """What the venue tells about a key."""
 
@@ -76,9 +85,27 @@ class Capabilities:
     """The alphabet and length that the venue takes."""
     refused_accounts: tuple[str, ...]
     tried: Tried
+    stop_name: StopName = StopName.CLIENT_ID
+    why_not: str = ""
+    """Why an effect is lacking."""
 
 
 MATRIX: Mapping[str, Capabilities] = {
+    "apex": Capabilities(
+        effects=frozenset(),
+        margin_modes=frozenset({MarginMode.CROSS}),
+        position_modes=frozenset({PositionMode.ONE_WAY}),
+        replacement=Replacement.COEXIST,
+        margin_evidence=Evidence.BALANCE,
+        key_report=KeyReport.NOTHING,
+        client_id="nothing is sent",
+        refused_accounts=("collateral besides USDT", "trial money", "a status that is not NORMAL"),
+        tried=Tried.PAPERS,
+        why_not=(
+            "its orders need a zk signature of a library that ccxt does not bring, and margin "
+            "cannot be moved into a position"
+        ),
+    ),
     "binanceusdm": Capabilities(
         effects=frozenset(Effect),
         margin_modes=frozenset(MarginMode),
@@ -88,6 +115,50 @@ MATRIX: Mapping[str, Capabilities] = {
         key_report=KeyReport.WHOLE,
         client_id="1 to 36 of A-Z a-z 0-9 . : / _ -",
         refused_accounts=("multi-assets margin", "portfolio margin", "auto-added margin"),
+        tried=Tried.WIRE,
+    ),
+    "bitget": Capabilities(
+        effects=frozenset(Effect),
+        margin_modes=frozenset(MarginMode),
+        position_modes=frozenset(PositionMode),
+        replacement=Replacement.COEXIST,
+        margin_evidence=Evidence.BALANCE,
+        key_report=KeyReport.NOTHING,
+        client_id="not told; ours are 26 of a-z 2-7",
+        refused_accounts=(
+            "several assets as margin",
+            "coupons and grants",
+            "auto-added margin",
+        ),
+        tried=Tried.PAPERS,
+    ),
+    "bitunix": Capabilities(
+        effects=frozenset(Effect),
+        margin_modes=frozenset(MarginMode),
+        position_modes=frozenset(PositionMode),
+        replacement=Replacement.COEXIST,
+        margin_evidence=Evidence.BALANCE,
+        key_report=KeyReport.NOTHING,
+        client_id="closes: not told; ours are 26 of a-z 2-7. Stops carry none",
+        refused_accounts=("bonus", "several accounts under one key"),
+        tried=Tried.PAPERS,
+        stop_name=StopName.NUMBER,
+    ),
+    "bybit": Capabilities(
+        effects=frozenset(Effect),
+        margin_modes=frozenset(MarginMode),
+        position_modes=frozenset(PositionMode),
+        replacement=Replacement.COEXIST,
+        margin_evidence=Evidence.BALANCE,
+        key_report=KeyReport.WHOLE,
+        client_id="1 to 36 of A-Z a-z 0-9 _ -, never used before",
+        refused_accounts=(
+            "classic account",
+            "unified account 1.0",
+            "portfolio margin",
+            "cross margin that other coins back or are owed",
+            "auto-added margin",
+        ),
         tried=Tried.WIRE,
     ),
     "gate": Capabilities(
@@ -102,6 +173,22 @@ MATRIX: Mapping[str, Capabilities] = {
             "unified margin",
             "portfolio margin",
             "maintenance margin that is not tiered",
+        ),
+        tried=Tried.PAPERS,
+    ),
+    "okx": Capabilities(
+        effects=frozenset(Effect),
+        margin_modes=frozenset(MarginMode),
+        position_modes=frozenset(PositionMode),
+        replacement=Replacement.COEXIST,
+        margin_evidence=Evidence.BALANCE,
+        key_report=KeyReport.WHOLE,
+        client_id="1 to 32 of A-Z a-z 0-9",
+        refused_accounts=(
+            "spot account",
+            "multi-currency margin",
+            "portfolio margin",
+            "lead trader",
         ),
         tried=Tried.PAPERS,
     ),

@@ -58,7 +58,16 @@ from bot.exchange.live.dialect import (
     StreamEnded,
     Told,
 )
-from bot.exchange.live.reading import Row, closed_bars, rows
+from bot.exchange.live.reading import (
+    NOT_OPEN,
+    NotOpen,
+    Row,
+    closed_bars,
+    names_of,
+    readable,
+    rows,
+    sort_out,
+)
 from bot.exchange.ports import (
     Accepted,
     AccountChanged,
@@ -178,7 +187,16 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
         taker_fee=Ratio(fee.number("taker_fee")),
         tiers=_tiers(table, name),
         rules=RULES,
+        quantity_max=Quantity(_largest(row) * size),
     )
+
+
+def _largest(row: Row) -> Decimal:
+    """The most contracts of an order at market, where the venue tells that apart."""
+    key = "market_order_size_max"
+    if row.has(key) and row.number(key) > ZERO:
+        return row.number(key)
+    return row.above_zero("order_size_max")
 
 
 def _is_decimal(row: Row) -> bool:
@@ -237,7 +255,7 @@ def state_calls() -> Sequence[Call]:
 
 def held_names(state: Sequence[Json]) -> frozenset[str]:
     """The contracts with an open position."""
-    return frozenset(row.text("contract") for row in _open(state[0]))
+    return names_of(_whole_page(state[0], "positions"), "positions", "contract", "size")
 
 
 def stops_call(name: str) -> Call:
@@ -256,11 +274,11 @@ def _waiting(name: str) -> dict[str, str]:
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
     """The contracts in which something waits."""
-    return frozenset(
-        Row(row.raw("initial"), f"{row.where}.initial").text("contract")
-        for each in stops
-        for row in rows(each, "price_orders")
-    )
+
+    def name(row: Row) -> list[str]:
+        return [Row(row.raw("initial"), f"{row.where}.initial").text("contract")]
+
+    return frozenset(found for each in stops for found in readable(each, "price_orders", name))
 
 
 def snapshot_of(
@@ -271,11 +289,12 @@ def snapshot_of(
     taken_at_ms: int,
 ) -> AccountSnapshot:
     """The account. `total` is the balance without unrealised profit, margins included."""
-    positions = tuple(
-        sorted((_position(row, listed) for row in _open(state[0])), key=lambda each: each.key)
+    positions, garbled = sort_out(
+        _whole_page(state[0], "positions"),
+        "positions",
+        lambda row: _position(row, listed),
+        lambda row: listed.symbols.get(row.text("contract"), row.text("contract")),
     )
-    if len({each.key for each in positions}) != len(positions):
-        raise Unreadable("positions: expected one on each side of a contract, was several")
     account = Row(state[1], "accounts")
     if account.text("currency").upper() != _COIN:
         raise account.wrong("currency", _COIN)
@@ -288,18 +307,21 @@ def snapshot_of(
         free=Money(max(account.number("available"), ZERO)),
         positions=positions,
         stops=tuple(stop for each in stops for stop in _stops(each, listed, positions)),
+        garbled=garbled,
     )
 
 
-def _open(json: Json) -> list[Row]:
-    found = list(rows(json, "positions"))
-    if len(found) >= _PAGE:
-        raise Unreadable(f"positions: expected fewer than a page, was {len(found)}")
-    return [row for row in found if row.number("size") != ZERO]
+def _whole_page(json: Json, where: str) -> Json:
+    """A full page may not be all."""
+    if isinstance(json, list) and len(json) >= _PAGE:
+        raise Unreadable(f"{where}: expected fewer than a page, was {len(json)}")
+    return json
 
 
-def _position(row: Row, listed: Listed) -> Position:
+def _position(row: Row, listed: Listed) -> Position | NotOpen:
     name, contracts = row.text("contract"), row.number("size")
+    if contracts == ZERO:
+        return NOT_OPEN
     if name not in listed.sizes:
         raise row.wrong("contract", "a contract that is listed")
     side = Side.LONG if contracts > ZERO else Side.SHORT
@@ -359,15 +381,13 @@ def _liquidation(row: Row) -> LiquidationReport:
 
 
 def _stops(orders: Json, listed: Listed, positions: tuple[Position, ...]) -> tuple[StopOrder, ...]:
-    """Market orders that wait for the mark price to go against a position, and only those."""
-    found = []
-    for row in _page(orders, "price_orders"):
-        try:
-            found += _stop(row, listed, positions)
-        except Unreadable as e:
-            # Another's, of a kind not known here. One of ours is seen as missing, and placed.
-            log.warning("stop.unreadable", reason=str(e))
-    return tuple(found)
+    """
+    Market orders that wait for the mark price to go against a position, and only those.
+
+    One that cannot be read is left out. Were it ours it would be missing, and placed again.
+    """
+    whole = _whole_page(orders, "price_orders")
+    return readable(whole, "price_orders", lambda row: _stop(row, listed, positions))
 
 
 def _page(json: Json, where: str) -> list[Row]:

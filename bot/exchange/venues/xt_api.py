@@ -55,7 +55,16 @@ from bot.exchange.live.dialect import (
     StreamEnded,
     Told,
 )
-from bot.exchange.live.reading import Row, closed_bars, rows
+from bot.exchange.live.reading import (
+    NOT_OPEN,
+    NotOpen,
+    Row,
+    closed_bars,
+    names_of,
+    readable,
+    rows,
+    sort_out,
+)
 from bot.exchange.ports import (
     Accepted,
     AccountChanged,
@@ -238,7 +247,7 @@ def state_calls() -> Sequence[Call]:
 
 def held_names(state: Sequence[Json]) -> frozenset[str]:
     """The contracts with an open position."""
-    return frozenset(row.text("symbol") for row in _open(state[0]))
+    return names_of(_result(state[0], "positions"), "positions", "symbol", "positionSize")
 
 
 def stops_call(name: str) -> Call:
@@ -257,7 +266,15 @@ def _waiting() -> dict[str, str]:
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
     """The contracts in which something waits."""
-    return frozenset(row.text("symbol") for each in stops for row in _items(each, "plan-list"))
+    return frozenset(
+        name
+        for each in stops
+        for name in readable(_listed_items(each), "plan-list", lambda row: [row.text("symbol")])
+    )
+
+
+def _listed_items(json: Json) -> Json:
+    return Row(_result(json, "plan-list"), "plan-list").raw("items")
 
 
 def _items(json: Json, where: str) -> list[Row]:
@@ -273,10 +290,12 @@ def snapshot_of(
 ) -> AccountSnapshot:
     """The account."""
     prices = _break_prices(state[1])
-    found = (_position(row, listed, prices) for row in _open(state[0]))
-    positions = tuple(sorted(found, key=lambda each: each.key))
-    if len({each.key for each in positions}) != len(positions):
-        raise Unreadable("positions: expected one on each side of a contract, was several")
+    positions, garbled = sort_out(
+        _result(state[0], "positions"),
+        "positions",
+        lambda row: _position(row, listed, prices),
+        lambda row: listed.symbols.get(row.text("symbol"), row.text("symbol")),
+    )
     balances = rows(_result(state[2], "balances"), "balances")
     coins = [row for row in balances if row.has("coin") and row.raw("coin") == _COIN]
     if len(coins) != 1:
@@ -289,12 +308,8 @@ def snapshot_of(
         free=Money(max(coins[0].number("availableBalance"), ZERO)),
         positions=positions,
         stops=tuple(stop for each in stops for stop in _stops(each, listed)),
+        garbled=garbled,
     )
-
-
-def _open(json: Json) -> list[Row]:
-    found = rows(_result(json, "positions"), "positions")
-    return [row for row in found if row.number("positionSize") != ZERO]
 
 
 def _break_prices(json: Json) -> dict[tuple[str, Side], LiquidationReport]:
@@ -311,7 +326,9 @@ def _break_prices(json: Json) -> dict[tuple[str, Side], LiquidationReport]:
 
 def _position(
     row: Row, listed: Listed, prices: Mapping[tuple[str, Side], LiquidationReport]
-) -> Position:
+) -> Position | NotOpen:
+    if row.number("positionSize") == ZERO:
+        return NOT_OPEN
     name, side = row.text("symbol"), _side(row)
     if name not in listed.sizes:
         raise row.wrong("symbol", "a contract that is listed")
@@ -351,18 +368,15 @@ def _is_cross(row: Row) -> bool:
 
 
 def _stops(json: Json, listed: Listed) -> tuple[StopOrder, ...]:
-    """Market orders that wait for the mark price to close a position, and only those."""
-    found = []
-    items = _items(json, "plan-list")
-    if len(items) >= _PAGE:
+    """
+    Market orders that wait for the mark price to close a position, and only those.
+
+    One that cannot be read is left out. Were it ours it would be missing, and placed again.
+    """
+    items = _listed_items(json)
+    if isinstance(items, list) and len(items) >= _PAGE:
         raise Unreadable(f"plan-list: expected fewer than a page, was {len(items)}")
-    for row in items:
-        try:
-            found += _stop(row, listed)
-        except Unreadable as e:
-            # Another's, of a kind not known here. One of ours is seen as missing, and placed.
-            log.warning("stop.unreadable", reason=str(e))
-    return tuple(found)
+    return readable(items, "plan-list", lambda row: _stop(row, listed))
 
 
 def _stop(row: Row, listed: Listed) -> list[StopOrder]:
@@ -631,7 +645,7 @@ def bars_of(json: Json, symbol: str, received_at_ms: int) -> BarsReported:
 def marks_opening(names: Sequence[str], at_ms: int) -> Opening:
     """Where the marks of these contracts are pushed every second."""
     asked = [f"mark_price@{name}" for name in names]
-    return Opening(f"{_STREAMS}/market", (_ask(asked, at_ms),), _PING, _PONG)
+    return Opening(f"{_STREAMS}/market", (_ask(asked, at_ms),), ping=_PING, pong=_PONG)
 
 
 def mark_frame(json: Json, listed: Listed) -> Sequence[Marked]:
@@ -672,7 +686,7 @@ def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: in
     if not isinstance(key, str) or not key:
         raise Unreadable("listen-key: expected a text")
     asked = [f"{each}@{key}" for each in _TOLD]
-    return Opening(f"{_STREAMS}/user", (_ask(asked, at_ms),), _PING, _PONG)
+    return Opening(f"{_STREAMS}/user", (_ask(asked, at_ms),), ping=_PING, pong=_PONG)
 
 
 def keep_calls(answers: Sequence[Json]) -> Sequence[Call]:
@@ -714,8 +728,8 @@ def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
         found.append("account: expected one that can trade, was not (allowTrade)")
     found += [
         f"{row.text('symbol')}: expected the venue's auto-margin to be off, was on"
-        for row in _open(jsons[1])
-        if row.flag("autoMargin")
+        for row in rows(_result(jsons[1], "positions"), "positions")
+        if row.number("positionSize") != ZERO and row.flag("autoMargin")
     ]
     return tuple(found)
 

@@ -82,8 +82,8 @@ class Card:
     def likeness(self) -> tuple[str, ...]:
         """What is the same in all that one card may stand for."""
         match self.what:
-            case Deed(verb=verb, reason=reason, proven=proven):
-                return (self.symbol, verb, reason, proven)
+            case Deed(side=side, verb=verb, reason=reason, proven=proven):
+                return (self.symbol, side, verb, reason, proven)
             case Alert(subject=subject, kind=kind):
                 return (self.symbol, subject, kind)
 
@@ -203,6 +203,8 @@ def _why_done(intent: Intent, decision: Decision, policy: Policy) -> str:
             return f"{_distance(verdict)}, nearer than the floor of {threshold(protect.floor)}"
         case _, "protect/watchdog":
             return f"the mark price is past the stop, and no stop closed it ({_distance(verdict)})"
+        case _, "protect/hedge":
+            return f"it has hedged the leg that is closed ({_distance(verdict)})"
         case "refund", _:
             return "the margin that a trim had freed goes back"
         case _:

@@ -96,6 +96,7 @@ def _equity_panel(told: Chronicle, acts: Acts) -> Panel:
     alone, watched = (
         _extended(lines.equity, told.ends_ms) for lines in (told.alone, told.watched)
     )
+    coin = told.policy.settle
     ends = {"unguarded": alone[-1][-1][1], "guarded": watched[-1][-1][1]}
     worths = [float(value) for line in (alone, watched) for _, value in line[0]]
     # Two accounts that both kept most of their money would be one line at the top.
@@ -104,10 +105,11 @@ def _equity_panel(told: Chronicle, acts: Acts) -> Panel:
     done = [(card.at_ms, value_at(watched, card.at_ms)) for _, card in acts]
     return Panel(
         id="equity",
-        title="Equity in USDT",
+        title=f"Equity in {coin}",
         label=(
             "Wallet, margins and unrealised profit over time: unguarded it ends at "
-            f"{money(ends['unguarded'])} USDT, guarded at {money(ends['guarded'])} USDT."
+            f"{money(ends['unguarded'], coin)} {coin}, guarded at "
+            f"{money(ends['guarded'], coin)} {coin}."
         ),
         keys=(
             Key("line guarded", "guarded"),
@@ -125,11 +127,11 @@ def _equity_panel(told: Chronicle, acts: Acts) -> Panel:
             "yaxis": {
                 "separatethousands": True,
                 "rangemode": "normal" if least else "tozero",
-                "hoverformat": ",.2f",
+                "hoverformat": ",.2f" if "USD" in coin else ",.6f",
             },
             "annotations": _apart(
                 [
-                    side_note(float(value), f"{name}<br><b>{money(value)}</b>")
+                    side_note(float(value), f"{name}<br><b>{money(value, coin)}</b>")
                     for name, value in ends.items()
                 ],
                 (least, max(worths)),

@@ -16,11 +16,11 @@ from pathlib import Path
 from plotly.offline import get_plotlyjs
 
 from bot.core.decision import Alert
-from bot.core.model import Position
-from bot.core.units import Money
+from bot.core.model import ContractKind, Position
 from bot.rehearsal.chronicle import Chronicle
 from bot.rehearsal.deeds import Deed
 from bot.rehearsal.fates import Fate
+from bot.rehearsal.listing import kind_of, unit_of
 from bot.rehearsal.report.cards import BudgetLeft, Card, NoBudget, deal
 from bot.rehearsal.report.figures import panels
 from bot.rehearsal.report.sentences import account, did, headline, left
@@ -35,6 +35,7 @@ from bot.rehearsal.report.wording import (
     percent,
     price,
     quantity,
+    settle,
 )
 
 _HERE = files("bot.rehearsal.report")
@@ -119,21 +120,23 @@ def _header(told: Chronicle, cards: Sequence[Card]) -> Iterator[str]:
     yield f'<p class="eyebrow">{_text(account(told))} · {_text(span)}</p>'
     yield f"<h1>{_text(headline(told, cards))}</h1>"
     yield '<div class="versus">'
-    yield from _run("unguarded", "Without a guard", told.unguarded, told.deposit, ())
-    added = ("Margin added", f"{money(told.guarded.spent)} USDT")
-    yield from _run("guarded", "With the guard", told.guarded.fate, told.deposit, (added,))
+    yield from _run("unguarded", "Without a guard", told, told.unguarded, ())
+    coin = told.policy.settle
+    added = ("Margin added", f"{money(told.guarded.spent, coin)} {coin}")
+    yield from _run("guarded", "With the guard", told, told.guarded.fate, (added,))
     yield "</div>"
     yield "</header>"
 
 
 def _run(
-    look: str, title: str, fate: Fate, start: Money, more: Sequence[tuple[str, str]]
+    look: str, title: str, told: Chronicle, fate: Fate, more: Sequence[tuple[str, str]]
 ) -> Iterator[str]:
-    change = fate.equity_final / start - 1
+    change, coin = fate.equity_final / told.deposit - 1, told.policy.settle
     yield f'<section class="run {look}" aria-label="{title}">'
     yield f"<h2>{title}</h2>"
     yield (
-        f'<p class="big">{money(fate.equity_final)} <small>USDT, {change * 100:+.1f}%</small></p>'
+        f'<p class="big">{money(fate.equity_final, coin)} '
+        f"<small>{_text(coin)}, {change * 100:+.1f}%</small></p>"
     )
     yield "<dl>"
     if fate.taken:
@@ -144,13 +147,27 @@ def _run(
     else:
         yield "<dt>Liquidated</dt><dd>no</dd>"
     facts = (
+        *_at_mark(told, fate),
         ("Closest distance", percent(fate.distance_min)),
         *more,
-        ("Funding paid", f"{money(fate.funding_paid)} USDT"),
+        ("Funding paid", f"{money(fate.funding_paid, coin)} {coin}"),
     )
     for name, value in facts:
         yield f"<dt>{name}</dt><dd>{_text(value)}</dd>"
     yield "</dl></section>"
+
+
+def _at_mark(told: Chronicle, fate: Fate) -> Iterator[tuple[str, str]]:
+    """What a coin account is worth at the last mark price, as the coin itself has moved too."""
+    for position in told.opened[:1]:
+        if kind_of(position.symbol) is ContractKind.INVERSE:
+            unit = unit_of(position.symbol)
+            first, last = (told.prices[position.symbol].mark[at][at][1] for at in (0, -1))
+            worth, before = fate.equity_final * last, told.deposit * first
+            yield (
+                f"In {unit} at the mark price",
+                f"{money(worth, 'USD')}, {(worth / before - 1) * 100:+.1f}%",
+            )
 
 
 def _charts(charts: Sequence[Panel]) -> Iterator[str]:
@@ -221,7 +238,7 @@ def _card(card: Card, number: int) -> Iterator[str]:
         yield f'<p class="more">Made smaller: {_text(shrink)}</p>'
     match card.left:
         case BudgetLeft() as budget:
-            yield f'<p class="more">Budget left: {_text(left(budget))}</p>'
+            yield f'<p class="more">Budget left: {_text(left(budget, settle(card.symbol)))}</p>'
         case NoBudget():
             pass
     yield "</div></li>"
@@ -268,7 +285,7 @@ def _how(told: Chronicle) -> Iterator[str]:
     yield f"<tbody>{''.join(map(_position, told.opened))}</tbody></table></div>"
     marks = {opening.bars.mark_is_recorded for opening in setup.openings}
     facts = (
-        ("Free reserve", f"{money(setup.reserve)} USDT"),
+        ("Free reserve", f"{money(setup.reserve, told.policy.settle)} {told.policy.settle}"),
         ("Latency", f"{setup.latency_ms} ms from a price to the effect of the answer"),
         ("Slippage", f"{percent(setup.slippage)} worse than the last price"),
         ("Funding", "as recorded" if setup.funding else "not charged"),
@@ -281,8 +298,7 @@ def _how(told: Chronicle) -> Iterator[str]:
     yield "<dl>"
     for name, value in facts:
         yield f"<dt>{name}</dt><dd>{_text(value)}</dd>"
-    for opening in setup.openings:
-        bars = opening.bars
+    for bars in {opening.bars.symbol: opening.bars for opening in setup.openings}.values():
         yield f"<dt>Data, {_text(base(bars.symbol))}</dt><dd>{_text(bars.provenance)}</dd>"
     yield "</dl>"
     policy = told.policy
@@ -291,15 +307,18 @@ def _how(told: Chronicle) -> Iterator[str]:
 
 
 def _position(position: Position) -> str:
-    notional = position.quantity * position.entry_price
+    paid, unit = settle(position.symbol), unit_of(position.symbol)
+    worth = position.quantity * position.entry_price
+    if kind_of(position.symbol) is ContractKind.INVERSE:
+        worth = position.quantity / position.entry_price
     cells = (
         position.symbol,
         position.side,
         f"{position.leverage.normalize():f}x",
         position.margin_mode,
-        quantity(position.quantity),
+        f"{quantity(position.quantity)} {unit}",
         price(position.entry_price),
-        f"{money(notional)} USDT",
+        f"{money(worth, paid)} {paid}",
     )
     return f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in cells)}</tr>"
 

@@ -27,7 +27,7 @@ from bot.rehearsal.report.strokes import (
     signs,
     value_at,
 )
-from bot.rehearsal.report.wording import base, money, price, quantity, threshold
+from bot.rehearsal.report.wording import base, money, price, quantity, settle, threshold
 
 Acts: TypeAlias = Sequence[tuple[int, Card]]
 
@@ -74,6 +74,8 @@ def price_panel(told: Chronicle, position: Position, number: int, acts: Acts) ->
         *(each for _, each in marked),
     )
     coin = base(symbol)
+    if sum(each.symbol == symbol for each in told.opened) > 1:
+        coin = f"{coin} {key.side}"
     span, tags = _fitted(told, position, acts, (prices.mark, alone, liquidation, stop))
     return Panel(
         id=f"price-{number}",
@@ -176,7 +178,9 @@ def _taken(fate: Fate, position: Position) -> Iterator[TakenOver]:
 
 def _is(verb: str, position: Position, card: Card) -> bool:
     return (
-        card.symbol == position.symbol and isinstance(card.what, Deed) and card.what.verb == verb
+        card.symbol == position.symbol
+        and isinstance(card.what, Deed)
+        and (card.what.side, card.what.verb) == (position.side, verb)
     )
 
 
@@ -251,8 +255,8 @@ def _brief(card: Card) -> str:
     assert isinstance(card.what, Deed)  # noqa: S101 - what an act is
     amount = card.what.amount
     return {
-        "top_up": f"added {money(amount)}",
-        "refund": f"put {money(amount)} back",
+        "top_up": f"added {money(amount, settle(card.symbol))}",
+        "refund": f"put {money(amount, settle(card.symbol))} back",
         "close": f"closed {quantity(amount)}",
         "stop_filled": "stop filled",
     }[card.what.verb]

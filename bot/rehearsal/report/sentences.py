@@ -7,8 +7,9 @@ from bot.core.model import Position
 from bot.rehearsal.chronicle import Chronicle
 from bot.rehearsal.deeds import Deed
 from bot.rehearsal.fates import Fate, TakenOver
+from bot.rehearsal.listing import unit_of
 from bot.rehearsal.report.cards import BudgetLeft, Card
-from bot.rehearsal.report.wording import base, clock, day, money, price, quantity, times
+from bot.rehearsal.report.wording import base, clock, day, money, price, quantity, settle, times
 
 _WAYS_OUT = ("close", "stop_filled")
 
@@ -18,18 +19,20 @@ def headline(told: Chronicle, cards: Sequence[Card]) -> str:
     watched = told.guarded.fate
     end = _end_of(watched) if watched.taken else _way_out(told, cards)
     spent = told.guarded.spent
-    added = f", after adding {money(spent)} of margin" if spent else ""
+    coin = told.policy.settle
+    added = f", after adding {money(spent, coin)} of margin" if spent else ""
     return (
         f"Unguarded, {_subject(told)} {_end_of(told.unguarded)} and ended at "
-        f"{money(told.unguarded.equity_final)} USDT, from {money(told.deposit)}; guarded, it "
-        f"{end} and ended at {money(watched.equity_final)}{added}."
+        f"{money(told.unguarded.equity_final, coin)} {coin}, from "
+        f"{money(told.deposit, coin)}; guarded, it {end} and ended at "
+        f"{money(watched.equity_final, coin)}{added}."
     )
 
 
 def account(told: Chronicle) -> str:
     """The positions in a few words."""
     first = told.opened[0]
-    coins = ", ".join(base(position.symbol) for position in told.opened)
+    coins = ", ".join(dict.fromkeys(base(position.symbol) for position in told.opened))
     return f"{coins} {_sides(told.opened)} {first.leverage.normalize():f}x, {first.margin_mode}"
 
 
@@ -42,11 +45,11 @@ def did(card: Card) -> str:
             return alert.text.removeprefix(f"{alert.subject}: ") + _again(card)
 
 
-def left(budget: BudgetLeft) -> str:
+def left(budget: BudgetLeft, coin: str) -> str:
     """What may still be added."""
     return (
-        f"{money(budget.hour)} USDT this hour, {money(budget.day)} in 24 h, "
-        f"{money(budget.episode)} and {times(budget.top_ups)} more in this episode"
+        f"{money(budget.hour, coin)} {coin} this hour, {money(budget.day, coin)} in 24 h, "
+        f"{money(budget.episode, coin)} and {times(budget.top_ups)} more in this episode"
     )
 
 
@@ -96,13 +99,15 @@ def _when(at_ms: int) -> str:
 
 def _deed(deed: Deed) -> str:
     at = "at the market" if deed.price is None else f"at {price(deed.price)}"
-    amount, coin = deed.amount, base(deed.symbol)
+    amount, coin, paid = deed.amount, base(deed.symbol), settle(deed.symbol)
+    size = f"{quantity(amount)} {unit_of(deed.symbol)}"
+    contract = size if unit_of(deed.symbol) == coin else f"{size} of {coin}"
     return {
-        "top_up": f"Added {money(amount)} USDT of margin to {coin}",
-        "refund": f"Put {money(amount)} USDT of margin back into {coin}",
-        "place_stop": f"Stop for {quantity(amount)} {coin} {at}",
-        "close": f"Closed {quantity(amount)} {coin} {at}",
-        "stop_filled": f"The stop filled: {quantity(amount)} {coin} {at}",
+        "top_up": f"Added {money(amount, paid)} {paid} of margin to {coin}",
+        "refund": f"Put {money(amount, paid)} {paid} of margin back into {coin}",
+        "place_stop": f"Stop for {contract} {at}",
+        "close": f"Closed {contract} {at}",
+        "stop_filled": f"The stop filled: {contract} {at}",
     }[deed.verb]
 
 

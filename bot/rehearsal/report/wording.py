@@ -28,9 +28,9 @@ def iso(at_ms: int) -> str:
     return f"{_utc(at_ms):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def money(amount: Decimal) -> str:
-    """An amount to the cent, with separators."""
-    return f"{amount:,.2f}"
+def money(amount: Decimal, coin: str) -> str:
+    """An amount with separators: to the cent of a dollar, of another coin to a millionth."""
+    return f"{amount:,.2f}" if "USD" in coin else f"{amount:,.6f}"
 
 
 def price(value: Decimal) -> str:
@@ -56,6 +56,11 @@ def threshold(share: Decimal) -> str:
 def base(symbol: str) -> str:
     """The coin of a unified symbol."""
     return symbol.split("/", maxsplit=1)[0]
+
+
+def settle(symbol: str) -> str:
+    """What the contract of a unified symbol pays in."""
+    return symbol.rpartition(":")[2]
 
 
 def times(count: int) -> str:

@@ -17,7 +17,7 @@ from bot.core.actions import (
     PlaceStop,
 )
 from bot.core.events import Liquidated
-from bot.core.model import NO_FILL, Fill, Side
+from bot.core.model import NO_FILL, STOPS_MAX, Fill, Side
 from bot.core.units import Money, Price, Quantity
 from bot.exchange.live import account as module
 from bot.exchange.live.lanes import Quiet
@@ -66,7 +66,8 @@ async def test_a_snapshot_is_what_the_exchange_has(live: Wired) -> None:
 async def test_an_instrument_is_what_the_exchange_applies(live: Wired) -> None:
     (seen,) = await live.market.instruments((BTC,))
     assert seen.quantity_max == 1_000  # a limit of the wire, not of the machine behind it
-    unlimited = replace(seen, quantity_max=Quantity(D("Infinity")))
+    assert seen.stops_max == 10
+    unlimited = replace(seen, quantity_max=Quantity(D("Infinity")), stops_max=STOPS_MAX)
     assert unlimited == live.server.exchange.machine.instruments[BTC]
     with pytest.raises(KeyError, match="NO/USDT"):
         await live.market.instruments(("NO/USDT:USDT",))

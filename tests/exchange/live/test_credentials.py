@@ -103,6 +103,24 @@ def test_half_of_the_keys_is_none_wherever_the_rest_may_be(tmp_path: Path) -> No
         find(tmp_path, ENVIRON)
 
 
+def test_a_passphrase_is_read_where_the_keys_are_and_is_as_secret(tmp_path: Path) -> None:
+    assert len(find(tmp_path, ENVIRON).texts) == 2
+    found = find(tmp_path, ENVIRON | {"LIQGUARD_PASSPHRASE_MAIN_2": "canary-phrase"})
+    assert found.passphrase.get_secret_value() == "canary-phrase"
+    keep(tmp_path, TEXT[:-1] + ', "passphrase": "canary-two"}')
+    found = read_credentials(tmp_path, "main")
+    assert found.passphrase.get_secret_value() == "canary-two"
+    assert "canary" not in f"{found!r}"
+    assert [each.get_secret_value()[:6] for each in found.texts] == ["canary"] * 3
+    for name, text in (("key", "k"), ("secret", "s"), ("passphrase", "canary-three")):
+        (tmp_path / f"liqguard_main-2_{name}").write_text(f"{text}\n", encoding="utf-8")
+    assert find(tmp_path, ENVIRON).passphrase.get_secret_value() == "canary-three"
+    for wrong in ('""', "5", "null"):
+        keep(tmp_path, TEXT[:-1] + f', "passphrase": {wrong}}}')
+        with pytest.raises(CredentialsError):
+            read_credentials(tmp_path, "main")
+
+
 def test_keys_that_are_nowhere_are_asked_for_by_every_name(tmp_path: Path) -> None:
     with pytest.raises(CredentialsError) as refused:
         find(tmp_path, {})

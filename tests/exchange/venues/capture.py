@@ -22,7 +22,7 @@ from bot.core.units import Money, Price, Quantity
 from tests.exchange.venues.conftest import DESKS, MODES
 from tests.exchange.venues.stage import BTC, Asked, Book, D, staged
 
-KEPT = ("gate", "xt")
+KEPT = ("bitget", "bitunix", "bybit", "gate", "okx", "xt")
 """Those of Binance are kept beside its own tests, from the exchange over the wire."""
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -50,7 +50,7 @@ async def captured(venue: str) -> dict[str, Any]:
             for side in Side:
                 book = Book(mode, margin_mode, quantity=D("0.1") * side.sign)
                 async with staged(DESKS[venue](book)) as live:
-                    live.desk.hand_stop(
+                    live.hand_stop(
                         "lgresting0000000000000000ab", D(60_000) - 4_000 * side.sign, D("0.01")
                     )
                     for name, action in actions(side).items():

@@ -7,7 +7,8 @@ all. ccxt's real class asks, with the venue's real addresses rewritten on the wi
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -20,14 +21,18 @@ from pydantic import SecretStr
 from bot.clock import Clock, system_wall_ms
 from bot.core.model import MarginMode, PositionMode
 from bot.exchange.live.account import LiveAccount
+from bot.exchange.live.calls import Call
 from bot.exchange.live.connection import Loopback, connect
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import Dialect
 from bot.exchange.live.market import LiveMarket
+from bot.exchange.live.numbered import Ledger, NumberedAccount
+from bot.exchange.ports import Account
+from bot.exchange.venues.capabilities import MATRIX, StopName
 
 D = Decimal
 BTC = "BTC/USDT:USDT"
-KEYS = Credentials(SecretStr("a-key"), SecretStr("a-secret"))
+KEYS = Credentials(SecretStr("a-key"), SecretStr("a-secret"), SecretStr("a-phrase"))
 _PAGE = "<html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
 
 
@@ -73,6 +78,11 @@ class Asked:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: Any
+
+    def is_of(self, call: Call) -> bool:
+        """Whether `call` came as this."""
+        pattern = re.sub(r"\{[^}]*\}", "[^/]+", call.path)
+        return self.method == call.method and bool(re.search(f"/{pattern}$", self.path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +194,8 @@ class Stage:
         self.heard: list[str] = []
         self.odd: Said | None = None
         """What every write is answered, in place of being done."""
+        self.spoils: list[tuple[Sequence[Call], Callable[[Any], Any]]] = []
+        """What becomes of the answers to these reads on their way."""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":
@@ -197,7 +209,11 @@ class Stage:
                 return await self._go_wrong(request, asked, fault)
         if is_write and self.odd is not None:
             return _sent(self.odd)
-        return _sent(self.desk.answer(asked))
+        said = self.desk.answer(asked)
+        for calls, spoil in self.spoils:
+            if any(asked.is_of(call) for call in calls):
+                said = Said(said.status, spoil(json.loads(said.text)))
+        return _sent(said)
 
     async def push(self, text: str) -> None:
         for socket in self.sockets:
@@ -275,9 +291,20 @@ class Scene:
 
     stage: Stage
     port: int
-    account: LiveAccount
+    account: Account
+    """As the guard has it."""
+
+    live: LiveAccount
     market: LiveMarket
     clock: Clock
+    ledger: Ledger
+    """Which stops are the guard's, where they carry no id; empty for all other venues."""
+
+    def hand_stop(self, client_id: str, trigger: Decimal, quantity: Decimal) -> None:
+        """Rest a stop past the sockets, as if the guard had."""
+        self.desk.hand_stop(client_id, trigger, quantity)
+        if _is_numbered(self.desk):
+            self.ledger.name(client_id, list(self.book.stops)[-1])
 
     @property
     def desk(self) -> Desk:
@@ -302,6 +329,12 @@ class Scene:
         return [each for each in self.stage.asked if self.desk.is_write(each)]
 
 
+def _is_numbered(desk: Desk) -> bool:
+    module = str(vars(desk.dialect)["__name__"])  # a dialect is a module
+    name = module.rpartition(".")[2].removesuffix("_api")
+    return MATRIX[name].stop_name is StopName.NUMBER
+
+
 @asynccontextmanager
 async def staged(desk: Desk) -> AsyncIterator[Scene]:
     """A live account connected to `desk`, once read."""
@@ -318,6 +351,8 @@ async def staged(desk: Desk) -> AsyncIterator[Scene]:
             desk.dialect, KEYS, Loopback(port), clock, accept_unproven_key=True
         ) as venue:
             await venue.account.snapshot()
-            yield Scene(stage, port, venue.account, venue.market, clock)
+            live, ledger = venue.account, Ledger(None)
+            account = NumberedAccount(live, ledger) if _is_numbered(desk) else live
+            yield Scene(stage, port, account, live, venue.market, clock, ledger)
     finally:
         await asyncio.wait_for(runner.cleanup(), 10)

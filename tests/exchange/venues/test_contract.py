@@ -44,7 +44,7 @@ from bot.exchange.ports import (
     Unreachable,
     Unsure,
 )
-from tests.exchange.venues.conftest import DESKS, MODES
+from tests.exchange.venues.conftest import MODES, READERS
 from tests.exchange.venues.stage import BTC, KEYS, Book, D, Desk, FaultKind, Scene, staged
 
 ADD = AddMargin(BTC, Side.LONG, Money(D("100.25")))
@@ -54,9 +54,21 @@ BOUNDED = ClosePosition(BTC, Side.LONG, Quantity(D("0.04")), NoWorseThan(Price(D
 TOO_GOOD = ClosePosition(BTC, Side.LONG, Quantity(D("0.01")), NoWorseThan(Price(D(61_000))))
 FILLED = Fill(Quantity(D("0.04")), Price(D(59_970)))
 
+of_all = pytest.mark.parametrize("venue", READERS)
+"""Also owed by those that only read."""
+
+FEES = {"bitunix": D("0.0006")}
+"""Where a venue's fee is not in its answers."""
+
+INTERVALS = {"apex": 1}
+"""Hours between bills, where these are not eight."""
+
+TOLD_AT_TRIGGER = frozenset({"bitget", "bitunix"})
+"""Venues none of whose answers names the fills of a stop."""
+
 
 def desk(venue: str, book: Book | None = None) -> Desk:
-    return DESKS[venue](book or Book())
+    return READERS[venue](book or Book())
 
 
 @pytest.mark.parametrize(
@@ -97,6 +109,7 @@ async def test_a_snapshot_is_what_the_venue_has(
     assert seen.position_mode is book.position_mode
 
 
+@of_all
 async def test_no_position_is_flat(venue: str) -> None:
     async with staged(desk(venue, Book(quantity=D(0), margin=D(0)))) as live:
         seen = await live.account.snapshot()
@@ -112,11 +125,13 @@ async def test_no_liquidation_price_is_no_report(venue: str, blank: str) -> None
     assert position.liquidation == expected
 
 
+@of_all
 async def test_quantities_are_in_base_whatever_the_venue_counts(venue: str) -> None:
     async with staged(desk(venue)) as live:
         (listed,) = await live.market.instruments((BTC,))
         assert (listed.quantity_step, listed.quantity_min) == (D("0.0001"), D("0.0001"))
-        assert (listed.tick_size, listed.taker_fee) == (D("0.1"), D("0.0005"))
+        fee = FEES.get(venue, D("0.0005"))
+        assert (listed.tick_size, listed.taker_fee) == (D("0.1"), fee)
         assert [(each.floor, each.rate) for each in listed.tiers] == [
             (D(0), D("0.004")),
             (D(1_000_000), D("0.005")),
@@ -168,7 +183,8 @@ async def test_a_stop_that_has_triggered_tells_its_fill(venue: str) -> None:
     async with staged(desk(venue)) as live:
         assert await live.account.send(STOP, "s1") == Accepted()
         live.desk.trigger("s1", D("56971.5"))
-        filled = Fill(Quantity(D("0.1")), Price(D("56971.5")))
+        at = D(57_000) if venue in TOLD_AT_TRIGGER else D("56971.5")
+        filled = Fill(Quantity(D("0.1")), Price(at))
         expected = OrderFound("s1", resting=False, filled=filled)
         assert await live.account.order(BTC, "s1") == expected
         assert not (await live.account.snapshot()).positions
@@ -209,7 +225,7 @@ async def test_no_unknown_outcome_is_taken_for_success_or_for_a_refusal(
     async with staged(desk(venue)) as live:
         for number, (kind, effect) in enumerate(product(FaultKind, [True, False])):
             live.stage.desk = desk(venue)
-            live.desk.hand_stop("resting", D(56_000), D("0.01"))
+            live.hand_stop("resting", D(56_000), D("0.01"))
             before, sent = live.book.essence(), len(live.written())
             with live.fault(kind, 9, effect=effect, writes=True):
                 reply = await live.account.send(ACTIONS[name], f"f{number}")
@@ -221,7 +237,7 @@ async def test_no_unknown_outcome_is_taken_for_success_or_for_a_refusal(
 @pytest.mark.parametrize("name", ACTIONS)
 async def test_a_code_that_is_on_no_list_proves_nothing(venue: str, name: str) -> None:
     async with staged(desk(venue)) as live:
-        live.desk.hand_stop("resting", D(56_000), D("0.01"))
+        live.hand_stop("resting", D(56_000), D("0.01"))
         live.stage.odd = live.desk.code_unheard_of
         reply = await live.account.send(ACTIONS[name], "id1")
     assert isinstance(reply, Unsure), reply
@@ -230,6 +246,7 @@ async def test_a_code_that_is_on_no_list_proves_nothing(venue: str, name: str) -
 QUICK = [kind for kind in FaultKind if kind is not FaultKind.NO_REPLY]
 
 
+@of_all
 async def test_a_read_that_went_wrong_is_no_read(venue: str) -> None:
     async with staged(desk(venue)) as live:
         reads: tuple[Callable[[], Awaitable[object]], ...] = (
@@ -245,7 +262,7 @@ async def test_a_read_that_went_wrong_is_no_read(venue: str) -> None:
 
 async def test_no_ground_to_send_from_means_that_nothing_was_sent(venue: str) -> None:
     async with staged(desk(venue)) as live:
-        live.desk.hand_stop("resting", D(56_000), D("0.01"))
+        live.hand_stop("resting", D(56_000), D("0.01"))
         with live.fault(FaultKind.HTML_502, 99, writes=False):
             reply = await live.account.send(ACTIONS["cancel stop"], "x1")
         if isinstance(reply, Refused):
@@ -255,6 +272,7 @@ async def test_no_ground_to_send_from_means_that_nothing_was_sent(venue: str) ->
             assert reply == Accepted(), "it needs no ground"
 
 
+@of_all
 async def test_a_key_of_which_the_venue_tells_too_little_needs_the_users_word(venue: str) -> None:
     async with staged(desk(venue)) as live:
         if live.desk.tells_of_keys:
@@ -264,12 +282,13 @@ async def test_a_key_of_which_the_venue_tells_too_little_needs_the_users_word(ve
                 pass
 
 
+@of_all
 async def test_a_contract_listed_since_the_start_is_learnt(
     venue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(account, "LISTING_MS", -1)
     async with staged(desk(venue)) as live:
-        live.account._listed = Listed({}, {})
+        live.live._listed = Listed({}, {})
         (position,) = (await live.account.snapshot()).positions
     assert position.symbol == BTC
 
@@ -300,6 +319,7 @@ async def until(holds: Callable[[], object], patience_s: float = 5) -> None:
             await asyncio.sleep(0.01)  # noqa: TID251 - in real time
 
 
+@of_all
 async def test_a_push_rings_and_names_a_liquidation(venue: str) -> None:
     async with staged(desk(venue)) as live, listening(live) as heard:
         await live.stage.push(live.desk.changed())
@@ -312,6 +332,7 @@ async def test_a_push_rings_and_names_a_liquidation(venue: str) -> None:
             assert (gone.symbol, gone.side, gone.price) == (BTC, Side.LONG, D(54_321))
 
 
+@of_all
 async def test_a_stream_that_ends_is_lost(venue: str) -> None:
     async with staged(desk(venue)) as live:
         async with listening(live) as heard:
@@ -325,6 +346,7 @@ async def test_a_stream_that_ends_is_lost(venue: str) -> None:
                 await until(lambda: any(isinstance(each, Unreachable) for each in heard))
 
 
+@of_all
 @pytest.mark.parametrize("frame", ["", "{", "<html>", "[]", "null", '{"channel": 1, "x": NaN}'])
 async def test_a_frame_that_cannot_be_read_is_an_alarm(venue: str, frame: str) -> None:
     async with staged(desk(venue)) as live, listening(live) as heard:
@@ -332,6 +354,7 @@ async def test_a_frame_that_cannot_be_read_is_an_alarm(venue: str, frame: str) -
         await until(lambda: any(isinstance(each, Unreachable) for each in heard))
 
 
+@of_all
 async def test_the_mark_follows_and_the_bill_is_told(venue: str) -> None:
     async with staged(desk(venue)) as live:
         await live.market.instruments((BTC,))
@@ -344,7 +367,8 @@ async def test_the_mark_follows_and_the_bill_is_told(venue: str) -> None:
             await until(lambda: D("59123.4") in _marks(heard))
             streaming.cancel()
         (bill,) = [each for each in live.market.latest() if isinstance(each, FundingReported)]
-        assert (bill.rate, bill.interval_ms) == (D("0.0001"), 8 * 3_600_000)
+        hours = INTERVALS.get(venue, 8)
+        assert (bill.rate, bill.interval_ms) == (D("0.0001"), hours * 3_600_000)
         assert bill.next_at_ms > live.clock.now_ms()
         assert {each.symbol for each in heard} == {BTC}
 

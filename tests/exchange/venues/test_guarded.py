@@ -42,7 +42,11 @@ stress: { shock: 25%, betas: { "BTC/USDT:USDT": 1x } }
 
 MODES = {
     "binanceusdm": PositionMode.ONE_WAY,
+    "bitget": PositionMode.ONE_WAY,
+    "bitunix": PositionMode.ONE_WAY,
+    "bybit": PositionMode.ONE_WAY,
     "gate": PositionMode.ONE_WAY,
+    "okx": PositionMode.ONE_WAY,
     "xt": PositionMode.HEDGE,
 }
 

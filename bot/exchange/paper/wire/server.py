@@ -104,7 +104,9 @@ class WireServer:
             body=await request.text(),
             key=request.headers.get("X-MBX-APIKEY", ""),
             address=request.remote or LOOPBACK,
-            headers={name: request.headers[name] for name in BYBIT_HEADERS & {*request.headers}},
+            headers={
+                each: request.headers[each] for each in BYBIT_HEADERS if each in request.headers
+            },
         )
         match self.mishaps.next(asked):
             case Mishap() as mishap:

@@ -94,6 +94,39 @@ def tier_rows(instrument: Instrument) -> list[dict[str, Any]]:
     ]
 
 
+INTERVALS = {
+    "1": "1m",
+    "3": "3m",
+    "5": "5m",
+    "15": "15m",
+    "30": "30m",
+    "60": "1h",
+    "120": "2h",
+    "240": "4h",
+    "360": "6h",
+    "720": "12h",
+    "D": "1d",
+}
+"""Lengths of bars, in the words of the other dialect."""
+
+
+def mark_bars(
+    exchange: WireExchange, symbol: str, interval: str, span: tuple[int, int, int]
+) -> list[list[str]]:
+    """Rows of GET mark-price-kline, the newest first."""
+    rows = exchange.candles(symbol, of_mark=True).rows(interval, *span)
+    return [[str(each) for each in row[:5]] for row in reversed(rows)]
+
+
+def fee_row(instrument: Instrument) -> dict[str, Any]:
+    """A row of GET fee-rate."""
+    return {
+        "symbol": id_of(instrument.symbol),
+        "takerFeeRate": text(instrument.taker_fee),
+        "makerFeeRate": "0.0002",
+    }
+
+
 def bill_row(settled: Settled) -> dict[str, Any]:
     """A row of GET funding/history."""
     return {

@@ -13,6 +13,7 @@ from bot.exchange.paper.wire.bybit.desk import BybitDesk
 from bot.exchange.paper.wire.bybit.refusal import OK, BybitRefusal
 from bot.exchange.paper.wire.bybit.views import wallet_row
 from bot.exchange.paper.wire.exchange import WireExchange
+from bot.exchange.paper.wire.listing import id_of
 from bot.exchange.paper.wire.refusal import Refusal
 from bot.exchange.paper.wire.request import Answer, Request
 
@@ -20,6 +21,7 @@ PREFIX = "/v5/"
 NEVER_MS = 2**62
 ROWS_USUAL = 50
 ROWS_MAX = 1_000
+BARS_USUAL = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,19 @@ def _bills(asked: Asked) -> Any:
     return _listed(rows[:limit])
 
 
+def _mark_bars(asked: Asked) -> Any:
+    instrument = asked.fields.instrument()
+    interval = asked.fields.choice("interval", market.INTERVALS)
+    fields = asked.fields
+    span = (
+        fields.integer_or("start", 0),
+        fields.integer_or("end", NEVER_MS),
+        fields.integer_or("limit", BARS_USUAL),
+    )
+    rows = market.mark_bars(asked.exchange, instrument.symbol, interval, span)
+    return {"category": "linear", "symbol": id_of(instrument.symbol), "list": rows}
+
+
 # -- private -------------------------------------------------------------------------------
 
 
@@ -151,6 +166,10 @@ def _key_info(*_: Any) -> Any:
         "unified": 0,
         "uta": 1,
     }
+
+
+def _fees(asked: Asked, _: BybitDesk) -> Any:
+    return {"list": [market.fee_row(each) for each in asked.fields.instruments()]}
 
 
 def _create(asked: Asked, desk: BybitDesk) -> Any:
@@ -225,12 +244,14 @@ PUBLIC: dict[Route, PublicHandler] = {
     ("GET", "/v5/market/tickers"): _tickers,
     ("GET", "/v5/market/risk-limit"): _tiers,
     ("GET", "/v5/market/funding/history"): _bills,
+    ("GET", "/v5/market/mark-price-kline"): _mark_bars,
 }
 PRIVATE: dict[Route, Handler] = {
     ("GET", "/v5/user/query-api"): _key_info,
     ("GET", "/v5/asset/coin/query-info"): lambda *_: {"rows": []},
     ("GET", "/v5/account/info"): _account_info,
     ("GET", "/v5/account/wallet-balance"): _wallet,
+    ("GET", "/v5/account/fee-rate"): _fees,
     ("POST", "/v5/account/set-margin-mode"): _done(BybitDesk.set_margin_mode),
     ("GET", "/v5/position/list"): _position_list,
     ("POST", "/v5/position/set-leverage"): _done(BybitDesk.set_leverage),

@@ -12,7 +12,7 @@ from bot.exchange.paper.wire.views import AccountView, PositionView, money
 
 def position_row(view: PositionView, at_ms: int) -> dict[str, Any]:
     """A row of GET position/list, and of the position topic. No liquidation price is ""."""
-    held = view.position
+    held, initial = view.position, money(_initial_margin(view))
     liquidation = "" if view.liquidation == "0" else view.liquidation
     return _row(view.instrument, view.mark, held.leverage, at_ms) | {
         "positionIdx": int(idx_of(view.mode, held.side)),
@@ -22,14 +22,19 @@ def position_row(view: PositionView, at_ms: int) -> dict[str, Any]:
         "entryPrice": text(held.entry_price),
         "positionValue": text(held.quantity * held.entry_price),
         "positionBalance": text(ZERO if view.is_cross else held.isolated_margin),
-        "positionIM": money(view.initial_margin),
+        "positionIM": initial,
         "positionMM": money(view.maintenance_margin),
-        "positionIMByMp": money(view.initial_margin),
+        "positionIMByMp": initial,
         "positionMMByMp": money(view.maintenance_margin),
         "liqPrice": liquidation,
         "unrealisedPnl": money(view.unrealised),
         "adlRankIndicator": 1,
     }
+
+
+def _initial_margin(view: PositionView) -> Decimal:
+    """Of an isolated position all its margin, with what was added: `documented`."""
+    return view.initial_margin if view.is_cross else view.position.isolated_margin
 
 
 def empty_row(
@@ -80,7 +85,7 @@ def _row(instrument: Instrument, mark: Price, leverage: Decimal, at_ms: int) -> 
 def wallet_row(view: AccountView) -> dict[str, Any]:
     """The row of GET wallet-balance, and of the wallet topic: the unified account."""
     unrealised = sum((each.unrealised for each in view.positions), ZERO)
-    initial = money(sum((each.initial_margin for each in view.positions), ZERO))
+    initial = money(sum((_initial_margin(each) for each in view.positions), ZERO))
     maintenance = money(sum((each.maintenance_margin for each in view.positions), ZERO))
     equity = view.wallet_balance + unrealised
     isolated = any(each.position.margin_mode is MarginMode.ISOLATED for each in view.positions)

@@ -1,0 +1,96 @@
+"""
+Codes by which Bitget says that it did nothing, one by one. All others prove nothing.
+
+`documented`: its table of REST codes. 40010 and 40910 (timed out), 40015, 40725 and 45001 (the
+system), 40908 (concurrent), 43059 (try again), 43118 and 45034 (the client id is known: then it
+was taken before) are missing on purpose.
+"""
+
+from collections.abc import Mapping
+
+NOT_FOUND = "40109"
+"""There is no such order."""
+
+REFUSED: Mapping[str, str] = {
+    # the gateway: before anything of the account is touched
+    "429": "more requests than the venue takes",
+    "40001": "no key was named",
+    "40002": "the request is not signed",
+    "40003": "the request is not signed",
+    "40005": "the date is wrong",
+    "40006": "the key is not known",
+    "40007": "the body is of a wrong kind",
+    "40008": "the request is too old",
+    "40009": "the signature is wrong",
+    "40011": "no passphrase was named",
+    "40012": "the key or its passphrase is wrong",
+    "40013": "the user may not",
+    "40014": "the key has no right to do this",
+    "40017": "a parameter is wrong",
+    "40018": "the key may not be used from this address",
+    "40019": "a parameter is missing",
+    "40020": "a parameter is wrong",
+    "40024": "the account is frozen",
+    "40025": "the user may not",
+    "40026": "the user may not",
+    "40034": "a parameter is not known",
+    "40036": "the passphrase is wrong",
+    "40037": "the key is not known",
+    "40038": "the key may not be used from this address",
+    "40053": "a parameter has a wrong value",
+    "40078": "the request is too old",
+    "40102": "there is no such contract",
+    "40305": "the client id is too long",
+    "40309": "the contract was taken off",
+    "40404": "there is no such path",
+    "40808": "a parameter is wrong",
+    # margin
+    "40714": "no margin can be added",
+    "40754": "there is too little free money",
+    "40798": "there is too little free money",
+    "40800": "there is too little free money",
+    "40802": "there is no position",
+    "40875": "a cross position has no margin of its own",
+    "40879": "the position is being liquidated",
+    "43012": "there is too little free money",
+    # an order or a stop that the venue did not take
+    "22002": "there is no position to close",
+    "22004": "the contract is not traded over the API",
+    "22034": "the order is too small",
+    "22038": "the quantity is between two steps",
+    "22043": "the position is being deleveraged",
+    NOT_FOUND: "there is no such order",
+    "40717": "more than the position is",
+    "40746": "more than can be closed now",
+    "40757": "more than the position is",
+    "40762": "the order is too large",
+    "40804": "more than the position is",
+    "40834": "the trigger would be met at once",
+    "40836": "the trigger would be met at once",
+    "40837": "there is no position",
+    "40844": "the contract is not traded",
+    "40845": "the contract was taken off",
+    "40889": "too many stops wait",
+    "40890": "too many stops wait",
+    "40891": "more than the position is",
+    "40917": "the trigger would be met at once",
+    "43001": "there is no such order",
+    "43006": "the order is too small",
+    "43007": "the order is too large",
+    "43008": "the price is too low",
+    "43009": "the price is too high",
+    "43015": "the trigger would be met at once",
+    "43016": "the trigger would be met at once",
+    "43020": "there is no such stop",
+    "43023": "more than the position is",
+    "43025": "there is no such stop",
+    "43028": "the price is between two steps",
+    "43043": "there is no position",
+    "45062": "the trigger would be met at once",
+    "45068": "there is no position",
+    "45110": "the order is too small",
+    "45111": "the order is too small",
+    "45112": "the order is too large",
+    "45115": "the price is between two steps",
+    "45122": "the trigger would be met at once",
+}

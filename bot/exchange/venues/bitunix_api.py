@@ -1,0 +1,829 @@
+"""
+Bitunix's protocol for USDT perpetuals: recipes of requests, strict parsers, proofs of refusal.
+
+Recipes: `documented`; no released ccxt knows the venue, so `bitunix_client` signs on its base. It
+counts in base. Stops are "tpsl" orders of a position, known by the venue's number alone, so that a
+`NumberedAccount` keeps which are ours. Its papers contradict what others have met: such places are
+marked, and read as either. No account of the venue has been met by us. In the order of `Dialect`,
+whole, as one protocol is one file.
+"""
+
+import hashlib
+import json as text_json
+from collections.abc import Sequence
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from typing import assert_never
+
+import structlog
+
+from bot.core.actions import (
+    Action,
+    AddMargin,
+    AtMarket,
+    CancelStop,
+    ClosePosition,
+    NoWorseThan,
+    PlaceStop,
+)
+from bot.core.events import BarsReported
+from bot.core.model import (
+    BARS_MAX,
+    NO_FILL,
+    AccountSnapshot,
+    ContractKind,
+    Fill,
+    Filled,
+    Instrument,
+    LiquidationReport,
+    MarginMode,
+    NotReported,
+    Position,
+    PositionMode,
+    Reported,
+    RiskTier,
+    Side,
+    StopOrder,
+)
+from bot.core.units import ZERO, Money, Price, Quantity, Ratio
+from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
+from bot.exchange.live.credentials import Credentials
+from bot.exchange.live.dialect import (
+    ByDate,
+    Ground,
+    Irrelevant,
+    Listed,
+    Marked,
+    Opening,
+    StreamEnded,
+    Told,
+)
+from bot.exchange.live.reading import (
+    NOT_OPEN,
+    NotOpen,
+    Row,
+    closed_bars,
+    names_of,
+    readable,
+    rows,
+    sort_out,
+)
+from bot.exchange.ports import (
+    Accepted,
+    AccountChanged,
+    MarginChange,
+    NoMarginHistory,
+    OrderAbsent,
+    OrderFound,
+    Refused,
+    Reply,
+    Unsure,
+)
+from bot.exchange.venues.bitunix import RULES, TAKER_FEE
+from bot.exchange.venues.bitunix_refusals import NOT_FOUND, REFUSED
+from bot.exchange.venues.tiers import Bracket, continuous
+
+log = structlog.get_logger()
+
+ccxt_id = "bot.exchange.venues.bitunix_client.Bitunix"
+read_weight_per_minute = 600
+"""10 reads a second of each endpoint: `documented`, counted here as if all were one."""
+
+used_weight_header = ""
+request_life_ms = 60_000
+"""`assumed`: requests carry a date, and how old one may be is not told."""
+
+_COIN = "USDT"
+_PUBLIC, _PRIVATE = "public", "private"
+_API = "api/v1/futures"
+_HTTP_OK = 200
+_PAGE = 100
+_TRADES_PAGES = 2
+_HOUR_MS = 3_600_000
+_HOURS_MAX = 24
+_SECOND_MS = 1_000
+_PERCENT = 100
+_STREAMS = "wss://fapi.bitunix.com"
+_NONCE = 32
+_DIGITS_MAX = 18
+
+_TOLD = frozenset({"order", "position", "balance", "wallet", "tpsl", "tp_sl"})
+"""Channels of the account; the venue's pages and others' clients name two of them differently."""
+
+_ORDER_OPEN = frozenset({"INIT", "NEW", "PART_FILLED"})
+_ORDER_OVER = frozenset({"FILLED", "CANCELED", "PART_FILLED_CANCELED", "EXPIRED"})
+_STOP_OVER = frozenset({"CANCELED", "SYSTEM_CANCELED", "FAILED", "EXPIRED"})
+_SIDES = {"LONG": Side.LONG, "BUY": Side.LONG, "SHORT": Side.SHORT, "SELL": Side.SHORT}
+"""Of a position: LONG and SHORT are `documented`, BUY and SELL were met by others."""
+
+
+# -- clock ---------------------------------------------------------------------------------
+
+
+def time_call() -> ByDate:
+    """The venue has no clock to ask for; this is the lightest of its answers."""
+    return ByDate(interval_call("BTCUSDT"))
+
+
+def time_of(json: Json) -> int:
+    """The middle of the second in which it answered."""
+    row = Row(json, "time")
+    _data(row.raw("answer"), "time.answer")
+    try:
+        at = parsedate_to_datetime(row.text("date"))
+    except ValueError as e:
+        raise row.wrong("date", "a date of HTTP") from e
+    return int(at.timestamp()) * _SECOND_MS + _SECOND_MS // 2
+
+
+def _data(json: Json, where: str) -> Json:
+    """What an answer is about; raises `Unreadable` for one that says that it failed."""
+    row = Row(json, where)
+    if (code := _code(row)) != "0":
+        raise Unreadable(f"{where}: expected code 0, was {code!r}")
+    return row.raw("data")
+
+
+def _code(row: Row) -> str:
+    return str(row.integer("code"))
+
+
+def _one(json: Json, where: str) -> Row:
+    """The object of an answer: documented in a list of one, met without, or the other way."""
+    data = _data(json, where)
+    if not isinstance(data, list):
+        return Row(data, where)
+    found = list(rows(data, where))
+    if len(found) != 1:
+        raise Unreadable(f"{where}: expected one object, was {len(found)}")
+    return found[0]
+
+
+# -- contracts -----------------------------------------------------------------------------
+
+
+def listing_call() -> Call:
+    """All contracts."""
+    return Call(_PUBLIC, "GET", f"{_API}/market/trading_pairs", {})
+
+
+def listing_of(json: Json) -> Listed:
+    """
+    Contracts that settle in USDT, by the venue's id; one that cannot be read hides no other.
+
+    Those that are not traded now too: a position in one of them is seen, and the venue refuses.
+    """
+    symbols = {}
+    for row in rows(_data(json, "trading_pairs"), "trading_pairs"):
+        try:
+            if row.raw("quote") == _COIN:
+                symbols[row.text("symbol")] = f"{row.text('base')}/{_COIN}:{_COIN}"
+        except Unreadable as e:
+            log.warning("contract.unreadable", reason=str(e))
+    return Listed(symbols)
+
+
+def instrument_calls(name: str) -> Sequence[Call]:
+    """Rules and tiers of one contract."""
+    pair = Call(_PUBLIC, "GET", f"{_API}/market/trading_pairs", {"symbols": name})
+    tiers = Call(_PUBLIC, "GET", f"{_API}/position/get_position_tiers", {"symbol": name})
+    return (pair, tiers)
+
+
+def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrument:
+    """The contract, with the fee of an account without discounts."""
+    row = _one(jsons[0], "trading_pairs")
+    if row.raw("symbol") != name:
+        raise row.wrong("symbol", name)
+    return Instrument(
+        symbol=listed.symbols[name],
+        kind=ContractKind.LINEAR,
+        settle=_COIN,
+        tick_size=Price(_step(row, "quotePrecision")),
+        quantity_step=Quantity(_step(row, "basePrecision")),
+        quantity_min=Quantity(row.above_zero("minTradeVolume")),
+        taker_fee=TAKER_FEE,
+        tiers=_tiers(jsons[1], name),
+        rules=RULES,
+        quantity_max=Quantity(row.above_zero("maxMarketOrderVolume")),
+    )
+
+
+def _step(row: Row, name: str) -> Decimal:
+    digits = row.integer(name)
+    if not 0 <= digits <= _DIGITS_MAX:
+        raise row.wrong(name, "a number of digits")
+    return Decimal(1).scaleb(-digits)
+
+
+def _tiers(json: Json, name: str) -> tuple[RiskTier, ...]:
+    """
+    Brackets of value. That they are progressive is `assumed`, as docs/margin.md says.
+
+    Were they not, the venue would liquidate earlier: the price that it shows counts too.
+    """
+    where = f"position_tiers.{name}"
+    found = rows(_data(json, where), where)
+    table = [
+        Bracket(
+            row.above_zero("endValue"),
+            row.above_zero("maintenanceMarginRate"),
+            row.above_zero("leverage"),
+        )
+        for row in sorted(found, key=lambda row: row.integer("level"))
+    ]
+    return continuous(table, where)
+
+
+def interval_call(name: str) -> Call:
+    """The contract's next bill."""
+    return Call(_PUBLIC, "GET", f"{_API}/market/funding_rate", {"symbol": name})
+
+
+def interval_of(json: Json, name: str) -> int:
+    """Its funding interval; the venue tells it in hours."""
+    row = _one(json, f"funding_rate.{name}")
+    hours = row.integer("fundingInterval")
+    if not 0 < hours <= _HOURS_MAX:
+        raise row.wrong("fundingInterval", "hours of a day")
+    return hours * _HOUR_MS
+
+
+# -- account -------------------------------------------------------------------------------
+
+
+def terms_calls() -> Sequence[Call]:
+    """Nothing: a position tells its own mode and leverage."""
+    return ()
+
+
+def state_calls() -> Sequence[Call]:
+    """
+    Money, and positions of this account alone.
+
+    Margin that moves between the answers harms none: locked money has all margins in it.
+    """
+    own = {"includeSubAccounts": "false"}
+    return (
+        Call(_PRIVATE, "GET", f"{_API}/account", {"marginCoin": _COIN}),
+        Call(_PRIVATE, "GET", f"{_API}/position/get_pending_positions", own),
+    )
+
+
+def held_names(state: Sequence[Json]) -> frozenset[str]:
+    """The contracts with an open position."""
+    return names_of(_data(state[1], "positions"), "positions", "symbol", "qty")
+
+
+def stops_call(name: str) -> Call:
+    """What waits in one contract."""
+    asked = {"symbol": name, "limit": str(_PAGE)}
+    return Call(_PRIVATE, "GET", f"{_API}/tpsl/get_pending_orders", asked)
+
+
+def all_stops_call() -> Call:
+    """What waits in any contract."""
+    return Call(_PRIVATE, "GET", f"{_API}/tpsl/get_pending_orders", {"limit": str(_PAGE)})
+
+
+def stop_names(stops: Sequence[Json]) -> frozenset[str]:
+    """The contracts in which something waits."""
+
+    def name(row: Row) -> list[str]:
+        return [row.text("symbol")]
+
+    return frozenset(found for each in stops for found in readable(_waiting(each), "tpsl", name))
+
+
+def _waiting(json: Json) -> Json:
+    """The list of what waits; a full page may not be all."""
+    data = _data(json, "tpsl")
+    if isinstance(data, list) and len(data) >= _PAGE:
+        raise Unreadable(f"tpsl: expected fewer than a page, was {len(data)}")
+    return data
+
+
+def snapshot_of(
+    terms: Sequence[Json],
+    state: Sequence[Json],
+    stops: Sequence[Json],
+    listed: Listed,
+    taken_at_ms: int,
+) -> AccountSnapshot:
+    """
+    The account.
+
+    `available` is without the profit of cross positions (`documented`); what they have lost is
+    taken off what may be spent, as none of it can be.
+    """
+    account = _one(state[0], "account")
+    mode = _mode(account)
+    held: dict[str, Position] = {}
+
+    def position(row: Row) -> Position | NotOpen:
+        if row.number("qty") == ZERO:
+            return NOT_OPEN
+        if _mode(row) is not mode:
+            raise row.wrong("positionMode", f"{mode}, as the account's")
+        found = held[row.identity("positionId")] = _position(row, listed)
+        return found
+
+    positions, garbled = sort_out(
+        _data(state[1], "positions"),
+        "positions",
+        position,
+        lambda row: listed.symbols.get(row.text("symbol"), row.text("symbol")),
+    )
+    bound = sum((each.isolated_margin for each in positions), ZERO)
+    available = account.number("available")
+    locked = account.number("frozen") + account.number("margin")
+    lost = min(account.number("crossUnrealizedPNL"), ZERO)
+    return AccountSnapshot(
+        taken_at_ms=taken_at_ms,
+        position_mode=mode,
+        wallet_balance=Money(available + locked - bound),
+        free=Money(max(available + lost, ZERO)),
+        positions=positions,
+        stops=tuple(stop for each in stops for stop in _stops(each, held)),
+        garbled=garbled,
+    )
+
+
+def _mode(row: Row) -> PositionMode:
+    match row.raw("positionMode"):
+        case "ONE_WAY":
+            return PositionMode.ONE_WAY
+        case "HEDGE":
+            return PositionMode.HEDGE
+        case _:
+            pass
+    raise row.wrong("positionMode", "ONE_WAY or HEDGE")
+
+
+def _open(json: Json) -> list[Row]:
+    found = rows(_data(json, "positions"), "positions")
+    return [row for row in found if row.number("qty") != ZERO]
+
+
+def _position(row: Row, listed: Listed) -> Position:
+    name = row.text("symbol")
+    if name not in listed.symbols:
+        raise row.wrong("symbol", "a contract that is listed")
+    is_cross = _is_cross(row)
+    return Position(
+        symbol=listed.symbols[name],
+        side=_side(row),
+        quantity=Quantity(row.above_zero("qty")),
+        entry_price=Price(row.above_zero("avgOpenPrice")),
+        margin_mode=MarginMode.CROSS if is_cross else MarginMode.ISOLATED,
+        isolated_margin=Money(ZERO if is_cross else row.above_zero("margin")),
+        leverage=row.above_zero("leverage"),
+        liquidation=_liquidation(row),
+    )
+
+
+def _side(row: Row) -> Side:
+    side = row.text("side")
+    if side not in _SIDES:
+        raise row.wrong("side", "LONG or SHORT")
+    return _SIDES[side]
+
+
+def _is_cross(row: Row) -> bool:
+    match row.raw("marginMode"):
+        case "CROSS":
+            return True
+        case "ISOLATION":
+            return False
+        case _:
+            pass
+    raise row.wrong("marginMode", "CROSS or ISOLATION")
+
+
+def _liquidation(row: Row) -> LiquidationReport:
+    """What it reports: zero or less is none (`documented`), and so is what cannot be read."""
+    try:
+        return Reported(Price(row.above_zero("liqPrice")))
+    except Unreadable as e:
+        log.info("liquidation_price.not_reported", reason=str(e))
+        return NotReported()
+
+
+def _stops(json: Json, held: dict[str, Position]) -> tuple[StopOrder, ...]:
+    """
+    Market orders that wait for the mark price to close a position, and only those.
+
+    One that is not readable is another's, of a kind not known here; one of ours would be seen as
+    missing, and placed.
+    """
+    return readable(_waiting(json), "tpsl", lambda row: _stop(row, held))
+
+
+def _stop(row: Row, held: dict[str, Position]) -> list[StopOrder]:
+    """The loss side of an order; without a quantity it is for the whole position."""
+    position = held.get(row.identity("positionId"))
+    if position is None or not _has(row, "slPrice") or not _is_of_mark(row):
+        return []
+    quantity = row.above_zero("slQty") if _has(row, "slQty") else position.quantity
+    return [
+        StopOrder(
+            symbol=position.symbol,
+            side=position.side,
+            client_id=row.identity("id"),
+            quantity=Quantity(quantity),
+            trigger_price=Price(row.above_zero("slPrice")),
+            reduce_only=True,
+        )
+    ]
+
+
+def _has(row: Row, name: str) -> bool:
+    return row.has(name) and row.raw(name) not in (None, "", "0", 0)
+
+
+def _is_of_mark(row: Row) -> bool:
+    """A market order on the mark price: MARK_PRICE is documented, MARK was met too."""
+    kind = str(row.raw("slOrderType")).upper() if _has(row, "slOrderType") else "MARKET"
+    return row.text("slStopType").upper() in {"MARK_PRICE", "MARK"} and kind == "MARKET"
+
+
+# -- writes --------------------------------------------------------------------------------
+
+
+def ground_calls(action: Action, listed: Listed) -> Sequence[Call]:
+    """Nothing: a position's number is in what was read last, and the way out waits for none."""
+    return ()
+
+
+def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -> Call | Refused:
+    """
+    The recipe of an action.
+
+    In hedge mode an order names the position that it closes, and its `side` is the side of the
+    position: BUY closes a long (`documented`, against all habit). In one-way mode a `reduceOnly`
+    sale closes a long.
+    """
+    name = listed.id_of(action.symbol)
+    match action:
+        case AddMargin(amount=amount):
+            sent = {
+                "symbol": name,
+                "marginCoin": _COIN,
+                "amount": f"{amount:f}",
+                "side": action.side.upper(),
+            }
+            return Call(_PRIVATE, "POST", f"{_API}/account/adjust_position_margin", sent)
+        case CancelStop(target_client_id=target):
+            if not target.isdecimal():
+                return Refused("NOT_SENT", f"expected a stop whose number is known, was {target}")
+            sent = {"symbol": name, "orderId": target}
+            return Call(_PRIVATE, "POST", f"{_API}/tpsl/cancel_order", sent)
+        case PlaceStop(quantity=quantity, trigger_price=trigger):
+            number = _number_of(ground, name, action.side)
+            if not number:
+                return Refused("NOT_SENT", f"expected a position in {name}, was none")
+            sent = {
+                "symbol": name,
+                "positionId": number,
+                "slPrice": f"{trigger:f}",
+                "slStopType": "MARK_PRICE",
+                "slOrderType": "MARKET",
+                "slQty": f"{quantity:f}",
+            }
+            return Call(_PRIVATE, "POST", f"{_API}/tpsl/place_order", sent)
+        case ClosePosition():
+            return _close(action, client_id, name, ground)
+    assert_never(action)
+
+
+def _close(action: ClosePosition, client_id: str, name: str, ground: Ground) -> Call | Refused:
+    is_long = action.side is Side.LONG
+    of: dict[str, Json]
+    match ground.position_mode:
+        case PositionMode.ONE_WAY:
+            of = {"side": "SELL" if is_long else "BUY", "reduceOnly": True}
+        case PositionMode.HEDGE:
+            number = _number_of(ground, name, action.side)
+            if not number:
+                return Refused("NOT_SENT", f"expected a position in {name}, was none")
+            side = "BUY" if is_long else "SELL"
+            of = {"side": side, "tradeSide": "CLOSE", "positionId": number}
+    sent = {"symbol": name, "qty": f"{action.quantity:f}", "clientId": client_id} | of
+    return Call(_PRIVATE, "POST", f"{_API}/trade/place_order", sent | _bound(action.bound))
+
+
+def _bound(bound: AtMarket | NoWorseThan) -> dict[str, str]:
+    match bound:
+        case AtMarket():
+            return {"orderType": "MARKET"}
+        case NoWorseThan(price):
+            return {"orderType": "LIMIT", "effect": "IOC", "price": f"{price:f}"}
+    assert_never(bound)
+
+
+def _number_of(ground: Ground, name: str, side: Side) -> str:
+    """The venue's number of a position; "" where it was not there at the last read."""
+
+    def number(row: Row) -> list[str]:
+        is_it = row.text("symbol") == name and row.number("qty") != ZERO and _side(row) is side
+        return [row.identity("positionId")] if is_it else []
+
+    found = readable(_data(ground.state[1], "positions"), "positions", number)
+    return found[0] if found else ""
+
+
+def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply:
+    """
+    What an answer to a write proves. Whatever does not prove itself is Unsure.
+
+    An order is proven by our id in its answer, a stop by a number, a cancel by the number that
+    was sent; margin by the whole of the venue's envelope of success.
+    """
+    try:
+        row = Row(parse_json(heard.text), f"HTTP {heard.status}")
+        if (code := _code(row)) != "0":
+            return Refused(code, heard.text[:120]) if code in REFUSED else Unsure(heard.text[:120])
+        if heard.status != _HTTP_OK:
+            return Unsure(f"HTTP {heard.status} with the code of success")
+        return _proof(row, action, client_id)
+    except Unreadable as e:
+        return Unsure(str(e))
+
+
+def _proof(row: Row, action: Action, client_id: str) -> Reply:
+    match action:
+        case AddMargin():
+            row.raw("data")
+            row.text("msg")
+            return Accepted()
+        case PlaceStop():
+            return Accepted(_answered(row).identity("orderId"))
+        case CancelStop(target_client_id=target):
+            is_it = _answered(row).identity("orderId") == target
+            return Accepted() if is_it else Unsure("the answer is about another stop")
+        case ClosePosition():
+            made = _answered(row)
+            made.identity("orderId")
+            is_it = made.raw("clientId") == client_id
+            return Accepted() if is_it else Unsure("the answer is about another order")
+    assert_never(action)
+
+
+def _answered(row: Row) -> Row:
+    """What a write made: an object by the papers, met in a list by others."""
+    data = row.raw("data")
+    if isinstance(data, list) and len(data) == 1:
+        (data,) = data
+    return Row(data, f"{row.where}.data")
+
+
+# -- evidence ------------------------------------------------------------------------------
+
+
+def order_calls(name: str, client_id: str) -> Sequence[Call]:
+    """A stop by its number, waiting or over; else an order by our id, and the last fills."""
+    if client_id.isdecimal():
+        of = {"symbol": name, "limit": str(_PAGE)}
+        over = Call(_PRIVATE, "GET", f"{_API}/tpsl/get_history_orders", of)
+        return (stops_call(name), over)
+    detail = Call(_PRIVATE, "GET", f"{_API}/trade/get_order_detail", {"clientId": client_id})
+    trades = (
+        Call(
+            _PRIVATE,
+            "GET",
+            f"{_API}/trade/get_history_trades",
+            {"symbol": name, "limit": str(_PAGE), "skip": str(_PAGE * page)},
+        )
+        for page in range(_TRADES_PAGES)
+    )
+    return (detail, *trades)
+
+
+def order_of(
+    answers: Sequence[Heard], client_id: str, name: str, listed: Listed
+) -> OrderFound | OrderAbsent:
+    """What the books say."""
+    for each in answers:
+        if each.status != _HTTP_OK:
+            raise Unreadable(f"evidence: expected HTTP 200, was {each.status}")
+    jsons = [parse_json(each.text) for each in answers]
+    if client_id.isdecimal():
+        return _stop_found(jsons, client_id)
+    detail = Row(jsons[0], "order")
+    if _code(detail) == NOT_FOUND:
+        return OrderAbsent()
+    row = _one(jsons[0], "order")
+    if (row.raw("symbol"), row.raw("clientId")) != (name, client_id):
+        raise row.wrong("clientId", client_id)
+    status = row.text("status")
+    if status not in _ORDER_OPEN | _ORDER_OVER:
+        raise row.wrong("status", "a status that is known")
+    filled = _filled(row, [each for json in jsons[1:] for each in _listed_in(json, "tradeList")])
+    return OrderFound(client_id, resting=status in _ORDER_OPEN, filled=filled)
+
+
+def _listed_in(json: Json, name: str) -> list[Row]:
+    """The rows of a page: under `name` by the papers; a bare list was met too."""
+    data = _data(json, name)
+    return list(rows(data if isinstance(data, list) else Row(data, name).raw(name), name))
+
+
+def _filled(order: Row, trades: Sequence[Row]) -> Filled:
+    """An order tells how much was filled, and its fills at what price: all of them, or none."""
+    quantity = order.number("tradeQty")
+    if quantity <= ZERO:
+        return NO_FILL
+    number = order.identity("orderId")
+    own = [each for each in trades if str(each.raw("orderId")) == number]
+    by_number = {each.identity("tradeId"): each for each in own}
+    parts = [(each.above_zero("qty"), each.above_zero("price")) for each in by_number.values()]
+    if sum((part for part, _ in parts), ZERO) != quantity:
+        raise order.wrong("tradeQty", "what its fills come to")
+    price = sum((part * at for part, at in parts), ZERO) / quantity
+    return Fill(Quantity(quantity), Price(price))
+
+
+def _stop_found(jsons: Sequence[Json], number: str) -> OrderFound | OrderAbsent:
+    """
+    A stop, waiting or over.
+
+    No answer names the fills of one that has triggered: it is told at its trigger. What is asked
+    of it is only whether it has filled; what came of that, the position tells.
+    """
+    if any(row.identity("id") == number for row in rows(_waiting(jsons[0]), "tpsl")):
+        return OrderFound(number, resting=True, filled=NO_FILL)
+    for row in _listed_in(jsons[1], "orderList"):
+        if not row.has("id") or str(row.raw("id")) != number:
+            continue
+        status = row.text("status").upper()
+        if status == "FILLED":
+            at = Fill(Quantity(row.above_zero("slQty")), Price(row.above_zero("slPrice")))
+            return OrderFound(number, resting=False, filled=at)
+        if status not in _STOP_OVER:
+            raise row.wrong("status", "a status that is known")
+        return OrderFound(number, resting=False, filled=NO_FILL)
+    return OrderAbsent()
+
+
+def margin_call(name: str, since_ms: int) -> NoMarginHistory:
+    """None: the venue keeps no history of it."""
+    return NoMarginHistory()
+
+
+def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
+    """Never asked for."""
+    raise Unreadable("margin: expected no history of it")
+
+
+# -- prices --------------------------------------------------------------------------------
+
+
+def marks_calls(names: Sequence[str]) -> Sequence[Call]:
+    """Mark prices and next bills of all contracts."""
+    return (Call(_PUBLIC, "GET", f"{_API}/market/funding_rate/batch", {}),)
+
+
+def marks_of(jsons: Sequence[Json], listed: Listed) -> Sequence[Marked]:
+    """
+    The readable ones; one bad row hides no other, and a bad bill no mark.
+
+    A rate is in percent: `recorded` by others, where the papers name no unit. Were it a share, a
+    bill would count for a hundredth of what it is; read the other way a bill of nothing would
+    look like one of a hundredth of the position, and close it.
+    """
+    marks = []
+    for row in rows(_data(jsons[0], "funding_rate"), "funding_rate"):
+        try:
+            name = row.text("symbol")
+            if name in listed.symbols:
+                price = Price(row.above_zero("markPrice"))
+                marks.append(Marked(listed.symbols[name], price, *_bill(row)))
+        except Unreadable as e:
+            log.warning("mark.unreadable", reason=str(e))
+    return tuple(marks)
+
+
+def _bill(row: Row) -> tuple[Ratio, int]:
+    try:
+        return Ratio(row.number("fundingRate") / _PERCENT), row.integer("nextFundingTime")
+    except Unreadable as e:
+        log.warning("bill.unreadable", reason=str(e))
+        return Ratio(ZERO), 0
+
+
+def bars_call(name: str) -> Call:
+    """The newest hours of the mark price, the one that is not over yet among them."""
+    asked = {
+        "symbol": name,
+        "interval": "1h",
+        "limit": str(BARS_MAX + 1),
+        "type": "MARK_PRICE",
+    }
+    return Call(_PUBLIC, "GET", f"{_API}/market/kline", asked)
+
+
+def bars_of(json: Json, symbol: str, received_at_ms: int) -> BarsReported:
+    """Those of them that are over, and have no gap behind them."""
+    found = sorted(rows(_data(json, "kline"), "kline"), key=lambda row: row.integer("time"))
+    return closed_bars(((row.integer("time"), row) for row in found), symbol, received_at_ms)
+
+
+def marks_opening(names: Sequence[str], at_ms: int) -> Opening:
+    """Where the marks of these contracts are pushed."""
+    asked = [{"symbol": name, "ch": "price"} for name in names]
+    return Opening(f"{_STREAMS}/public/", (_subscribe(asked),), ping=_ping(at_ms))
+
+
+def mark_frame(json: Json, listed: Listed) -> Sequence[Marked]:
+    """The mark of a frame, without the next bill; none if it is about something else."""
+    frame = Row(json, "frame")
+    if not frame.has("ch") or frame.raw("ch") != "price":
+        return ()
+    name = frame.text("symbol")
+    if name not in listed.symbols:
+        return ()
+    price = Price(Row(frame.raw("data"), "frame.data").above_zero("mp"))
+    return (Marked(listed.symbols[name], price, Ratio(ZERO), 0),)
+
+
+def _subscribe(asked: Sequence[Json]) -> str:
+    return text_json.dumps({"op": "subscribe", "args": list(asked)})
+
+
+def _ping(at_ms: int) -> str:
+    return text_json.dumps({"op": "ping", "ping": at_ms // _SECOND_MS})
+
+
+# -- the account's stream ------------------------------------------------------------------
+
+
+def account_calls() -> Sequence[Call]:
+    """Nothing: the stream is signed for itself."""
+    return ()
+
+
+def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: int) -> Opening:
+    """
+    Where the account's events are pushed, after a signed login.
+
+    The two channels whose names are contradicted are asked for apart from the two that are sure.
+    """
+    at_s = at_ms // _SECOND_MS
+    key = credentials.key.get_secret_value()
+    nonce = hashlib.sha256(str(at_ms).encode()).hexdigest()[:_NONCE]
+    digest = hashlib.sha256(f"{nonce}{at_s}{key}".encode()).hexdigest()
+    secret = credentials.secret.get_secret_value()
+    sign = hashlib.sha256(f"{digest}{secret}".encode()).hexdigest()
+    named = {"apiKey": key, "timestamp": at_s, "nonce": nonce, "sign": sign}
+    login = text_json.dumps({"op": "login", "args": [named]})
+    sure = _subscribe([{"ch": "order"}, {"ch": "position"}])
+    others = _subscribe([{"ch": "balance"}, {"ch": "tpsl"}])
+    return Opening(f"{_STREAMS}/private/", (login, sure, others), ping=_ping(at_ms))
+
+
+def keep_calls(answers: Sequence[Json]) -> Sequence[Call]:
+    """Nothing: its pings keep it."""
+    return ()
+
+
+def account_frame(json: Json, listed: Listed, received_at_ms: int) -> Told:
+    """
+    What a frame is an alarm for. That a position was liquidated is in no frame known.
+
+    How a login that failed is told is not: a frame about one with a code, or an error, is it.
+    """
+    frame = Row(json, "frame")
+    if frame.has("ch") and str(frame.raw("ch")) in _TOLD:
+        return AccountChanged()
+    failed = frame.has("error") or (frame.has("code") and str(frame.raw("code")) != "0")
+    if failed and (not frame.has("op") or frame.raw("op") != "subscribe"):
+        return StreamEnded(str(json)[:120])
+    return Irrelevant()
+
+
+# -- before the start ----------------------------------------------------------------------
+
+
+def check_calls() -> Sequence[Call]:
+    """What has to be known before anything is guarded."""
+    return state_calls()
+
+
+def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
+    """Why this key or account cannot be guarded, a sentence each."""
+    account = _one(jsons[0], "account")
+    found = []
+    if account.number("bonus") != ZERO:
+        found.append(
+            "account: expected no bonus, as what it is worth as margin is not told, was "
+            f"{account.number('bonus'):f}"
+        )
+    owners = {str(row.raw("subAccountId")) for row in _open(jsons[1]) if row.has("subAccountId")}
+    if len(owners) > 1:
+        found.append(f"account: expected the positions of one account, was {len(owners)}")
+    return tuple(found)
+
+
+def unproven(jsons: Sequence[Json]) -> tuple[str, ...]:
+    """What the venue does not tell about the key."""
+    return ("API key: the venue does not tell whether it can withdraw",)

@@ -1,0 +1,900 @@
+"""
+Bybit's protocol (v5) for USDT perpetuals of a unified account: recipes, strict parsers, proofs.
+
+Recipes: `documented`, and compared with what ccxt 4.5.90 puts on the wire. Stops are conditional
+orders with an id of ours, and not the position's own stop, of which there is one, without an id.
+The margin mode is the account's; margin that moves into a position is in no history. An answer to
+an order is an acknowledgement: what became of it the books tell. No account has been met yet.
+In the order of `Dialect`, whole, as one protocol is one file.
+"""
+
+import hmac
+import json as text_json
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from hashlib import sha256
+from itertools import pairwise
+from typing import assert_never
+
+import structlog
+
+from bot.core.actions import (
+    Action,
+    AddMargin,
+    AtMarket,
+    CancelStop,
+    ClosePosition,
+    NoWorseThan,
+    PlaceStop,
+)
+from bot.core.events import AutoDeleveraged, BarsReported, Liquidated
+from bot.core.model import (
+    BARS_MAX,
+    NO_FILL,
+    AccountSnapshot,
+    ContractKind,
+    Fill,
+    Filled,
+    Instrument,
+    LiquidationReport,
+    MarginMode,
+    NotReported,
+    Position,
+    PositionMode,
+    Reported,
+    RiskTier,
+    Side,
+    StopOrder,
+)
+from bot.core.units import ONE, ZERO, Money, Price, Quantity, Ratio
+from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
+from bot.exchange.live.credentials import Credentials
+from bot.exchange.live.dialect import (
+    Ground,
+    Irrelevant,
+    Listed,
+    Marked,
+    Opening,
+    StreamEnded,
+    Told,
+    Unmoved,
+)
+from bot.exchange.live.reading import (
+    NOT_OPEN,
+    NotOpen,
+    Row,
+    closed_bars,
+    names_of,
+    readable,
+    rows,
+    sort_out,
+)
+from bot.exchange.ports import (
+    Accepted,
+    AccountChanged,
+    MarginChange,
+    NoMarginHistory,
+    OrderAbsent,
+    OrderFound,
+    Refused,
+    Reply,
+    Unsure,
+)
+from bot.exchange.venues.bybit import RULES
+from bot.exchange.venues.bybit_refusals import REFUSED
+
+log = structlog.get_logger()
+
+ccxt_id = "bybit"
+read_weight_per_minute = 1_200
+"""600 requests in 5 s of an address and 5 to 50 a second of each endpoint: `documented`, counted
+here as if all endpoints were one that takes 20."""
+
+used_weight_header = ""
+"""What is left is told per endpoint, not of the address."""
+
+request_life_ms = 5_000
+"""The venue takes a request for recvWindow, ours is 3 s, after its date, and 1 s before it."""
+
+GONE = frozenset({110001, 110008, 110010})
+
+_PUBLIC, _PRIVATE = "public", "private"
+_COIN = "USDT"
+_LINEAR = {"category": "linear"}
+_OF_COIN = _LINEAR | {"settleCoin": _COIN}
+_CONTRACTS_MAX = 1_000
+_POSITIONS_MAX = 200
+_ORDERS_MAX = 50
+_STOPS_MAX = 10
+"""Conditional orders that a contract can have, ours and others': `documented`."""
+
+_HTTP_OK = 200
+_UNIFIED = frozenset({5, 6})
+"""`unifiedMarginStatus` of a unified account 2.0; 1 is a classic one, 3 and 4 are 1.0."""
+
+_MODES = {"ISOLATED_MARGIN": MarginMode.ISOLATED, "REGULAR_MARGIN": MarginMode.CROSS}
+_SIDES = {"Buy": Side.LONG, "Sell": Side.SHORT}
+_FALLS_TO, _RISES_TO = 2, 1
+"""`triggerDirection`."""
+
+_PROBE = "BTCUSDT"
+"""A contract that is always listed: its rows tell the position mode where nothing is held."""
+
+_NEVER_LIQUIDATED = Decimal(999_999)
+_OPEN = frozenset({"New", "PartiallyFilled", "Untriggered", "Triggered"})
+_OVER = frozenset({"Filled", "Cancelled", "Rejected", "Deactivated", "PartiallyFilledCanceled"})
+_MINUTE_MS = 60_000
+_NANOS_OF_A_MS = 1_000_000
+_AUTH_LIFE_MS = 90_000
+"""A sign-in of a stream has to end in the future of the venue's clock, which may be ahead."""
+
+
+def _result(json: Json, where: str) -> Row:
+    """What the envelope of an answer holds; raises `Unreadable` for an error."""
+    row = Row(json, where)
+    if row.integer("retCode") != 0:
+        raise Unreadable(f"{where}: expected retCode 0, was {row.raw('retCode')}: {_said(row)}")
+    return Row(row.raw("result"), where)
+
+
+def _said(row: Row) -> str:
+    return str(row.raw("retMsg")) if row.has("retMsg") else ""
+
+
+def _list(json: Json, where: str) -> Iterator[Row]:
+    return rows(_result(json, where).raw("list"), where)
+
+
+def _page(json: Json, where: str, most: int) -> list[Row]:
+    """All rows; a full page may not be all."""
+    found = list(_list(json, where))
+    if len(found) >= most:
+        raise Unreadable(f"{where}: expected fewer than a page, was {len(found)}")
+    return found
+
+
+def _only(json: Json, where: str, name: str) -> Row:
+    """The one row of a contract."""
+    named = [row for row in _list(json, where) if row.has("symbol") and row.raw("symbol") == name]
+    if len(named) != 1:
+        raise Unreadable(f"{where}: expected one row of {name}, was {len(named)}")
+    return named[0]
+
+
+# -- clock ---------------------------------------------------------------------------------
+
+
+def time_call() -> Call:
+    """The venue's clock."""
+    return Call(_PUBLIC, "GET", "v5/market/time", {})
+
+
+def time_of(json: Json) -> int:
+    """Its milliseconds."""
+    return int(_result(json, "time").identity("timeNano")) // _NANOS_OF_A_MS
+
+
+# -- contracts -----------------------------------------------------------------------------
+
+
+def listing_call() -> Call:
+    """All contracts: fewer than a page."""
+    asked = _LINEAR | {"limit": str(_CONTRACTS_MAX)}
+    return Call(_PUBLIC, "GET", "v5/market/instruments-info", asked)
+
+
+def listing_of(json: Json) -> Listed:
+    """Perpetuals in USDT by the venue's id; one that cannot be read hides no other."""
+    symbols, endings = {}, {}
+    for row in _page(json, "instruments-info", _CONTRACTS_MAX):
+        try:
+            if (row.raw("contractType"), row.raw("settleCoin")) == ("LinearPerpetual", _COIN):
+                name, ends_at_ms = row.text("symbol"), row.integer("deliveryTime")
+                symbols[name] = f"{row.text('baseCoin')}/{row.text('quoteCoin')}:{_COIN}"
+                if ends_at_ms > 0:
+                    endings[name] = ends_at_ms
+        except Unreadable as e:
+            log.warning("contract.unreadable", reason=str(e))
+    return Listed(symbols, endings=endings)
+
+
+def instrument_calls(name: str) -> Sequence[Call]:
+    """Rules, tiers and fee of one contract."""
+    of = _LINEAR | {"symbol": name}
+    return (
+        interval_call(name),
+        Call(_PUBLIC, "GET", "v5/market/risk-limit", of),
+        Call(_PRIVATE, "GET", "v5/account/fee-rate", of, weight=4),
+    )
+
+
+def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrument:
+    """The contract, its tiers with the venue's own deductions."""
+    info, limits, fees = jsons
+    row = _only(info, "instruments-info", name)
+    prices = Row(row.raw("priceFilter"), f"{name}.priceFilter")
+    lots = Row(row.raw("lotSizeFilter"), f"{name}.lotSizeFilter")
+    return Instrument(
+        symbol=listed.symbols[name],
+        kind=ContractKind.LINEAR,
+        settle=_COIN,
+        tick_size=Price(prices.above_zero("tickSize")),
+        quantity_step=Quantity(lots.above_zero("qtyStep")),
+        quantity_min=Quantity(lots.above_zero("minOrderQty")),
+        taker_fee=Ratio(_only(fees, "fee-rate", name).number("takerFeeRate")),
+        tiers=_tiers(limits, name),
+        rules=RULES,
+        quantity_max=Quantity(lots.above_zero("maxMktOrderQty")),
+        stops_max=_STOPS_MAX,
+    )
+
+
+def _tiers(json: Json, name: str) -> tuple[RiskTier, ...]:
+    where = f"risk-limit.{name}"
+    table = sorted(
+        (row for row in _list(json, where) if row.text("symbol") == name),
+        key=lambda row: row.above_zero("riskLimitValue"),
+    )
+    caps = [row.number("riskLimitValue") for row in table]
+    if not table or any(low >= high for low, high in pairwise(caps)):
+        raise Unreadable(f"{where}: expected rising limits, was {caps}")
+    return tuple(
+        RiskTier(
+            floor=floor,
+            cap=Decimal("Infinity") if row is table[-1] else cap,
+            rate=_rate(row),
+            deduction=Money(_deduction(row)),
+            leverage_max=row.above_zero("maxLeverage"),
+        )
+        for row, floor, cap in zip(table, (ZERO, *caps), caps, strict=False)
+    )
+
+
+def _rate(row: Row) -> Ratio:
+    """A fraction; older answers have a percentage, which is more than any leverage can bear."""
+    rate = row.above_zero("maintenanceMargin")
+    if rate >= ONE / row.above_zero("maxLeverage"):
+        raise row.wrong("maintenanceMargin", "a fraction below that of the most leverage")
+    return Ratio(rate)
+
+
+def _deduction(row: Row) -> Decimal:
+    """Empty in the first tier."""
+    return ZERO if row.raw("mmDeduction") == "" else row.number("mmDeduction")
+
+
+def interval_call(name: str) -> Call:
+    """The contract, which tells how often it settles."""
+    return Call(_PUBLIC, "GET", "v5/market/instruments-info", _LINEAR | {"symbol": name})
+
+
+def interval_of(json: Json, name: str) -> int:
+    """Its funding interval."""
+    return _only(json, "instruments-info", name).integer("fundingInterval") * _MINUTE_MS
+
+
+# -- account -------------------------------------------------------------------------------
+
+
+def terms_calls() -> Sequence[Call]:
+    """The account's margin mode, and a contract's rows, which tell whether it has legs."""
+    probe = _LINEAR | {"symbol": _PROBE}
+    return (
+        Call(_PRIVATE, "GET", "v5/account/info", {}),
+        Call(_PRIVATE, "GET", "v5/position/list", probe),
+    )
+
+
+def state_calls() -> Sequence[Call]:
+    """
+    Positions and money.
+
+    Margin that moves between the two answers harms neither: a wallet's balance has all margins
+    in it.
+    """
+    return (
+        Call(_PRIVATE, "GET", "v5/position/list", _OF_COIN | {"limit": str(_POSITIONS_MAX)}),
+        _wallet_call(),
+    )
+
+
+def _wallet_call() -> Call:
+    return Call(_PRIVATE, "GET", "v5/account/wallet-balance", {"accountType": "UNIFIED"})
+
+
+def held_names(state: Sequence[Json]) -> frozenset[str]:
+    """The contracts with an open position."""
+    return names_of(_not_empty(state[0]), "position/list", "symbol", "size")
+
+
+def stops_call(name: str) -> Call:
+    """What waits in one contract."""
+    return _waiting(_LINEAR | {"symbol": name})
+
+
+def all_stops_call() -> Call:
+    """What waits in any contract."""
+    return _waiting(_OF_COIN)
+
+
+def _waiting(of: dict[str, str]) -> Call:
+    asked = of | {"orderFilter": "StopOrder", "limit": str(_ORDERS_MAX)}
+    return Call(_PRIVATE, "GET", "v5/order/realtime", asked)
+
+
+def stop_names(stops: Sequence[Json]) -> frozenset[str]:
+    """The contracts in which something waits."""
+    return frozenset(
+        name
+        for each in stops
+        for name in readable(
+            _result(each, "realtime").raw("list"), "realtime", lambda row: [row.text("symbol")]
+        )
+    )
+
+
+def snapshot_of(
+    terms: Sequence[Json],
+    state: Sequence[Json],
+    stops: Sequence[Json],
+    listed: Listed,
+    taken_at_ms: int,
+) -> AccountSnapshot:
+    """The account. A coin's balance has the margins of isolated positions in it."""
+    info, probe = terms
+    margin_mode, position_mode = _margin_mode(info), _position_mode(probe, state[0])
+    positions, garbled = sort_out(
+        _not_empty(state[0]),
+        "position/list",
+        lambda row: _position(row, listed, margin_mode),
+        lambda row: listed.symbols.get(row.text("symbol"), row.text("symbol")),
+    )
+    wallet, free = _money(state[1], margin_mode)
+    bound = sum((each.isolated_margin for each in positions), ZERO)
+    return AccountSnapshot(
+        taken_at_ms=taken_at_ms,
+        position_mode=position_mode,
+        wallet_balance=Money(wallet - bound),
+        free=free,
+        positions=positions,
+        stops=tuple(stop for each in stops for stop in _stops(each, listed, positions)),
+        garbled=garbled,
+    )
+
+
+def _margin_mode(json: Json) -> MarginMode:
+    """Of the whole account."""
+    row = _result(json, "account/info")
+    told = row.text("marginMode")
+    if told not in _MODES:
+        raise row.wrong("marginMode", "ISOLATED_MARGIN or REGULAR_MARGIN")
+    return _MODES[told]
+
+
+def _position_mode(probe: Json, positions: Json) -> PositionMode:
+    """
+    Of the positions that are held, else of the contract that is asked about.
+
+    The venue has a mode for each contract; an account whose positions differ is no read, as
+    there is no one mode to send by.
+    """
+    told = set(_modes_told(positions))
+    told = told or {row.integer("positionIdx") for row in _list(probe, "position/list")}
+    if told == {0}:
+        return PositionMode.ONE_WAY
+    if told and told <= {1, 2}:
+        return PositionMode.HEDGE
+    raise Unreadable(f"position/list: expected positionIdx of one mode, was {sorted(told)}")
+
+
+def _modes_told(json: Json) -> Iterator[int]:
+    """The mode of every position whose row tells it; one that does not is garbled."""
+    for each in _not_empty(json):
+        try:
+            row = Row(each, "position/list")
+            if row.number("size") != ZERO:
+                yield row.integer("positionIdx")
+        except Unreadable:
+            continue
+
+
+def _not_empty(json: Json) -> list[Json]:
+    """Every row but those of a contract that is asked about and not held."""
+    found = _result(json, "position/list").raw("list")
+    if not isinstance(found, list) or len(found) >= _POSITIONS_MAX:
+        raise Unreadable("position/list: expected a list that is less than a page")
+    return [each for each in found if not (isinstance(each, dict) and each.get("size") == "")]
+
+
+def _held(json: Json) -> list[Row]:
+    found = _page(json, "position/list", _POSITIONS_MAX)
+    return [row for row in found if row.raw("size") != "" and row.number("size") != ZERO]
+
+
+def _position(row: Row, listed: Listed, margin_mode: MarginMode) -> Position | NotOpen:
+    """`positionIM` of an isolated position is its margin, with what was added: `documented`."""
+    if row.number("size") == ZERO:
+        return NOT_OPEN
+    name, side = row.text("symbol"), row.text("side")
+    if side not in _SIDES:
+        raise row.wrong("side", "Buy or Sell")
+    if row.integer("positionIdx") not in (0, _idx(_SIDES[side], PositionMode.HEDGE)):
+        raise row.wrong("positionIdx", f"that of {side}")
+    is_cross = margin_mode is MarginMode.CROSS
+    return Position(
+        symbol=listed.symbols.get(name, name),
+        side=_SIDES[side],
+        quantity=Quantity(row.above_zero("size")),
+        entry_price=Price(row.above_zero("avgPrice")),
+        margin_mode=margin_mode,
+        isolated_margin=Money(ZERO if is_cross else row.above_zero("positionIM")),
+        leverage=row.above_zero("leverage"),
+        liquidation=_liquidation(row),
+    )
+
+
+def _idx(side: Side, mode: PositionMode) -> int:
+    if mode is PositionMode.ONE_WAY:
+        return 0
+    return 1 if side is Side.LONG else 2
+
+
+def _liquidation(row: Row) -> LiquidationReport:
+    """Nothing readable above zero and below what the venue writes for never is a report."""
+    try:
+        price = row.above_zero("liqPrice")
+    except Unreadable:
+        return NotReported()
+    return Reported(Price(price)) if price < _NEVER_LIQUIDATED else NotReported()
+
+
+def _money(json: Json, margin_mode: MarginMode) -> tuple[Decimal, Money]:
+    """
+    The balance of the settle coin, and what of it is free: `documented` for isolated margin.
+
+    In cross margin a loss that is not realised is not free either; a profit that is not is left
+    out. Another coin that backs the account, or is owed, makes its margin unknown: no read.
+    """
+    coins = {row.text("coin"): row for row in _coins(json)}
+    if margin_mode is MarginMode.CROSS and (problems := list(_foreign(coins.values()))):
+        raise Unreadable(f"wallet-balance: {'; '.join(problems)}")
+    if _COIN not in coins:
+        return ZERO, Money(ZERO)
+    row = coins[_COIN]
+    wallet = row.number("walletBalance")
+    bound = sum(
+        (row.number(name) for name in ("totalPositionIM", "totalOrderIM", "locked", "bonus")),
+        ZERO,
+    )
+    is_cross = margin_mode is MarginMode.CROSS
+    lost = min(row.number("unrealisedPnl"), ZERO) if is_cross else ZERO
+    return wallet, Money(max(wallet + lost - bound, ZERO))
+
+
+def _coins(json: Json) -> list[Row]:
+    """The coins of the unified account, of which there is one."""
+    found = list(_list(json, "wallet-balance"))
+    if len(found) != 1:
+        raise Unreadable(f"wallet-balance: expected one account, was {len(found)}")
+    return list(rows(found[0].raw("coin"), "wallet-balance.coin"))
+
+
+def _foreign(coins: Iterable[Row]) -> Iterator[str]:
+    """What besides the settle coin backs the account or is owed by it, a sentence each."""
+    for row in coins:
+        coin = row.text("coin")
+        if row.number("borrowAmount") != ZERO:
+            yield f"expected no debts, was one of {coin}"
+        backs = row.flag("marginCollateral") and row.flag("collateralSwitch")
+        if coin != _COIN and backs and row.number("equity") != ZERO:
+            yield f"expected {_COIN} alone to back the account, was {coin} too"
+        if coin != _COIN and row.number("totalPositionIM") != ZERO:
+            yield f"expected positions in {_COIN} alone, was one in {coin}"
+
+
+def _stops(orders: Json, listed: Listed, positions: tuple[Position, ...]) -> tuple[StopOrder, ...]:
+    """
+    Market orders that wait for the mark price to go against a position, and only those.
+
+    One that cannot be read is left out. Were it ours it would be missing, and placed again.
+    """
+    found = _result(orders, "realtime").raw("list")
+    if isinstance(found, list) and len(found) >= _ORDERS_MAX:
+        raise Unreadable(f"realtime: expected fewer than a page, was {len(found)}")
+    return readable(found, "realtime", lambda row: _stop(row, listed, positions))
+
+
+def _stop(row: Row, listed: Listed, positions: tuple[Position, ...]) -> list[StopOrder]:
+    """The stop; none if it waits for another price or event. A position's own has its size."""
+    if row.raw("triggerBy") != "MarkPrice" or row.raw("orderType") != "Market":
+        return []
+    if row.raw("orderStatus") != "Untriggered":
+        return []
+    name, sells = row.text("symbol"), row.raw("side") == "Sell"
+    side = Side.LONG if sells else Side.SHORT
+    if row.integer("triggerDirection") != _direction_of(side):
+        return []  # it takes profit, or opens
+    symbol = listed.symbols.get(name, name)
+    closes_all = row.raw("stopOrderType") == "StopLoss"
+    sizes = [each.quantity for each in positions if (each.symbol, each.side) == (symbol, side)]
+    if closes_all and not sizes:
+        return []
+    return [
+        StopOrder(
+            symbol=symbol,
+            side=side,
+            client_id=_client_id(row),
+            quantity=sizes[0] if closes_all else Quantity(row.above_zero("qty")),
+            trigger_price=Price(row.above_zero("triggerPrice")),
+            reduce_only=closes_all or row.flag("reduceOnly"),
+        )
+    ]
+
+
+def _direction_of(side: Side) -> int:
+    """The way a price goes against a position."""
+    return _FALLS_TO if side is Side.LONG else _RISES_TO
+
+
+def _client_id(row: Row) -> str:
+    """Ours, or for one placed without an id the venue's."""
+    return str(row.raw("orderLinkId")) or row.text("orderId")
+
+
+# -- writes --------------------------------------------------------------------------------
+
+
+def ground_calls(action: Action, listed: Listed) -> Sequence[Call]:
+    """Nothing: stops are cancelled by our own ids."""
+    return ()
+
+
+def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -> Call | Refused:
+    """The recipe of an action. Every order can only reduce, in hedge mode too."""
+    of = _LINEAR | {"symbol": listed.id_of(action.symbol)}
+    leg: dict[str, Json] = {"positionIdx": _idx(action.side, ground.position_mode)}
+    match action:
+        case AddMargin(amount=amount):
+            sent = of | leg | {"margin": f"{amount:f}"}
+            return Call(_PRIVATE, "POST", "v5/position/add-margin", sent)
+        case CancelStop(target_client_id=target):
+            return Call(_PRIVATE, "POST", "v5/order/cancel", of | {"orderLinkId": target})
+        case PlaceStop(quantity=quantity, trigger_price=trigger):
+            sent = _closing(action.side, quantity, client_id) | {
+                "orderType": "Market",
+                "triggerPrice": f"{trigger:f}",
+                "triggerDirection": _direction_of(action.side),
+                "triggerBy": "MarkPrice",
+            }
+            return Call(_PRIVATE, "POST", "v5/order/create", of | leg | sent)
+        case ClosePosition(quantity=quantity, bound=bound):
+            sent = _closing(action.side, quantity, client_id) | _priced(bound)
+            return Call(_PRIVATE, "POST", "v5/order/create", of | leg | sent)
+    assert_never(action)
+
+
+def _closing(side: Side, quantity: Quantity, client_id: str) -> dict[str, Json]:
+    return {
+        "side": "Sell" if side is Side.LONG else "Buy",
+        "qty": f"{quantity:f}",
+        "reduceOnly": True,
+        "orderLinkId": client_id,
+    }
+
+
+def _priced(bound: AtMarket | NoWorseThan) -> dict[str, Json]:
+    match bound:
+        case AtMarket():
+            return {"orderType": "Market"}
+        case NoWorseThan(price):
+            return {"orderType": "Limit", "price": f"{price:f}", "timeInForce": "IOC"}
+    assert_never(bound)
+
+
+def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply:
+    """What an answer to a write proves. Whatever does not prove itself is Unsure."""
+    try:
+        row = Row(parse_json(heard.text), f"HTTP {heard.status}")
+        if heard.status != _HTTP_OK:
+            return Unsure(f"HTTP {heard.status}")
+        code = row.integer("retCode")
+        if code != 0:
+            return _refusal(code, _said(row), action)
+        return _proof(Row(row.raw("result"), "result"), action, client_id, listed)
+    except Unreadable as e:
+        return Unsure(str(e))
+
+
+def _refusal(code: int, text: str, action: Action) -> Reply:
+    """
+    What a code proves. That a stop to cancel is gone does not say what became of it: it may have
+    been cancelled, or have triggered.
+    """
+    if code in REFUSED and not (isinstance(action, CancelStop) and code in GONE):
+        return Refused(str(code), text)
+    return Unsure(f"{code} {text}")
+
+
+def _proof(row: Row, action: Action, client_id: str, listed: Listed) -> Reply:
+    match action:
+        case AddMargin(side=side):
+            return _margin_proof(row, listed.id_of(action.symbol), side)
+        case CancelStop(target_client_id=target):
+            named = target
+        case PlaceStop() | ClosePosition():
+            named = client_id
+        case _:
+            assert_never(action)
+    row.text("orderId")
+    if row.raw("orderLinkId") != named:
+        return Unsure(f"expected an echo of {named}, was {row.raw('orderLinkId')}")
+    return Accepted()
+
+
+def _margin_proof(row: Row, name: str, side: Side) -> Reply:
+    """The position as it is now. Neither its side in one-way mode nor the amount is echoed."""
+    legs = {_idx(side, mode) for mode in PositionMode}
+    if row.text("symbol") != name or row.integer("positionIdx") not in legs:
+        return Unsure(f"expected the {side} position of {name}, was another")
+    if row.has("side") and _SIDES.get(row.text("side")) is not side:
+        return Unsure(f"expected the {side} position of {name}, was {row.raw('side')}")
+    row.above_zero("size")
+    return Accepted()
+
+
+# -- evidence ------------------------------------------------------------------------------
+
+
+def order_calls(name: str, client_id: str) -> Sequence[Call]:
+    """
+    An order by our id among those that wait and the last 500 that ended, and in the history.
+
+    A conditional order keeps its name when it has triggered.
+    """
+    asked = _LINEAR | {"symbol": name, "orderLinkId": client_id}
+    return (
+        Call(_PRIVATE, "GET", "v5/order/realtime", asked),
+        Call(_PRIVATE, "GET", "v5/order/history", asked),
+    )
+
+
+def order_of(
+    answers: Sequence[Heard], client_id: str, name: str, listed: Listed
+) -> OrderFound | OrderAbsent:
+    """What the books say; the history may lag behind the other."""
+    found = [_named(heard, client_id) for heard in answers]
+    for row in (row for each in found for row in each):
+        return _order_found(row, client_id, name)
+    return OrderAbsent()
+
+
+def _named(heard: Heard, client_id: str) -> list[Row]:
+    if heard.status != _HTTP_OK:
+        raise Unreadable(f"order: expected HTTP 200, was {heard.status}")
+    listed = _list(parse_json(heard.text), "order")
+    return [row for row in listed if row.raw("orderLinkId") == client_id]
+
+
+def _order_found(row: Row, client_id: str, name: str) -> OrderFound:
+    if row.raw("symbol") != name:
+        raise row.wrong("symbol", name)
+    status = row.text("orderStatus")
+    if status not in _OPEN | _OVER:
+        raise row.wrong("orderStatus", "a status that is known")
+    return OrderFound(client_id, resting=status in _OPEN, filled=_filled(row))
+
+
+def _filled(row: Row) -> Filled:
+    quantity = row.number("cumExecQty")
+    if quantity == ZERO:
+        return NO_FILL
+    return Fill(Quantity(quantity), Price(row.above_zero("avgPrice")))
+
+
+def margin_call(name: str, since_ms: int) -> NoMarginHistory:
+    """None: the account's log has no kind for margin that moves within it."""
+    return NoMarginHistory()
+
+
+def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
+    """Never asked for."""
+    raise Unreadable("margin: expected no history of it")
+
+
+# -- prices --------------------------------------------------------------------------------
+
+
+def marks_calls(names: Sequence[str]) -> Sequence[Call]:
+    """Mark prices and bills of all contracts."""
+    return (Call(_PUBLIC, "GET", "v5/market/tickers", _LINEAR),)
+
+
+def marks_of(jsons: Sequence[Json], listed: Listed) -> Sequence[Marked]:
+    """The readable ones; one bad row hides no other."""
+    marks = []
+    for row in _list(jsons[0], "tickers"):
+        try:
+            name = row.text("symbol")
+            if name in listed.symbols:
+                marks.append(
+                    Marked(
+                        listed.symbols[name],
+                        Price(row.above_zero("markPrice")),
+                        Ratio(row.number("fundingRate")),
+                        row.integer("nextFundingTime"),
+                    )
+                )
+        except Unreadable as e:
+            log.warning("mark.unreadable", reason=str(e))
+    return tuple(marks)
+
+
+def bars_call(name: str) -> Call:
+    """The newest hours of a mark price, the one that is not over yet among them."""
+    asked = _LINEAR | {"symbol": name, "interval": "60", "limit": str(BARS_MAX + 1)}
+    return Call(_PUBLIC, "GET", "v5/market/mark-price-kline", asked)
+
+
+def bars_of(json: Json, symbol: str, received_at_ms: int) -> BarsReported:
+    """Those of them that are over, and have no gap behind them; told the newest first."""
+    charted = _result(json, "mark-price-kline").raw("list")
+    if not isinstance(charted, list):
+        raise Unreadable(f"mark-price-kline: expected a list, was {charted!r:.80}")
+    return closed_bars(map(_charted, reversed(charted)), symbol, received_at_ms)
+
+
+def _charted(row: Json) -> tuple[int, Row]:
+    match row:
+        case [str(opens_at), _, high, low, close, *_] if opens_at.isdecimal():
+            prices = {"high": high, "low": low, "close": close}
+            return int(opens_at), Row(prices, "mark-price-kline")
+        case _:
+            raise Unreadable(f"mark-price-kline: expected a row of a chart, was {row!r:.80}")
+
+
+def marks_opening(names: Sequence[str], at_ms: int) -> Opening:
+    """Where the tickers of these contracts are pushed, several times a second."""
+    asked = {"op": "subscribe", "args": [f"tickers.{name}" for name in names]}
+    return Opening(f"{_STREAMS}/public/linear", (text_json.dumps(asked),), ping=_PING)
+
+
+def mark_frame(json: Json, listed: Listed) -> Sequence[Marked | Unmoved]:
+    """
+    The mark of a frame, without the next bill; none if it is about something else.
+
+    A frame has what has changed: `documented`, of what is not in it that it has not.
+    """
+    frame = Row(json, "frame")
+    topic = frame.raw("topic") if frame.has("topic") else ""
+    if not isinstance(topic, str) or not topic.startswith("tickers."):
+        return ()
+    row = Row(frame.raw("data"), "frame.data")
+    if (name := row.text("symbol")) not in listed.symbols:
+        return ()
+    if not row.has("markPrice"):
+        return (Unmoved(listed.symbols[name]),)
+    return (Marked(listed.symbols[name], Price(row.above_zero("markPrice")), Ratio(ZERO), 0),)
+
+
+# -- the account's stream ------------------------------------------------------------------
+
+_STREAMS = "wss://stream.bybit.com/v5"
+_PING = '{"op": "ping"}'
+_TOLD = ("position", "execution", "order", "wallet")
+
+
+def account_calls() -> Sequence[Call]:
+    """Nothing: a stream is signed in to with the key itself."""
+    return ()
+
+
+def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: int) -> Opening:
+    """Where the account's events are pushed, after a sign-in."""
+    expires = str(at_ms + _AUTH_LIFE_MS)
+    secret = credentials.secret.get_secret_value().encode()
+    signature = hmac.new(secret, f"GET/realtime{expires}".encode(), sha256).hexdigest()
+    key = credentials.key.get_secret_value()
+    return Opening(
+        f"{_STREAMS}/private",
+        (text_json.dumps({"op": "subscribe", "args": list(_TOLD)}),),
+        sign_in=text_json.dumps({"op": "auth", "args": [key, int(expires), signature]}),
+        ping=_PING,
+    )
+
+
+def keep_calls(answers: Sequence[Json]) -> Sequence[Call]:
+    """Nothing: it lasts as long as its socket."""
+    return ()
+
+
+def account_frame(json: Json, listed: Listed, received_at_ms: int) -> Told:
+    """What a frame is an alarm for. An execution tells whether the venue itself was at work."""
+    frame = Row(json, "frame")
+    if frame.has("success") and not frame.flag("success"):
+        return StreamEnded(f"{frame.raw('op')}: refused")
+    if frame.has("retCode") and frame.integer("retCode") != 0:
+        return StreamEnded(f"{frame.raw('op')}: refused: {frame.raw('retCode')}")
+    topic = frame.raw("topic") if frame.has("topic") else ""
+    if topic not in _TOLD:
+        return Irrelevant()
+    if topic == "execution":
+        for row in rows(frame.raw("data"), "execution"):
+            match row.raw("execType"):
+                case "BustTrade":
+                    symbol, side, price = _taken(row, listed)
+                    return Liquidated(symbol, side, price, received_at_ms)
+                case "AdlTrade":
+                    symbol, side, price = _taken(row, listed)
+                    quantity = Quantity(row.above_zero("execQty"))
+                    return AutoDeleveraged(symbol, side, quantity, price, received_at_ms)
+                case _:
+                    pass
+    return AccountChanged()
+
+
+def _taken(row: Row, listed: Listed) -> tuple[str, Side, Price]:
+    """Of which position the venue took, and at what price: who sells had a long."""
+    name = row.text("symbol")
+    side = Side.LONG if row.text("side") == "Sell" else Side.SHORT
+    return listed.symbols.get(name, name), side, Price(row.above_zero("execPrice"))
+
+
+# -- before the start ----------------------------------------------------------------------
+
+
+def check_calls() -> Sequence[Call]:
+    """What has to be known before anything is guarded."""
+    return (
+        Call(_PRIVATE, "GET", "v5/user/query-api", {}),
+        Call(_PRIVATE, "GET", "v5/account/info", {}),
+        *state_calls(),
+    )
+
+
+def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
+    """Why this key or account cannot be guarded, a sentence each."""
+    key, info, positions, wallet = jsons
+    found = [*_key_problems(_result(key, "query-api"))]
+    account = _result(info, "account/info")
+    if (status := account.integer("unifiedMarginStatus")) not in _UNIFIED:
+        kind = "a classic one" if status == 1 else f"of the kind {status}"
+        found.append(f"account: expected a unified account 2.0, was {kind}")
+    mode = account.text("marginMode")
+    if mode not in _MODES:
+        found.append(f"account: {mode} is not supported: its requirement is not known")
+    elif _MODES[mode] is MarginMode.CROSS:
+        found += [f"account: {problem}" for problem in _foreign(_coins(wallet))]
+    found += [
+        f"{row.text('symbol')}: expected the venue's auto-margin to be off, was on"
+        for row in _held(positions)
+        if row.integer("autoAddMargin") != 0 and _MODES.get(mode) is MarginMode.ISOLATED
+    ]
+    return tuple(found)
+
+
+_PAYS_OUT = ("FiatP2P", "FiatBitPay", "FiatConvertBroker", "FiatGlobalPay", "BitCard")
+
+
+def _key_problems(row: Row) -> Iterator[str]:
+    if row.integer("readOnly") != 0:
+        yield "API key: expected one that may trade, was one that only reads (readOnly)"
+    allowed = Row(row.raw("permissions"), "query-api.permissions")
+    for wanted in ("Order", "Position"):
+        if wanted not in _words(allowed, "ContractTrade"):
+            yield f"API key: expected one with ContractTrade {wanted}, was without"
+    for group in ("Wallet", *_PAYS_OUT):
+        for word in _words(allowed, group):
+            yield f"API key: expected one that moves no money out, was allowed to ({word})"
+
+
+def _words(row: Row, group: str) -> Sequence[str]:
+    """The permissions of a group; one that is not told is not given."""
+    told = row.raw(group) if row.has(group) else []
+    if not isinstance(told, list) or not all(isinstance(word, str) for word in told):
+        raise row.wrong(group, "a list of permissions")
+    return told
+
+
+def unproven(jsons: Sequence[Json]) -> tuple[str, ...]:
+    """Nothing: the venue tells what a key may do."""
+    return ()
