@@ -47,6 +47,7 @@ PAUSE_FIRST_MS = 250
 PAUSE_MAX_MS = 2_000
 
 RESTS = "the stop rests on the exchange"
+CONTRADICTED = "the evidence contradicts itself; it counts as done until a human has looked"
 
 log = structlog.get_logger()
 
@@ -100,7 +101,7 @@ class Reconciler:
         self._clock = clock
         self._publish = publish
 
-    async def settle(self, intent: Intent, acknowledged: bool) -> None:
+    async def settle(self, intent: Intent, acknowledged: bool) -> None:  # noqa: C901
         """Report what became of `intent`, and on the way that it is Unknown if it lags."""
         started_ms = self._clock.now_ms()
         least_ms = SPEND_FENCE_MS if isinstance(intent.action, AddMargin) else ORDER_FENCE_MS
@@ -133,6 +134,10 @@ class Reconciler:
                     absent_since_ms.append(now_ms)
                 case Absent():
                     pass
+                case Unclear() if now_ms >= started_ms + fence_ms + LAG_MS:
+                    # Nothing that may still come will tell: it counts as done.
+                    self._report(intent, IntentState.HUMAN, CONTRADICTED, looked.asked_at_ms)
+                    return
                 case Unclear():
                     absent_since_ms.clear()  # the reads must agree
                 case _:

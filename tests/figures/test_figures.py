@@ -12,7 +12,7 @@ from tests.figures.fates import Fate, Naked, Why, fate_of
 from tests.figures.run import fates, percentile
 from tests.sim.line import ObservedAccount
 
-SAVED = 12
+SAVED = 14
 """A seed in which one position is liquidated without the guard, and not with it."""
 
 

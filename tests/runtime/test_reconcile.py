@@ -207,17 +207,25 @@ def test_another_amount_in_the_history_is_not_this_top_up() -> None:
 
 
 def test_a_position_with_more_margin_contradicts_an_empty_history() -> None:
-    late = all_of(reads(long_read("6000")), margins(*[()] * 60, (change("1000"),)))
+    late = all_of(reads(long_read("6000")), margins(*[()] * 18, (change("1000"),)))
     scene = settle(ADD, late)
     assert [state for _, state in scene.outcomes()] == [APPLIED]
-    assert scene.outcomes()[0][0] > 2 * SPEND_FENCE_MS
+    assert scene.outcomes()[0][0] > SPEND_FENCE_MS
+
+
+def test_a_contradiction_that_stays_is_left_to_a_human() -> None:
+    """Whoever moved the margin, the history will not tell of a top-up any more."""
+    scene = settle(ADD, reads(long_read("6000")))
+    ((at_ms, state),) = scene.outcomes()
+    assert state is IntentState.HUMAN
+    assert SPEND_FENCE_MS + LAG_MS <= at_ms <= SPEND_FENCE_MS + 2 * LAG_MS
 
 
 def test_a_contradiction_after_a_first_absence_is_no_second_absence() -> None:
     looks = sum(at_ms < SPEND_FENCE_MS for at_ms in settle(ADD).at(AccountReported)) + 1
     late = all_of(
         reads(*[long_read()] * looks, long_read("6000")),
-        margins(*[()] * (looks + 20), (change("1000"),)),
+        margins(*[()] * (looks + 2), (change("1000"),)),
     )
     assert [state for _, state in settle(ADD, late).outcomes()] == [APPLIED]
 

@@ -335,7 +335,11 @@ def _essences(json: Json, where: str) -> list[tuple[str, Decimal, Decimal]]:
 def _terms(configs: Json, name: str) -> _Terms:
     """Of one contract: what the others' rows say is nothing to it."""
     modes = {"ISOLATED": MarginMode.ISOLATED, "CROSSED": MarginMode.CROSS}
-    row = _only(rows(configs, "symbolConfig"), "symbol", name)
+
+    def own(row: Row) -> list[Row]:
+        return [row] if row.text("symbol") == name else []
+
+    row = _only(readable(configs, "symbolConfig", own), "symbol", name)
     told = row.text("marginType")
     if told not in modes:
         raise row.wrong("marginType", "ISOLATED or CROSSED")

@@ -245,7 +245,11 @@ def _has_code(changed: Any, code: str) -> bool:
 
 
 def _wrong_snapshot(changed: Any, path: tuple[Any, ...], told: AccountSnapshot) -> str:
-    """A change of one row changes no position of another contract."""
+    """
+    A change of one row changes no position of another contract.
+
+    One that spoils what all rows need, such as a whole list, may have them told of as garbled.
+    """
     before = _snapshot(ANSWERS[0].payload)
     row = ANSWERS[0].payload
     names = set()
@@ -255,7 +259,8 @@ def _wrong_snapshot(changed: Any, path: tuple[Any, ...], told: AccountSnapshot) 
             names.add(LISTED.symbols[row["symbol"]])
     for position in before.positions:
         now = [each for each in told.positions if each.symbol == position.symbol]
-        if now != [position] and position.symbol not in names:
+        may_be_garbled = not names and not told.tells_of(position.symbol)
+        if now != [position] and position.symbol not in names and not may_be_garbled:
             return f"{position.symbol} was {position}, is {now} (at {path})"
     return ""
 
