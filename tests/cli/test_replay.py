@@ -320,10 +320,15 @@ def test_whoever_stops_it_leaves_no_process_behind(
 
 
 def _alive_in_session(session: int) -> list[str]:
-    """The processes of a session that still run; an orphan that nobody reaps does not."""
+    """The processes of a session that go on running; an orphan that nobody reaps does not."""
     asked = ["ps", "-o", "stat=,args=", "-s", str(session)]
-    found = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
-    return [line for line in found.splitlines() if not line.startswith("Z")]
+    until_s = time.perf_counter() + 10  # on a busy machine a process takes its time to die
+    while True:
+        found = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+        alive = [line for line in found.splitlines() if not line.startswith("Z")]
+        if not alive or time.perf_counter() > until_s:
+            return alive
+        time.sleep(0.05)
 
 
 def test_a_book_may_mix_isolated_and_cross(prices: Path, tmp_path: Path) -> None:
