@@ -156,9 +156,9 @@ def test_all_decisions_stand_on_the_page_without_a_pointer(
 ) -> None:
     show(browser, reports["fallen"], size)
     words = browser.value("document.querySelector('.cards').innerText")
-    assert "Added 1,000.00 " in words
+    assert "Added 1,000.00 USDT of margin" in words
     assert "fires below 4%" in words
-    assert "Budget left: 500.00 " in words
+    assert "Budget left: 500.00 USDT this hour" in words
     on_chart = browser.value("document.querySelector('#price-1 .infolayer').textContent")
     assert "entry 50,000" in on_chart
     assert ("added 1,000.00" in on_chart) == (size is WIDE)

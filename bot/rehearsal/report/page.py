@@ -35,7 +35,6 @@ from bot.rehearsal.report.wording import (
     percent,
     price,
     quantity,
-    settle,
 )
 
 _HERE = files("bot.rehearsal.report")
@@ -75,7 +74,7 @@ def page(told: Chronicle) -> str:
             *_header(told, cards),
             "<main>",
             *_charts(charts),
-            *_decisions(cards),
+            *_decisions(cards, told.policy.settle),
             *_how(told),
             "</main>",
             *_footer(told),
@@ -194,7 +193,7 @@ def _key(key: Key) -> str:
     return f'<li><span class="swatch {_text(key.look)}"></span>{_text(key.text)}</li>'
 
 
-def _decisions(cards: Sequence[Card]) -> Iterator[str]:
+def _decisions(cards: Sequence[Card], coin: str) -> Iterator[str]:
     yield "<section><h2>What the guard decided</h2>"
     if not cards:
         yield '<p class="note">Nothing was done and nothing had to be said.</p></section>'
@@ -207,13 +206,13 @@ def _decisions(cards: Sequence[Card]) -> Iterator[str]:
     number = 0
     for card in cards:
         number += card.is_act
-        yield from _card(card, number)
+        yield from _card(card, number, coin)
     yield "</ol>"
-    yield from _table(cards)
+    yield from _table(cards, coin)
     yield "</section>"
 
 
-def _card(card: Card, number: int) -> Iterator[str]:
+def _card(card: Card, number: int, coin: str) -> Iterator[str]:
     quiet = "" if card.is_act else " quiet"
     yield f'<li class="card{quiet}">'
     match card.what:
@@ -230,7 +229,7 @@ def _card(card: Card, number: int) -> Iterator[str]:
         f"<span>{day(card.first_ms)}</span></time>"
     )
     yield '<div class="body">'
-    yield f'<div class="what">{_text(did(card))}{tag}</div>'
+    yield f'<div class="what">{_text(did(card, coin))}{tag}</div>'
     reason = f"<code>{_text(card.what.reason)}</code>, " if isinstance(card.what, Deed) else ""
     if reason or card.why:
         yield f'<p class="more">{reason}{_text(card.why)}</p>'
@@ -238,13 +237,13 @@ def _card(card: Card, number: int) -> Iterator[str]:
         yield f'<p class="more">Made smaller: {_text(shrink)}</p>'
     match card.left:
         case BudgetLeft() as budget:
-            yield f'<p class="more">Budget left: {_text(left(budget, settle(card.symbol)))}</p>'
+            yield f'<p class="more">Budget left: {_text(left(budget, coin))}</p>'
         case NoBudget():
             pass
     yield "</div></li>"
 
 
-def _table(cards: Sequence[Card]) -> Iterator[str]:
+def _table(cards: Sequence[Card], coin: str) -> Iterator[str]:
     """The same for whoever reads no charts."""
     yield f"<details><summary>As a table ({len(cards)} rows)</summary>"
     yield '<div class="wide"><table><caption>What was done and said, in UTC</caption>'
@@ -262,7 +261,7 @@ def _table(cards: Sequence[Card]) -> Iterator[str]:
             f"<td>{number if card.is_act else ''}</td>",
             f'<td><time datetime="{iso(card.first_ms)}">{moment(card.first_ms)}</time></td>',
             f"<td>{_text(card.symbol)}</td>",
-            f'<td class="text">{_text(did(card))}</td>',
+            f'<td class="text">{_text(did(card, coin))}</td>',
             f'<td class="text">{_text(because)}</td>',
             f"<td>{_text(outcome)}</td>",
         )
@@ -282,7 +281,8 @@ def _how(told: Chronicle) -> Iterator[str]:
     yield '<div class="wide"><table><caption>Positions at the beginning</caption>'
     names = ("Symbol", "Side", "Leverage", "Margin mode", "Quantity", "Entry price", "Notional")
     yield _head(names)
-    yield f"<tbody>{''.join(map(_position, told.opened))}</tbody></table></div>"
+    opened = (_position(each, told.policy.settle) for each in told.opened)
+    yield f"<tbody>{''.join(opened)}</tbody></table></div>"
     marks = {opening.bars.mark_is_recorded for opening in setup.openings}
     facts = (
         ("Free reserve", f"{money(setup.reserve, told.policy.settle)} {told.policy.settle}"),
@@ -306,8 +306,8 @@ def _how(told: Chronicle) -> Iterator[str]:
     yield f"<pre><code>{_text(policy.text)}</code></pre></details></section>"
 
 
-def _position(position: Position) -> str:
-    paid, unit = settle(position.symbol), unit_of(position.symbol)
+def _position(position: Position, paid: str) -> str:
+    unit = unit_of(position.symbol)
     worth = position.quantity * position.entry_price
     if kind_of(position.symbol) is ContractKind.INVERSE:
         worth = position.quantity / position.entry_price

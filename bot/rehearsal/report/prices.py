@@ -27,7 +27,7 @@ from bot.rehearsal.report.strokes import (
     signs,
     value_at,
 )
-from bot.rehearsal.report.wording import base, money, price, quantity, settle, threshold
+from bot.rehearsal.report.wording import base, money, price, quantity, threshold
 
 Acts: TypeAlias = Sequence[tuple[int, Card]]
 
@@ -204,7 +204,11 @@ def _moments(told: Chronicle, position: Position, acts: Acts) -> list[_Tag]:
         for verb, (_, _, look) in _SIGNS.items():
             if _is(verb, position, card):
                 level, bold = value_at(line, card.at_ms), f"<b>{number}</b>"
-                tags.append(_Tag(card.at_ms, level, f"{bold} {_brief(card)}", bold, look))
+                tags.append(
+                    _Tag(
+                        card.at_ms, level, f"{bold} {_brief(card, told.policy.settle)}", bold, look
+                    )
+                )
     tags += [
         _Tag(taken.at_ms, value_at(line, taken.at_ms), words, "", look)
         for taken, words, look in _takeovers(told, position)
@@ -250,13 +254,13 @@ def _tagged(
     return annotations
 
 
-def _brief(card: Card) -> str:
+def _brief(card: Card, coin: str) -> str:
     """An act in two words."""
     assert isinstance(card.what, Deed)  # noqa: S101 - what an act is
     amount = card.what.amount
     return {
-        "top_up": f"added {money(amount, settle(card.symbol))}",
-        "refund": f"put {money(amount, settle(card.symbol))} back",
+        "top_up": f"added {money(amount, coin)}",
+        "refund": f"put {money(amount, coin)} back",
         "close": f"closed {quantity(amount)}",
         "stop_filled": "stop filled",
     }[card.what.verb]

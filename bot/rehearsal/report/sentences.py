@@ -9,7 +9,7 @@ from bot.rehearsal.deeds import Deed
 from bot.rehearsal.fates import Fate, TakenOver
 from bot.rehearsal.listing import unit_of
 from bot.rehearsal.report.cards import BudgetLeft, Card
-from bot.rehearsal.report.wording import base, clock, day, money, price, quantity, settle, times
+from bot.rehearsal.report.wording import base, clock, day, money, price, quantity, times
 
 _WAYS_OUT = ("close", "stop_filled")
 
@@ -36,11 +36,11 @@ def account(told: Chronicle) -> str:
     return f"{coins} {_sides(told.opened)} {first.leverage.normalize():f}x, {first.margin_mode}"
 
 
-def did(card: Card) -> str:
-    """What a card is about, with its numbers."""
+def did(card: Card, coin: str) -> str:
+    """What a card is about, with its numbers; money is counted in `coin`."""
     match card.what:
         case Deed() as deed:
-            return _deed(deed) + _again(card)
+            return _deed(deed, coin) + _again(card)
         case Alert() as alert:
             return alert.text.removeprefix(f"{alert.subject}: ") + _again(card)
 
@@ -97,9 +97,9 @@ def _when(at_ms: int) -> str:
     return f"on {day(at_ms)} at {clock(at_ms)}"
 
 
-def _deed(deed: Deed) -> str:
+def _deed(deed: Deed, paid: str) -> str:
     at = "at the market" if deed.price is None else f"at {price(deed.price)}"
-    amount, coin, paid = deed.amount, base(deed.symbol), settle(deed.symbol)
+    amount, coin = deed.amount, base(deed.symbol)
     size = f"{quantity(amount)} {unit_of(deed.symbol)}"
     contract = size if unit_of(deed.symbol) == coin else f"{size} of {coin}"
     return {

@@ -58,11 +58,6 @@ def base(symbol: str) -> str:
     return symbol.split("/", maxsplit=1)[0]
 
 
-def settle(symbol: str) -> str:
-    """What the contract of a unified symbol pays in."""
-    return symbol.rpartition(":")[2]
-
-
 def times(count: int) -> str:
     """How often, in words."""
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
