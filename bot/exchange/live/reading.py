@@ -111,10 +111,22 @@ class Row:
 
 def rows(json: Json, where: str) -> Iterator[Row]:
     """The objects of a JSON list."""
+    for at, each in enumerate(_items(json, where)):
+        yield Row(each, f"{where}[{at}]")
+
+
+def page(json: Json, where: str, most: int) -> list[Json]:
+    """A JSON list of fewer than `most`: a page that is full may not be all there is."""
+    found = _items(json, where)
+    if len(found) >= most:
+        raise Unreadable(f"{where}: expected fewer than a page, was {len(found)}")
+    return found
+
+
+def _items(json: Json, where: str) -> list[Json]:
     if not isinstance(json, list):
         raise Unreadable(f"{where}: expected a list, was {json!r}")
-    for at, each in enumerate(json):
-        yield Row(each, f"{where}[{at}]")
+    return json
 
 
 def sort_out(
@@ -129,10 +141,8 @@ def sort_out(
     `symbol_of` says whose a row is, as far as that can be told. Raises `Unreadable` for what is
     no list, and for two positions on one side of a contract.
     """
-    if not isinstance(json, list):
-        raise Unreadable(f"{where}: expected a list, was {json!r}")
     positions, garbled = list[Position](), list[Garbled]()
-    for at, each in enumerate(json):
+    for at, each in enumerate(_items(json, where)):
         symbol = ""
         try:
             row = Row(each, f"{where}[{at}]")
@@ -151,10 +161,8 @@ def sort_out(
 
 def readable(json: Json, where: str, parse: Callable[[Row], Iterable[_Part]]) -> tuple[_Part, ...]:
     """What `parse` makes of the rows of a list; those it cannot read are left out and logged."""
-    if not isinstance(json, list):
-        raise Unreadable(f"{where}: expected a list, was {json!r}")
     found = list[_Part]()
-    for at, each in enumerate(json):
+    for at, each in enumerate(_items(json, where)):
         try:
             found += parse(Row(each, f"{where}[{at}]"))
         except Unreadable as e:
@@ -162,12 +170,17 @@ def readable(json: Json, where: str, parse: Callable[[Row], Iterable[_Part]]) ->
     return tuple(found)
 
 
+def told_in(lists: Iterable[Json], where: str, text_of: Callable[[Row], str]) -> frozenset[str]:
+    """What `text_of` tells of the rows of several lists, but for those it cannot read."""
+    return frozenset(
+        text for each in lists for text in readable(each, where, lambda row: [text_of(row)])
+    )
+
+
 def names_of(json: Json, where: str, name: str, size: str) -> frozenset[str]:
     """The contracts of rows whose size is not nothing, or is not readable."""
-    if not isinstance(json, list):
-        raise Unreadable(f"{where}: expected a list, was {json!r}")
     found = set[str]()
-    for at, each in enumerate(json):
+    for at, each in enumerate(_items(json, where)):
         try:
             row = Row(each, f"{where}[{at}]")
             named = row.text(name)

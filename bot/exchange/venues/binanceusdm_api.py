@@ -64,6 +64,7 @@ from bot.exchange.live.reading import (
     readable,
     rows,
     sort_out,
+    told_in,
 )
 from bot.exchange.ports import (
     Accepted,
@@ -264,11 +265,7 @@ def all_stops_call() -> Call:
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
     """The contracts in which something waits."""
-    return frozenset(
-        name
-        for each in stops
-        for name in readable(each, "openAlgoOrders", lambda row: [row.text("symbol")])
-    )
+    return told_in(stops, "openAlgoOrders", lambda row: row.text("symbol"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,9 +63,11 @@ from bot.exchange.live.reading import (
     Row,
     closed_bars,
     names_of,
+    page,
     readable,
     rows,
     sort_out,
+    told_in,
 )
 from bot.exchange.ports import (
     Accepted,
@@ -264,27 +266,17 @@ def _plans(which: str, of: dict[str, str]) -> Call:
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
     """The contracts in which something waits; the venue's answers may be in small letters."""
-    return frozenset(
-        name
-        for each in stops
-        for name in readable(_page(each), "plans", lambda row: [row.text("symbol").upper()])
-    )
+    return told_in(map(_waiting, stops), "plans", lambda row: row.text("symbol").upper())
 
 
-def _page(json: Json) -> list[Json]:
-    """Plans, fewer than there may be in one answer."""
-    found = _entrusted(json)
-    if len(found) >= _PAGE:
-        raise Unreadable(f"plans: expected fewer than a page, was {len(found)}")
-    return found
+def _waiting(json: Json) -> list[Json]:
+    return page(_entrusted(json), "plans", _PAGE)
 
 
-def _entrusted(json: Json) -> list[Json]:
+def _entrusted(json: Json) -> Json:
     """A list of plans; null where there are none."""
     found = Row(_data(json, "plans"), "plans").raw("entrustedList")
-    if found is not None and not isinstance(found, list):
-        raise Unreadable(f"plans: expected a list, was {found!r}")
-    return found or []
+    return [] if found is None else found
 
 
 def snapshot_of(
@@ -411,7 +403,7 @@ def _stops(json: Json, listed: Listed, positions: Sequence[Position]) -> tuple[S
 
     What cannot be read is another's. One of ours would be seen as missing, and placed.
     """
-    return readable(_page(json), "plans", lambda row: _stop(row, listed, positions))
+    return readable(_waiting(json), "plans", lambda row: _stop(row, listed, positions))
 
 
 def _stop(row: Row, listed: Listed, positions: Sequence[Position]) -> list[StopOrder]:
@@ -597,7 +589,7 @@ def order_of(
         if detail.status != _HTTP_OK:
             raise Unreadable(f"order: expected HTTP 200, was {detail.status}")
         return _order_found(Row(_data(order, "order"), "order"), client_id, name)
-    for row in rows(_page(parse_json(waiting.text)), "plans"):
+    for row in rows(_waiting(parse_json(waiting.text)), "plans"):
         if _is_ours(row, client_id):
             return OrderFound(client_id, resting=True, filled=NO_FILL)
     for row in rows(_entrusted(parse_json(over.text)), "plans"):

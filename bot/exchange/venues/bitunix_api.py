@@ -64,9 +64,11 @@ from bot.exchange.live.reading import (
     Row,
     closed_bars,
     names_of,
+    page,
     readable,
     rows,
     sort_out,
+    told_in,
 )
 from bot.exchange.ports import (
     Accepted,
@@ -288,19 +290,11 @@ def all_stops_call() -> Call:
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
     """The contracts in which something waits."""
-
-    def name(row: Row) -> list[str]:
-        return [row.text("symbol")]
-
-    return frozenset(found for each in stops for found in readable(_waiting(each), "tpsl", name))
+    return told_in(map(_waiting, stops), "tpsl", lambda row: row.text("symbol"))
 
 
-def _waiting(json: Json) -> Json:
-    """The list of what waits; a full page may not be all."""
-    data = _data(json, "tpsl")
-    if isinstance(data, list) and len(data) >= _PAGE:
-        raise Unreadable(f"tpsl: expected fewer than a page, was {len(data)}")
-    return data
+def _waiting(json: Json) -> list[Json]:
+    return page(_data(json, "tpsl"), "tpsl", _PAGE)
 
 
 def snapshot_of(

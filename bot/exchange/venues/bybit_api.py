@@ -65,9 +65,11 @@ from bot.exchange.live.reading import (
     Row,
     closed_bars,
     names_of,
+    page,
     readable,
     rows,
     sort_out,
+    told_in,
 )
 from bot.exchange.ports import (
     Accepted,
@@ -145,14 +147,6 @@ def _list(json: Json, where: str) -> Iterator[Row]:
     return rows(_result(json, where).raw("list"), where)
 
 
-def _page(json: Json, where: str, most: int) -> list[Row]:
-    """All rows; a full page may not be all."""
-    found = list(_list(json, where))
-    if len(found) >= most:
-        raise Unreadable(f"{where}: expected fewer than a page, was {len(found)}")
-    return found
-
-
 def _only(json: Json, where: str, name: str) -> Row:
     """The one row of a contract."""
     named = [row for row in _list(json, where) if row.has("symbol") and row.raw("symbol") == name]
@@ -186,7 +180,8 @@ def listing_call() -> Call:
 def listing_of(json: Json) -> Listed:
     """Perpetuals in USDT by the venue's id; one that cannot be read hides no other."""
     symbols, endings = {}, {}
-    for row in _page(json, "instruments-info", _CONTRACTS_MAX):
+    listed = _result(json, "instruments-info").raw("list")
+    for row in rows(page(listed, "instruments-info", _CONTRACTS_MAX), "instruments-info"):
         try:
             if (row.raw("contractType"), row.raw("settleCoin")) == ("LinearPerpetual", _COIN):
                 name, ends_at_ms = row.text("symbol"), row.integer("deliveryTime")
@@ -324,13 +319,8 @@ def _waiting(of: dict[str, str]) -> Call:
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
     """The contracts in which something waits."""
-    return frozenset(
-        name
-        for each in stops
-        for name in readable(
-            _result(each, "realtime").raw("list"), "realtime", lambda row: [row.text("symbol")]
-        )
-    )
+    lists = (_result(each, "realtime").raw("list") for each in stops)
+    return told_in(lists, "realtime", lambda row: row.text("symbol"))
 
 
 def snapshot_of(
@@ -400,15 +390,13 @@ def _modes_told(json: Json) -> Iterator[int]:
 
 def _not_empty(json: Json) -> list[Json]:
     """Every row but those of a contract that is asked about and not held."""
-    found = _result(json, "position/list").raw("list")
-    if not isinstance(found, list) or len(found) >= _POSITIONS_MAX:
-        raise Unreadable("position/list: expected a list that is less than a page")
+    found = page(_result(json, "position/list").raw("list"), "position/list", _POSITIONS_MAX)
     return [each for each in found if not (isinstance(each, dict) and each.get("size") == "")]
 
 
 def _held(json: Json) -> list[Row]:
-    found = _page(json, "position/list", _POSITIONS_MAX)
-    return [row for row in found if row.raw("size") != "" and row.number("size") != ZERO]
+    found = rows(_not_empty(json), "position/list")
+    return [row for row in found if row.number("size") != ZERO]
 
 
 def _position(row: Row, listed: Listed, margin_mode: MarginMode) -> Position | NotOpen:
@@ -498,9 +486,7 @@ def _stops(orders: Json, listed: Listed, positions: tuple[Position, ...]) -> tup
 
     One that cannot be read is left out. Were it ours it would be missing, and placed again.
     """
-    found = _result(orders, "realtime").raw("list")
-    if isinstance(found, list) and len(found) >= _ORDERS_MAX:
-        raise Unreadable(f"realtime: expected fewer than a page, was {len(found)}")
+    found = page(_result(orders, "realtime").raw("list"), "realtime", _ORDERS_MAX)
     return readable(found, "realtime", lambda row: _stop(row, listed, positions))
 
 

@@ -64,9 +64,11 @@ from bot.exchange.live.reading import (
     Row,
     closed_bars,
     names_of,
+    page,
     readable,
     rows,
     sort_out,
+    told_in,
 )
 from bot.exchange.ports import (
     Accepted,
@@ -255,7 +257,7 @@ def state_calls() -> Sequence[Call]:
 
 def held_names(state: Sequence[Json]) -> frozenset[str]:
     """The contracts with an open position."""
-    return names_of(_whole_page(state[0], "positions"), "positions", "contract", "size")
+    return names_of(page(state[0], "positions", _PAGE), "positions", "contract", "size")
 
 
 def stops_call(name: str) -> Call:
@@ -275,10 +277,10 @@ def _waiting(name: str) -> dict[str, str]:
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
     """The contracts in which something waits."""
 
-    def name(row: Row) -> list[str]:
-        return [Row(row.raw("initial"), f"{row.where}.initial").text("contract")]
+    def name(row: Row) -> str:
+        return Row(row.raw("initial"), f"{row.where}.initial").text("contract")
 
-    return frozenset(found for each in stops for found in readable(each, "price_orders", name))
+    return told_in(stops, "price_orders", name)
 
 
 def snapshot_of(
@@ -290,7 +292,7 @@ def snapshot_of(
 ) -> AccountSnapshot:
     """The account. `total` is the balance without unrealised profit, margins included."""
     positions, garbled = sort_out(
-        _whole_page(state[0], "positions"),
+        page(state[0], "positions", _PAGE),
         "positions",
         lambda row: _position(row, listed),
         lambda row: listed.symbols.get(row.text("contract"), row.text("contract")),
@@ -309,13 +311,6 @@ def snapshot_of(
         stops=tuple(stop for each in stops for stop in _stops(each, listed, positions)),
         garbled=garbled,
     )
-
-
-def _whole_page(json: Json, where: str) -> Json:
-    """A full page may not be all."""
-    if isinstance(json, list) and len(json) >= _PAGE:
-        raise Unreadable(f"{where}: expected fewer than a page, was {len(json)}")
-    return json
 
 
 def _position(row: Row, listed: Listed) -> Position | NotOpen:
@@ -386,16 +381,8 @@ def _stops(orders: Json, listed: Listed, positions: tuple[Position, ...]) -> tup
 
     One that cannot be read is left out. Were it ours it would be missing, and placed again.
     """
-    whole = _whole_page(orders, "price_orders")
+    whole = page(orders, "price_orders", _PAGE)
     return readable(whole, "price_orders", lambda row: _stop(row, listed, positions))
-
-
-def _page(json: Json, where: str) -> list[Row]:
-    """All rows; a full page may not be all."""
-    found = list(rows(json, where))
-    if len(found) >= _PAGE:
-        raise Unreadable(f"{where}: expected fewer than a page, was {len(found)}")
-    return found
 
 
 def _stop(row: Row, listed: Listed, positions: tuple[Position, ...]) -> list[StopOrder]:
@@ -537,7 +524,7 @@ def _margin(name: str, side: Side, amount: Decimal, ground: Ground) -> Call:
 def _cancel(name: str, target: str, ground: Ground) -> Call | Refused:
     numbers = [
         row.identity("id")
-        for row in _page(ground.answers[0], "price_orders")
+        for row in rows(page(ground.answers[0], "price_orders", _PAGE), "price_orders")
         if Row(row.raw("initial"), f"{row.where}.initial").raw("text") == _OURS + target
     ]
     if len(numbers) != 1:

@@ -65,9 +65,11 @@ from bot.exchange.live.reading import (
     Row,
     closed_bars,
     names_of,
+    page,
     readable,
     rows,
     sort_out,
+    told_in,
 )
 from bot.exchange.ports import (
     Accepted,
@@ -126,12 +128,16 @@ _OVER = frozenset({"filled", "canceled", "mmp_canceled"})
 _AT_MARKET = "-1"
 
 
-def _list(json: Json, where: str) -> Iterator[Row]:
-    """The rows of an answer; raises `Unreadable` for an error."""
+def _data(json: Json, where: str) -> Json:
+    """What an answer is about; raises `Unreadable` for an error."""
     row = Row(json, where)
     if row.raw("code") != "0":
         raise Unreadable(f"{where}: expected code 0, was {row.raw('code')!r}: {_said(row, 'msg')}")
-    return rows(row.raw("data"), where)
+    return row.raw("data")
+
+
+def _list(json: Json, where: str) -> Iterator[Row]:
+    return rows(_data(json, where), where)
 
 
 def _said(row: Row, name: str) -> str:
@@ -297,13 +303,8 @@ def _waiting(of: dict[str, str]) -> Call:
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
     """The contracts in which something waits."""
-    return frozenset(
-        name
-        for each in stops
-        for name in readable(
-            _whole(each, "algo-pending"), "algo-pending", lambda row: [row.text("instId")]
-        )
-    )
+    lists = (_whole(each, "algo-pending") for each in stops)
+    return told_in(lists, "algo-pending", lambda row: row.text("instId"))
 
 
 def snapshot_of(
@@ -367,14 +368,7 @@ def _ours(json: Json) -> list[Json]:
 
 
 def _whole(json: Json, where: str) -> list[Json]:
-    """All rows, whatever they are; a full page may not be all."""
-    answer = Row(json, where)
-    if answer.raw("code") != "0":
-        raise Unreadable(f"{where}: expected code 0, was {answer.raw('code')!r}")
-    found = answer.raw("data")
-    if not isinstance(found, list) or len(found) >= _PAGE:
-        raise Unreadable(f"{where}: expected a list that is less than a page")
-    return found
+    return page(_data(json, where), where, _PAGE)
 
 
 def _position(row: Row, listed: Listed) -> Position | NotOpen:

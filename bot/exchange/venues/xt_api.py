@@ -61,9 +61,11 @@ from bot.exchange.live.reading import (
     Row,
     closed_bars,
     names_of,
+    page,
     readable,
     rows,
     sort_out,
+    told_in,
 )
 from bot.exchange.ports import (
     Accepted,
@@ -266,11 +268,7 @@ def _waiting() -> dict[str, str]:
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
     """The contracts in which something waits."""
-    return frozenset(
-        name
-        for each in stops
-        for name in readable(_listed_items(each), "plan-list", lambda row: [row.text("symbol")])
-    )
+    return told_in(map(_listed_items, stops), "plan-list", lambda row: row.text("symbol"))
 
 
 def _listed_items(json: Json) -> Json:
@@ -373,9 +371,7 @@ def _stops(json: Json, listed: Listed) -> tuple[StopOrder, ...]:
 
     One that cannot be read is left out. Were it ours it would be missing, and placed again.
     """
-    items = _listed_items(json)
-    if isinstance(items, list) and len(items) >= _PAGE:
-        raise Unreadable(f"plan-list: expected fewer than a page, was {len(items)}")
+    items = page(_listed_items(json), "plan-list", _PAGE)
     return readable(items, "plan-list", lambda row: _stop(row, listed))
 
 
