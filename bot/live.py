@@ -34,17 +34,8 @@ from bot.exchange.live.findings import Finding, Standing, require_sound
 from bot.exchange.live.numbered import Ledger, NumberedAccount
 from bot.exchange.live.observe import ObservedAccount
 from bot.exchange.ports import Account
-from bot.exchange.venues import (
-    apex_api,
-    binanceusdm_api,
-    bitget_api,
-    bitunix_api,
-    bybit_api,
-    gate_api,
-    okx_api,
-    xt_api,
-)
 from bot.exchange.venues.capabilities import MATRIX, Effect, StopName
+from bot.exchange.venues.dialects import DIALECTS
 from bot.journal.sqlite import SqliteJournal
 from bot.policy.loader import load_policy
 from bot.runtime.assemble import assemble, unexpected
@@ -139,19 +130,9 @@ def needed_effects(policy: Policy) -> frozenset[Effect]:
 
 
 def _dialect_of(policy: Policy) -> Dialect:
-    dialects: dict[str, Dialect] = {
-        "apex": apex_api,
-        "binanceusdm": binanceusdm_api,
-        "bitget": bitget_api,
-        "bitunix": bitunix_api,
-        "bybit": bybit_api,
-        "gate": gate_api,
-        "okx": okx_api,
-        "xt": xt_api,
-    }
-    if policy.venue not in dialects:
-        raise RunError(f"account.venue: expected {', '.join(dialects)}, was {policy.venue}")
-    return dialects[policy.venue]
+    if policy.venue not in DIALECTS:
+        raise RunError(f"account.venue: expected {', '.join(DIALECTS)}, was {policy.venue}")
+    return DIALECTS[policy.venue]
 
 
 def account_of(policy: Policy, account: LiveAccount, state_dir: Path) -> Account:

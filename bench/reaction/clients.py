@@ -36,7 +36,7 @@ from bot.exchange.live.connection import Loopback, connect
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.loopback import LOOPBACK, LoopbackSession
 from bot.exchange.ports import Unreachable
-from bot.exchange.venues import binanceusdm_api
+from bot.exchange.venues.dialects import DIALECTS
 
 ROW = b"a durable row of two hundred bytes".ljust(199) + b"\n"
 LONGEST_HEAD, TWO_MORE_BYTES = 4, 126
@@ -196,7 +196,7 @@ async def _queue_ccxt(port: int, *, limiter: bool) -> None:
 async def _queue_ours(port: int) -> None:
     keys = Credentials(SecretStr(KEY), SecretStr(SECRET))
     clock = Clock(system_wall_ms())
-    async with connect(binanceusdm_api, keys, Loopback(port), clock) as connection:
+    async with connect(DIALECTS["binanceusdm"], keys, Loopback(port), clock) as connection:
         symbol = SYMBOLS[0]
         await connection.market.instruments((symbol,))
         await connection.account.snapshot()  # without it nothing is sent

@@ -27,7 +27,7 @@ from bot.exchange.paper.books import Cause
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.wire.mishaps import WITHOUT_EFFECT, Mishap, MishapKind
 from bot.exchange.paper.wire.server import WireServer
-from bot.exchange.venues import binanceusdm_api
+from bot.exchange.venues.dialects import DIALECTS
 from bot.journal.sqlite import SqliteJournal
 from bot.policy.loader import parse_policy
 from bot.runtime.assemble import assemble
@@ -397,7 +397,7 @@ async def _guarded(
     port, _ = await stack.enter_async_context(server.serving(0, 0))
     keys = Credentials(SecretStr(KEY), SecretStr("paper"))
     connection = await stack.enter_async_context(
-        connect(binanceusdm_api, keys, Loopback(port), clock)
+        connect(DIALECTS["binanceusdm"], keys, Loopback(port), clock)
     )
     journal = SqliteJournal.open(folder / f"{kind}.db", "demo")
     policy = parse_policy(policy_text, "policy")

@@ -27,7 +27,7 @@ from bot.exchange.paper.wire.bybit.routes import answer
 from bot.exchange.paper.wire.mishaps import Mishap, MishapKind
 from bot.exchange.paper.wire.request import Request
 from bot.exchange.paper.wire.server import WireServer
-from bot.exchange.venues import bybit_api
+from bot.exchange.venues.dialects import DIALECTS
 from bot.journal.sqlite import SqliteJournal
 from bot.policy.loader import parse_policy
 from bot.runtime.assemble import assemble
@@ -249,7 +249,9 @@ async def _at_work(
     server.mishaps.ahead += mishaps
     port, _ = await stack.enter_async_context(server.serving(0, 0))
     keys = Credentials(SecretStr(KEY), SecretStr("paper"))
-    connection = await stack.enter_async_context(connect(bybit_api, keys, Loopback(port), clock))
+    connection = await stack.enter_async_context(
+        connect(DIALECTS["bybit"], keys, Loopback(port), clock)
+    )
     journal = SqliteJournal.open(file, "demo")
     policy = parse_policy(text, "policy")
     guard = await assemble(policy, connection.market, connection.account, clock, journal)

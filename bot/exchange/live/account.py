@@ -32,6 +32,7 @@ from bot.exchange.live.dialect import (
     Ground,
     Irrelevant,
     Listed,
+    MarketDialect,
     Opening,
     StreamEnded,
 )
@@ -104,7 +105,7 @@ class LiveAccount:
         clock: Clock,
     ) -> None:
         """Speak for the account of `credentials`, which the lanes sign with."""
-        self._dialect = dialect
+        self._venue, self._dialect = dialect.market, dialect.account
         self._listed = listed
         self._credentials = credentials
         self._reads = reads
@@ -229,7 +230,7 @@ class LiveAccount:
 
     async def server_time_ms(self) -> int:
         """The venue's clock."""
-        return await venue_time_ms(self._dialect, self._reads)
+        return await venue_time_ms(self._venue, self._reads)
 
     async def _follow_clock(self) -> int:
         """The venue's time. Clocks drift: requests are dated by it from now on."""
@@ -248,9 +249,9 @@ class LiveAccount:
         if now_ms - self._listed_at_ms <= LISTING_MS:
             return False
         self._listed_at_ms = now_ms
-        listing = await read(self._reads, self._dialect.listing_call())
+        listing = await read(self._reads, self._venue.listing_call())
         try:
-            self._listed = self._listed.renewed_by(self._dialect.listing_of(listing))
+            self._listed = self._listed.renewed_by(self._venue.listing_of(listing))
         except Unreadable as e:
             raise Unreachable(str(e)) from e
         return True
@@ -361,7 +362,7 @@ async def hear(lane: Lane, call: Call) -> Heard:
             raise Unreachable(f"{call.path}: {reason}")
 
 
-async def venue_time_ms(dialect: Dialect, lane: Lane) -> int:
+async def venue_time_ms(dialect: MarketDialect, lane: Lane) -> int:
     """The venue's clock; raises `Unreachable`."""
     asking = dialect.time_call()
     call = asking.call if isinstance(asking, ByDate) else asking

@@ -15,7 +15,7 @@ from bot.clock import Clock, system_wall_ms
 from bot.exchange.live.account import LiveAccount, read, venue_time_ms
 from bot.exchange.live.calls import Unreadable
 from bot.exchange.live.credentials import Credentials
-from bot.exchange.live.dialect import Dialect
+from bot.exchange.live.dialect import Dialect, MarketDialect
 from bot.exchange.live.findings import Finding, Standing, require_sound
 from bot.exchange.live.lanes import WRITES_PER_WINDOW, Allowance, Lane, Quiet, read_budget
 from bot.exchange.live.loopback import LoopbackSession
@@ -60,11 +60,11 @@ class Connection:
 
         Raises `Unreachable`.
         """
-        ahead_ms = await _clock_ahead_ms(self.dialect, self.reads)
-        answers = [await read(self.reads, call) for call in self.dialect.check_calls()]
+        ahead_ms = await _clock_ahead_ms(self.dialect.market, self.reads)
+        answers = [await read(self.reads, call) for call in self.dialect.account.check_calls()]
         try:
-            refused = self.dialect.refusals(answers)
-            unproven = self.dialect.unproven(answers)
+            refused = self.dialect.account.refusals(answers)
+            unproven = self.dialect.account.unproven(answers)
         except Unreadable as e:
             raise Unreachable(str(e)) from e
         found = [Finding("key and account", Standing.REFUSED, each) for each in refused]
@@ -117,26 +117,28 @@ async def reach(
     """Connect without judging what is found; closes everything at the end. `Unreachable`."""
     networks = [_network(route) for _ in range(2)]
     transports = [
-        Transport(dialect.ccxt_id, credentials, network, timeout_ms)
+        Transport(dialect.market.ccxt_id, credentials, network, timeout_ms)
         for network, timeout_ms in zip(networks, (READ_TIMEOUT_MS, WRITE_TIMEOUT_MS), strict=True)
     ]
     try:
         quiet = Quiet()
-        budget = read_budget(dialect.read_weight_per_minute)
-        allowed = Allowance(dialect.read_weight_per_minute, dialect.used_weight_header)
+        budget = read_budget(dialect.market.read_weight_per_minute)
+        allowed = Allowance(
+            dialect.market.read_weight_per_minute, dialect.market.used_weight_header
+        )
         reads = Lane(transports[0], clock, quiet, allowed, budget=budget, is_read=True)
         writes = Lane(
             transports[1], clock, quiet, allowed, budget=WRITES_PER_WINDOW, is_read=False
         )
-        ahead_ms = await _clock_ahead_ms(dialect, reads)
+        ahead_ms = await _clock_ahead_ms(dialect.market, reads)
         for lane in (reads, writes):
             lane.follow_clock(ahead_ms)
         try:
-            listed = dialect.listing_of(await read(reads, dialect.listing_call()))
+            listed = dialect.market.listing_of(await read(reads, dialect.market.listing_call()))
         except Unreadable as e:
             raise Unreachable(str(e)) from e
         yield Connection(
-            LiveMarket(dialect, listed, reads=reads, network=networks[0], clock=clock),
+            LiveMarket(dialect.market, listed, reads=reads, network=networks[0], clock=clock),
             LiveAccount(
                 dialect,
                 listed,
@@ -165,7 +167,7 @@ def _network(route: Route) -> Network:
             return LoopbackSession(port)
 
 
-async def _clock_ahead_ms(dialect: Dialect, reads: Lane) -> int:
+async def _clock_ahead_ms(dialect: MarketDialect, reads: Lane) -> int:
     """How far this machine's clock is ahead of the venue's: the median of some readings."""
     readings = []
     for _ in range(CLOCK_READS):

@@ -1,8 +1,7 @@
 """
 What one venue's protocol is to the live adapter: recipes and parsers, all of them pure.
 
-A venue's module is a `Dialect`. Parsers raise `Unreadable`; for reads the adapter makes that
-`Unreachable`, for writes `Unsure`.
+Parsers raise `Unreadable`; for reads the adapter makes that `Unreachable`, for writes `Unsure`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -126,8 +125,8 @@ class Irrelevant:
 Told: TypeAlias = Notice | StreamEnded | Irrelevant
 
 
-class Dialect(Protocol):
-    """A venue's protocol."""
+class MarketDialect(Protocol):
+    """What the venue is: its clock and limits, its contracts and their prices."""
 
     ccxt_id: str
     """Its class in ccxt; with dots in it, one of ours on ccxt's base, by its full name."""
@@ -135,8 +134,6 @@ class Dialect(Protocol):
     """What the venue allows an address, in its own weights."""
     used_weight_header: str
     """The header, in small letters, that tells what the address has used of this minute, or ""."""
-    request_life_ms: int
-    """How long after its date the venue accepts a request, at most."""
 
     def time_call(self) -> Call | ByDate: ...
     def time_of(self, json: Json) -> int: ...
@@ -148,6 +145,20 @@ class Dialect(Protocol):
     def interval_call(self, name: str) -> Call: ...
     def interval_of(self, json: Json, name: str) -> int:
         """How often the contract settles funding, in milliseconds."""
+
+    def marks_calls(self, names: Sequence[str]) -> Sequence[Call]: ...
+    def marks_of(self, jsons: Sequence[Json], listed: Listed) -> Sequence[Marked]: ...
+    def marks_opening(self, names: Sequence[str], at_ms: int) -> Opening: ...
+    def mark_frame(self, json: Json, listed: Listed) -> Sequence[Marked | Unmoved]: ...
+    def bars_call(self, name: str) -> Call: ...
+    def bars_of(self, json: Json, symbol: str, received_at_ms: int) -> BarsReported: ...
+
+
+class AccountDialect(Protocol):
+    """What its key may ask and do: the account, its orders, and what proves them."""
+
+    request_life_ms: int
+    """How long after its date the venue accepts a request, at most."""
 
     def terms_calls(self) -> Sequence[Call]: ...
     def state_calls(self) -> Sequence[Call]: ...
@@ -181,13 +192,6 @@ class Dialect(Protocol):
     def margin_call(self, name: str, since_ms: int) -> Call | NoMarginHistory: ...
     def margin_changes_of(self, json: Json, listed: Listed) -> tuple[MarginChange, ...]: ...
 
-    def marks_calls(self, names: Sequence[str]) -> Sequence[Call]: ...
-    def marks_of(self, jsons: Sequence[Json], listed: Listed) -> Sequence[Marked]: ...
-    def marks_opening(self, names: Sequence[str], at_ms: int) -> Opening: ...
-    def bars_call(self, name: str) -> Call: ...
-    def bars_of(self, json: Json, symbol: str, received_at_ms: int) -> BarsReported: ...
-    def mark_frame(self, json: Json, listed: Listed) -> Sequence[Marked | Unmoved]: ...
-
     def account_calls(self) -> Sequence[Call]:
         """What has to be asked before the account's stream can be opened: a key to listen."""
 
@@ -205,3 +209,11 @@ class Dialect(Protocol):
 
     def unproven(self, jsons: Sequence[Json]) -> tuple[str, ...]:
         """What the venue does not tell about the key, and the user has to answer for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """A venue's protocol: a module a side."""
+
+    market: MarketDialect
+    account: AccountDialect

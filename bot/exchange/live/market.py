@@ -19,7 +19,7 @@ from bot.core.model import Instrument
 from bot.core.units import ZERO, Price, Ratio
 from bot.exchange.live.account import read
 from bot.exchange.live.calls import Unreadable, parse_json
-from bot.exchange.live.dialect import Dialect, Listed, Marked, Unmoved
+from bot.exchange.live.dialect import Listed, Marked, MarketDialect, Unmoved
 from bot.exchange.live.lanes import Lane
 from bot.exchange.live.transport import Network
 from bot.exchange.ports import Quoted, Unreachable
@@ -53,7 +53,7 @@ class LiveMarket:
 
     def __init__(
         self,
-        dialect: Dialect,
+        dialect: MarketDialect,
         listed: Listed,
         *,
         reads: Lane,

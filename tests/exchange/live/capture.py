@@ -19,7 +19,7 @@ from bot.core.model import MarginMode, Side
 from bot.exchange.live.account import LiveAccount
 from bot.exchange.live.connection import Loopback, connect
 from bot.exchange.paper.wire.server import WireServer
-from bot.exchange.venues import binanceusdm_api
+from bot.exchange.venues.dialects import DIALECTS
 from tests.exchange.live.wired import ALICE
 from tests.exchange.venues.capture import actions
 from tests.exchange.wire.build import Client, exchange
@@ -88,7 +88,7 @@ async def _account(
     hand.stop(*away, "0.01", clientAlgoId=RESTING)
     async with (
         server.serving(0, 0) as (port, _),
-        connect(binanceusdm_api, ALICE, Loopback(port), clock) as live,
+        connect(DIALECTS["binanceusdm"], ALICE, Loopback(port), clock) as live,
     ):
         await live.account.snapshot()
         yield server, live.account

@@ -10,6 +10,7 @@ from bot.exchange.live.findings import CheckFailed, Finding, Standing, blocking,
 from bot.exchange.paper.wire import routes
 from bot.exchange.paper.wire.asked import Private
 from bot.exchange.venues import binanceusdm_api
+from bot.exchange.venues.dialects import DIALECTS
 from tests.exchange.live.wired import ALICE, wired
 from tests.exchange.wire.build import BTC
 
@@ -51,7 +52,7 @@ async def test_a_key_that_can_withdraw_is_refused_and_told_of(
         withdrawing(monkeypatch)
         port = live.port
         with pytest.raises(CheckFailed, match="withdraw"):
-            async with connect(binanceusdm_api, ALICE, Loopback(port), live.clock):
+            async with connect(DIALECTS["binanceusdm"], ALICE, Loopback(port), live.clock):
                 pass
         async with _reached(port, live.clock) as venue:
             found = await venue.examine()
@@ -63,7 +64,7 @@ async def test_a_clock_far_off_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(module, "CLOCK_OFF_MAX_MS", -1)
         port = live.port
         with pytest.raises(CheckFailed, match="clock: expected within"):
-            async with connect(binanceusdm_api, ALICE, Loopback(port), live.clock):
+            async with connect(DIALECTS["binanceusdm"], ALICE, Loopback(port), live.clock):
                 pass
 
 
@@ -81,7 +82,7 @@ async def test_what_the_venue_takes_off_or_settles_is_noted(
 
 
 def _reached(port: int, clock: Any) -> Any:
-    return reach(binanceusdm_api, ALICE, Loopback(port), clock)
+    return reach(DIALECTS["binanceusdm"], ALICE, Loopback(port), clock)
 
 
 def test_what_is_unverified_blocks_until_the_user_answers_for_it() -> None:

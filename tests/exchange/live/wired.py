@@ -14,7 +14,7 @@ from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.market import LiveMarket
 from bot.exchange.paper.wire.mishaps import WITHOUT_EFFECT, Mishap, MishapKind
 from bot.exchange.paper.wire.server import WireServer
-from bot.exchange.venues import binanceusdm_api
+from bot.exchange.venues.dialects import DIALECTS
 from tests.exchange.wire.build import Client, exchange
 
 ALICE = Credentials(SecretStr("paper-alice"), SecretStr("paper"))
@@ -59,7 +59,7 @@ async def wired(push_ms: int = 100, keys: Credentials = ALICE) -> AsyncIterator[
     hand.order("BUY", "0.1")
     async with (
         server.serving(0, 0) as (port, _),
-        connect(binanceusdm_api, keys, Loopback(port), clock) as venue_side,
+        connect(DIALECTS["binanceusdm"], keys, Loopback(port), clock) as venue_side,
     ):
         await venue_side.account.snapshot()
         yield Wired(server, venue_side.market, venue_side.account, clock, hand, port)

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from bot.clock import system_wall_ms
 from bot.exchange.live.dialect import Dialect
-from bot.exchange.venues import apex_api
+from bot.exchange.venues.dialects import DIALECTS
 from tests.exchange.venues.stage import KEYS, Asked, Book, D, Said
 
 STEPS = {
@@ -67,7 +67,7 @@ class ApexDesk:
 
     @property
     def dialect(self) -> Dialect:
-        return apex_api
+        return DIALECTS["apex"]
 
     def is_write(self, asked: Asked) -> bool:
         return asked.method != "GET"

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 from bot.clock import system_wall_ms
 from bot.core.model import MarginMode, PositionMode
 from bot.exchange.live.dialect import Dialect
-from bot.exchange.venues import binanceusdm_api
+from bot.exchange.venues.dialects import DIALECTS
 from tests.exchange.venues.stage import Asked, Book, D, Said
 
 NEVER_MS = 4_133_404_800_000
@@ -65,7 +65,7 @@ class BinanceDesk:
 
     @property
     def dialect(self) -> Dialect:
-        return binanceusdm_api
+        return DIALECTS["binanceusdm"]
 
     def is_write(self, asked: Asked) -> bool:
         return asked.method != "GET" and not asked.path.endswith("/listenKey")

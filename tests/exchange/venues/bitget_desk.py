@@ -13,7 +13,7 @@ from typing import Any
 from bot.clock import system_wall_ms
 from bot.core.model import MarginMode, PositionMode
 from bot.exchange.live.dialect import Dialect
-from bot.exchange.venues import bitget_api
+from bot.exchange.venues.dialects import DIALECTS
 from tests.exchange.venues.stage import KEYS, Asked, Book, D, Said
 
 CONTRACT = {
@@ -96,7 +96,7 @@ class BitgetDesk:
 
     @property
     def dialect(self) -> Dialect:
-        return bitget_api
+        return DIALECTS["bitget"]
 
     def is_write(self, asked: Asked) -> bool:
         return asked.method != "GET"

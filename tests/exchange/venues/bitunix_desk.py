@@ -11,7 +11,7 @@ from typing import Any
 from bot.clock import system_wall_ms
 from bot.core.model import MarginMode, PositionMode
 from bot.exchange.live.dialect import Dialect
-from bot.exchange.venues import bitunix_api
+from bot.exchange.venues.dialects import DIALECTS
 from tests.exchange.venues.stage import KEYS, Asked, Book, D, Said
 
 PAIR = {
@@ -73,7 +73,7 @@ class BitunixDesk:
 
     @property
     def dialect(self) -> Dialect:
-        return bitunix_api
+        return DIALECTS["bitunix"]
 
     def is_write(self, asked: Asked) -> bool:
         return asked.method != "GET"

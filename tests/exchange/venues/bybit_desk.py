@@ -11,7 +11,7 @@ from typing import Any
 from bot.clock import system_wall_ms
 from bot.core.model import MarginMode, PositionMode
 from bot.exchange.live.dialect import Dialect
-from bot.exchange.venues import bybit_api
+from bot.exchange.venues.dialects import DIALECTS
 from tests.exchange.venues.stage import Asked, Book, D, Said
 
 CONTRACT = {
@@ -113,7 +113,7 @@ class BybitDesk:
 
     @property
     def dialect(self) -> Dialect:
-        return bybit_api
+        return DIALECTS["bybit"]
 
     def is_write(self, asked: Asked) -> bool:
         return asked.method != "GET"

@@ -10,7 +10,7 @@ from typing import Any
 from bot.clock import system_wall_ms
 from bot.core.model import MarginMode, PositionMode
 from bot.exchange.live.dialect import Dialect
-from bot.exchange.venues import gate_api
+from bot.exchange.venues.dialects import DIALECTS
 from tests.exchange.venues.stage import Asked, Book, D, Said
 
 CONTRACT = {
@@ -58,7 +58,7 @@ class GateDesk:
 
     @property
     def dialect(self) -> Dialect:
-        return gate_api
+        return DIALECTS["gate"]
 
     def is_write(self, asked: Asked) -> bool:
         return asked.method != "GET"

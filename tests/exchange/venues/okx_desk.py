@@ -11,7 +11,7 @@ from typing import Any
 from bot.clock import system_wall_ms
 from bot.core.model import MarginMode, PositionMode
 from bot.exchange.live.dialect import Dialect
-from bot.exchange.venues import okx_api
+from bot.exchange.venues.dialects import DIALECTS
 from tests.exchange.venues.stage import Asked, Book, D, Said
 
 CONTRACT = {
@@ -80,7 +80,7 @@ class OkxDesk:
 
     @property
     def dialect(self) -> Dialect:
-        return okx_api
+        return DIALECTS["okx"]
 
     def is_write(self, asked: Asked) -> bool:
         return asked.method != "GET"

@@ -29,6 +29,7 @@ from bot.exchange.live.market import LiveMarket
 from bot.exchange.live.numbered import Ledger, NumberedAccount
 from bot.exchange.ports import Account
 from bot.exchange.venues.capabilities import MATRIX, StopName
+from bot.exchange.venues.dialects import DIALECTS
 
 D = Decimal
 BTC = "BTC/USDT:USDT"
@@ -330,8 +331,7 @@ class Scene:
 
 
 def _is_numbered(desk: Desk) -> bool:
-    module = str(vars(desk.dialect)["__name__"])  # a dialect is a module
-    name = module.rpartition(".")[2].removesuffix("_api")
+    (name,) = (name for name, dialect in DIALECTS.items() if dialect is desk.dialect)
     return MATRIX[name].stop_name is StopName.NUMBER
 
 

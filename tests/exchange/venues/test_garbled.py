@@ -36,7 +36,7 @@ def spoil(live: Scene, spoilt: Spoil) -> None:
         _another_position(json, spoilt)
         return json
 
-    live.stage.spoils.append((live.desk.dialect.state_calls(), spoil_all))
+    live.stage.spoils.append((live.desk.dialect.account.state_calls(), spoil_all))
 
 
 def no_size(row: dict[str, Any]) -> Any:
@@ -88,7 +88,7 @@ async def test_a_stop_that_cannot_be_read_hides_no_other(venue: str) -> None:
     async with staged(DESKS[venue](Book())) as live:
         live.desk.hand_stop("web-1", D(57_000), D("0.1"))
         clean = await live.account.snapshot()
-        dialect = live.desk.dialect
+        dialect = live.desk.dialect.account
         calls = (dialect.all_stops_call(), dialect.stops_call("any"))
         live.stage.spoils.append((calls, with_garbage))
         seen = await live.account.snapshot()
@@ -111,6 +111,6 @@ def _garbage_first(json: Any) -> int:
 async def test_a_list_that_is_none_is_no_read(venue: str) -> None:
     """It may have had any position in it."""
     async with staged(DESKS[venue](Book())) as live:
-        live.stage.spoils.append((live.desk.dialect.state_calls(), lambda _: {}))
+        live.stage.spoils.append((live.desk.dialect.account.state_calls(), lambda _: {}))
         with pytest.raises(Unreachable):
             await live.account.snapshot()

@@ -11,7 +11,7 @@ from typing import Any
 from bot.clock import system_wall_ms
 from bot.core.model import MarginMode
 from bot.exchange.live.dialect import Dialect
-from bot.exchange.venues import xt_api
+from bot.exchange.venues.dialects import DIALECTS
 from tests.exchange.venues.stage import Asked, Book, D, Said
 
 CONTRACT = {
@@ -66,7 +66,7 @@ class XtDesk:
 
     @property
     def dialect(self) -> Dialect:
-        return xt_api
+        return DIALECTS["xt"]
 
     def is_write(self, asked: Asked) -> bool:
         return asked.method != "GET"
