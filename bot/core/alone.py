@@ -214,12 +214,14 @@ def _protect_and_act(
     state = desk.state
     instrument = state.instruments.by_symbol[position.symbol]
     ground = survey(state, instrument, position, known.liquidation)
-    view = view_of(desk, known, ground)
-    bounds = tuple(
-        proposal.trigger_price
-        for _, step in (*evaluation.firing, *evaluation.held)
-        if isinstance(proposal := step.propose(view), TightenStop)
-    )
+    bounds: tuple[Price, ...] = ()
+    if asked := (*evaluation.firing, *evaluation.held):
+        view = view_of(desk, known, ground)
+        bounds = tuple(
+            proposal.trigger_price
+            for _, step in asked
+            if isinstance(proposal := step.propose(view), TightenStop)
+        )
     stop = keep_stop(desk, ground, known, bounds)
     act(desk, known, evaluation, ground, stop)
     return stop
