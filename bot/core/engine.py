@@ -58,6 +58,10 @@ def decide(state: AccountState, policy: Policy, now_ms: int) -> tuple[AccountSta
     for position in sorted(state.positions, key=lambda each: (each.symbol, each.side)):
         if position.margin_mode is MarginMode.ISOLATED:
             state = judge_alone(state, policy, position, now_ms, draft)
+    if draft.memories:
+        state = replace(state, memories={**state.memories, **draft.memories})
+    if draft.memos:
+        state = replace(state, memos={**state.memos, **draft.memos})
     state = judge_together(state, policy, now_ms, draft)
     state = _cancel_orphans(state, policy, now_ms, draft)
     decision = Decision(
