@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from bot.exchange.live.dialect import Dialect
 from bot.exchange.venues import (
     apex_api,
-    binanceusdm_api,
+    binanceusdm_account,
+    binanceusdm_market,
     bitget_api,
     bitunix_api,
     bybit_api,
@@ -16,7 +17,7 @@ from bot.exchange.venues import (
 
 DIALECTS: Mapping[str, Dialect] = {
     "apex": Dialect(apex_api, apex_api),
-    "binanceusdm": Dialect(binanceusdm_api, binanceusdm_api),
+    "binanceusdm": Dialect(binanceusdm_market.MARKET, binanceusdm_account.ACCOUNT),
     "bitget": Dialect(bitget_api, bitget_api),
     "bitunix": Dialect(bitunix_api, bitunix_api),
     "bybit": Dialect(bybit_api, bybit_api),
