@@ -109,7 +109,7 @@ MATRIX: Mapping[str, Capabilities] = {
     "binanceusdm": Capabilities(
         effects=frozenset(Effect),
         margin_modes=frozenset(MarginMode),
-        position_modes=frozenset({PositionMode.ONE_WAY}),
+        position_modes=frozenset(PositionMode),
         replacement=Replacement.COEXIST,
         margin_evidence=Evidence.HISTORY,
         key_report=KeyReport.WHOLE,

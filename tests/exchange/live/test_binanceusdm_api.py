@@ -162,6 +162,54 @@ def test_hedge_mode_is_seen() -> None:
     assert seen.position_mode is PositionMode.HEDGE
 
 
+# `documented`: the two legs of a contract in hedge mode, as in the manual of positionRisk v3.
+LONG_LEG = SHORT_ROW | {
+    "positionSide": "LONG",
+    "positionAmt": "0.020",
+    "isolatedWallet": "121.5",
+    "liquidationPrice": "54321.5",
+}
+SHORT_LEG = SHORT_ROW | {"positionSide": "SHORT"}
+HEDGE = ONE_WAY | {"dualSidePosition": True}
+
+
+def test_a_contract_has_two_legs_in_hedge_mode_each_with_its_margin() -> None:
+    seen = snapshot(LONG_LEG, SHORT_LEG, mode=HEDGE)
+    assert [(each.side, each.quantity, each.isolated_margin) for each in seen.positions] == [
+        (Side.LONG, D("0.02"), D("121.5")),
+        (Side.SHORT, D("0.01"), D("61.5")),
+    ]
+    assert [each.liquidation for each in seen.positions] == [
+        Reported(Price(D("54321.5"))),
+        Reported(Price(D("65123.45"))),
+    ]
+
+
+@pytest.mark.parametrize("wrong", ["SHORT", "", None, "NET", 1])
+def test_a_leg_whose_name_and_sign_disagree_is_told_as_garbled(wrong: object) -> None:
+    seen = snapshot(LONG_LEG | {"positionSide": wrong}, CROSS_ROW, mode=HEDGE)
+    assert [each.symbol for each in seen.positions] == [ADA]
+    assert "positionSide" in seen.garbled[0].reason
+
+
+def test_a_stop_of_a_leg_reduces_it_whatever_is_said_and_one_that_grows_it_is_none() -> None:
+    """`documented`: reduceOnly is never sent in hedge mode, and answered as false."""
+    of_short = STOP_ROW | {"positionSide": "SHORT", "reduceOnly": False}
+    orders = (
+        of_short | {"clientAlgoId": "short"},
+        of_short | {"clientAlgoId": "long", "positionSide": "LONG", "side": "SELL"},
+        of_short | {"clientAlgoId": "grows", "side": "SELL"},
+        of_short | {"clientAlgoId": "all", "closePosition": True, "quantity": "0"},
+    )
+    stops = snapshot(LONG_LEG, SHORT_LEG, stops=orders, mode=HEDGE).stops
+    assert [(each.client_id, each.side, each.reduce_only) for each in stops] == [
+        ("short", Side.SHORT, True),
+        ("long", Side.LONG, True),
+        ("all", Side.SHORT, True),
+    ]
+    assert stops[2].quantity == D("0.01")
+
+
 def test_a_change_between_two_parts_of_a_read_is_no_read() -> None:
     before, after = SHORT_ROW, SHORT_ROW | {"isolatedWallet": "161.5"}
     parts: Any = ([before], account(after))
@@ -290,6 +338,18 @@ def test_recipes_are_exact_and_only_reduce(
     call = ACCOUNT.write_call(action, "id1", LISTED, Ground(PositionMode.ONE_WAY, ()))
     assert (call.api, call.method, call.path) == ("fapiPrivate", method, path)
     assert dict(call.parameters) == parameters
+
+
+@pytest.mark.parametrize(("action", "method", "path", "parameters"), RECIPES, ids=repr)
+def test_in_hedge_mode_every_recipe_names_its_leg_and_none_says_reduce_only(
+    action: Action, method: str, path: str, parameters: dict[str, str]
+) -> None:
+    """`documented`: positionSide must be sent there, reduceOnly cannot be (-4061, -1106)."""
+    call = ACCOUNT.write_call(action, "id1", LISTED, Ground(PositionMode.HEDGE, ()))
+    expected = {name: text for name, text in parameters.items() if name != "reduceOnly"}
+    if action != CANCEL:
+        expected["positionSide"] = "SHORT" if action.side is Side.SHORT else "LONG"
+    assert (call.method, call.path, dict(call.parameters)) == (method, path, expected)
 
 
 PROOFS: list[tuple[Action, dict[str, Any]]] = [

@@ -125,6 +125,8 @@ class BinanceDesk:
         match method, name:
             case "POST", "listenKey":
                 return Said(200, {"listenKey": "pqia91ma19a5s61cv6a81va65sdf19v8a65a1a5s61"})
+            case "POST", _ if (no := self._refused_leg(given)) is not None:
+                return no
             case "POST", "positionMargin":
                 return self._margin(given)
             case "POST", "algoOrder":
@@ -147,7 +149,8 @@ class BinanceDesk:
                 "quantity": str(quantity),
                 "triggerPrice": str(trigger),
                 "workingType": "MARK_PRICE",
-                "reduceOnly": "true",
+                "positionSide": self._leg_name,
+                "reduceOnly": "true" if self._leg_name == "BOTH" else "false",
                 "clientAlgoId": client_id,
             }
         )
@@ -192,6 +195,20 @@ class BinanceDesk:
     def _is_cross(self) -> bool:
         return self.book.margin_mode is MarginMode.CROSS
 
+    @property
+    def _leg_name(self) -> str:
+        if self.book.position_mode is PositionMode.ONE_WAY:
+            return "BOTH"
+        return "LONG" if self.book.quantity > 0 else "SHORT"
+
+    def _refused_leg(self, given: dict[str, str]) -> Said | None:
+        """What an order or margin is refused for that does not fit the account's mode."""
+        if given.get("positionSide", "BOTH") != self._leg_name:
+            return refused(-4061, "Order's position side does not match user's setting.")
+        if "reduceOnly" in given and self._leg_name != "BOTH":
+            return refused(-1106, "Parameter 'reduceonly' sent when not required.")
+        return None
+
     def _premium(self) -> dict[str, Any]:
         bill = {"lastFundingRate": "0.0001", "nextFundingTime": NEXT_BILL_MS}
         return {"symbol": "BTCUSDT", "markPrice": str(self.book.mark)} | bill
@@ -209,7 +226,7 @@ class BinanceDesk:
         wallet = "0" if self._is_cross or not self.book.quantity else str(self.book.margin)
         return {
             "symbol": "BTCUSDT",
-            "positionSide": "BOTH",
+            "positionSide": self._leg_name,
             "positionAmt": str(self.book.quantity),
             "entryPrice": str(self.book.entry),
             "markPrice": str(self.book.mark),
@@ -252,7 +269,8 @@ class BinanceDesk:
         names = ("symbol", "side", "quantity", "triggerPrice", "workingType", "clientAlgoId")
         row: dict[str, Any] = {name: given[name] for name in names}
         row |= {"algoId": number, "orderType": given["type"], "algoStatus": "NEW"}
-        row |= {"reduceOnly": given["reduceOnly"] == "true", "closePosition": False}
+        row |= {"reduceOnly": given.get("reduceOnly") == "true", "closePosition": False}
+        row |= {"positionSide": given.get("positionSide", "BOTH")}
         self.book.stops[str(number)] = row
         return row
 
