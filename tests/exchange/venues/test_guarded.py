@@ -59,17 +59,24 @@ async def guarded(venue: str) -> AsyncIterator[Scene]:
         text = POLICY.replace("VENUE", venue).replace("MODE", MODES[venue])
         if MODES[venue] is PositionMode.HEDGE:
             text += STRESS
-        policy = parse_policy(text, "policy.yaml")
-        journal = SqliteJournal.open(None, policy.account)
-        guard = await assemble(policy, live.market, live.account, live.clock, journal)
-        async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(guard.run())
-            marking = tasks.create_task(_mark(live))
+        async with at_work(live, text):
             yield live
-            marking.cancel()
-            guard.stop()
-            await running
-        await journal.close()
+
+
+@asynccontextmanager
+async def at_work(live: Scene, text: str) -> AsyncIterator[None]:
+    """A guard of this policy on a stage."""
+    policy = parse_policy(text, "policy.yaml")
+    journal = SqliteJournal.open(None, policy.account)
+    guard = await assemble(policy, live.market, live.account, live.clock, journal)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(guard.run())
+        marking = tasks.create_task(_mark(live))
+        yield
+        marking.cancel()
+        guard.stop()
+        await running
+    await journal.close()
 
 
 async def _mark(live: Scene) -> None:
