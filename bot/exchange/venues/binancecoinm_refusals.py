@@ -8,7 +8,7 @@ Unknown here until an account has shown them.
 
 from collections.abc import Mapping
 
-from bot.exchange.venues.binance_refusals import OF_BOTH
+from bot.exchange.venues.binance_codes import OF_BOTH
 
 _DOCUMENTED = {
     -4089: "only orders that reduce are allowed",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from bot.exchange.venues.binance_refusals import OF_BOTH
+from bot.exchange.venues.binance_codes import OF_BOTH
 
 _DOCUMENTED = {
     -2017: "the API keys of this account are locked",

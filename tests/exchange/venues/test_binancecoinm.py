@@ -1,5 +1,6 @@
 """Binance COIN-M's answers as documented and recorded, and a guard on one of its accounts."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -36,7 +37,7 @@ from bot.exchange.venues.binancecoinm_market import MARKET
 from bot.exchange.venues.binancecoinm_refusals import REFUSED
 from bot.exchange.venues.dialects import DIALECTS, WALLETS
 from tests.exchange.venues.binance_desk import BinanceDesk, Product
-from tests.exchange.venues.stage import KEYS, Book, D, Scene, staged
+from tests.exchange.venues.stage import KEYS, Book, D, FaultKind, Scene, staged
 from tests.exchange.venues.test_guarded import at_work, margins, until
 
 BTC, ETH = "BTC/USD:BTC", "ETH/USD:ETH"
@@ -539,3 +540,14 @@ async def test_a_stop_rests_coins_are_added_the_stop_moves_and_at_last_it_closes
         await until(lambda: live.book.quantity == 0)
     assert margins(live.written()) == 1
     assert live.book.free == D("0.05") - added
+
+
+@pytest.mark.parametrize("kind", [FaultKind.DROPPED, FaultKind.HTML_200, FaultKind.NOT_KNOWN])
+async def test_a_top_up_whose_answer_is_lost_is_found_in_the_history(kind: FaultKind) -> None:
+    async with guarded(PositionMode.HEDGE) as live:
+        await until(live.desk.resting)
+        with live.fault(kind, 1, effect=True, writes=True):
+            live.book.mark = D(57_000)
+            await until(lambda: live.book.margin > D("0.01"))
+            await asyncio.sleep(4)  # noqa: TID251 - time enough to send another
+        assert margins(live.written()) == 1

@@ -49,6 +49,9 @@ MODES = {
     "okx": PositionMode.ONE_WAY,
     "xt": PositionMode.HEDGE,
 }
+"""Of the venues whose contract pays in tether. A guard in coins is in test_binancecoinm.py."""
+
+of_all = pytest.mark.parametrize("venue", MODES)
 
 
 @asynccontextmanager
@@ -96,6 +99,7 @@ def margins(asked: list[Asked]) -> int:
     return sum("margin" in each.path.lower() for each in asked)
 
 
+@of_all
 async def test_a_stop_rests_margin_is_added_the_stop_moves_and_at_last_it_closes(
     venue: str,
 ) -> None:
@@ -113,6 +117,7 @@ async def test_a_stop_rests_margin_is_added_the_stop_moves_and_at_last_it_closes
     assert margins(live.written()) == 1
 
 
+@of_all
 @pytest.mark.parametrize("kind", [FaultKind.DROPPED, FaultKind.HTML_200, FaultKind.NOT_KNOWN])
 async def test_a_top_up_whose_answer_is_lost_is_found_and_not_sent_again(
     venue: str, kind: FaultKind
