@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bot.core.actions import (
     Action,
@@ -36,6 +38,8 @@ from bot.exchange.venues.binancecoinm_account import account_of
 from bot.exchange.venues.binancecoinm_market import MARKET
 from bot.exchange.venues.binancecoinm_refusals import REFUSED
 from bot.exchange.venues.dialects import DIALECTS, WALLETS
+from bot.live import _dialect_of
+from bot.policy.loader import parse_policy
 from tests.exchange.venues.binance_desk import BinanceDesk, Product
 from tests.exchange.venues.stage import KEYS, Book, D, FaultKind, Scene, staged
 from tests.exchange.venues.test_guarded import at_work, margins, until
@@ -433,6 +437,69 @@ def test_fills_are_face_value() -> None:
     assert found == OrderFound("id1", True, NO_FILL)
 
 
+@given(st.integers(1, 10**7), st.sampled_from(["10", "100", "0.0001", "1", "25"]))
+def test_what_goes_out_in_contracts_comes_back_as_the_same_face_value(
+    contracts: int, size: str
+) -> None:
+    listed = Listed(NAMES, {"BTCUSD_PERP": D(size), "ETHUSD_PERP": D(1)})
+    quantity = Quantity(contracts * D(size))
+    action = ClosePosition(BTC, Side.LONG, quantity)
+    call = ACCOUNT.write_call(action, "id1", listed, Ground(PositionMode.ONE_WAY, ()))
+    assert call.parameters["quantity"] == str(contracts)
+    order = {"clientOrderId": "id1", "symbol": "BTCUSD_PERP", "status": "FILLED"}
+    told = order | {"executedQty": call.parameters["quantity"], "avgPrice": "26000.5"}
+    none = Heard(400, {}, '{"code": -2013, "msg": "Order does not exist."}')
+    answers = (Heard(200, {}, json.dumps(told)), none)
+    found = ACCOUNT.order_of(answers, "id1", "BTCUSD_PERP", listed)
+    assert found == OrderFound("id1", False, Fill(quantity, Price(D("26000.5"))))
+    value = quantity / D("38103.05510455")
+    row = LONG_ROW | {"positionAmt": str(contracts), "notionalValue": f"{value:.8f}"}
+    seen = ACCOUNT.snapshot_of((ONE_WAY,), ([row], account(row)), ([],), listed, 7)
+    if value > D("0.00001"):  # eight places tell less than a hundredth of a smaller one
+        assert [each.quantity for each in seen.positions] == [quantity]
+
+
+JUNK: tuple[Any, ...] = (
+    None,
+    True,
+    "",
+    "NaN",
+    "Infinity",
+    "-1",
+    "0",
+    "1e400",
+    10**30,
+    [],
+    {},
+    "BOTH",
+    "2",
+    "26000",
+)
+
+
+@given(st.sampled_from(sorted(LONG_ROW)), st.sampled_from(JUNK))
+def test_a_changed_row_is_told_as_it_is_or_as_garbled_and_never_as_another_position(
+    name: str, junk: Any
+) -> None:
+    """But for the two that nothing else in the row can be held against: margin and leverage."""
+    row = LONG_ROW | {name: junk}
+    try:
+        seen = ACCOUNT.snapshot_of(
+            (ONE_WAY,), ([row, CROSS_SHORT], account(LONG_ROW, CROSS_SHORT)), ([],), LISTED, 7
+        )
+    except Unreadable:
+        return
+    assert ETH in {each.symbol for each in seen.positions}
+    for position in seen.positions:
+        if position.symbol != ETH:
+            (clean,) = snapshot(LONG_ROW).positions
+            assert (position.symbol, position.side, position.quantity) == (
+                clean.symbol,
+                clean.side,
+                clean.quantity,
+            )
+
+
 def test_margin_that_was_added_is_in_the_history() -> None:
     """`documented`: a row of positionMargin/history."""
     row = {"amount": "23.36332311", "asset": "BTC", "symbol": "BTCUSD_PERP", "type": 1}
@@ -475,6 +542,13 @@ def test_streams_are_those_of_coins() -> None:
     assert marks.url == f"wss://dstream.binance.com/stream?streams={names}"
     key = ({"listenKey": "abc"},)
     assert ACCOUNT.account_opening(key, KEYS, 0).url == "wss://dstream.binance.com/ws/abc"
+
+
+def test_a_process_speaks_of_the_wallet_that_its_policy_names() -> None:
+    text = POLICY.replace("MODE", "hedge")
+    for coin in ("BTC", "ETH"):
+        policy = parse_policy(text.replace("BTC", coin), "policy.yaml")
+        assert _dialect_of(policy) == WALLETS["binancecoinm"](coin)
 
 
 # -- a guard, in coins ---------------------------------------------------------------------
