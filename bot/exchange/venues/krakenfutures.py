@@ -5,7 +5,8 @@ One wallet backs all cross positions. Margins are rates of the position's value 
 `documented` (its margin schedule) and seen in a row that its stream pushed, where they are 2 % and
 1 % of that to the last digit. No close fee is part of them. Whether the rate of a level is that of
 the whole position or of what is in the level its papers do not tell: the account's own figure has
-to decide. The step of a margin and what a reduction does to it play no part in a shared wallet.
+to decide, and with it how a position is measured. The step of a margin and what a reduction does
+to it play no part in a shared wallet.
 """
 
 from decimal import Decimal

@@ -9,13 +9,13 @@ tells it, see decision 26.
 
 import json as text_json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import TypeAlias
 
 from bot.core.events import BarsReported
-from bot.core.model import BARS_MAX, ContractKind, Instrument, RiskTier
+from bot.core.model import BARS_MAX, ContractKind, Instrument, RiskTier, TierMeasure
 from bot.core.units import ZERO, Money, Price, Quantity, Ratio
 from bot.exchange.live.calls import Call, Json, Unreadable
 from bot.exchange.live.dialect import Listed, Marked, Opening
@@ -112,13 +112,14 @@ def instrument_calls(name: str) -> Sequence[Call]:
 
 
 def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrument:
-    """The contract. Quantities are in base; the smallest is the step."""
+    """The contract, of one in which something is held. The smallest quantity is the step."""
     contracts, accounts, held = jsons
     by_name = _by_name(contracts)
     if name not in by_name:
         raise Unreadable(f"instruments: expected {name}, was not there")
     row = by_name[name]
     size = row.above_zero("contractSize")
+    tiers, measure = _tiers(by_name, accounts, held, name)
     step = Decimal(1).scaleb(-row.integer("contractValueTradePrecision")) * size
     return Instrument(
         symbol=listed.symbols[name],
@@ -128,8 +129,8 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
         quantity_step=Quantity(step),
         quantity_min=Quantity(step),
         taker_fee=_TAKER_FEE,
-        tiers=_tiers(by_name, accounts, held, name),
-        rules=RULES,
+        tiers=tiers,
+        rules=replace(RULES, tier_measure=measure),
     )
 
 
@@ -168,37 +169,60 @@ _Table: TypeAlias = tuple[Level, ...]
 _Form: TypeAlias = Callable[[_Table, str], tuple[RiskTier, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    quantity: Decimal
+    price: Decimal
+
+    @property
+    def value(self) -> Decimal:
+        return self.quantity * self.price
+
+
 def _tiers(
     by_name: Mapping[str, Row], accounts: Json, held: Json, name: str
-) -> tuple[RiskTier, ...]:
+) -> tuple[tuple[RiskTier, ...], TierMeasure]:
     """
     Those by which the account's maintenance margin is what the venue says that it is.
 
-    Of several that fit, as with nothing held all do, the strictest rates. None fits: the account
-    is margined in a way that is not known, and there are no rules to guard it by.
+    Of several that fit the strictest rates. None fits: the account is margined in a way that is
+    not known, and there are no rules to guard it by. A rate for a whole position is that of a
+    quantity, as its entry price is what it is, whatever the mark does.
     """
     wallet = Row(Row(told(accounts, "accounts").raw("accounts"), "accounts").raw("flex"), "flex")
     needed = wallet.number("maintenanceMargin")
-    positions = _values(by_name, held)
-    tables = {each: _schedules(by_name[each]) for each in {name, *positions}}
+    positions = _positions(by_name, held)
+    if name not in positions:
+        raise Unreadable(f"{name}: expected a position in it that tells its margins, was none")
+    tables = {each: _schedules(by_name[each]) for each in positions}
     shared = set.intersection(*(set(each) for each in tables.values()))
     for form in FORMS:
         fitting = []
         for key in sorted(shared):
-            asked = sum(
-                (_asked(form(tables[each][key], each), of) for each, of in positions.items()), ZERO
+            asked = (
+                _asked(form(tables[each][key], each), of.value) for each, of in positions.items()
             )
-            if abs(asked - needed) <= needed * _MM_OFF_MAX + _MM_OFF_LEAST:
+            if abs(sum(asked, ZERO) - needed) <= needed * _MM_OFF_MAX + _MM_OFF_LEAST:
                 fitting.append(tables[name][key])
+        if fitting and form is _whole:
+            found = _whole(_strictest(fitting), name)
+            return _by_quantity(found, positions[name].price), TierMeasure.QUANTITY
         if fitting:
-            return form(_strictest(fitting), name)
+            return form(_strictest(fitting), name), TierMeasure.VALUE
     raise Unreadable(
         f"{name}: expected levels of margin that ask {needed:f} for what is held, was none"
     )
 
 
-def _values(by_name: Mapping[str, Row], held: Json) -> Mapping[str, Decimal]:
-    """What each position in the wallet was worth at its entry, by the contract."""
+def _by_quantity(tiers: Sequence[RiskTier], price: Decimal) -> tuple[RiskTier, ...]:
+    return tuple(
+        RiskTier(each.floor / price, each.cap / price, each.rate, Money(ZERO), each.leverage_max)
+        for each in tiers
+    )
+
+
+def _positions(by_name: Mapping[str, Row], held: Json) -> Mapping[str, _Held]:
+    """What is held in the wallet, by the contract."""
     found = {}
     for row in rows(told(held, "openpositions").raw("openPositions"), "openPositions"):
         name = named(row)
@@ -207,7 +231,7 @@ def _values(by_name: Mapping[str, Row], held: Json) -> Mapping[str, Decimal]:
         if name not in by_name:
             raise row.wrong("symbol", "a contract that is listed")
         size = row.above_zero("size") * by_name[name].above_zero("contractSize")
-        found[name] = size * row.above_zero("price")
+        found[name] = _Held(size, row.above_zero("price"))
     return found
 
 

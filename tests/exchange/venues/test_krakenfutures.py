@@ -29,6 +29,7 @@ from bot.core.model import (
     NotReported,
     PositionMode,
     Side,
+    TierMeasure,
 )
 from bot.core.units import Money, Price, Quantity
 from bot.exchange.live.calls import Call, Heard, Unreadable, parse_json
@@ -262,7 +263,10 @@ def tiers_of(
     jsons = (contracts, *state(*positions, wallet=wallet))
     made = market.instrument_of(jsons, LISTED, "PF_XBTUSD")
     assert made.tiers[-1].cap == D("Infinity")
-    return [(each.floor, each.rate, each.deduction) for each in made.tiers]
+    assert [each.cap for each in made.tiers[:-1]] == [each.floor for each in made.tiers[1:]]
+    is_of_value = made.rules.tier_measure is TierMeasure.VALUE
+    entry = D(1) if is_of_value else D(str(positions[0]["price"]))
+    return [(round(each.floor * entry, 9), each.rate, each.deduction) for each in made.tiers]
 
 
 def test_the_accounts_own_margin_tells_which_levels_it_has() -> None:
@@ -292,8 +296,17 @@ def test_what_does_not_add_up_has_no_rules() -> None:
             tiers_of(needed, LONG)
 
 
-def test_with_nothing_held_the_strictest_levels_count() -> None:
-    assert tiers_of(0) == [(0, D("0.05"), 0), (500_000, D("0.05"), 0)]
+def test_with_nothing_held_no_margin_tells_anything() -> None:
+    with pytest.raises(Unreadable, match="expected a position in it"):
+        tiers_of(0)
+    with pytest.raises(Unreadable, match="expected a position in it"):
+        tiers_of(20, SMALL)
+
+
+def test_of_levels_that_fit_the_strictest_count() -> None:
+    higher = [SOME[0], SOME[1] | {"initialMargin": 0.1, "maintenanceMargin": 0.05}]
+    row = ROW | {"marginSchedules": {"dlt": {"professional": higher}}}
+    assert tiers_of(60, LONG, row=row) == [(0, D("0.01"), 0), (500_000, D("0.05"), 0)]
 
 
 def test_margins_of_inverse_contracts_are_in_wallets_of_their_own() -> None:
@@ -400,7 +413,7 @@ def test_a_precision_below_nothing_is_a_step_of_thousands() -> None:
         "contractValueTradePrecision": -3,
         "tickSize": 1e-10,
     }
-    jsons = (told(instruments=[pepe]), *state(wallet=WALLET | {"maintenanceMargin": 0}))
+    jsons = (told(instruments=[pepe]), *state(LONG, wallet=WALLET | {"maintenanceMargin": 24}))
     made = market.instrument_of(jsons, LISTED, "PF_XBTUSD")
     assert (made.quantity_step, made.quantity_min) == (D(1000), D(1000))
     assert made.tick_size == D("1e-10")
