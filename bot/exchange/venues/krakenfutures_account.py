@@ -94,7 +94,8 @@ _STOPS = frozenset({"stp", "stop"})
 _TAKEN = frozenset({"placed", "partiallyFilled", "filled"})
 _NOT_FILLED = "iocWouldNotExecute"
 _WAITS = frozenset({"ENTERED_BOOK", "TRIGGER_PLACED"})
-_OVER = frozenset({"FULLY_EXECUTED", "CANCELLED", "REJECTED", "TRIGGER_ACTIVATION_FAILURE"})
+_FILLED = "FULLY_EXECUTED"
+_OVER = frozenset({_FILLED, "CANCELLED", "REJECTED", "TRIGGER_ACTIVATION_FAILURE"})
 
 
 # -- account -------------------------------------------------------------------------------
@@ -435,16 +436,18 @@ def order_of(
     filled = _filled(told(fills, "fills"), client_id, name, listed.sizes[name])
     for row in rows(_waiting(waiting), "openOrders"):
         if _client_id(row) == client_id:
-            return _found(row, name, client_id, resting=True, filled=filled)
+            _check(row, "filledSize", name, filled, listed.sizes[name])
+            return OrderFound(client_id, resting=True, filled=filled)
     for entry in rows(told(recent, "orders/status").raw("orders"), "orders"):
         row = Row(entry.raw("order"), f"{entry.where}.order")
         if _client_id(row) == client_id:
             status = entry.text("status")
             if status not in _WAITS | _OVER:
                 raise entry.wrong("status", "a status that is known")
-            if status == "FULLY_EXECUTED" and filled == NO_FILL:
+            if status == _FILLED and filled == NO_FILL:
                 raise entry.wrong("status", "one whose fills are told")
-            return _found(row, name, client_id, resting=status in _WAITS, filled=filled)
+            _check(row, "filled", name, filled, listed.sizes[name])
+            return OrderFound(client_id, resting=status in _WAITS, filled=filled)
     if filled != NO_FILL:
         return OrderFound(client_id, resting=False, filled=filled)
     return OrderAbsent()
@@ -456,10 +459,13 @@ def _heard(heard: Heard) -> Json:
     return parse_json(heard.text)
 
 
-def _found(row: Row, name: str, client_id: str, *, resting: bool, filled: Filled) -> OrderFound:
+def _check(row: Row, key: str, name: str, filled: Filled, size: Decimal) -> None:
+    """That it is in its contract and all its fills are told: they may come a moment later."""
     if named(row) != name:
         raise row.wrong("symbol", name)
-    return OrderFound(client_id, resting=resting, filled=filled)
+    seen = filled.quantity if isinstance(filled, Fill) else ZERO
+    if _given(row, key) is not None and row.number(key) * size != seen:
+        raise row.wrong(key, f"{seen:f}, as the fills make")
 
 
 def _filled(answer: Row, client_id: str, name: str, size: Decimal) -> Filled:

@@ -215,6 +215,9 @@ class KrakenDesk:
                     "orderId": each["order_id"],
                     "cliOrdId": client_id,
                     "symbol": "PF_XBTUSD",
+                    "filled": sum(
+                        fill["size"] for fill in self.fills if fill["cliOrdId"] == client_id
+                    ),
                 },
                 "status": each["state"],
                 "updateReason": None,

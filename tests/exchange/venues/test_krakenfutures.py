@@ -769,6 +769,9 @@ FILL = {
 }
 
 
+PART = FILL | {"size": 0.03, "price": 60000}
+
+
 def found(
     waiting: list[Any] | None = None,
     recent: list[Any] | None = None,
@@ -808,7 +811,8 @@ def test_fills_are_added_up_with_their_average_price() -> None:
     assert found(recent=[recent("FULLY_EXECUTED")], fills=rows) == OrderFound(
         "lg1", resting=False, filled=filled
     )
-    assert found(waiting=[STOP], fills=rows) == OrderFound("lg1", resting=True, filled=filled)
+    partly = STOP | {"filledSize": 0.04}
+    assert found(waiting=[partly], fills=rows) == OrderFound("lg1", resting=True, filled=filled)
 
 
 @pytest.mark.parametrize(
@@ -831,6 +835,12 @@ def test_what_ended_just_now_is_told(status: str, resting: bool) -> None:
     [
         ({"recent": [recent("FULLY_EXECUTED")]}, "fills"),  # they come a moment later
         ({"recent": [recent("SOMETHING")]}, "status"),
+        ({"recent": [recent("CANCELLED", filled=0.01)]}, "filled"),
+        (
+            {"recent": [recent("FULLY_EXECUTED", filled=0.04)], "fills": [PART]},
+            "filled: expected 0.03, as the fills make",
+        ),
+        ({"waiting": [STOP], "fills": [PART]}, "filledSize"),
         ({"recent": [recent("CANCELLED", symbol="PF_ETHUSD")]}, "symbol"),
         ({"waiting": [STOP | {"symbol": "PF_ETHUSD"}]}, "symbol"),
         ({"fills": [FILL | {"symbol": "PF_ETHUSD", "size": 1, "price": 1}]}, "symbol"),
