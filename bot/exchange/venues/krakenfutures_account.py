@@ -26,6 +26,7 @@ from bot.core.actions import (
     PlaceStop,
 )
 from bot.core.events import AutoDeleveraged, Liquidated
+from bot.core.ids import born_at_ms
 from bot.core.model import (
     NO_FILL,
     AccountSnapshot,
@@ -244,8 +245,8 @@ def _stop(row: Row, listed: Listed) -> list[StopOrder]:
     """A market order that waits for the mark price to go against a position, and only that."""
     if row.text("orderType") not in _STOPS or _given(row, "triggerSignal") != "mark":
         return []
-    if _given(row, "limitPrice") not in (None, 0):
-        return []
+    if _given(row, "limitPrice") not in (None, 0) and not born_at_ms(_client_id(row)):
+        return []  # a guard's are sent without: a limit there is the venue's own bound
     name = named(row)
     if name not in listed.sizes:
         raise row.wrong("symbol", "a contract that is listed")

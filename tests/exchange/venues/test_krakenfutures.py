@@ -21,12 +21,14 @@ from pydantic import SecretStr
 
 from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, NoWorseThan, PlaceStop
 from bot.core.events import AutoDeleveraged, Liquidated
+from bot.core.ids import Birth, client_id
 from bot.core.model import (
     NO_FILL,
     Fill,
     MaintenanceAt,
     MarginMode,
     NotReported,
+    PositionKey,
     PositionMode,
     Side,
     TierMeasure,
@@ -231,6 +233,13 @@ def test_stops_are_market_orders_on_the_mark_and_one_bad_row_hides_no_other() ->
         ("lg1", Side.SHORT),
     ]
     assert {(each.trigger_price, each.quantity) for each in seen} == {(D("57000.5"), D("0.1"))}
+
+
+def test_a_guards_stop_is_seen_whatever_limit_the_venue_lists_it_with() -> None:
+    """That it may have one no paper says; unseen, another would be placed again and again."""
+    ours = client_id(Birth("main", 1_772_012_753_818), PositionKey(BTC, Side.LONG), "stop", 1, 1)
+    (seen,) = snapshot(LONG, stops=(STOP | {"cliOrdId": ours, "limitPrice": 56430.5},)).stops
+    assert (seen.client_id, seen.trigger_price) == (ours, D("57000.5"))
 
 
 def test_a_stop_that_is_in_several_answers_is_one() -> None:
@@ -654,6 +663,7 @@ def test_a_close_is_taken_when_its_id_comes_back() -> None:
     ours = event | {"orderPriorExecution": {"cliOrdId": "lg1"}, "orderPriorEdit": None}
     for status in ("placed", "partiallyFilled", "filled"):
         assert reply(sent(status, ours), CLOSE) == Accepted()
+        assert isinstance(reply(sent(status, ours), CLOSE, status=400), Unsure)
     for anothers in ({"cliOrdId": "another"}, {"cliOrdId": None}):
         other = sent("placed", event | {"orderPriorExecution": anothers})
         assert isinstance(reply(other, CLOSE), Unsure)
