@@ -191,7 +191,10 @@ MATRIX: Mapping[str, Capabilities] = {
             "portfolio margin",
         ),
         tried=Tried.PAPERS,
-        why_not="no margin can be added to a position: transfer into the wallet, or reduce",
+        why_not=(
+            "the margin of an isolated position is not told, and none can be added to it: "
+            "transfer into the wallet, or reduce"
+        ),
     ),
     "okx": Capabilities(
         effects=frozenset(Effect),

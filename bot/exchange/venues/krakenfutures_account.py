@@ -541,7 +541,7 @@ def account_frame(json: Json, listed: Listed, received_at_ms: int) -> Told:
     """What a frame is an alarm for. The kind of a fill tells whether it is the venue's doing."""
     frame = Row(json, "frame")
     if frame.has("event"):
-        event = frame.raw("event")
+        event = frame.text("event")
         return (
             StreamEnded(f"{event}: {_given(frame, 'message')}") if event in _FAILED else _NOTHING
         )
@@ -550,9 +550,9 @@ def account_frame(json: Json, listed: Listed, received_at_ms: int) -> Told:
         return _NOTHING  # what was before is read, not heard
     if feed == "fills":
         for row in rows(frame.raw("fills"), "fills"):
-            kind = row.raw("fill_type")
+            kind = row.text("fill_type")
             if kind in _LIQUIDATES | _DELEVERAGES:
-                return _taken(row, str(kind), listed, received_at_ms)
+                return _taken(row, kind, listed, received_at_ms)
     return AccountChanged()
 
 

@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from bot.app import LiveMode
 from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, NoWorseThan, PlaceStop
 from bot.core.events import AutoDeleveraged, Liquidated
 from bot.core.ids import Birth, client_id
@@ -38,6 +39,7 @@ from bot.exchange.live.calls import Call, Heard, Unreadable, parse_json
 from bot.exchange.live.connection import Loopback, reach
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import Ground, Irrelevant, Listed, StreamEnded
+from bot.exchange.live.findings import CheckFailed, require_sound
 from bot.exchange.live.transport import RECV_WINDOW_MS
 from bot.exchange.ports import (
     Accepted,
@@ -53,6 +55,8 @@ from bot.exchange.venues import krakenfutures_market as market
 from bot.exchange.venues.krakenfutures import RULES
 from bot.exchange.venues.krakenfutures_client import KrakenFutures
 from bot.exchange.venues.krakenfutures_refusals import ERRORS, STATUSES
+from bot.live import LiveKeys, _doctor, _lacks
+from bot.policy.loader import parse_policy
 from tests.exchange.venues.capture import golden
 from tests.exchange.venues.krakenfutures_desk import (
     CONTRACT,
@@ -62,6 +66,7 @@ from tests.exchange.venues.krakenfutures_desk import (
     KrakenDesk,
 )
 from tests.exchange.venues.stage import BASE64_KEYS, Book, staged
+from tests.exchange.venues.test_guarded import CROSS_POLICY, POLICY
 
 D = Decimal
 BTC = "BTC/USD:USD"
@@ -988,3 +993,67 @@ def test_an_account_that_cannot_be_judged_is_refused_with_a_sentence() -> None:
     assert "an isolated position is not supported" in sentence
     (sentence,) = refusals(LONG | {"pnlCurrency": "ETH"})
     assert "expected profit in USD, was ETH" in sentence
+
+
+async def test_a_doctor_finds_a_cross_account_of_dollars_fine() -> None:
+    text = CROSS_POLICY.replace("VENUE", "krakenfutures").replace("MODE", "one_way")
+    policy = parse_policy(text, "p.yaml")
+    async with staged(KrakenDesk(Book())) as live:
+        keys = LiveKeys(BASE64_KEYS, accept_unverified=False)
+        findings = await _doctor(policy, keys, Loopback(live.port))
+    require_sound(findings, accept_unverified=False)
+    assert any("2 tiers, taker fee 0.0005" in each.text for each in findings)
+
+
+def test_a_policy_that_adds_margin_is_refused_with_the_reason() -> None:
+    text = POLICY.replace("VENUE", "krakenfutures").replace("MODE", "one_way")
+    with pytest.raises(CheckFailed) as raised:
+        require_sound(_lacks(parse_policy(text, "p.yaml"), LiveMode.LIVE), accept_unverified=False)
+    for lacking in ("add_margin", "isolated"):
+        assert f"needs {lacking}, which its adapter cannot: the margin of" in str(raised.value)
+
+
+GARBAGE: list[Any] = [None, "", "x", "NaN", "1e400", -1, 0, True, [], {}, "-0", 10**20, [[]]]
+JUNK = st.sampled_from(GARBAGE)
+
+
+@given(st.data())
+def test_no_garbage_is_more_than_an_unreadable_answer(data: st.DataObject) -> None:
+    """Whatever stands in a field, all is read or refused, and no other row is lost."""
+    row = data.draw(st.sampled_from([LONG, STOP, WALLET, ROW]))
+    name = data.draw(st.sampled_from(sorted(row)))
+    spoilt = row | {name: data.draw(JUNK)}
+    try:
+        if row is LONG:
+            seen = snapshot(SMALL, spoilt)
+            assert "ETH/USD:USD" in {each.symbol for each in seen.positions}
+        elif row is STOP:
+            seen = snapshot(LONG, stops=(spoilt, STOP | {"cliOrdId": "lg2"}))
+            assert "lg2" in {each.client_id for each in seen.stops}
+        elif row is WALLET:
+            snapshot(LONG, wallet=spoilt)
+            refusals(LONG, wallet=spoilt)
+        else:
+            tiers_of(60, LONG, row=spoilt)
+    except Unreadable:
+        assert row is not STOP
+
+
+@given(st.data())
+def test_no_garbage_in_an_answer_or_a_frame_is_more_than_unsure(data: st.DataObject) -> None:
+    trigger = TRIGGER | {data.draw(st.sampled_from(sorted(TRIGGER))): data.draw(JUNK)}
+    event: dict[str, Any] = {"type": "PLACE", "orderTrigger": trigger}
+    event |= {data.draw(st.sampled_from(["type", "order", "none"])): data.draw(JUNK)}
+    status: dict[str, Any] = {"order_id": "x", "status": "placed", "orderEvents": [event]}
+    status |= {data.draw(st.sampled_from(["status", "cliOrdId", "none"])): data.draw(JUNK)}
+    for action in (PLACE, CLOSE, CANCEL):
+        answer = {"result": "success", "sendStatus": status, "cancelStatus": status}
+        assert isinstance(reply(answer, action), Accepted | Refused | Unsure)
+    told_of = fills("liquidation")
+    (row,) = told_of["fills"]
+    row[data.draw(st.sampled_from(sorted(row)))] = data.draw(JUNK)
+    try:
+        frame(told_of)
+        frame(event)
+    except Unreadable:
+        return
