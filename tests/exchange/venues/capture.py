@@ -22,7 +22,7 @@ from bot.core.units import Money, Price, Quantity
 from tests.exchange.venues.conftest import DESKS, MODES
 from tests.exchange.venues.stage import BTC, Asked, Book, D, staged
 
-KEPT = ("bitget", "bitunix", "bybit", "gate", "okx", "xt")
+KEPT = ("bitget", "bitunix", "bybit", "gate", "kucoin", "okx", "xt")
 """Those of Binance are kept beside its own tests, from the exchange over the wire."""
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -11,7 +11,7 @@ from tests.exchange.venues.conftest import DESKS
 from tests.exchange.venues.stage import BTC, Book, D, Scene, staged
 
 ETH = "ETH/USDT:USDT"
-SIZES = ("positionAmt", "positionSize", "size", "qty", "pos", "total")
+SIZES = ("positionAmt", "positionSize", "size", "qty", "pos", "total", "currentQty")
 NAMES = ("symbol", "contract", "instId")
 
 Spoil = Callable[[dict[str, Any]], Any]
@@ -42,7 +42,8 @@ def spoil(live: Scene, spoilt: Spoil) -> None:
 def no_size(row: dict[str, Any]) -> Any:
     for name in NAMES:
         if name in row:
-            row[name] = row[name].replace("BTC", "ETH").replace("btc", "eth")
+            for ours, theirs in (("XBT", "ETH"), ("BTC", "ETH"), ("btc", "eth")):
+                row[name] = row[name].replace(ours, theirs)
     for size in SIZES:
         if size in row:
             row[size] = "many"

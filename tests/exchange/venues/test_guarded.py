@@ -46,6 +46,7 @@ MODES = {
     "bitunix": PositionMode.ONE_WAY,
     "bybit": PositionMode.ONE_WAY,
     "gate": PositionMode.ONE_WAY,
+    "kucoin": PositionMode.ONE_WAY,
     "okx": PositionMode.ONE_WAY,
     "xt": PositionMode.HEDGE,
 }
