@@ -274,13 +274,20 @@ def _stop(row: Row, listed: Listed, positions: Sequence[Position]) -> list[StopO
     closes_all = row.flag("closeOrder")
     if not closes_all and not row.flag("reduceOnly"):
         return []
-    side = Side.LONG if row.text("stop") == "down" else Side.SHORT
+    match row.raw("stop"):
+        case "down":
+            side = Side.LONG
+        case "up":
+            side = Side.SHORT
+        case _:
+            raise row.wrong("stop", "down or up")
     if not closes_all and row.text("side") != _closing(side):
         return []  # it takes a profit
     if row.has("positionSide") and row.text("positionSide") not in (_BOTH, side.upper()):
         return []
     name = row.text("symbol")
-    held = [each for each in positions if (each.symbol, each.side) == (listed.symbols[name], side)]
+    of = (listed.symbols.get(name), side)
+    held = [each for each in positions if (each.symbol, each.side) == of]
     if len(held) != 1:
         return []
     quantity = held[0].quantity
