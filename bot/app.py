@@ -34,7 +34,18 @@ from bot.exchange.paper.ladders import WHOLE
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.store import FileStore, NothingSaved
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
-from bot.exchange.venues import apex, binanceusdm, bitget, bitunix, bybit, gate, kucoin, okx, xt
+from bot.exchange.venues import (
+    apex,
+    binancecoinm,
+    binanceusdm,
+    bitget,
+    bitunix,
+    bybit,
+    gate,
+    kucoin,
+    okx,
+    xt,
+)
 from bot.journal.codec import from_json
 from bot.journal.port import Journal, JournalUnavailable, Kind, Row
 from bot.journal.sqlite import SqliteJournal
@@ -62,6 +73,7 @@ LATENCY_MS = 250
 
 _LISTINGS: dict[str, Callable[[], dict[str, Instrument]]] = {
     "apex": dict,
+    "binancecoinm": dict,
     "binanceusdm": binanceusdm.instruments,
     "bitget": dict,
     "bitunix": dict,
@@ -75,6 +87,7 @@ _LISTINGS: dict[str, Callable[[], dict[str, Instrument]]] = {
 
 _RULES = {
     "apex": apex.RULES,
+    "binancecoinm": binancecoinm.RULES,
     "binanceusdm": binanceusdm.RULES,
     "bitget": bitget.RULES,
     "bitunix": bitunix.RULES,

@@ -106,10 +106,21 @@ MATRIX: Mapping[str, Capabilities] = {
             "cannot be moved into a position"
         ),
     ),
+    "binancecoinm": Capabilities(
+        effects=frozenset(Effect),
+        margin_modes=frozenset(MarginMode),
+        position_modes=frozenset(PositionMode),
+        replacement=Replacement.COEXIST,
+        margin_evidence=Evidence.HISTORY,
+        key_report=KeyReport.WHOLE,
+        client_id="1 to 36 of A-Z a-z 0-9 . : / _ -",
+        refused_accounts=("portfolio margin", "auto-added margin"),
+        tried=Tried.PAPERS,
+    ),
     "binanceusdm": Capabilities(
         effects=frozenset(Effect),
         margin_modes=frozenset(MarginMode),
-        position_modes=frozenset({PositionMode.ONE_WAY}),
+        position_modes=frozenset(PositionMode),
         replacement=Replacement.COEXIST,
         margin_evidence=Evidence.HISTORY,
         key_report=KeyReport.WHOLE,

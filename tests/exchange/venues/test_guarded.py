@@ -50,6 +50,9 @@ MODES = {
     "okx": PositionMode.ONE_WAY,
     "xt": PositionMode.HEDGE,
 }
+"""Of the venues whose contract pays in tether. A guard in coins is in test_binancecoinm.py."""
+
+of_all = pytest.mark.parametrize("venue", MODES)
 
 
 @asynccontextmanager
@@ -60,17 +63,24 @@ async def guarded(venue: str) -> AsyncIterator[Scene]:
         text = POLICY.replace("VENUE", venue).replace("MODE", MODES[venue])
         if MODES[venue] is PositionMode.HEDGE:
             text += STRESS
-        policy = parse_policy(text, "policy.yaml")
-        journal = SqliteJournal.open(None, policy.account)
-        guard = await assemble(policy, live.market, live.account, live.clock, journal)
-        async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(guard.run())
-            marking = tasks.create_task(_mark(live))
+        async with at_work(live, text):
             yield live
-            marking.cancel()
-            guard.stop()
-            await running
-        await journal.close()
+
+
+@asynccontextmanager
+async def at_work(live: Scene, text: str) -> AsyncIterator[None]:
+    """A guard of this policy on a stage."""
+    policy = parse_policy(text, "policy.yaml")
+    journal = SqliteJournal.open(None, policy.account)
+    guard = await assemble(policy, live.market, live.account, live.clock, journal)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(guard.run())
+        marking = tasks.create_task(_mark(live))
+        yield
+        marking.cancel()
+        guard.stop()
+        await running
+    await journal.close()
 
 
 async def _mark(live: Scene) -> None:
@@ -90,6 +100,7 @@ def margins(asked: list[Asked]) -> int:
     return sum("margin" in each.path.lower() for each in asked)
 
 
+@of_all
 async def test_a_stop_rests_margin_is_added_the_stop_moves_and_at_last_it_closes(
     venue: str,
 ) -> None:
@@ -107,6 +118,7 @@ async def test_a_stop_rests_margin_is_added_the_stop_moves_and_at_last_it_closes
     assert margins(live.written()) == 1
 
 
+@of_all
 @pytest.mark.parametrize("kind", [FaultKind.DROPPED, FaultKind.HTML_200, FaultKind.NOT_KNOWN])
 async def test_a_top_up_whose_answer_is_lost_is_found_and_not_sent_again(
     venue: str, kind: FaultKind

@@ -782,6 +782,23 @@ def test_without_the_position_or_with_part_of_a_lot_nothing_is_sent(
     assert why in answer.text
 
 
+@given(
+    st.integers(1, 10**6), st.sampled_from(["1000", "10", "1", "0.1", "0.01", "0.001", "0.00001"])
+)
+def test_a_quantity_is_sent_as_the_lots_that_it_is_made_of_or_not_at_all(
+    lots: int, size: str
+) -> None:
+    listed = Listed({NAME: BTC}, {NAME: D(size)})
+    ground = Ground(PositionMode.ONE_WAY, (), (done(MONEY), done([LONG])))
+    call = account.write_call(
+        ClosePosition(BTC, Side.LONG, Quantity(lots * D(size))), "id1", listed, ground
+    )
+    assert isinstance(call, Call)
+    assert call.parameters["size"] == lots
+    part = ClosePosition(BTC, Side.LONG, Quantity((lots + D("0.5")) * D(size)))
+    assert isinstance(account.write_call(part, "id1", listed, ground), Refused)
+
+
 def of_ccxt(**how: Any) -> dict[str, Any]:
     """What ccxt's own class would put into an order, without sending it."""
     client = ccxt.async_support.kucoinfutures()
