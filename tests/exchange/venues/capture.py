@@ -24,7 +24,7 @@ from bot.exchange.venues.capabilities import MATRIX
 from tests.exchange.venues.conftest import DESKS, MODES
 from tests.exchange.venues.stage import BTC, Asked, Book, D, staged
 
-KEPT = ("bitget", "bitunix", "bybit", "gate", "krakenfutures", "okx", "xt")
+KEPT = ("bitget", "bitunix", "bybit", "gate", "krakenfutures", "kucoin", "okx", "xt")
 """Those of Binance are kept beside its own tests, from the exchange over the wire."""
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -73,6 +73,7 @@ MODES = {
     "bybit": PositionMode.ONE_WAY,
     "gate": PositionMode.ONE_WAY,
     "krakenfutures": PositionMode.ONE_WAY,
+    "kucoin": PositionMode.ONE_WAY,
     "okx": PositionMode.ONE_WAY,
     "xt": PositionMode.HEDGE,
 }
