@@ -34,7 +34,17 @@ from bot.exchange.paper.ladders import WHOLE
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.store import FileStore, NothingSaved
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
-from bot.exchange.venues import apex, binanceusdm, bitget, bitunix, bybit, gate, okx, xt
+from bot.exchange.venues import (
+    apex,
+    binanceusdm,
+    bitget,
+    bitunix,
+    bybit,
+    gate,
+    hyperliquid,
+    okx,
+    xt,
+)
 from bot.journal.codec import from_json
 from bot.journal.port import Journal, JournalUnavailable, Kind, Row
 from bot.journal.sqlite import SqliteJournal
@@ -67,6 +77,7 @@ _LISTINGS: dict[str, Callable[[], dict[str, Instrument]]] = {
     "bitunix": dict,
     "bybit": dict,
     "gate": dict,
+    "hyperliquid": dict,
     "okx": dict,
     "xt": dict,
 }
@@ -79,6 +90,7 @@ _RULES = {
     "bitunix": bitunix.RULES,
     "bybit": bybit.RULES,
     "gate": gate.RULES,
+    "hyperliquid": hyperliquid.RULES,
     "okx": okx.RULES,
     "xt": xt.RULES,
 }

@@ -10,6 +10,8 @@ from bot.exchange.venues import (
     bitunix_api,
     bybit_api,
     gate_api,
+    hyperliquid_account,
+    hyperliquid_market,
     okx_api,
     xt_api,
 )
@@ -21,6 +23,7 @@ DIALECTS: Mapping[str, Dialect] = {
     "bitunix": Dialect(bitunix_api, bitunix_api),
     "bybit": Dialect(bybit_api, bybit_api),
     "gate": Dialect(gate_api, gate_api),
+    "hyperliquid": Dialect(hyperliquid_market, hyperliquid_account),
     "okx": Dialect(okx_api, okx_api),
     "xt": Dialect(xt_api, xt_api),
 }

@@ -15,7 +15,8 @@ from tests.exchange.venues.stage import Asked, Book, D, FaultKind, Scene, staged
 
 POLICY = """
 schema: liqguard/v1
-account: { name: main, venue: VENUE, margin_mode: isolated, position_mode: MODE }
+account:
+  { name: main, venue: VENUE, settle: USDT, margin_mode: isolated, position_mode: MODE }
 protect: { stop: { room: 1.5% }, floor: 0.7%, floor_in_hold: close, unknown_after: 60s }
 guardrails:
   keep_free: 0 USDT
@@ -46,6 +47,7 @@ MODES = {
     "bitunix": PositionMode.ONE_WAY,
     "bybit": PositionMode.ONE_WAY,
     "gate": PositionMode.ONE_WAY,
+    "hyperliquid": PositionMode.ONE_WAY,
     "okx": PositionMode.ONE_WAY,
     "xt": PositionMode.HEDGE,
 }
@@ -56,9 +58,9 @@ async def guarded(venue: str) -> AsyncIterator[Scene]:
     """A guard at work over real sockets, its marks pushed as they are set in the book."""
     book = Book(MODES[venue], liquidation="0")
     async with staged(DESKS[venue](book)) as live:
-        text = POLICY.replace("VENUE", venue).replace("MODE", MODES[venue])
-        if MODES[venue] is PositionMode.HEDGE:
-            text += STRESS
+        text = POLICY + (STRESS if MODES[venue] is PositionMode.HEDGE else "")
+        text = text.replace("VENUE", venue).replace("MODE", MODES[venue])
+        text = text.replace("USDT", live.symbol.rpartition(":")[2])
         policy = parse_policy(text, "policy.yaml")
         journal = SqliteJournal.open(None, policy.account)
         guard = await assemble(policy, live.market, live.account, live.clock, journal)
@@ -86,7 +88,9 @@ async def until(holds: Callable[[], object], patience_s: float = 60) -> None:
 
 def margins(asked: list[Asked]) -> int:
     """How often margin was sent for."""
-    return sum("margin" in each.path.lower() for each in asked)
+    return sum(
+        "margin" in each.path.lower() or "updateIsolatedMargin" in str(each.body) for each in asked
+    )
 
 
 async def test_a_stop_rests_margin_is_added_the_stop_moves_and_at_last_it_closes(
