@@ -84,11 +84,12 @@ def listing_of(json: Json) -> Listed:
         try:
             if row.has("isDelisted") and row.raw("isDelisted"):
                 continue
-            name = row.text("name")
-            symbols[name] = f"{name}/{_COIN}:{_COIN}"
-            numbers[name], places[name] = number, _places(row)
+            name, places_of_it = row.text("name"), _places(row)
         except Unreadable as e:
             log.warning("contract.unreadable", reason=str(e))
+        else:
+            symbols[name] = f"{name}/{_COIN}:{_COIN}"
+            numbers[name], places[name] = number, places_of_it
     return Listed(symbols, numbers=numbers, price_places=places)
 
 
@@ -173,7 +174,9 @@ def _tiers(meta: Json, row: Row) -> tuple[RiskTier, ...]:
     """Half of the initial margin at the most leverage of each tier, without jumps."""
     table = _table(meta, row)
     floors, leverages = [floor for floor, _ in table], [most for _, most in table]
-    if not floors or floors[0] != ZERO or leverages[0] != row.above_zero("maxLeverage"):
+    if not floors or floors[0] != ZERO or floors != sorted(set(floors)):
+        raise row.wrong("marginTableId", f"a table of rising tiers, which {table} is not")
+    if leverages[0] != row.above_zero("maxLeverage"):
         raise row.wrong("maxLeverage", f"that of the first tier of {table}")
     caps = [*floors[1:], Decimal("Infinity")]
     brackets = [

@@ -72,16 +72,22 @@ def failed(text: str) -> Said:
     return Said(200, {"status": "err", "response": text})
 
 
+def action_hash(action: Any, nonce: int, vault: bytes | None, expires: int | None) -> bytes:
+    """Of what is signed: `documented`, and held to others' vectors by a test."""
+    packed = bytes(Exchange.packb(action)) + nonce.to_bytes(8, "big")
+    packed += b"\x00" if vault is None else b"\x01" + vault
+    packed += b"" if expires is None else b"\x00" + expires.to_bytes(8, "big")
+    return _keccak(packed)
+
+
 def signer_of(body: Any) -> str:
-    """By whom an action is signed: `documented` (the hash of an action, EIP-712 of a phantom)."""
-    packed = bytes(Exchange.packb(body["action"])) + body["nonce"].to_bytes(8, "big") + b"\x00"
-    packed += b"\x00" + body["expiresAfter"].to_bytes(8, "big")
-    name_hash, version_hash = _keccak(b"Exchange"), _keccak(b"1")
+    """By whom an action is signed: `documented` (EIP-712 of a phantom that has its hash)."""
     domain = b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
-    parts = (_keccak(domain), name_hash, version_hash, (1337).to_bytes(32, "big"), bytes(32))
-    agent = _keccak(b"Agent(string source,bytes32 connectionId)")
-    told = _keccak(agent + _keccak(b"a") + _keccak(packed))
-    digest = _keccak(b"\x19\x01" + _keccak(b"".join(parts)) + told)
+    parts = (domain, b"Exchange", b"1")
+    told = [_keccak(part) for part in parts] + [(1337).to_bytes(32, "big"), bytes(32)]
+    agent = _keccak(b"Agent(string source,bytes32 connectionId)") + _keccak(b"a")
+    hashed = action_hash(body["action"], body["nonce"], None, body["expiresAfter"])
+    digest = _keccak(b"\x19\x01" + _keccak(b"".join(told)) + _keccak(agent + hashed))
     sign = body["signature"]
     raw = int(sign["r"], 16).to_bytes(32, "big") + int(sign["s"], 16).to_bytes(32, "big")
     key = coincurve.PublicKey.from_signature_and_message(
