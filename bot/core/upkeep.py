@@ -32,7 +32,7 @@ from bot.core.protection import (
     users_own,
     wanted,
 )
-from bot.core.state import NEVER_MS, WITHHELD_MS, AccountRead, AccountState, NotRead
+from bot.core.state import NEVER_MS, WITHHELD_MS, AccountRead, AccountState, Intent, NotRead
 from bot.core.units import ZERO, Duration, Price, Quantity
 
 STOP_WAY_MS = 5_000
@@ -40,6 +40,9 @@ STOP_WAY_MS = 5_000
 
 STOP_GRACE_MS = 3_000
 """How long a resting stop may take to fill once the mark has passed it."""
+
+GONE_MS = 2_000
+"""A stop is gone when two reads this far apart did not find it."""
 
 NAKED_MAX_MS = 15_000
 """A position without a resting stop for longer than this is alarmed."""
@@ -149,11 +152,15 @@ def keep_stop(
         case NotStopped(proof):
             found = Audit(StopStatus.NOT_NEEDED, ())
             target: Wanted = StopNotNeeded(proof)
+            left_off = False
         case Position() as stopped:
             bounds = (*bounds, *ground.users, *ground.held)
             target = wanted(desk.policy, ground.instrument, stopped, ground.settled, bounds)
             found = audit(ground.instrument, stopped, ground.ours, target, ground.settled)
-            if isinstance(target, StopWanted) and not _is_passed(position, target, measured):
+            left_off = _is_left_off(desk, found)
+            if isinstance(target, StopWanted) and not (
+                left_off or _is_passed(position, target, measured)
+            ):
                 _place(desk, replace(ground, position=stopped), target, found)
     for stop in found.superfluous:
         _cancel(desk, stop)
@@ -161,8 +168,34 @@ def keep_stop(
         for stop in ground.too_large:
             _cancel(desk, stop)
     desk.needs_read = desk.needs_read or bool(ground.going)
-    _watch_naked(desk, position.key, found.status)
+    if not left_off:
+        _watch_naked(desk, position.key, found.status)
     return Audited(found.status, target)
+
+
+def _is_left_off(desk: Desk, found: Audit) -> bool:
+    """
+    Whether somebody else has cancelled the stop, and the policy lets that stand.
+
+    One read without it proves nothing; until a second one none is placed.
+    """
+    since_ms = desk.memory.cancelled_at_ms
+    if since_ms == NEVER_MS or found.status is not StopStatus.MISSING:
+        return False
+    if not desk.policy.protect.respects_cancel:
+        return False
+    match desk.state.account:
+        case AccountRead(received_at_ms=at_ms) if at_ms - since_ms >= GONE_MS:
+            text = (
+                "somebody has cancelled the protective stop, and the policy respects that: none "
+                "rests on the exchange. The guard watches the level and closes by itself, while "
+                "it runs; another policy, or a larger position, has it placed again"
+            )
+            desk.say("stop_cancelled", AlertSeverity.CRITICAL, text, REPEAT_MS)
+        case _:
+            desk.needs_read = True
+            desk.wake(since_ms + GONE_MS)
+    return True
 
 
 def stands_in(desk: Desk, position: Position, verdict: StopVerdict, measured: Measured) -> bool:
@@ -214,6 +247,10 @@ def _place(desk: Desk, ground: Ground, target: StopWanted, found: Audit) -> None
             if settling := settling_until_ms(desk.state, position.symbol, now_ms):
                 desk.needs_read = True
                 desk.wake(max(settling))
+                return
+            if any(_on_their_way(desk.state, position.key)):
+                # While nothing can be read others would pile up; what drifted is still safe.
+                desk.needs_read = True
                 return
             ready_at_ms = max(ready_at_ms, memory.stop_sent_at_ms + STOP_WAY_MS)
         case StopStatus.MISSING:
@@ -296,20 +333,31 @@ def _canary_at_ms(desk: Desk) -> int:
 
 def _free_way_ms(state: AccountState, key: PositionKey) -> int:
     """When the last stop that may still be on its way, or was withheld, has had its time."""
+    withheld = (
+        intent.changed_at_ms + WITHHELD_MS
+        for intent in _placed(state, key)
+        if intent.state is IntentState.WITHHELD
+    )
+    on_their_way = (intent.planned_at_ms + STOP_WAY_MS for intent in _on_their_way(state, key))
+    return max((*withheld, *on_their_way), default=NEVER_MS)
+
+
+def _on_their_way(state: AccountState, key: PositionKey) -> Iterator[Intent]:
+    """The stops of which no read can have shown yet that they rest."""
+    for intent in _placed(state, key):
+        if intent.is_open or state.is_unseen(intent):
+            yield intent
+
+
+def _placed(state: AccountState, key: PositionKey) -> Iterator[Intent]:
     cancelled = frozenset(_cancelled(state))
-    return max(
-        (
-            intent.changed_at_ms + WITHHELD_MS
-            if intent.state is IntentState.WITHHELD
-            else intent.planned_at_ms + STOP_WAY_MS
-            for intent in state.intents.values()
-            if isinstance(intent.action, PlaceStop)
+    for intent in state.intents.values():
+        if (
+            isinstance(intent.action, PlaceStop)
             and intent.key == key
             and intent.id not in cancelled
-            and (intent.is_open or intent.state is IntentState.WITHHELD or state.is_unseen(intent))
-        ),
-        default=NEVER_MS,
-    )
+        ):
+            yield intent
 
 
 def _closing_until_ms(desk: Desk, position: Position) -> int:

@@ -163,7 +163,8 @@ class Watch:
         believed = dict.fromkeys((*levels, *scene.levels(symbol)))
         by_level = {each: observer.rules.stops_wanted(truth, each, users) for each in believed}
         # What can be liquidated at no price, by the guard's newest read either, needs no stop.
-        is_needed = all(max(prices) > 0 for prices in by_level.values())
+        tightest_by_level = (max(each, key=lambda at: sign * at) for each in by_level.values())
+        is_needed = all(truth.can_reach(each) for each in tightest_by_level)
         naked_ms = self._lasts(symbol, "naked", is_needed and not proper, truth.at_ms)
         wanted = [price for prices in by_level.values() for price in prices]
         wanted += [
@@ -184,7 +185,8 @@ class Watch:
         stray = any(
             sign * (trigger - tightest) > 0 and not near(trigger, tightest) for trigger in triggers
         )
-        is_adrift = bool(proper) and (stray or not placed)
+        # One that rests where none is needed protects from nothing, and may stay.
+        is_adrift = is_needed and bool(proper) and (stray or not placed)
         drifted_ms = self._lasts(symbol, "drifted", is_adrift, truth.at_ms)
         if not observer.life or max(wanted) <= 0:
             return
