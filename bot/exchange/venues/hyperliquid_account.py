@@ -660,9 +660,13 @@ def _is_liquidation_of(row: Row, user: str) -> bool:
 
 
 def check_calls() -> Sequence[Call]:
-    """Whose API wallet the key is, whose the account is, and how its money is kept."""
+    """
+    Whose API wallet the key is, whose the account is, and how its money is kept.
+
+    The first counts 60, asked once a day: it does not hold up the reads behind it for that.
+    """
     return (
-        info(AGENT, "userRole", weight=60),
+        info(AGENT, "userRole"),
         info(PRIVATE, "activeAssetData", coin=_PROBE),
         info(PRIVATE, "userAbstraction"),
     )
