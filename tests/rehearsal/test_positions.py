@@ -23,7 +23,7 @@ GOOD = """positions:
 def read(folder: Path, text: str, settle: str = "USDT") -> tuple[Opening, ...]:
     file = folder / "book.yaml"
     file.write_text(text, encoding="utf-8")
-    return read_positions(file, read_bars, known, settle)
+    return read_positions(file, read_bars, known, settle).openings
 
 
 def known(bars: Bars) -> Instrument:

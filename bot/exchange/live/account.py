@@ -36,7 +36,7 @@ from bot.exchange.live.dialect import (
     Opening,
     StreamEnded,
 )
-from bot.exchange.live.lanes import Lane
+from bot.exchange.live.lanes import Asks, Lane
 from bot.exchange.live.transport import Network
 from bot.exchange.ports import (
     Banned,
@@ -349,7 +349,7 @@ class LiveAccount:
                 return False
 
 
-async def hear(lane: Lane, call: Call) -> Heard:
+async def hear(lane: Asks, call: Call) -> Heard:
     """An answer to a read, of any status; raises `Unreachable` when there is none."""
     match await lane.ask(call):
         case Heard() as heard:
@@ -377,7 +377,7 @@ async def venue_time_ms(dialect: MarketDialect, lane: Lane) -> int:
         raise Unreachable(str(e)) from e
 
 
-async def read(lane: Lane, call: Call) -> Json:
+async def read(lane: Asks, call: Call) -> Json:
     """The parsed answer to a read; raises `Unreachable` for anything but a good one."""
     return _parsed(await hear(lane, call), call)
 

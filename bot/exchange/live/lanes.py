@@ -10,6 +10,7 @@ left is there for stops and closes.
 
 import asyncio
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 from asyncio_throttle.throttler import Throttler
@@ -62,6 +63,13 @@ class Allowance:
     weight_per_minute: int
     used_header: str
     """In small letters; empty where the venue tells nothing."""
+
+
+class Asks(Protocol):
+    """Whoever is asked for what a venue says."""
+
+    async def ask(self, call: Call) -> Outcome:
+        """Send once, or say why not."""
 
 
 class Lane:

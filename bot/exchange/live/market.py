@@ -20,7 +20,7 @@ from bot.core.units import ZERO, Price, Ratio
 from bot.exchange.live.account import read
 from bot.exchange.live.calls import Unreadable, parse_json
 from bot.exchange.live.dialect import Listed, Marked, MarketDialect, Unmoved
-from bot.exchange.live.lanes import Lane
+from bot.exchange.live.lanes import Asks
 from bot.exchange.live.transport import Network
 from bot.exchange.ports import Quoted, Unreachable
 
@@ -56,7 +56,7 @@ class LiveMarket:
         dialect: MarketDialect,
         listed: Listed,
         *,
-        reads: Lane,
+        reads: Asks,
         network: Network,
         clock: Clock,
     ) -> None:
