@@ -189,7 +189,7 @@ async def _run(
             ):
                 tasks.create_task(outbox.run())
                 guarding = tasks.create_task(guard.run())
-                living = tasks.create_task(_live_on(venue, followed, files.store))
+                living = tasks.create_task(live_on(venue, followed, files.store))
                 stop_on_signals(guard)
                 reload_on_hangup(guard, policy_file, tasks)
                 log.info("guard.started", account=policy.account, mode="paper", at=policy.venue)
@@ -250,7 +250,7 @@ def _open(venue: PaperVenue, files: PaperFiles, book: Book) -> None:
     venue.at_now(act)
 
 
-async def _live_on(venue: PaperVenue, followed: Followed, store: Store) -> None:
+async def live_on(venue: PaperVenue, followed: Followed, store: Store) -> None:
     """Live through every price as it comes."""
     saved_ms = venue.clock.now_ms()
     while True:

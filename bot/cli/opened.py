@@ -55,8 +55,9 @@ def asked_for(
                 file, policy.venue, policy.settle, lambda text: find_bars(text, cache)
             )
         case _:
-            others = "--data, --symbol" if "symbol" in context.params else "--data"
-            raise typer.BadParameter(f"expected either {others} or --positions")
+            has_symbol = "symbol" in context.params
+            expected = "--data, --symbol" if has_symbol else "either --data"
+            raise typer.BadParameter(f"expected {expected} or --positions")
 
 
 def run_paper(
