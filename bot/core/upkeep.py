@@ -32,7 +32,7 @@ from bot.core.protection import (
     users_own,
     wanted,
 )
-from bot.core.state import NEVER_MS, WITHHELD_MS, AccountRead, AccountState, NotRead
+from bot.core.state import NEVER_MS, WITHHELD_MS, AccountRead, AccountState, Intent, NotRead
 from bot.core.units import ZERO, Duration, Price, Quantity
 
 STOP_WAY_MS = 5_000
@@ -215,6 +215,10 @@ def _place(desk: Desk, ground: Ground, target: StopWanted, found: Audit) -> None
                 desk.needs_read = True
                 desk.wake(max(settling))
                 return
+            if any(_on_their_way(desk.state, position.key)):
+                # While nothing can be read others would pile up; what drifted is still safe.
+                desk.needs_read = True
+                return
             ready_at_ms = max(ready_at_ms, memory.stop_sent_at_ms + STOP_WAY_MS)
         case StopStatus.MISSING:
             pass
@@ -296,20 +300,31 @@ def _canary_at_ms(desk: Desk) -> int:
 
 def _free_way_ms(state: AccountState, key: PositionKey) -> int:
     """When the last stop that may still be on its way, or was withheld, has had its time."""
+    withheld = (
+        intent.changed_at_ms + WITHHELD_MS
+        for intent in _placed(state, key)
+        if intent.state is IntentState.WITHHELD
+    )
+    on_their_way = (intent.planned_at_ms + STOP_WAY_MS for intent in _on_their_way(state, key))
+    return max((*withheld, *on_their_way), default=NEVER_MS)
+
+
+def _on_their_way(state: AccountState, key: PositionKey) -> Iterator[Intent]:
+    """The stops of which no read can have shown yet that they rest."""
+    for intent in _placed(state, key):
+        if intent.is_open or state.is_unseen(intent):
+            yield intent
+
+
+def _placed(state: AccountState, key: PositionKey) -> Iterator[Intent]:
     cancelled = frozenset(_cancelled(state))
-    return max(
-        (
-            intent.changed_at_ms + WITHHELD_MS
-            if intent.state is IntentState.WITHHELD
-            else intent.planned_at_ms + STOP_WAY_MS
-            for intent in state.intents.values()
-            if isinstance(intent.action, PlaceStop)
+    for intent in state.intents.values():
+        if (
+            isinstance(intent.action, PlaceStop)
             and intent.key == key
             and intent.id not in cancelled
-            and (intent.is_open or intent.state is IntentState.WITHHELD or state.is_unseen(intent))
-        ),
-        default=NEVER_MS,
-    )
+        ):
+            yield intent
 
 
 def _closing_until_ms(desk: Desk, position: Position) -> int:

@@ -110,6 +110,21 @@ def test_a_drifted_stop_keeps_its_place_for_five_seconds() -> None:
     assert life.decide() == [PLACE]
 
 
+def test_a_drifted_stop_stays_until_it_is_known_what_became_of_the_one_sent_before() -> None:
+    """While nothing can be read others would pile up, one every five seconds."""
+    life = Life(POLICY, stops=[DRIFTED])
+    assert life.decide() == [PLACE]
+    (sent,) = life.decision.approved
+    for outcome in (IntentState.ACKED, IntentState.UNKNOWN):
+        life.happen(OutcomeReported(sent.intent.id, outcome, "", life.now_ms))
+        life.wait(6_000)
+        life.mark(50_000)
+        assert life.decide() == []
+        assert life.decision.needs_read
+    life.happen(OutcomeReported(sent.intent.id, IntentState.NOT_APPLIED, "", life.now_ms))
+    assert life.decide() == [PLACE]
+
+
 def test_an_unsafe_stop_waits_for_nothing() -> None:
     life = Life(POLICY, stops=[DRIFTED])
     life.decide()

@@ -522,7 +522,7 @@ class Judge:
             and each.client_id != request.client_id
         ]
         tightest = max(sign * price for price in wanted)
-        if sign * at - tightest > 2 * observer.rules.tick(stop.symbol):
+        if sign * at - tightest > observer.rules.rounding(truth):
             self._broke("wrongful close", f"the stop at {at} is tighter than {sign * tightest}")
 
     def _check_way_out(

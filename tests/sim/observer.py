@@ -43,8 +43,8 @@ STORE_FAILED = "promise 5"
 USER_STOP_MS = 65_000
 STRETCH_MS = 10_000
 HISTORY = 40
-READS = 8
-"""So many are asked for by different tasks at one moment, at most."""
+READS = 64
+"""More than come while a close clears its way: each intent that is open asks for some."""
 
 
 @dataclass

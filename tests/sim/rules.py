@@ -73,6 +73,15 @@ class Rules:
         """The smallest difference of two prices."""
         return self._ticks[symbol]
 
+    def rounding(self, truth: Truth) -> float:
+        """
+        By how much a stop may be off by what is rounded: itself to a tick, and liquidation.
+
+        What the venue says of that is a tick off, and `room` is left before it: L / (1 - room).
+        """
+        rooms = [float(self.policy.protect.room), *(room for _, room in self._rooms[truth.mode])]
+        return self._ticks[truth.symbol] * (1 + 1 / (1 - max(rooms)))
+
     def cooldown_ms(self, reason: str) -> int:
         """How long a step waits after it has acted; what is no step does not."""
         return self._cooldowns.get(reason, 0)

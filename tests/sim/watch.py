@@ -184,7 +184,8 @@ class Watch:
         stray = any(
             sign * (trigger - tightest) > 0 and not near(trigger, tightest) for trigger in triggers
         )
-        is_adrift = bool(proper) and (stray or not placed)
+        # One that rests where none is needed protects from nothing, and may stay.
+        is_adrift = is_needed and bool(proper) and (stray or not placed)
         drifted_ms = self._lasts(symbol, "drifted", is_adrift, truth.at_ms)
         if not observer.life or max(wanted) <= 0:
             return
