@@ -2,12 +2,14 @@
 A day of a live guard, in minutes: frames, reads, reconnects, renewed keys, bills, and things that
 go wrong. Nothing may grow, and no stream may be stuck.
 
-    python tests/faults/day.py --hours 24
+    python -m tests.faults.day --hours 24
+    python -m tests.faults.day --hours 24 --paper
 
 The guard is the process of `run --mode live`, whole, with ccxt's class, real sockets and its
-journal on disk; the venue is the wire exchange. Both live on one event loop whose time is
-compressed, and so do the wall clock that requests are dated by and the one that reads are
-throttled by: a second is a second to everybody, and takes as long as the work in it.
+journal on disk; with `--paper` it is `run --mode paper` at the prices of that venue, without a key.
+The venue is the wire exchange. Both live on one event loop whose time is compressed, and so do the
+wall clock that requests are dated by and the one that reads are throttled by: a second is a second
+to everybody, and takes as long as the work in it.
 """
 
 import argparse
@@ -34,7 +36,7 @@ from asyncio_throttle import throttler
 from ccxt.base.exchange import BaseExchange
 from pydantic import SecretStr
 
-from bot import live
+from bot import live, live_paper
 from bot.app import NOBODY, LiveMode
 from bot.clock import Clock
 from bot.core.model import Reported, Side
@@ -54,6 +56,7 @@ from bot.exchange.paper.wire.server import WireServer
 from bot.exchange.paper.wire.sources import ByHand
 from bot.exchange.venues import binanceusdm
 from bot.logs import configure
+from bot.rehearsal.setups import ByMargin, Entry
 from bot.runtime.control import ask, socket_path
 from tests.exchange.wire.build import BTC, ETH, Client
 
@@ -173,8 +176,9 @@ class CountingServer(WireServer):
 class Day:
     """The venue, its weather, and whoever looks at the guard meanwhile."""
 
-    def __init__(self, hours: int, seed: int, trace: bool) -> None:
+    def __init__(self, hours: int, seed: int, *, trace: bool, paper: bool) -> None:
         self.diary = Diary()
+        self._paper = paper
         self._hours = hours
         self._random = Random(seed)
         self._trace = trace
@@ -195,22 +199,37 @@ class Day:
         self.hand = Client(venue, ACCOUNT, now_ms=START_MS)
         self.folder = folder
         self._reopen()
-        keys = live.LiveKeys(KEYS, accept_unverified=False)
         async with self.server.serving(0, 0) as (port, _), asyncio.TaskGroup() as tasks:
-            guarding = tasks.create_task(
-                live._run_live(POLICY, keys, folder, LiveMode.LIVE, Loopback(port), NOBODY)
-            )
+            guarding = tasks.create_task(self._paper_run(port) if self._paper else self._run(port))
             while not socket_path(folder, ACCOUNT).exists():
                 await self.clock.sleep_ms(100)
             others = [
                 tasks.create_task(each)
-                for each in (self._prices(), self._mishaps(), self._look(), self._alarms())
+                for each in (
+                    self._prices(),
+                    self._mishaps(),
+                    self._look(),
+                    *([] if self._paper else [self._look_at_account(), self._alarms()]),
+                )
             ]
             await self._measure()
             os.kill(os.getpid(), signal.SIGTERM)
             await guarding
             for each in others:
                 each.cancel()
+
+    async def _run(self, port: int) -> None:
+        keys = live.LiveKeys(KEYS, accept_unverified=False)
+        route = Loopback(port)
+        await live._run_live(POLICY, keys, self.folder, LiveMode.LIVE, route, NOBODY)
+
+    async def _paper_run(self, port: int) -> None:
+        margin = ByMargin(Money(Decimal(1_000)))
+        entries = tuple(Entry(each, Side.LONG, Decimal(5), margin) for each in (BTC, ETH))
+        reserve, route = Money(Decimal(1_000)), Loopback(port)
+        ended = await live_paper._run(POLICY, entries, reserve, self.folder, route, NOBODY)
+        self.diary.counts["deeds on paper"] = len(ended.deeds)
+        self.diary.counts["open on paper"] = ended.positions
 
     # -- weather ---------------------------------------------------------------------------
 
@@ -244,12 +263,14 @@ class Day:
         return price
 
     async def _mishaps(self) -> None:
-        """Every few minutes of every other hour something happens to answers, streams or keys."""
+        """Every few minutes of every third hour something happens to answers, streams or keys."""
         hub, number = self.server.hub, 0
         while True:
-            if (now_ms := self.clock.now_ms() - START_MS) // HOUR_MS % 2:
+            passed_ms = self.clock.now_ms() - START_MS
+            if passed_ms // HOUR_MS % 3:
                 self.server.mishaps.ahead.clear()
-                await self.clock.sleep_ms(HOUR_MS - now_ms % HOUR_MS)
+                await self.clock.sleep_ms(HOUR_MS - passed_ms % HOUR_MS)
+                continue
             await self.clock.sleep_ms(self._random.randrange(60_000, 300_000))
             number += 1
             match number % 6:
@@ -291,22 +312,26 @@ class Day:
     # -- what is looked at -----------------------------------------------------------------
 
     async def _look(self) -> None:
-        naked_since: dict[str, int] = {}
-        heard_ms = self.clock.now_ms()
         while True:
             await self.clock.sleep_ms(LOOK_MS)
-            if self._listens():
-                heard_ms = self.clock.now_ms()
-            elif self.clock.now_ms() - heard_ms > KEYLESS_MS:
-                self._wrong("no key to listen with is alive")
             told = await ask(socket_path(self.folder, ACCOUNT), {"ask": "status"})
-            now_ms = self.clock.now_ms()
             self.diary.counts["looks"] += 1
             for position in told["positions"]:
                 symbol, age_ms = position["symbol"], position.get("mark_age_ms", 0)
                 self.diary.oldest_mark_ms = max(self.diary.oldest_mark_ms, age_ms)
                 if age_ms > STUCK_MS:
                     self._wrong(f"{symbol}: the mark is {age_ms} ms old")
+
+    async def _look_at_account(self) -> None:
+        naked_since: dict[str, int] = {}
+        heard_ms = self.clock.now_ms()
+        while True:
+            await self.clock.sleep_ms(LOOK_MS)
+            now_ms = self.clock.now_ms()
+            if self._listens():
+                heard_ms = now_ms
+            elif now_ms - heard_ms > KEYLESS_MS:
+                self._wrong("no key to listen with is alive")
             stopped = {each.symbol for each in self._stops()}
             for position in self._held():
                 if position.symbol in stopped:
@@ -400,7 +425,7 @@ def compressed(diary: Diary) -> Iterator[None]:
         put(listener, message)
 
     with ExitStack() as stack:
-        for module in (live, account, connection):
+        for module in (live, live_paper, account, connection):
             stack.enter_context(patch.object(module, "system_wall_ms", wall_ms))
         stack.enter_context(patch.object(BaseExchange, "milliseconds", staticmethod(wall_ms)))
         clock = SimpleNamespace(monotonic=now_s)
@@ -458,8 +483,9 @@ def main() -> int:
     asked.add_argument("--hours", type=int, default=24)
     asked.add_argument("--seed", type=int, default=1)
     asked.add_argument("--trace", action="store_true", help="what grew, by file; slow")
+    asked.add_argument("--paper", action="store_true", help="on paper at these prices")
     options = asked.parse_args()
-    day = Day(options.hours, options.seed, options.trace)
+    day = Day(options.hours, options.seed, trace=options.trace, paper=options.paper)
     with (
         tempfile.TemporaryDirectory() as folder,
         Path(os.devnull).open("w", encoding="utf-8") as nowhere,
