@@ -169,6 +169,7 @@ class Protect:
     says, in HOLD too unless `floor_in_hold` is False. A position that cannot be measured for
     `unknown_after_ms` is alarmed. After `canary_ms` in which no stop of a position was placed one
     like that which rests is, to find out in calm whether the venue still takes them; 0 for never.
+    A stop that somebody else has cancelled is placed again unless `respects_cancel`.
     """
 
     room: Ratio
@@ -177,6 +178,7 @@ class Protect:
     floor_in_hold: bool
     unknown_after_ms: Duration
     canary_ms: Duration
+    respects_cancel: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,9 @@ class PositionMemory:
     the position is, `alerted` by the kind of alert, with the time it last went out.
     `episode` is when the newest episode began, so that no two of them share it; `funding_paid`
     is what settlements have charged since the one before ended, by rate and mark price.
-    `reentered`: it was closed in an episode and opened again, which nobody has been told of yet.
+    `cancelled_at_ms` is when a read first showed that somebody else had cancelled our stop, and
+    that has held since. `reentered`: it was closed in an episode and opened again, which nobody
+    has been told of yet.
     """
 
     steps: Mapping[str, StepMemory] = field(default_factory=dict)
@@ -100,6 +102,7 @@ class PositionMemory:
     stop_sent_at_ms: int = NEVER_MS
     stop_refused_at_ms: int = NEVER_MS
     stop_refusals: int = 0
+    cancelled_at_ms: int = NEVER_MS
     reentered: bool = False
     alerted: Mapping[str, int] = field(default_factory=dict)
 

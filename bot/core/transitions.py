@@ -27,6 +27,7 @@ from bot.core.events import (
     Tick,
 )
 from bot.core.held import Shared, after_read, released, taken
+from bot.core.ids import birth_prefix
 from bot.core.margin import funding_payment, profit, value
 from bot.core.model import (
     AccountSnapshot,
@@ -89,9 +90,14 @@ def apply(state: AccountState, event: Event) -> AccountState:  # noqa: C901 - a 
             return replace(state, lost_at_ms=max(state.lost_at_ms, event.received_at_ms))
         case Command():
             return replace(state, mode=event.mode, mode_reason=event.reason)
-        case PolicyLoaded():
-            shared = _shared_under(state, event.digest)
-            return replace(state, policy_digest=event.digest, shared=shared, memos={})
+        case PolicyLoaded(digest):
+            return replace(
+                state,
+                policy_digest=digest,
+                shared=_shared_under(state, digest),
+                memories=_memories_under(state, digest),
+                memos={},
+            )
         case InstrumentsReported(digest, instruments):
             by_symbol = {instrument.symbol: instrument for instrument in instruments}
             return replace(state, instruments=Instruments(digest, by_symbol), memos={})
@@ -122,6 +128,7 @@ def resumed(state: AccountState, policy_digest: str, now_ms: int) -> AccountStat
         state,
         policy_digest=policy_digest,
         shared=_shared_under(state, policy_digest),
+        memories=_memories_under(state, policy_digest),
         marks={},
         funding={},
         funding_before={},
@@ -147,6 +154,17 @@ def _banned(state: AccountState, event: AddressBanned) -> AccountState:
 def _shared_under(state: AccountState, policy_digest: str) -> Shared:
     """Another policy is the user's word on where stops belong: it frees those that are held."""
     return state.shared if policy_digest == state.policy_digest else released(state.shared)
+
+
+def _memories_under(
+    state: AccountState, policy_digest: str
+) -> Mapping[PositionKey, PositionMemory]:
+    """It is also a newer word than a stop that was cancelled by hand."""
+    if policy_digest == state.policy_digest:
+        return state.memories
+    return {
+        key: replace(memory, cancelled_at_ms=NEVER_MS) for key, memory in state.memories.items()
+    }
 
 
 def _marked(state: AccountState, event: MarkPrice) -> AccountState:
@@ -229,6 +247,8 @@ def _read(state: AccountState, event: AccountReported) -> AccountState:
     stop_keys = {PositionKey(stop.symbol, stop.side) for stop in snapshot.stops}
     for key in sorted((open_keys | stop_keys) - set(memories)):
         memories[key] = BLANK if key in open_keys else _flat(BLANK, event.received_at_ms)
+    for position in snapshot.positions:
+        memories[position.key] = _heeded(state, memories[position.key], position, event)
     book = state.book
     if any(each.margin_mode is MarginMode.CROSS for each in snapshot.positions):
         book = _open(book)
@@ -285,6 +305,72 @@ def _seen(
     if any(position.key == key for position in snapshot.positions):
         return _open(memory)
     return _flat(memory, at_ms) if snapshot.tells_of(key.symbol) else memory
+
+
+def _heeded(
+    state: AccountState, memory: PositionMemory, position: Position, event: AccountReported
+) -> PositionMemory:
+    """What a position remembers of a stop of ours that somebody else has cancelled."""
+    before = state.shared.legs.get(position.key)
+    grew = before is not None and position.quantity > before.quantity
+    prefix = birth_prefix(state.birth)
+    rests = any(stop.client_id.startswith(prefix) for stop in _stops_of(event.snapshot, position))
+    since_ms = memory.cancelled_at_ms
+    if grew or rests:
+        since_ms = NEVER_MS
+    elif since_ms == NEVER_MS and _was_cancelled(state, position, event.snapshot):
+        since_ms = event.received_at_ms
+    return (
+        memory if since_ms == memory.cancelled_at_ms else replace(memory, cancelled_at_ms=since_ms)
+    )
+
+
+def _was_cancelled(state: AccountState, position: Position, now: AccountSnapshot) -> bool:
+    """
+    Whether a stop of ours went since the newest read, and nothing but a human's hand explains it.
+
+    One that filled, that we cancelled or that another one displaced was not.
+    """
+    match state.account:
+        case NotRead():
+            return False
+        case AccountRead(snapshot=older, asked_at_ms=since_ms):
+            pass
+    stops = _stops_of(older, position)
+    recent = [
+        intent
+        for intent in state.intents.values()
+        if intent.key == position.key
+        and (intent.is_open or (intent.may_have_happened and intent.changed_at_ms >= since_ms))
+    ]
+    gone_by_us = {target for intent in state.intents.values() for target in _taken_by(intent)}
+    prefix, known = birth_prefix(state.birth), {stop.client_id for stop in stops}
+    gone = any(each.startswith(prefix) and each not in gone_by_us for each in known)
+    displaced = any(stop.client_id not in known for stop in _stops_of(now, position))
+    unchanged = any(
+        each.key == position.key and each.quantity == position.quantity for each in older.positions
+    )
+    moving = any(isinstance(each.action, ClosePosition | PlaceStop) for each in recent)
+    return gone and unchanged and not displaced and not moving
+
+
+def _taken_by(intent: Intent) -> tuple[str, ...]:
+    """The stops that an intent has taken off the book, or may have."""
+    if not intent.may_have_happened:
+        return ()
+    match intent.action:
+        case CancelStop(target_client_id=target):
+            return (target,)
+        case _:
+            return intent.clears
+
+
+def _stops_of(snapshot: AccountSnapshot, position: Position) -> list[StopOrder]:
+    return [
+        stop
+        for stop in snapshot.stops
+        if stop.symbol == position.symbol and stop.side is position.side
+    ]
 
 
 def _gone_with(state: AccountState, closed: frozenset[PositionKey]) -> Iterator[StopOrder]:
@@ -361,6 +447,7 @@ def _open(memory: PositionMemory) -> PositionMemory:
         unknown_since_ms=NEVER_MS,
         past_stop_since_ms=NEVER_MS,
         naked_since_ms=NEVER_MS,
+        cancelled_at_ms=NEVER_MS,
     )
 
 

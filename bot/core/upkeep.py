@@ -41,6 +41,9 @@ STOP_WAY_MS = 5_000
 STOP_GRACE_MS = 3_000
 """How long a resting stop may take to fill once the mark has passed it."""
 
+GONE_MS = 2_000
+"""A stop is gone when two reads this far apart did not find it."""
+
 NAKED_MAX_MS = 15_000
 """A position without a resting stop for longer than this is alarmed."""
 
@@ -149,11 +152,15 @@ def keep_stop(
         case NotStopped(proof):
             found = Audit(StopStatus.NOT_NEEDED, ())
             target: Wanted = StopNotNeeded(proof)
+            left_off = False
         case Position() as stopped:
             bounds = (*bounds, *ground.users, *ground.held)
             target = wanted(desk.policy, ground.instrument, stopped, ground.settled, bounds)
             found = audit(ground.instrument, stopped, ground.ours, target, ground.settled)
-            if isinstance(target, StopWanted) and not _is_passed(position, target, measured):
+            left_off = _is_left_off(desk, found)
+            if isinstance(target, StopWanted) and not (
+                left_off or _is_passed(position, target, measured)
+            ):
                 _place(desk, replace(ground, position=stopped), target, found)
     for stop in found.superfluous:
         _cancel(desk, stop)
@@ -161,8 +168,34 @@ def keep_stop(
         for stop in ground.too_large:
             _cancel(desk, stop)
     desk.needs_read = desk.needs_read or bool(ground.going)
-    _watch_naked(desk, position.key, found.status)
+    if not left_off:
+        _watch_naked(desk, position.key, found.status)
     return Audited(found.status, target)
+
+
+def _is_left_off(desk: Desk, found: Audit) -> bool:
+    """
+    Whether somebody else has cancelled the stop, and the policy lets that stand.
+
+    One read without it proves nothing; until a second one none is placed.
+    """
+    since_ms = desk.memory.cancelled_at_ms
+    if since_ms == NEVER_MS or found.status is not StopStatus.MISSING:
+        return False
+    if not desk.policy.protect.respects_cancel:
+        return False
+    match desk.state.account:
+        case AccountRead(received_at_ms=at_ms) if at_ms - since_ms >= GONE_MS:
+            text = (
+                "somebody has cancelled the protective stop, and the policy respects that: none "
+                "rests on the exchange. The guard watches the level and closes by itself, while "
+                "it runs; another policy, or a larger position, has it placed again"
+            )
+            desk.say("stop_cancelled", AlertSeverity.CRITICAL, text, REPEAT_MS)
+        case _:
+            desk.needs_read = True
+            desk.wake(since_ms + GONE_MS)
+    return True
 
 
 def stands_in(desk: Desk, position: Position, verdict: StopVerdict, measured: Measured) -> bool:

@@ -26,6 +26,7 @@ from bot.policy.values import (
     MarginModes,
     MatchedModes,
     Name,
+    RespectsCancel,
     Schema,
     Sides,
     Symbol,
@@ -116,6 +117,8 @@ class StopSection:
     """It triggers earlier where less than this is left of the way from the entry price."""
     canary: Cell[Duration] | Absent
     """So often it is placed anew though it rests: a venue that takes no stops is found in calm."""
+    if_cancelled: Cell[RespectsCancel] | Absent
+    """Whether one that somebody else has cancelled is placed again, as it is without this."""
 
 
 @dataclass(frozen=True, slots=True)

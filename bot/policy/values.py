@@ -33,6 +33,7 @@ Coin = NewType("Coin", str)
 Symbol = NewType("Symbol", str)
 Count = NewType("Count", int)
 KeepsFloor = NewType("KeepsFloor", bool)
+RespectsCancel = NewType("RespectsCancel", bool)
 HandsOver = NewType("HandsOver", bool)
 Beta = NewType("Beta", Ratio)
 Level = NewType("Level", Decimal)
@@ -227,6 +228,7 @@ KINDS: Mapping[object, Kind[Any]] = {
     Symbols: replace(_one_of({"any": AnySymbol()}), expected="any or a list of symbols"),
     Verb: _one_of(find_verbs()),
     KeepsFloor: _one_of({"close": KeepsFloor(True), "keep": KeepsFloor(False)}),
+    RespectsCancel: _one_of({"restore": RespectsCancel(False), "respect": RespectsCancel(True)}),
     HandsOver: _one_of({"next": HandsOver(True)}),
     Ratio: Kind("a ratio like '12%' or '25 bps'", _ratio, _number_with(_RATIO_UNITS)),
     Beta: Kind("a multiple like '1.2x'", _beta, _number_with(_MULTIPLE_UNITS)),

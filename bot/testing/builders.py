@@ -256,6 +256,7 @@ def protect(
     floor_in_hold: bool = True,
     unknown_after_ms: int = 60_000,
     canary_ms: int = 0,
+    respects_cancel: bool = False,
 ) -> Protect:
     """A stop 3 % before liquidation, a close 1.5 % before it."""
     return Protect(
@@ -265,6 +266,7 @@ def protect(
         floor_in_hold=floor_in_hold,
         unknown_after_ms=Duration(unknown_after_ms),
         canary_ms=Duration(canary_ms),
+        respects_cancel=respects_cancel,
     )
 
 

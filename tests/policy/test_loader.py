@@ -76,6 +76,7 @@ def test_every_value_of_a_file_arrives(good: str) -> None:
         floor_in_hold=False,
         unknown_after_ms=Duration(60_000),
         canary_ms=Duration(0),
+        respects_cancel=False,
     )
     assert policy.guardrails == Guardrails(
         keep_free=Money(Decimal(0)),
@@ -115,6 +116,12 @@ def test_a_share_of_the_way_may_be_asked_of_the_stop(good: str) -> None:
     assert parse_policy(shared, "p.yaml").protect.share == Decimal("0.25")
 
 
+def test_a_stop_that_somebody_cancels_may_be_left_off(good: str) -> None:
+    for word, respects in (("respect", True), ("restore", False)):
+        said = good.replace("room: 3%", f"room: 3%, if_cancelled: {word}")
+        assert parse_policy(said, "p.yaml").protect.respects_cancel is respects
+
+
 def test_the_demo_policy_is_valid_and_has_its_exact_values() -> None:
     policy = load_policy(DEMO)
     assert (policy.account, policy.venue) == ("demo", "binanceusdm")
@@ -125,6 +132,7 @@ def test_the_demo_policy_is_valid_and_has_its_exact_values() -> None:
         floor_in_hold=True,
         unknown_after_ms=Duration(60_000),
         canary_ms=Duration(0),
+        respects_cancel=False,
     )
     assert policy.guardrails == Guardrails(
         keep_free=Money(Decimal(100)),

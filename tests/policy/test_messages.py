@@ -45,7 +45,7 @@ CHANGES: dict[str, Change] = {
     "missing section": change(
         "  stop: { room: 3% }\n",
         "",
-        "8:3: protect.stop: expected a mapping of room, share, canary, was missing",
+        "8:3: protect.stop: expected a mapping of room, share, canary, if_cancelled, was missing",
     ),
     "missing key in braces": change(
         "{ room: 3% }",
@@ -61,7 +61,8 @@ CHANGES: dict[str, Change] = {
     "unknown key like none": change(
         "room: 3%",
         "room: 3%, zzz: 1",
-        "8:21: protect.stop.zzz: expected a known key (one of room, share or canary), was 'zzz'",
+        "8:21: protect.stop.zzz: expected a known key (one of room, share, canary or "
+        "if_cancelled), was 'zzz'",
     ),
     "key of another section": change(
         "  venue: binanceusdm",
@@ -95,7 +96,7 @@ CHANGES: dict[str, Change] = {
     "text for a mapping": change(
         "{ room: 3% }",
         "3%",
-        "8:9: protect.stop: expected a mapping of room, share, canary, was '3%'",
+        "8:9: protect.stop: expected a mapping of room, share, canary, if_cancelled, was '3%'",
     ),
     "mapping for a number": change(
         "floor: 150 bps",

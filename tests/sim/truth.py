@@ -29,6 +29,9 @@ SURELY_BILLED_MS = 240_000
 BILL_SEEN_MS = 65_000
 """So long after a settlement the guard may not have seen yet what it took."""
 
+FAR = 1_000
+"""A mark does not get so many times as high."""
+
 ALONE = Decimal(1)
 CROSS = "cross positions"
 """The group of all positions that share the wallet; an isolated one is a group by itself."""
@@ -56,6 +59,10 @@ class Truth:
     def is_past(self, price: float) -> bool:
         """Whether the mark has gone against the position as far as `price`."""
         return self.side.sign * (float(self.mark) - price) <= 0
+
+    def can_reach(self, price: float) -> bool:
+        """Whether it is a price; a short that none liquidates has its level at a huge one."""
+        return 0 < price < float(self.mark) * FAR
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,7 +163,8 @@ class Watch:
         believed = dict.fromkeys((*levels, *scene.levels(symbol)))
         by_level = {each: observer.rules.stops_wanted(truth, each, users) for each in believed}
         # What can be liquidated at no price, by the guard's newest read either, needs no stop.
-        is_needed = all(max(prices) > 0 for prices in by_level.values())
+        tightest_by_level = (max(each, key=lambda at: sign * at) for each in by_level.values())
+        is_needed = all(truth.can_reach(each) for each in tightest_by_level)
         naked_ms = self._lasts(symbol, "naked", is_needed and not proper, truth.at_ms)
         wanted = [price for prices in by_level.values() for price in prices]
         wanted += [
