@@ -25,6 +25,7 @@ from bot.exchange.live.lanes import (
     Lane,
     Quiet,
     read_budget,
+    start_budget,
 )
 from bot.exchange.live.loopback import LoopbackSession
 from bot.exchange.live.market import LiveMarket
@@ -130,13 +131,15 @@ async def reach(
     ]
     try:
         quiet = Quiet()
-        budget = read_budget(dialect.market.read_weight_per_minute)
-        allowed = Allowance(
-            dialect.market.read_weight_per_minute, dialect.market.used_weight_header
-        )
-        reads = Lane(transports[0], clock, quiet, allowed, budget=budget, is_read=True)
+        reads = _reads(dialect.market, transports[0], clock, quiet)
         writes = Lane(
-            transports[1], clock, quiet, allowed, budget=WRITES_PER_WINDOW, is_read=False
+            transports[1],
+            clock,
+            quiet,
+            _allowance(dialect.market),
+            budget=WRITES_PER_WINDOW,
+            at_first=0,
+            is_read=False,
         )
         ahead_ms = await _clock_ahead_ms(dialect.market, reads)
         for lane in (reads, writes):
@@ -171,15 +174,28 @@ async def watch(
     network = _network(route)
     transport = Transport(dialect.ccxt_id, NO_KEYS, network, READ_TIMEOUT_MS)
     try:
-        budget = read_budget(dialect.read_weight_per_minute)
-        allowed = Allowance(dialect.read_weight_per_minute, dialect.used_weight_header)
-        lane = Lane(transport, clock, Quiet(), allowed, budget=budget, is_read=True)
-        reads = Keyless(lane, documents)
+        reads = Keyless(_reads(dialect, transport, clock, Quiet()), documents)
         listed = await _listed(dialect, reads)
         yield LiveMarket(dialect, listed, reads=reads, network=network, clock=clock)
     finally:
         await transport.close()
         await network.close()
+
+
+def _reads(market: MarketDialect, transport: Transport, clock: Clock, quiet: Quiet) -> Lane:
+    return Lane(
+        transport,
+        clock,
+        quiet,
+        _allowance(market),
+        budget=read_budget(market.read_weight_per_minute),
+        at_first=start_budget(_allowance(market)),
+        is_read=True,
+    )
+
+
+def _allowance(market: MarketDialect) -> Allowance:
+    return Allowance(market.read_weight_per_minute, market.used_weight_header)
 
 
 async def _listed(dialect: MarketDialect, reads: Asks) -> Listed:
