@@ -7,9 +7,9 @@ go wrong. Nothing may grow, and no stream may be stuck.
 
 The guard is the process of `run --mode live`, whole, with ccxt's class, real sockets and its
 journal on disk; with `--paper` it is `run --mode paper` at that venue's prices, without a key. The
-venue is the wire exchange. Both live on one event loop whose time is compressed, and so do the wall
-clock that requests are dated by and the one that reads are throttled by: a second is a second to
-everybody, and takes as long as the work in it.
+venue is the wire exchange. Both live on one event loop whose time is compressed, and so do the
+wall clock that requests are dated by and the one that reads are throttled by: a second is a second
+to everybody, and takes as long as the work in it.
 """
 
 import argparse
