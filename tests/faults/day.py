@@ -213,10 +213,10 @@ class Day:
                 )
             ]
             await self._measure()
-            os.kill(os.getpid(), signal.SIGTERM)
-            await guarding
             for each in others:
                 each.cancel()
+            os.kill(os.getpid(), signal.SIGTERM)
+            await guarding
 
     async def _run(self, port: int) -> None:
         keys = live.LiveKeys(KEYS, accept_unverified=False)
