@@ -225,7 +225,7 @@ class Day:
 
     async def _paper_run(self, port: int) -> None:
         margin = ByMargin(Money(Decimal(1_000)))
-        entries = tuple(Entry(each, Side.LONG, Decimal(5), margin) for each in (BTC, ETH))
+        entries = tuple(Entry(each, Side.LONG, Decimal(10), margin) for each in (BTC, ETH))
         reserve, route = Money(Decimal(1_000)), Loopback(port)
         ended = await live_paper._run(POLICY, entries, reserve, self.folder, route, NOBODY)
         self.diary.counts["deeds on paper"] = len(ended.deeds)
