@@ -29,6 +29,8 @@ KNOWN_VENUES = (
     "bitunix",
     "bybit",
     "gate",
+    "hyperliquid",
+    "krakenfutures",
     "kucoin",
     "okx",
     "xt",

@@ -4,7 +4,7 @@ What one venue's protocol is to the live adapter: recipes and parsers, all of th
 Parsers raise `Unreadable`; for reads the adapter makes that `Unreachable`, for writes `Unsure`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from decimal import Decimal
 from typing import Protocol, TypeAlias
@@ -38,11 +38,19 @@ class Listed:
     sizes: Mapping[str, Decimal] = field(default_factory=dict)
     endings: Mapping[str, int] = field(default_factory=dict)
     """When the venue settles a contract for good, of those by their ids that it does."""
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    """What requests call a contract, where they do not by its id."""
+    price_places: Mapping[str, int] = field(default_factory=dict)
+    """The most decimals of a price, where a recipe has prices of its own."""
 
     def renewed_by(self, newer: "Listed") -> "Listed":
         """`newer`, and what is gone: it keeps its name while a position in it may be open."""
         return Listed(
-            {**self.symbols, **newer.symbols}, {**self.sizes, **newer.sizes}, newer.endings
+            {**self.symbols, **newer.symbols},
+            {**self.sizes, **newer.sizes},
+            newer.endings,
+            {**self.numbers, **newer.numbers},
+            {**self.price_places, **newer.price_places},
         )
 
     def id_of(self, symbol: str) -> str:
@@ -108,6 +116,11 @@ class Opening:
     """Sent every few seconds where the venue wants more than a socket's own pings."""
     pong: str = ""
     """What it answers, where that is no JSON."""
+    asks_of: Callable[[Json], tuple[str, ...]] = lambda _: ()
+    """
+    What is asked for in place of `asks`, made of the answer to the sign-in: a challenge that has
+    to be signed. Of a frame that is not that answer it makes nothing.
+    """
 
 
 @dataclass(frozen=True, slots=True)
