@@ -62,8 +62,9 @@ class Losses:
         """Something was closed."""
         alone = fill.at_ms - self._user_at_ms > USER_MS
         users = self._observer.user_stops(fill.symbol)
+        by_hand = fill.client_id and fill.client_id not in self._observer.requests
         before = self._lost_at_ms == NEVER_MS or self._is_the_guards
-        self._is_the_guards = before and alone and not users
+        self._is_the_guards = before and alone and not users and not by_hand
         self._lost_at_ms = fill.at_ms
 
     def read_delivered(self, snapshot: AccountSnapshot) -> None:
