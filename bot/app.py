@@ -42,6 +42,7 @@ from bot.exchange.venues import (
     bitunix,
     bybit,
     gate,
+    krakenfutures,
     okx,
     xt,
 )
@@ -78,6 +79,7 @@ _LISTINGS: dict[str, Callable[[], dict[str, Instrument]]] = {
     "bitunix": dict,
     "bybit": dict,
     "gate": dict,
+    "krakenfutures": dict,
     "okx": dict,
     "xt": dict,
 }
@@ -91,6 +93,7 @@ _RULES = {
     "bitunix": bitunix.RULES,
     "bybit": bybit.RULES,
     "gate": gate.RULES,
+    "krakenfutures": krakenfutures.RULES,
     "okx": okx.RULES,
     "xt": xt.RULES,
 }

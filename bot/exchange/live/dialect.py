@@ -4,7 +4,7 @@ What one venue's protocol is to the live adapter: recipes and parsers, all of th
 Parsers raise `Unreadable`; for reads the adapter makes that `Unreachable`, for writes `Unsure`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from decimal import Decimal
 from typing import Protocol, TypeAlias
@@ -108,6 +108,11 @@ class Opening:
     """Sent every few seconds where the venue wants more than a socket's own pings."""
     pong: str = ""
     """What it answers, where that is no JSON."""
+    asks_of: Callable[[Json], tuple[str, ...]] = lambda _: ()
+    """
+    What is asked for in place of `asks`, made of the answer to the sign-in: a challenge that has
+    to be signed. Of a frame that is not that answer it makes nothing.
+    """
 
 
 @dataclass(frozen=True, slots=True)

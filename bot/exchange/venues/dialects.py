@@ -13,6 +13,8 @@ from bot.exchange.venues import (
     bitunix_api,
     bybit_api,
     gate_api,
+    krakenfutures_account,
+    krakenfutures_market,
     okx_api,
     xt_api,
 )
@@ -33,6 +35,7 @@ DIALECTS: Mapping[str, Dialect] = {
     "bitunix": Dialect(bitunix_api, bitunix_api),
     "bybit": Dialect(bybit_api, bybit_api),
     "gate": Dialect(gate_api, gate_api),
+    "krakenfutures": Dialect(krakenfutures_market, krakenfutures_account),
     "okx": Dialect(okx_api, okx_api),
     "xt": Dialect(xt_api, xt_api),
 }

@@ -7,21 +7,24 @@ import pytest
 from bot.core.model import PositionMode
 from bot.exchange.live import connection, lanes
 from tests.exchange.venues.apex_desk import ApexDesk
-from tests.exchange.venues.binance_desk import BinanceDesk
+from tests.exchange.venues.binance_desk import BinanceDesk, coinm_desk
 from tests.exchange.venues.bitget_desk import BitgetDesk
 from tests.exchange.venues.bitunix_desk import BitunixDesk
 from tests.exchange.venues.bybit_desk import BybitDesk
 from tests.exchange.venues.gate_desk import GateDesk
+from tests.exchange.venues.krakenfutures_desk import KrakenDesk
 from tests.exchange.venues.okx_desk import OkxDesk
 from tests.exchange.venues.stage import Book, Desk
 from tests.exchange.venues.xt_desk import XtDesk
 
 DESKS: dict[str, Callable[[Book], Desk]] = {
+    "binancecoinm": coinm_desk,
     "binanceusdm": BinanceDesk,
     "bitget": BitgetDesk,
     "bitunix": BitunixDesk,
     "bybit": BybitDesk,
     "gate": GateDesk,
+    "krakenfutures": KrakenDesk,
     "okx": OkxDesk,
     "xt": XtDesk,
 }
@@ -29,11 +32,13 @@ READERS: dict[str, Callable[[Book], Desk]] = {**DESKS, "apex": ApexDesk}
 """With those of which an adapter can read alone."""
 
 MODES = {
+    "binancecoinm": frozenset(PositionMode),
     "binanceusdm": frozenset(PositionMode),
     "bitget": frozenset(PositionMode),
     "bitunix": frozenset(PositionMode),
     "bybit": frozenset(PositionMode),
     "gate": frozenset(PositionMode),
+    "krakenfutures": frozenset({PositionMode.ONE_WAY}),
     "okx": frozenset(PositionMode),
     "xt": frozenset({PositionMode.HEDGE}),
 }
