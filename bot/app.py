@@ -43,6 +43,7 @@ from bot.exchange.venues import (
     bybit,
     gate,
     krakenfutures,
+    kucoin,
     okx,
     xt,
 )
@@ -80,6 +81,7 @@ _LISTINGS: dict[str, Callable[[], dict[str, Instrument]]] = {
     "bybit": dict,
     "gate": dict,
     "krakenfutures": dict,
+    "kucoin": dict,
     "okx": dict,
     "xt": dict,
 }
@@ -94,6 +96,7 @@ _RULES = {
     "bybit": bybit.RULES,
     "gate": gate.RULES,
     "krakenfutures": krakenfutures.RULES,
+    "kucoin": kucoin.RULES,
     "okx": okx.RULES,
     "xt": xt.RULES,
 }

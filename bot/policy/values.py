@@ -30,6 +30,7 @@ KNOWN_VENUES = (
     "bybit",
     "gate",
     "krakenfutures",
+    "kucoin",
     "okx",
     "xt",
 )

@@ -15,6 +15,8 @@ from bot.exchange.venues import (
     gate_api,
     krakenfutures_account,
     krakenfutures_market,
+    kucoin_account,
+    kucoin_market,
     okx_api,
     xt_api,
 )
@@ -36,6 +38,7 @@ DIALECTS: Mapping[str, Dialect] = {
     "bybit": Dialect(bybit_api, bybit_api),
     "gate": Dialect(gate_api, gate_api),
     "krakenfutures": Dialect(krakenfutures_market, krakenfutures_account),
+    "kucoin": Dialect(kucoin_market, kucoin_account),
     "okx": Dialect(okx_api, okx_api),
     "xt": Dialect(xt_api, xt_api),
 }

@@ -13,6 +13,7 @@ from tests.exchange.venues.bitunix_desk import BitunixDesk
 from tests.exchange.venues.bybit_desk import BybitDesk
 from tests.exchange.venues.gate_desk import GateDesk
 from tests.exchange.venues.krakenfutures_desk import KrakenDesk
+from tests.exchange.venues.kucoin_desk import KucoinDesk
 from tests.exchange.venues.okx_desk import OkxDesk
 from tests.exchange.venues.stage import Book, Desk
 from tests.exchange.venues.xt_desk import XtDesk
@@ -25,6 +26,7 @@ DESKS: dict[str, Callable[[Book], Desk]] = {
     "bybit": BybitDesk,
     "gate": GateDesk,
     "krakenfutures": KrakenDesk,
+    "kucoin": KucoinDesk,
     "okx": OkxDesk,
     "xt": XtDesk,
 }
@@ -39,6 +41,7 @@ MODES = {
     "bybit": frozenset(PositionMode),
     "gate": frozenset(PositionMode),
     "krakenfutures": frozenset({PositionMode.ONE_WAY}),
+    "kucoin": frozenset(PositionMode),
     "okx": frozenset(PositionMode),
     "xt": frozenset({PositionMode.HEDGE}),
 }

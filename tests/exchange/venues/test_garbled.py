@@ -11,7 +11,7 @@ from bot.exchange.ports import Unreachable
 from tests.exchange.venues.conftest import DESKS
 from tests.exchange.venues.stage import Book, D, Scene, staged
 
-SIZES = ("positionAmt", "positionSize", "size", "qty", "pos", "total")
+SIZES = ("positionAmt", "positionSize", "size", "qty", "pos", "total", "currentQty")
 NAMES = ("symbol", "contract", "instId")
 
 Spoil = Callable[[dict[str, Any]], Any]

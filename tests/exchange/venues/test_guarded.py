@@ -12,7 +12,7 @@ from bot.journal.sqlite import SqliteJournal
 from bot.policy.loader import parse_policy
 from bot.runtime.assemble import assemble
 from tests.exchange.venues.conftest import DESKS
-from tests.exchange.venues.stage import Asked, Book, D, FaultKind, Scene, staged, venue_of
+from tests.exchange.venues.stage import Asked, Book, D, FaultKind, Scene, staged
 
 POLICY = """
 schema: liqguard/v1
@@ -73,34 +73,32 @@ MODES = {
     "bybit": PositionMode.ONE_WAY,
     "gate": PositionMode.ONE_WAY,
     "krakenfutures": PositionMode.ONE_WAY,
+    "kucoin": PositionMode.ONE_WAY,
     "okx": PositionMode.ONE_WAY,
     "xt": PositionMode.HEDGE,
 }
-"""Of the venues that pay in dollars. A guard in coins is in test_binancecoinm.py."""
+"""Of the venues whose contract pays in dollars. A guard in coins is in test_binancecoinm.py."""
 
 TOP_UP = sorted(each for each in MODES if Effect.ADD_MARGIN in MATRIX[each].effects)
-"""Those where margin can be added to a position."""
+"""Those where margin can be added to a position, and"""
+NO_TOP_UP = sorted(set(MODES) - set(TOP_UP))
+"""those where it cannot."""
 
 
 @asynccontextmanager
 async def guarded(venue: str) -> AsyncIterator[Scene]:
     """A guard at work over real sockets, its marks pushed as they are set in the book."""
     book = Book(MODES[venue], liquidation="0")
-    async with staged(DESKS[venue](book)) as live, guarding(live):
+    async with staged(DESKS[venue](book)) as live, at_work(live, policy_for(venue)):
         yield live
 
 
-@asynccontextmanager
-async def guarding(live: Scene) -> AsyncIterator[None]:
-    """A guard at work on it, of the policy that suits its venue."""
-    venue = venue_of(live.desk)
+def policy_for(venue: str) -> str:
+    """What a guard on its stage works by."""
     adds = Effect.ADD_MARGIN in MATRIX[venue].effects
     text = POLICY if adds else CROSS_POLICY
     text = text.replace("VENUE", venue).replace("MODE", MODES[venue])
-    if MODES[venue] is PositionMode.HEDGE:
-        text += STRESS
-    async with at_work(live, text):
-        yield
+    return text + STRESS if MODES[venue] is PositionMode.HEDGE else text
 
 
 @asynccontextmanager
@@ -154,7 +152,7 @@ async def test_a_stop_rests_margin_is_added_the_stop_moves_and_at_last_it_closes
     assert margins(live.written()) == 1
 
 
-@pytest.mark.parametrize("venue", sorted(set(MODES) - set(TOP_UP)))
+@pytest.mark.parametrize("venue", NO_TOP_UP)
 async def test_where_no_margin_can_be_added_a_stop_rests_and_at_last_it_closes(
     venue: str,
 ) -> None:
@@ -167,13 +165,13 @@ async def test_where_no_margin_can_be_added_a_stop_rests_and_at_last_it_closes(
     assert margins(live.written()) == 0
 
 
-@pytest.mark.parametrize("venue", sorted(set(MODES) - set(TOP_UP)))
+@pytest.mark.parametrize("venue", NO_TOP_UP)
 @pytest.mark.parametrize("kind", [FaultKind.DROPPED, FaultKind.HTML_200, FaultKind.NOT_KNOWN])
 async def test_a_stop_whose_answer_is_lost_rests_once(venue: str, kind: FaultKind) -> None:
     book = Book(MODES[venue], liquidation="0")
     async with staged(DESKS[venue](book)) as live, AsyncExitStack() as stack:
         stack.enter_context(live.fault(kind, 1, effect=True, writes=True))
-        await stack.enter_async_context(guarding(live))
+        await stack.enter_async_context(at_work(live, policy_for(venue)))
         await until(live.desk.resting)
         await asyncio.sleep(4)  # noqa: TID251 - time enough to send another
         assert len(live.desk.resting()) == 1
