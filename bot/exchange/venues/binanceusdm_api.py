@@ -67,9 +67,11 @@ from bot.exchange.live.reading import (
     told_in,
 )
 from bot.exchange.ports import (
+    NOT_TOLD,
     Accepted,
     AccountChanged,
     MarginChange,
+    NotTold,
     OrderAbsent,
     OrderFound,
     Refused,
@@ -498,6 +500,7 @@ def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Re
 def _proof(row: Row, action: Action, client_id: str, name: str) -> Reply:
     expected: tuple[object, ...]
     echoed: tuple[object, ...]
+    is_close = isinstance(action, ClosePosition)
     match action:
         case AddMargin(amount=amount):
             expected = (_HTTP_OK, 1, amount)
@@ -515,7 +518,19 @@ def _proof(row: Row, action: Action, client_id: str, name: str) -> Reply:
             assert_never(action)
     if echoed != expected:
         return Unsure(f"expected an echo of {expected}, was {echoed}")
-    return Accepted()
+    return Accepted(order=_told(row, client_id, name)) if is_close else Accepted()
+
+
+def _told(row: Row, client_id: str, name: str) -> OrderFound | NotTold:
+    """
+    What a proven answer to a close says of its fill.
+
+    Source: Binance, "New Order": RESULT answers a market or an IOC order by its final state.
+    """
+    try:
+        return _order_found(row, client_id, name)
+    except Unreadable:
+        return NOT_TOLD  # it is taken all the same, and will be asked for
 
 
 def _echo(row: Row, number: str, client_id: str) -> tuple[str, str, str]:
