@@ -66,7 +66,7 @@ from bot.runtime.control import Answer, ask, listening, socket_path
 from bot.runtime.guard import Guard, PolicyRefused
 from bot.runtime.heartbeat import Pulse, Push, watchdog_of
 from bot.runtime.notices import NoticeReader
-from bot.runtime.record import Recorded, read_decision
+from bot.runtime.record import Reader, Recorded
 from bot.runtime.verify import Verified, verify
 
 log = structlog.get_logger()
@@ -501,8 +501,9 @@ def explain(state_dir: Path, account: str, sequence: int | None) -> Explained:
         journal = SqliteJournal.read(journal_path(state_dir, account), account)
         every = await journal.rows(0)
         rows = [row for row in every if row.entry.kind is Kind.DECISION]
+        reader = Reader(journal)
         for row in reversed(rows):
-            recorded, policy = await read_decision(journal, row)
+            recorded, policy = await reader.read(row)
             wanted = recorded.decision.is_noteworthy if sequence is None else True
             if wanted and sequence in (None, row.sequence):
                 moved = (

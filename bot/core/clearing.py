@@ -82,8 +82,8 @@ def _stops_reserve(state: AccountState, key: PositionKey) -> bool:
 
 def _was_refused_a_close(state: AccountState, key: PositionKey) -> bool:
     return any(
-        isinstance(intent.action, ClosePosition)
+        intent.state is IntentState.REJECTED
+        and isinstance(intent.action, ClosePosition)
         and intent.key == key
-        and intent.state is IntentState.REJECTED
         for intent in state.intents.values()
     )

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from bot.core.events import AccountMode
 from bot.core.guardrails import Approved, Denied
+from bot.core.kept import kept
 from bot.core.ladder import StepVerdict
 from bot.core.metrics import BookKnown, Known, Measured, MeasuredBook
 from bot.core.model import Position
@@ -97,25 +98,23 @@ class Decision:
     @property
     def signature(self) -> tuple[object, ...]:
         """What must change for a decision to be worth a row: verdicts and account, no prices."""
-        return (
-            self.mode,
-            tuple(
-                (
-                    _held(verdict.position),
-                    isinstance(verdict.measured, Known),
-                    tuple(step.phase for step in verdict.steps),
-                    verdict.stop.status if isinstance(verdict.stop, Audited) else "",
-                    tuple((denied.kind, denied.limit) for denied in verdict.denied),
-                )
-                for verdict in self.positions
-            ),
-            _book_signature(self.book),
-        )
+        return (self.mode, tuple(map(_signature, self.positions)), _book_signature(self.book))
 
     @property
     def is_noteworthy(self) -> bool:
         """Whether it does or says something, whatever the verdicts were before."""
         return bool(self.approved or self.alerts)
+
+
+@kept(most=256)
+def _signature(verdict: PositionVerdict) -> tuple[object, ...]:
+    return (
+        _held(verdict.position),
+        isinstance(verdict.measured, Known),
+        tuple(step.phase for step in verdict.steps),
+        verdict.stop.status if isinstance(verdict.stop, Audited) else "",
+        tuple((denied.kind, denied.limit) for denied in verdict.denied),
+    )
 
 
 def _held(position: Position) -> tuple[object, ...]:

@@ -25,10 +25,12 @@ class Side(StrEnum):
     LONG = "long"
     SHORT = "short"
 
-    @property
-    def sign(self) -> int:
-        """+1 for a long, -1 for a short."""
-        return 1 if self is Side.LONG else -1
+    sign: int
+    """+1 for a long, -1 for a short."""
+
+    def __init__(self, name: str) -> None:
+        """Give every member its sign: it is asked for in every formula."""
+        self.sign = 1 if name == "long" else -1
 
 
 class MarginMode(StrEnum):

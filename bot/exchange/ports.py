@@ -46,14 +46,33 @@ class Banned(Unreachable):
 
 
 @dataclass(frozen=True, slots=True)
+class OrderFound:
+    """An order the venue knows by its client id: resting, or done; and what it has filled."""
+
+    client_id: str
+    resting: bool
+    filled: Filled
+
+
+@dataclass(frozen=True, slots=True)
+class NotTold:
+    """The answer does not say what became of the order."""
+
+
+NOT_TOLD = NotTold()
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """
     The venue proved that it took the request, by echoing it.
 
-    `number` is by what it knows a stop from now on, where that carries no client id.
+    `number` is by what it knows a stop from now on, where that carries no client id. `order` is
+    what became of a close, where the answer says that too: it need not be asked for any more.
     """
 
     number: str = ""
+    order: OrderFound | NotTold = NOT_TOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +106,6 @@ class Withheld:
 
 
 Reply: TypeAlias = Accepted | Refused | Barred | Withheld | Unsure
-
-
-@dataclass(frozen=True, slots=True)
-class OrderFound:
-    """An order the venue knows by its client id: resting, or done; and what it has filled."""
-
-    client_id: str
-    resting: bool
-    filled: Filled
 
 
 @dataclass(frozen=True, slots=True)

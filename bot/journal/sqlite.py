@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert
 
 from bot.core.events import IntentState
@@ -55,7 +56,8 @@ _ENTRIES = sa.table(
     sa.column("hash", sa.Text),
 )
 _TEXTS = sa.table("texts", sa.column("digest", sa.Text), sa.column("body", sa.Text))
-_APPEND = sa.insert(_ENTRIES)
+_APPEND = str(sa.insert(_ENTRIES).compile(dialect=sqlite.dialect()))
+"""Compiled once: what SQLAlchemy does for each statement takes as long as SQLite itself."""
 _KEEP = insert(_TEXTS).on_conflict_do_nothing()
 
 
@@ -130,7 +132,7 @@ class SqliteJournal:
             try:
                 with self._writing():
                     records = [_record(self._account, row) for row in rows]
-                    self._connection.execute(_APPEND, records)
+                    self._connection.exec_driver_sql(_APPEND, records)
             except JournalUnavailable as e:
                 if self._newest() == _head_of(rows[-1]):
                     raise JournalDamaged(f"{e}, and yet row {rows[-1].sequence} is there") from e
@@ -241,9 +243,9 @@ def _newest_first(account: str) -> sa.Select[Any]:
     return _of(account).order_by(_ENTRIES.c.sequence.desc())
 
 
-def _record(account: str, row: Row) -> dict[str, str | int | None]:
-    covered = columns(account, row.sequence, row.entry, row.previous_hash)
-    return dict(zip(_ENTRIES.c.keys(), (*covered, row.hash), strict=True))
+def _record(account: str, row: Row) -> tuple[str | int | None, ...]:
+    """In the order of the table's columns, as `columns` is."""
+    return (*columns(account, row.sequence, row.entry, row.previous_hash), row.hash)
 
 
 def _found(connection: sa.Connection, account: str, query: sa.Select[Any]) -> Found:

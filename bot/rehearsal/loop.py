@@ -17,6 +17,9 @@ T = TypeVar("T")
 PAUSE_S = 0.02
 """Longest real wait in one turn of a paced loop, so that signals are noticed."""
 
+ASKED_EVERY = 64
+"""Of so many turns of an unpaced loop one asks the system what has happened."""
+
 
 class Deadlock(RuntimeError):
     """Every task waits for something that no timer will bring."""
@@ -28,10 +31,14 @@ class _VirtualSelector(selectors.DefaultSelector):
     def __init__(self, speed: float) -> None:
         super().__init__()
         self.now_s = 0.0
+        self._unasked = 0
         self._speed = speed
         self._started_s = time.perf_counter()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is not None and self._may_skip():
+            self.now_s += max(timeout, 0.0)
+            return []
         if timeout is None and math.isinf(self._speed):
             ready = super().select(0)
             if not ready:
@@ -42,6 +49,15 @@ class _VirtualSelector(selectors.DefaultSelector):
         if not ready:
             self.now_s = max(self.now_s, min(wanted_s, self._paced_s()))
         return ready
+
+    def _may_skip(self) -> bool:
+        """
+        Whether the system need not be asked for now: there is no socket but the loop's own.
+
+        That one tells of signals, which are asked for now and then.
+        """
+        self._unasked = (self._unasked + 1) % ASKED_EVERY
+        return bool(self._unasked) and math.isinf(self._speed) and len(self.get_map()) <= 1
 
     def _due_in_s(self, virtual_s: float) -> float:
         """Real seconds until the pace reaches `virtual_s`."""

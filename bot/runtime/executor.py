@@ -16,7 +16,16 @@ from bot.core.events import Event, IntentState, OutcomeReported
 from bot.core.guardrails import Approved
 from bot.core.ids import part_id
 from bot.core.state import Intent
-from bot.exchange.ports import Accepted, Account, Barred, Refused, Reply, Unsure, Withheld
+from bot.exchange.ports import (
+    NOT_TOLD,
+    Accepted,
+    Account,
+    Barred,
+    Refused,
+    Reply,
+    Unsure,
+    Withheld,
+)
 from bot.runtime.reconcile import Reconciler
 from bot.runtime.waiting import to_its_end
 
@@ -67,10 +76,10 @@ class Executor:
                 pass
             case Refused():
                 await self._reconciler.look_again(intent)
-            case Accepted():
-                await self._reconciler.settle(intent, acknowledged=True)
+            case Accepted(order=order):
+                await self._reconciler.settle(intent, acknowledged=True, told=order)
             case Unsure():
-                await self._reconciler.settle(intent, acknowledged=False)
+                await self._reconciler.settle(intent, acknowledged=False, told=NOT_TOLD)
 
     async def _send(self, intent: Intent) -> Reply:
         """What the venue said, or why it was not asked."""

@@ -34,7 +34,7 @@ from bot.core.state import (
     AccountState,
 )
 from bot.core.transitions import apply
-from bot.exchange.ports import MarketData
+from bot.exchange.ports import NOT_TOLD, MarketData
 from bot.journal.codec import to_json
 from bot.journal.port import Entry, Journal, JournalUnavailable, Kind, NoIntent
 from bot.runtime.executor import Executor
@@ -153,7 +153,9 @@ class Guard:
         async with asyncio.TaskGroup() as tasks:
             feeding = tasks.create_task(to_its_end(self._feed.run))
             settling = {
-                tasks.create_task(to_its_end(self._reconciler.settle, intent, acknowledged=False))
+                tasks.create_task(
+                    to_its_end(self._reconciler.settle, intent, acknowledged=False, told=NOT_TOLD)
+                )
                 for intent in self.state.intents.values()
                 if intent.is_open
             }

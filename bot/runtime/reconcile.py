@@ -23,6 +23,7 @@ from bot.exchange.ports import (
     Banned,
     MarginChange,
     NoMarginHistory,
+    NotTold,
     OrderAbsent,
     OrderFound,
     Unreachable,
@@ -101,8 +102,14 @@ class Reconciler:
         self._clock = clock
         self._publish = publish
 
-    async def settle(self, intent: Intent, acknowledged: bool) -> None:  # noqa: C901
-        """Report what became of `intent`, and on the way that it is Unknown if it lags."""
+    async def settle(  # noqa: C901
+        self, intent: Intent, *, acknowledged: bool, told: OrderFound | NotTold
+    ) -> None:
+        """
+        Report what became of `intent`, and on the way that it is Unknown if it lags.
+
+        `told` is what the answer to a close said of it; the account is read after it all the same.
+        """
         started_ms = self._clock.now_ms()
         least_ms = SPEND_FENCE_MS if isinstance(intent.action, AddMargin) else ORDER_FENCE_MS
         fence_ms = max(least_ms, self._account.request_life_ms + FENCE_MARGIN_MS)
@@ -119,7 +126,7 @@ class Reconciler:
                 self._report(intent, IntentState.UNKNOWN, text, now_ms)
             try:
                 async with patience():
-                    looked = await self._look(intent)
+                    looked = await self._look(intent, told)
             except Banned as e:
                 await self._clock.sleep_until_ms(e.until_ms)
                 continue
@@ -154,7 +161,7 @@ class Reconciler:
         except Unreachable as e:
             log.warning("account.unreachable", intent=intent.id, reason=str(e))
 
-    async def _look(self, intent: Intent) -> Looked:
+    async def _look(self, intent: Intent, told: OrderFound | NotTold) -> Looked:
         """
         One look at the evidence, and a fresh read of the account published before it counts.
 
@@ -176,7 +183,12 @@ class Reconciler:
                     asked_at_ms = self._clock.now_ms()
                     await self._read()  # the one before may not show what the stop has done
             case ClosePosition(quantity=quantity):
-                order = await self._account.order(intent.key.symbol, intent.id)
+                order: OrderFound | OrderAbsent
+                match told:
+                    case OrderFound(resting=False):
+                        order = told
+                    case _:
+                        order = await self._account.order(intent.key.symbol, intent.id)
                 asked_at_ms = self._clock.now_ms()
                 await self._read()
                 found = _close_evidence(order, ordered=quantity)

@@ -81,16 +81,32 @@ def outcome_entry(event: OutcomeReported) -> Entry:
     return Entry(Kind.INTENT, event.received_at_ms, body, moved)
 
 
-async def read_decision(journal: Journal, row: Row) -> tuple[Recorded, Policy]:
-    """A decision row with its instruments and policy, from the journal alone."""
-    recorded = from_json(row.entry.body, Recorded)
-    digest = recorded.state.instruments.digest
-    if digest:
-        instruments = _instruments_of(digest, await journal.kept(digest))
-        recorded = _with_instruments(recorded, instruments)
-    policy_digest = recorded.state.policy_digest
-    text = await journal.kept(policy_digest)
-    return recorded, _policy_of(text, f"policy {policy_digest[:12]} of the journal")
+class Reader:
+    """Reads decision rows, from their journal alone; what many of them name is read once."""
+
+    def __init__(self, journal: Journal, *known: Policy) -> None:
+        """`known` are policies that need not be parsed where a row names them."""
+        self._journal = journal
+        self._known = {policy.digest: policy for policy in known}
+        self._texts: dict[str, str] = {}
+
+    async def read(self, row: Row) -> tuple[Recorded, Policy]:
+        """A decision row with its instruments and policy. Raises `JournalDamaged`."""
+        recorded = from_json(row.entry.body, Recorded)
+        digest = recorded.state.instruments.digest
+        if digest:
+            instruments = _instruments_of(digest, await self._text(digest))
+            recorded = _with_instruments(recorded, instruments)
+        digest = recorded.state.policy_digest
+        text = await self._text(digest)
+        if digest in self._known:
+            return recorded, self._known[digest]
+        return recorded, _policy_of(text, f"policy {digest[:12]} of the journal")
+
+    async def _text(self, digest: str) -> str:
+        if digest not in self._texts:
+            self._texts[digest] = await self._journal.kept(digest)
+        return self._texts[digest]
 
 
 # Thousands of rows name one policy and one list, and reading these takes longer than deciding.
@@ -116,7 +132,7 @@ async def recover(journal: Journal, account: str, policy: Policy, now_ms: int) -
     if isinstance(newest, NothingRecorded):
         birth = from_json(first.entry.body, Started).birth
         return resumed(newborn(birth, policy.digest), policy.digest, now_ms)
-    recorded, policy_then = await read_decision(journal, newest)
+    recorded, policy_then = await Reader(journal, policy).read(newest)
     state, _ = decide(recorded.state, policy_then, recorded.now_ms)
     for row in await journal.rows(newest.sequence):
         if row.entry.kind is Kind.INTENT:

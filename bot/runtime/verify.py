@@ -21,7 +21,7 @@ from bot.core.state import (
 from bot.core.transitions import resumed
 from bot.journal.codec import from_json, to_json
 from bot.journal.port import Journal, JournalDamaged, Kind, Row
-from bot.runtime.record import Recorded, read_decision
+from bot.runtime.record import Reader, Recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ async def verify(journal: Journal) -> Verified:
     rows = await journal.rows(0)
     if not rows:
         raise JournalDamaged("the journal has no rows")
+    reader = Reader(journal)
     intents: dict[str, Intent] = {}
     decisions = 0
     for row in rows:
@@ -57,7 +58,7 @@ async def verify(journal: Journal) -> Verified:
                     )
             case Kind.DECISION:
                 decisions += 1
-                recorded = await _decide_again(journal, row)
+                recorded = await _decide_again(reader, row)
                 _compare_intents(row.sequence, recorded, intents)
                 for approved in recorded.decision.approved:
                     intents[approved.intent.id] = approved.intent
@@ -69,8 +70,8 @@ async def verify(journal: Journal) -> Verified:
     return Verified(len(rows), decisions, len(intents), rows[-1].hash)
 
 
-async def _decide_again(journal: Journal, row: Row) -> Recorded:
-    recorded, policy = await read_decision(journal, row)
+async def _decide_again(reader: Reader, row: Row) -> Recorded:
+    recorded, policy = await reader.read(row)
     _, again = decide(recorded.state, policy, recorded.now_ms)
     same = to_json(again, Decision) == to_json(recorded.decision, Decision)
     if not same or row.entry.at_ms != recorded.now_ms:

@@ -632,7 +632,7 @@ async def _live(injector: Injector, tell: Callable[[str], None], replays: bool) 
             keeper.finish()
             await keeping
     if not observer.violations:
-        await judge_journal(stored, observer, replays)
+        await judge_journal(stored, await stored.rows(0), observer, replays)
     await stored.close()
     return Outcome(
         tuple(observer.violations),

@@ -5,7 +5,7 @@ from dataclasses import replace
 from bot.core.events import AddressBanned
 from bot.core.model import Fill
 from bot.core.units import Price, Quantity
-from bot.exchange.ports import Accepted, Banned, Barred, OrderFound
+from bot.exchange.ports import NOT_TOLD, Accepted, Banned, Barred, OrderFound
 from bot.rehearsal.loop import run_virtual
 from bot.runtime.executor import Executor
 from bot.runtime.gate import Gate
@@ -97,7 +97,7 @@ def test_evidence_is_looked_for_once_the_ban_is_over() -> None:
         scene.account.orders.write(Banned("418", UNTIL_MS), FILLED)
         gate = Gate(scene.account, scene.clock, scene.publish, 0)
         reconciler = Reconciler(gate, gate.snapshot, scene.clock, scene.publish)
-        await reconciler.settle(intent(CLOSE), acknowledged=False)
+        await reconciler.settle(intent(CLOSE), acknowledged=False, told=NOT_TOLD)
         assert scene.account.orders.asked == 2
         assert scene.outcomes()[-1][0] >= UNTIL_MS - T0
 

@@ -15,8 +15,10 @@ from bot.core.events import (
 from bot.core.model import NO_FILL, AccountSnapshot, Fill
 from bot.core.units import Money, Price, Quantity
 from bot.exchange.ports import (
+    NOT_TOLD,
     MarginChange,
     NoMarginHistory,
+    NotTold,
     OrderAbsent,
     OrderFound,
     Unreachable,
@@ -48,13 +50,17 @@ def change(amount: str) -> MarginChange:
 
 
 def settle(
-    action: Action, write: Write = lambda account: None, *, acknowledged: bool = False
+    action: Action,
+    write: Write = lambda account: None,
+    *,
+    acknowledged: bool = False,
+    told: OrderFound | NotTold = NOT_TOLD,
 ) -> Scene:
     async def main() -> Scene:
         scene = Scene()
         write(scene.account)
         reconciler = scene.reconciler()
-        await reconciler.settle(intent(action), acknowledged=acknowledged)
+        await reconciler.settle(intent(action), acknowledged=acknowledged, told=told)
         return scene
 
     return run_virtual(main())
@@ -86,6 +92,20 @@ def applied(action: Action) -> Write:
 
 def order_of(action: Action) -> OrderFound:
     return found("0", resting=True) if action is STOP else found("1")
+
+
+@pytest.mark.parametrize(("filled", "state"), [("1", APPLIED), ("0.4", PARTIAL), ("0", EXPIRED)])
+def test_what_the_answer_to_a_close_told_is_not_asked_for_but_the_account_is_read(
+    filled: str, state: IntentState
+) -> None:
+    scene = settle(CLOSE, orders(GONE), acknowledged=True, told=found(filled))
+    assert scene.outcomes() == [(250, state)]
+    assert len(scene.at(AccountReported)) == 1
+
+
+def test_a_close_that_was_not_over_when_it_was_answered_is_asked_for() -> None:
+    scene = settle(CLOSE, orders(found("1")), told=found("0", resting=True))
+    assert scene.outcomes() == [(250, APPLIED)]
 
 
 @pytest.mark.parametrize(

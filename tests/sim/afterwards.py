@@ -1,10 +1,12 @@
 """What the journal must say when everything is over."""
 
+from collections.abc import Sequence
+
 from bot.core.actions import ClosePosition
 from bot.core.events import TERMINAL, IntentState
 from bot.core.model import Fill
 from bot.exchange.ports import OrderFound
-from bot.journal.port import IntentMoved, Journal, JournalDamaged, NoIntent
+from bot.journal.port import IntentMoved, Journal, JournalDamaged, NoIntent, Row
 from bot.runtime.verify import verify
 from tests.sim.case import ACCOUNT
 from tests.sim.observer import Observer
@@ -13,11 +15,17 @@ from tests.sim.requests import Request
 TERMINAL_MS = 60_000
 
 
-async def judge_journal(journal: Journal, observer: Observer, replays: bool) -> None:
-    """Every intent terminal in time, every request on record, every decision made again."""
+async def judge_journal(
+    journal: Journal, rows: Sequence[Row], observer: Observer, replays: bool
+) -> None:
+    """
+    Every intent terminal in time, every request on record, every decision made again.
+
+    `rows` are all of the journal's.
+    """
     prepared: dict[str, int] = {}
     concluded: dict[str, tuple[IntentState, int]] = {}
-    for row in await journal.rows(0):
+    for row in rows:
         match row.entry.subject:
             case IntentMoved(intent_id, IntentState.PREPARED):
                 prepared[intent_id] = row.entry.at_ms

@@ -107,7 +107,7 @@ def take_a_part_for_the_whole(patch: pytest.MonkeyPatch) -> None:
 
 
 def lean_on_a_stop_that_is_being_cancelled(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(upkeep, "_cancelled", lambda state: iter(()))
+    patch.setattr(upkeep, "_cancelled", lambda intents, account: frozenset())
 
 
 def give_two_lives_the_same_numbers(patch: pytest.MonkeyPatch) -> None:
@@ -136,15 +136,15 @@ class _GivenUp(Exception):
 def settle_until_the_first_failed_read(patch: pytest.MonkeyPatch) -> None:
     look, settle = Reconciler._look, Reconciler.settle
 
-    async def once(self: Reconciler, intent: Any) -> Any:
+    async def once(self: Reconciler, *asked: Any) -> Any:
         try:
-            return await look(self, intent)
+            return await look(self, *asked)
         except Unreachable as e:
             raise _GivenUp from e
 
-    async def until(self: Reconciler, intent: Any, acknowledged: bool) -> None:
+    async def until(self: Reconciler, intent: Any, **answered: Any) -> None:
         with suppress(_GivenUp):
-            await settle(self, intent, acknowledged)
+            await settle(self, intent, **answered)
 
     patch.setattr(Reconciler, "_look", once)
     patch.setattr(Reconciler, "settle", until)
@@ -153,9 +153,9 @@ def settle_until_the_first_failed_read(patch: pytest.MonkeyPatch) -> None:
 def forget_open_intents_on_restart(patch: pytest.MonkeyPatch) -> None:
     settle = Reconciler.settle
 
-    async def fresh(self: Reconciler, intent: Any, acknowledged: bool) -> None:
+    async def fresh(self: Reconciler, intent: Any, **answered: Any) -> None:
         if intent.detail != "the guard restarted":
-            await settle(self, intent, acknowledged)
+            await settle(self, intent, **answered)
 
     patch.setattr(Reconciler, "settle", fresh)
 

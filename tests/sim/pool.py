@@ -151,11 +151,13 @@ class Pool:
         spare, slope = self.balance, 0.0
         for each in self.stakes.values():
             mark, quantity, listing = _after(each, shock), each.quantity, each.listing
-            at = listing.worth(quantity, mark if listing.by_mark else each.entry)
+            worth = listing.worth(quantity, mark)
+            at = worth if listing.by_mark else listing.worth(quantity, each.entry)
             needed, rate = listing.maintenance(at)
             spare += listing.gain(each, mark)
-            spare -= needed + listing.worth(quantity, mark) * listing.fee
-            spare -= self._fee_at_bankruptcy(each)
+            spare -= needed + worth * listing.fee
+            if listing.bankruptcy_fee:
+                spare -= self._fee_at_bankruptcy(each)
             if mark > 0:
                 falls = each.sign * each.beta * each.mark * quantity
                 sign = each.sign

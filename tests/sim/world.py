@@ -132,9 +132,9 @@ class _World:
                 reaping.cancel()
                 keeper.finish()
                 await keeping
-        if not observer.violations:
-            await judge_journal(stored, observer, self._replays)
         rows = await stored.rows(0)
+        if not observer.violations:
+            await judge_journal(stored, rows, observer, self._replays)
         await stored.close()
         requests = "\n".join(
             f"{each.client_id} {each.sent_at_ms} {each.action} {each.arrived_at_ms}"

@@ -258,7 +258,8 @@ class BinanceAccount:
     def reply_of(self, heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply:
         """What an answer to a write proves."""
         name = listed.id_of(action.symbol)
-        return binance_orders.reply_of(heard, action, client_id, name, self.refused)
+        size = listed.sizes.get(name, Decimal(1))
+        return binance_orders.reply_of(heard, action, client_id, name, size, self.refused)
 
     def order_calls(self, name: str, client_id: str) -> Sequence[Call]:
         """An order in the plain book, and in the conditional one."""

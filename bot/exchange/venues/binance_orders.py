@@ -24,7 +24,9 @@ from bot.core.units import ZERO, Price, Quantity
 from bot.exchange.live.calls import Call, Heard, Unreadable, parse_json
 from bot.exchange.live.reading import Row
 from bot.exchange.ports import (
+    NOT_TOLD,
     Accepted,
+    NotTold,
     OrderAbsent,
     OrderFound,
     Refused,
@@ -119,7 +121,12 @@ def _reducing(side: Side, mode: PositionMode) -> dict[str, str]:
 
 
 def reply_of(
-    heard: Heard, action: Action, client_id: str, name: str, refused: Mapping[int, str]
+    heard: Heard,
+    action: Action,
+    client_id: str,
+    name: str,
+    size: Decimal,
+    refused: Mapping[int, str],
 ) -> Reply:
     """
     What an answer to a write proves. Whatever does not prove itself is Unsure.
@@ -137,14 +144,15 @@ def reply_of(
             return Unsure(f"{code} {text}")
         if heard.status != _HTTP_OK:
             return Unsure(f"HTTP {heard.status} without a code")
-        return _proof(row, action, client_id, name)
+        return _proof(row, action, client_id, name, size)
     except Unreadable as e:
         return Unsure(str(e))
 
 
-def _proof(row: Row, action: Action, client_id: str, name: str) -> Reply:
+def _proof(row: Row, action: Action, client_id: str, name: str, size: Decimal) -> Reply:
     expected: tuple[object, ...]
     echoed: tuple[object, ...]
+    is_close = isinstance(action, ClosePosition)
     match action:
         case AddMargin(amount=amount):
             expected = (_HTTP_OK, 1, amount)
@@ -162,7 +170,19 @@ def _proof(row: Row, action: Action, client_id: str, name: str) -> Reply:
             assert_never(action)
     if echoed != expected:
         return Unsure(f"expected an echo of {expected}, was {echoed}")
-    return Accepted()
+    return Accepted(order=_told(row, client_id, name, size)) if is_close else Accepted()
+
+
+def _told(row: Row, client_id: str, name: str, size: Decimal) -> OrderFound | NotTold:
+    """
+    What a proven answer to a close says of its fill.
+
+    Source: Binance, "New Order": RESULT answers a market or an IOC order by its final state.
+    """
+    try:
+        return _order_found(row, client_id, name, size)
+    except Unreadable:
+        return NOT_TOLD  # it is taken all the same, and will be asked for
 
 
 def _echo(row: Row, number: str, client_id: str) -> tuple[str, str, str]:

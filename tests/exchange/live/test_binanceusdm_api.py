@@ -30,7 +30,7 @@ from bot.core.model import (
 from bot.core.units import Money, Price, Quantity
 from bot.exchange.live.calls import Heard, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Irrelevant, Listed, StreamEnded
-from bot.exchange.ports import Accepted, AccountChanged, OrderFound, Refused, Unsure
+from bot.exchange.ports import NOT_TOLD, Accepted, AccountChanged, OrderFound, Refused, Unsure
 from bot.exchange.venues.binance_orders import NOT_THERE
 from bot.exchange.venues.binanceusdm_account import ACCOUNT
 from bot.exchange.venues.binanceusdm_market import MARKET
@@ -375,6 +375,30 @@ PROOFS: list[tuple[Action, dict[str, Any]]] = [
 def reply(action: Action, body: object, status: int = 200) -> object:
     text = body if isinstance(body, str) else json.dumps(body)
     return ACCOUNT.reply_of(Heard(status, {}, text), action, "id1", LISTED)
+
+
+@pytest.mark.parametrize(
+    ("status", "quantity", "told"),
+    [
+        (
+            "FILLED",
+            "0.001",
+            OrderFound("id1", False, Fill(Quantity(D("0.001")), Price(D(59_970)))),
+        ),
+        ("EXPIRED", "0.000", OrderFound("id1", resting=False, filled=NO_FILL)),
+        ("NEW", "0.000", OrderFound("id1", resting=True, filled=NO_FILL)),
+        ("NO SUCH STATUS", "0.001", NOT_TOLD),
+        ("FILLED", "NaN", NOT_TOLD),
+    ],
+)
+def test_a_proven_answer_to_a_close_tells_what_it_filled_if_it_can_be_read(
+    status: str, quantity: str, told: object
+) -> None:
+    _, body = PROOFS[-1]
+    result = {"status": status, "executedQty": quantity, "avgPrice": "59970.00"}
+    answered = reply(CLOSE, body | result)
+    assert isinstance(answered, Accepted)
+    assert answered.order == told
 
 
 @pytest.mark.parametrize(("action", "body"), PROOFS, ids=repr)
