@@ -36,12 +36,14 @@ from bot.exchange.paper.store import FileStore, NothingSaved
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
 from bot.exchange.venues import (
     apex,
+    binancecoinm,
     binanceusdm,
     bitget,
     bitunix,
     bybit,
     gate,
     hyperliquid,
+    krakenfutures,
     okx,
     xt,
 )
@@ -72,12 +74,14 @@ LATENCY_MS = 250
 
 _LISTINGS: dict[str, Callable[[], dict[str, Instrument]]] = {
     "apex": dict,
+    "binancecoinm": dict,
     "binanceusdm": binanceusdm.instruments,
     "bitget": dict,
     "bitunix": dict,
     "bybit": dict,
     "gate": dict,
     "hyperliquid": dict,
+    "krakenfutures": dict,
     "okx": dict,
     "xt": dict,
 }
@@ -85,12 +89,14 @@ _LISTINGS: dict[str, Callable[[], dict[str, Instrument]]] = {
 
 _RULES = {
     "apex": apex.RULES,
+    "binancecoinm": binancecoinm.RULES,
     "binanceusdm": binanceusdm.RULES,
     "bitget": bitget.RULES,
     "bitunix": bitunix.RULES,
     "bybit": bybit.RULES,
     "gate": gate.RULES,
     "hyperliquid": hyperliquid.RULES,
+    "krakenfutures": krakenfutures.RULES,
     "okx": okx.RULES,
     "xt": xt.RULES,
 }

@@ -129,8 +129,7 @@ def act(
 
 def climb_alone(desk: Desk, known: Known, evaluation: Evaluation, ground: Ground) -> None:
     """Let the deepest firing step of one position act."""
-    view = view_of(desk, known, ground)
-    climb(desk, evaluation, lambda asked: _answer(asked, known, ground, view))
+    climb(desk, evaluation, lambda asked: _answer(asked, known, ground))
 
 
 def is_below_floor(desk: Desk, known: Known | BookKnown) -> bool:
@@ -176,18 +175,18 @@ def closes_what_is_left_of_a_pair(desk: Desk, position: Position) -> bool:
 
     The leg that asked for it is closed by then, and asks no more.
     """
+    tries = [
+        intent
+        for intent in desk.state.intents.values()
+        if intent.reason == HEDGE and intent.key == position.key
+    ]
+    settled = (IntentState.APPLIED, IntentState.WITHHELD, IntentState.HUMAN)
+    if not tries or max(tries, key=lambda each: each.planned_at_ms).state in settled:
+        return False
     if any(
         each.symbol == position.symbol and each.key != position.key
         for each in desk.state.positions
     ):
-        return False
-    tries = [
-        intent
-        for intent in desk.state.intents.values()
-        if intent.key == position.key and intent.reason == HEDGE
-    ]
-    settled = (IntentState.APPLIED, IntentState.WITHHELD, IntentState.HUMAN)
-    if not tries or max(tries, key=lambda each: each.planned_at_ms).state in settled:
         return False
     request = desk.request(position.key, HEDGE)
     settle(desk, review_close(request, position, holds=False, bound=AT_MARKET))
@@ -283,9 +282,10 @@ def _take(desk: Desk, step: Step, approved: Approved) -> None:
         desk.take(approved)
 
 
-def _answer(asked: Asked, known: Known, ground: Ground, view: PositionView) -> Answer:
+def _answer(asked: Asked, known: Known, ground: Ground) -> Answer:
     """What a step on one position comes to."""
-    desk, step, position = asked.desk, asked.step, view.position
+    desk, step, position = asked.desk, asked.step, ground.position
+    view = view_of(desk, known, ground)
     request = desk.request(position.key, asked.reason)
     match step.propose(view):
         case Notify(text):

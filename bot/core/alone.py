@@ -2,13 +2,15 @@
 Alone: the judgement of one isolated position, and the memo that spares judging it again.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from bot.core.act import act, view_of
-from bot.core.decision import AlertSeverity, NotAudited, PositionVerdict, StopVerdict
+from bot.core.act import act, is_below_floor, view_of
+from bot.core.decision import AlertSeverity, Audited, NotAudited, PositionVerdict, StopVerdict
 from bot.core.desk import REPEAT_MS, Desk, Draft, subject_of
 from bot.core.funding import bill_ahead
+from bot.core.kept import kept
 from bot.core.ladder import Evaluation, evaluate, steps_for
 from bot.core.metrics import (
     POSITION_AGE_MAX_MS,
@@ -20,15 +22,16 @@ from bot.core.metrics import (
     settle_liquidation,
     support,
 )
-from bot.core.model import Position, StopOrder
+from bot.core.model import Position, PositionKey, StopOrder
 from bot.core.policy import Policy
-from bot.core.protection import safe_stops
+from bot.core.protection import StopStatus, safe_stops
 from bot.core.state import (
     EPISODE_QUIET_MS,
     NEVER_MS,
     AccountRead,
     AccountState,
     Instruments,
+    Intent,
     NotRead,
     Phase,
     PositionMemory,
@@ -51,14 +54,18 @@ from bot.core.vigil import (
 @dataclass(frozen=True, slots=True)
 class Memo:
     """
-    A calm verdict, and the very objects it rests on.
+    A verdict that had nothing done or refused, and the very objects it rests on.
 
     As long as they are the same, and the data fresh, judging again before `wake_at_ms` would say
-    the same.
+    the same. An episode that `goes_on` is only noted to be active still. `in_play` is what else
+    counts while a step fires or waits, or an episode has not ended.
     """
 
     verdict: PositionVerdict
     wake_at_ms: int
+    endangered: bool
+    goes_on: bool
+    in_play: tuple[object, ...]
     mark_price: Price
     stops: tuple[StopOrder, ...]
     memory: PositionMemory
@@ -81,13 +88,22 @@ def judge_alone(
         and _still_holds(memo, state, position)
     ):
         draft.verdicts.append(memo.verdict)
+        draft.endangered = draft.endangered or memo.endangered
         alarm_at_ms = stale_at_ms + policy.protect.unknown_after_ms
         draft.wake_at_ms = min(draft.wake_at_ms, memo.wake_at_ms, alarm_at_ms)
+        if memo.goes_on:
+            draft.wake_at_ms = min(draft.wake_at_ms, now_ms + EPISODE_QUIET_MS)
+            draft.memories[key] = memory = replace(memo.memory, active_at_ms=now_ms)
+            draft.memos[key] = replace(memo, memory=memory)
         return state
     before = state.memory_of(key)
     desk = Desk(state, policy, subject_of(position), before, now_ms)
     verdict = _judge(desk, position)
+    goes_on = desk.memory.in_episode and not _is_idle(desk.memory)
     wake_at_ms = desk.wake_at_ms
+    if isinstance(verdict.measured, Known):
+        desk.wake(desk.memory.active_at_ms + EPISODE_QUIET_MS)
+        wake_at_ms = wake_at_ms if goes_on else desk.wake_at_ms
     desk.wake(stale_at_ms + policy.protect.unknown_after_ms)
     endangered = _is_endangered(desk, verdict)
     draft.verdicts.append(verdict)
@@ -95,12 +111,15 @@ def judge_alone(
     draft.endangered = draft.endangered or endangered
     state = desk.state
     if desk.memory is not before:
-        state = replace(state, memories={**state.memories, key: desk.memory})
-    if not endangered and _is_calm(desk, verdict):
+        draft.memories[key] = desk.memory
+    if _is_settled(desk, verdict):
         mark_price = state.marks[position.symbol].price
-        memo = Memo(
+        draft.memos[key] = Memo(
             verdict,
             wake_at_ms,
+            endangered,
+            goes_on,
+            _in_play(state, key, desk.memory),
             mark_price,
             state.stops,
             desk.memory,
@@ -108,7 +127,6 @@ def judge_alone(
             state.funding.get(position.symbol),
             state.swings.get(position.symbol),
         )
-        state = replace(state, memos={**state.memos, key: memo})
     return state
 
 
@@ -122,19 +140,49 @@ def _still_holds(memo: Memo, state: AccountState, position: Position) -> bool:
         and memo.instruments is state.instruments
         and memo.funding is state.funding.get(position.symbol)
         and memo.swings is state.swings.get(position.symbol)
+        and memo.in_play == _in_play(state, position.key, memo.memory)
     )
 
 
-def _is_calm(desk: Desk, verdict: PositionVerdict) -> bool:
-    """Whether nothing is going on that an outcome, a read or time could soon change."""
-    position, mark = verdict.position, desk.state.marks[verdict.position.symbol].price
+def _is_settled(desk: Desk, verdict: PositionVerdict) -> bool:
+    """Whether nothing is going on that an outcome, a read or time could change unseen."""
+    match verdict:
+        case PositionVerdict(
+            measured=Known() as known,
+            stop=Audited(status=StopStatus.RESTS | StopStatus.NOT_NEEDED),
+        ):
+            pass
+        case _:
+            return False
+    position, mark = verdict.position, known.mark_price
     return (
         not (desk.approved or desk.denied or desk.alerts or desk.needs_read)
+        and not is_below_floor(desk, known)
         # A read that shows a bill takes it out of the verdict, though nothing else in it changes.
         and bill_ahead(desk.state, position, mark, desk.now_ms) == ZERO
-        and all(step.phase is Phase.INACTIVE for step in desk.memory.steps.values())
         and desk.memory.past_stop_since_ms == NEVER_MS
     )
+
+
+def _is_idle(memory: PositionMemory) -> bool:
+    """Whether no step fires or waits to."""
+    return all(step.phase is Phase.INACTIVE for step in memory.steps.values())
+
+
+def _in_play(state: AccountState, key: PositionKey, memory: PositionMemory) -> tuple[object, ...]:
+    """What a position on which a step may act rests on, besides what every position does."""
+    if not memory.in_episode and _is_idle(memory):
+        return ()
+    return (state.mode, state.refunds, _sent_for(state.intents).get(key, ()))
+
+
+@kept(most=1)
+def _sent_for(intents: Mapping[str, Intent]) -> Mapping[PositionKey, tuple[Intent, ...]]:
+    """All intents by the position that they are for."""
+    sent: dict[PositionKey, tuple[Intent, ...]] = {}
+    for intent in intents.values():
+        sent[intent.key] = (*sent.get(intent.key, ()), intent)
+    return sent
 
 
 def _is_endangered(desk: Desk, verdict: PositionVerdict) -> bool:
@@ -176,7 +224,6 @@ def _judge(desk: Desk, position: Position) -> PositionVerdict:
             warn_unknown(desk, measured)
         case Known():
             desk.memory = advance_episode(evaluation, now_ms)
-            desk.wake(desk.memory.active_at_ms + EPISODE_QUIET_MS)
             stop = _protect_and_act(desk, position, measured, evaluation)
             warn_blind(desk, evaluation)
             if measured.disputed:
@@ -214,12 +261,14 @@ def _protect_and_act(
     state = desk.state
     instrument = state.instruments.by_symbol[position.symbol]
     ground = survey(state, instrument, position, known.liquidation)
-    view = view_of(desk, known, ground)
-    bounds = tuple(
-        proposal.trigger_price
-        for _, step in (*evaluation.firing, *evaluation.held)
-        if isinstance(proposal := step.propose(view), TightenStop)
-    )
+    bounds: tuple[Price, ...] = ()
+    if asked := (*evaluation.firing, *evaluation.held):
+        view = view_of(desk, known, ground)
+        bounds = tuple(
+            proposal.trigger_price
+            for _, step in asked
+            if isinstance(proposal := step.propose(view), TightenStop)
+        )
     stop = keep_stop(desk, ground, known, bounds)
     act(desk, known, evaluation, ground, stop)
     return stop

@@ -240,17 +240,19 @@ def first_root(rising: Callable[[Decimal], Decimal], borders: list[Decimal]) -> 
     `rising` is linear between the ascending borders and beyond the last of them. It may jump up
     at a border, which then belongs to what follows it.
     """
-    if rising(borders[0]) >= ZERO:
+    below = rising(borders[0])
+    if below >= ZERO:
         return borders[0]
     for low, high in pairwise(borders):
         above = rising(high)
         if above >= ZERO:
-            below, half = rising(low), rising((low + high) / 2)
+            half = rising((low + high) / 2)
             slope = 2 * (half - below) / (high - low)
             # Where the line itself does not reach zero so far, the jump at its end does.
             return min(low - below / slope, high) if slope > ZERO else high
+        below = above
     last = borders[-1]
-    below, slope = rising(last), rising(last + ONE) - rising(last)
+    slope = rising(last + ONE) - below
     return last - below / slope if slope > ZERO else NEVER
 
 

@@ -109,6 +109,9 @@ class Draft:
     wake_at_ms: int = NO_WAKE_MS
     endangered: bool = False
     needs_read: bool = False
+    memories: dict[PositionKey, PositionMemory] = field(default_factory=dict)
+    memos: dict[PositionKey, object] = field(default_factory=dict)
+    """What is remembered of isolated positions from now on; none of them asks for another's."""
 
     def collect(self, desk: Desk) -> None:
         """Take over what was approved and said on a desk, and when it wants to be woken."""

@@ -55,9 +55,13 @@ def decide(state: AccountState, policy: Policy, now_ms: int) -> tuple[AccountSta
     state = _report_bans(state, now_ms, draft)
     state = _heed_others(state, draft)
     state = _report_garbled(state, now_ms, draft)
-    for position in sorted(state.positions, key=lambda each: each.key):
+    for position in sorted(state.positions, key=lambda each: (each.symbol, each.side)):
         if position.margin_mode is MarginMode.ISOLATED:
             state = judge_alone(state, policy, position, now_ms, draft)
+    if draft.memories:
+        state = replace(state, memories={**state.memories, **draft.memories})
+    if draft.memos:
+        state = replace(state, memos={**state.memos, **draft.memos})
     state = judge_together(state, policy, now_ms, draft)
     state = _cancel_orphans(state, policy, now_ms, draft)
     decision = Decision(
@@ -185,11 +189,13 @@ def _cancel_orphans(
     state: AccountState, policy: Policy, now_ms: int, draft: Draft
 ) -> AccountState:
     """Cancel our own stops of positions that two reads did not find any more."""
-    open_keys = {position.key for position in state.positions}
+    is_open = {(position.symbol, position.side) for position in state.positions}
     for stop in state.stops:
-        key = PositionKey(stop.symbol, stop.side)
-        if key in open_keys or state.may_hold(stop.symbol) or not state.is_guards(stop):
+        if (stop.symbol, stop.side) in is_open:
             continue
+        if state.may_hold(stop.symbol) or not state.is_guards(stop):
+            continue
+        key = PositionKey(stop.symbol, stop.side)
         memory = state.memory_of(key)
         sure = _is_surely_flat(state, key)
         draft.needs_read = True

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import TypeAlias, assert_never
 
 from bot.core.funding import ACT_MS, Funding, FundingCost, FundingUnknown
+from bot.core.kept import kept
 from bot.core.metrics import (
     BookKnown,
     ByVolatility,
@@ -48,6 +49,9 @@ class StepPhase(StrEnum):
     PENDING = "pending"
     FIRING = "firing"
     UNKNOWN = "unknown"
+
+
+_SHOWN = {phase: StepPhase(phase.value) for phase in Phase}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,7 @@ def reason_of(rule: Rule, step: Step) -> str:
     return f"{rule.name}/{step.name}"
 
 
+@kept(most=256)
 def steps_for(policy: Policy, position: Position) -> Covering:
     """The steps that speak of one position: of a cross one, those on what it pays by itself."""
     alone = position.margin_mode is MarginMode.ISOLATED
@@ -114,6 +119,7 @@ def steps_for(policy: Policy, position: Position) -> Covering:
     )
 
 
+@kept(most=8)
 def steps_for_book(policy: Policy) -> Covering:
     """The steps that speak of all cross positions together."""
     return tuple(
@@ -177,7 +183,7 @@ def _advance(
             continue
         after = _step(rule, step, before, value, now_ms, blind_ms)
         steps[reason] = after
-        verdicts.append(StepVerdict(reason, StepPhase(after.phase.value)))
+        verdicts.append(StepVerdict(reason, _SHOWN[after.phase]))
         if after.phase is Phase.FIRING:
             due_ms = _due_from_ms(rule, step, known)
             if now_ms >= due_ms:

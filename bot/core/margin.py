@@ -25,6 +25,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import TypeAlias
 
+from bot.core.kept import kept
 from bot.core.model import (
     CloseFee,
     ContractKind,
@@ -95,6 +96,7 @@ def tier_of(instrument: Instrument, measure: Decimal) -> RiskTier:
     return next((tier for tier in instrument.tiers if measure <= tier.cap), instrument.tiers[-1])
 
 
+@kept(most=1_024)
 def tiers_are_continuous(instrument: Instrument) -> bool:
     """Whether the maintenance margin is a continuous, rising function of the size."""
     tiers = instrument.tiers

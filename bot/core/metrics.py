@@ -22,6 +22,7 @@ from bot.core.cross import (
 )
 from bot.core.events import MarkPrice
 from bot.core.funding import Funding, FundingCost, FundingUnknown, bill_ahead, funding_cost
+from bot.core.kept import kept
 from bot.core.margin import (
     LiquidatesAt,
     LiquidatesTogether,
@@ -271,7 +272,7 @@ def cross_positions(state: AccountState) -> tuple[Position, ...]:
     return tuple(
         sorted(
             (each for each in state.positions if each.margin_mode is MarginMode.CROSS),
-            key=lambda each: each.key,
+            key=lambda each: (each.symbol, each.side),
         )
     )
 
@@ -371,6 +372,7 @@ def facts_of(
                     return Facts(instrument, mark.price)
 
 
+@kept(most=256)
 def settle_liquidation(
     instrument: Instrument, position: Position
 ) -> tuple[LiquidatesAt | NoLiquidation, bool]:

@@ -8,6 +8,7 @@ must not share arithmetic.
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import TypeAlias
 
 from bot.core.units import Money, Price, Quantity, Ratio
@@ -236,7 +237,13 @@ class Position:
     @property
     def key(self) -> PositionKey:
         """Identity of the position."""
-        return PositionKey(self.symbol, self.side)
+        return _key(self.symbol, self.side)
+
+
+@lru_cache(maxsize=4_096)
+def _key(symbol: str, side: Side) -> PositionKey:
+    """One object for each: keys are asked for at every step, and looked up by thousands."""
+    return PositionKey(symbol, side)
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,12 +126,14 @@ def judge_together(state: AccountState, policy: Policy, now_ms: int, draft: Draf
 
 
 def _judge_knowingly(desk: Desk, known: BookKnown, evaluation: Evaluation, draft: Draft) -> None:
-    view = _view_of(desk, known)
-    rooms = tuple(
-        proposal.room
-        for _, step in evaluation.firing
-        if isinstance(proposal := step.propose(view), TightenStops)
-    )
+    rooms: tuple[Ratio, ...] = ()
+    if evaluation.firing:
+        view = _view_of(desk, known)
+        rooms = tuple(
+            proposal.room
+            for _, step in evaluation.firing
+            if isinstance(proposal := step.propose(view), TightenStops)
+        )
     legs = [_protect_leg(desk, known, leg.position.key, rooms) for leg in known.book.legs]
     if is_below_floor(desk, known):
         if floor_closes(desk):
@@ -142,9 +144,11 @@ def _judge_knowingly(desk: Desk, known: BookKnown, evaluation: Evaluation, draft
     else:
         alone = [_act_alone(desk, leg) for leg in legs]
         if not any(alone):
-            climb(desk, evaluation, lambda asked: _answer(asked, known, view))
+            climb(desk, evaluation, lambda asked: _answer(asked, known))
+    memories = {leg.position.key: leg.desk.memory for leg in legs}
+    desk.state = replace(desk.state, memories={**desk.state.memories, **memories})
     for leg in legs:
-        _finish(desk, leg.desk, leg.position.key, draft)
+        draft.collect(leg.desk)
         denied = tuple(leg.desk.denied)
         draft.verdicts.append(
             PositionVerdict(leg.position, leg.known, leg.evaluation.verdicts, leg.stop, denied)
@@ -233,12 +237,6 @@ def _is_left_of_a_pair(desk: Desk, leg: _Leg) -> bool:
     return goes
 
 
-def _finish(desk: Desk, own: Desk, key: PositionKey, draft: Draft) -> None:
-    """Take a leg's desk over: its memory, and what was approved and said on it."""
-    desk.state = replace(desk.state, memories={**desk.state.memories, key: own.memory})
-    draft.collect(own)
-
-
 def _judge_blindly(desk: Desk, unknown: Unknown, draft: Draft) -> None:
     """Stops may rest on a read up to a minute old and on the newest marks, however old."""
     state, policy, now_ms = desk.state, desk.policy, desk.now_ms
@@ -256,8 +254,9 @@ def _judge_blindly(desk: Desk, unknown: Unknown, draft: Draft) -> None:
             if isinstance(stopped, NotStopped):
                 raise AssertionError("nothing passes a stop that is not wanted")
             settle(own, review_close(request, stopped, holds=False, bound=AT_MARKET))
-        desk.state = own.state
-        _finish(desk, own, position.key, draft)
+        memories = {**own.state.memories, position.key: own.memory}
+        desk.state = replace(own.state, memories=memories)
+        draft.collect(own)
         draft.verdicts.append(
             PositionVerdict(position, unknown, evaluation.verdicts, stop, tuple(own.denied))
         )
@@ -322,9 +321,9 @@ def _view_of(desk: Desk, known: BookKnown) -> BookView:
     return BookView(known.book, known.liquidation_distance, ranked, fills)
 
 
-def _answer(asked: Asked, known: BookKnown, view: BookView) -> Answer:
+def _answer(asked: Asked, known: BookKnown) -> Answer:
     """What a step on all cross positions together comes to."""
-    match asked.step.propose(view):
+    match asked.step.propose(_view_of(asked.desk, known)):
         case Notify(text):
             return notify(asked, text)
         case Reduce(closes):

@@ -169,21 +169,22 @@ def _memories_under(
 
 def _marked(state: AccountState, event: MarkPrice) -> AccountState:
     known = state.marks.get(event.symbol)
-    if known is not None and known.received_at_ms > event.received_at_ms:
+    # What is newest is told again at every turn, whether it has changed or not.
+    if known is event or (known is not None and known.received_at_ms > event.received_at_ms):
         return state
     return replace(state, marks={**state.marks, event.symbol: event})
 
 
 def _billed(state: AccountState, event: FundingReported) -> AccountState:
     known = state.funding.get(event.symbol)
-    billed = replace(state, funding={**state.funding, event.symbol: event})
     if known is None:
-        return billed
+        return replace(state, funding={**state.funding, event.symbol: event})
     overtaken = event.received_at_ms < known.received_at_ms
     # Some of a venue's servers name a settlement as the next one a little longer.
     late = event.next_at_ms < known.next_at_ms and _is_over(event.next_at_ms, event)
-    if overtaken or late or _same_bill(event, known):
+    if known is event or overtaken or late or _same_bill(event, known):
         return state
+    billed = replace(state, funding={**state.funding, event.symbol: event})
     if event.next_at_ms <= known.next_at_ms or not _is_over(known.next_at_ms, event):
         return billed  # revised, brought forward or put off: nothing has been charged
     before = {**state.funding_before, event.symbol: known}
@@ -220,7 +221,11 @@ def _charged(state: AccountState, settled: FundingReported) -> AccountState:
 
 
 def _same_bill(one: FundingReported, other: FundingReported) -> bool:
-    return replace(one, received_at_ms=0) == replace(other, received_at_ms=0)
+    return (one.rate, one.next_at_ms, one.interval_ms) == (
+        other.rate,
+        other.next_at_ms,
+        other.interval_ms,
+    )
 
 
 def _read(state: AccountState, event: AccountReported) -> AccountState:

@@ -4,7 +4,7 @@ Upkeep of the standing stop: place it, replace it, cancel what is superfluous, s
 Where no stop rests the guard itself watches the level and closes when the mark passes it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import assert_never
@@ -16,6 +16,7 @@ from bot.core.events import IntentState
 from bot.core.funding import settling_until_ms
 from bot.core.guardrails import approve_stop
 from bot.core.ids import birth_prefix
+from bot.core.kept import kept
 from bot.core.ladder import NO_WAKE_MS
 from bot.core.margin import Liquidation
 from bot.core.metrics import Known, Measured, Unknown
@@ -91,7 +92,7 @@ def survey(
     took the other's for the user's will, neither could ever move its own away from the mark.
     """
     prefix = birth_prefix(state.birth)
-    cancelled = frozenset(_cancelled(state))
+    cancelled = _cancelled(state.intents, state.account)
     stops = tuple(
         stop
         for stop in state.stops
@@ -123,24 +124,27 @@ def _most_stopped(position: Position, stopped: StoppedAs) -> Decimal:
     assert_never(stopped)
 
 
-def _cancelled(state: AccountState) -> Iterator[str]:
+@kept(most=1)
+def _cancelled(intents: Mapping[str, Intent], account: AccountRead | NotRead) -> frozenset[str]:
     """The stops that are off the book already, or may be."""
-    for intent in state.intents.values():
+    cancelled = set[str]()
+    for intent in intents.values():
         gone = intent.is_open or intent.state is IntentState.APPLIED
         if isinstance(intent.action, CancelStop) and gone:
-            yield intent.action.target_client_id
-        if intent.clears and (intent.is_open or _asked_before(state, intent.changed_at_ms)):
-            yield from intent.clears
+            cancelled.add(intent.action.target_client_id)
+        if intent.clears and (intent.is_open or _asked_before(account, intent.changed_at_ms)):
+            cancelled.update(intent.clears)
+    return frozenset(cancelled)
 
 
-def _asked_before(state: AccountState, at_ms: int) -> bool:
+def _asked_before(account: AccountRead | NotRead, at_ms: int) -> bool:
     """Whether the newest read is too old to show what happened at `at_ms`."""
-    match state.account:
+    match account:
         case AccountRead(asked_at_ms=asked_at_ms):
             return asked_at_ms < at_ms
         case NotRead():
             return True
-    assert_never(state.account)
+    assert_never(account)
 
 
 def keep_stop(
@@ -161,7 +165,8 @@ def keep_stop(
             if isinstance(target, StopWanted) and not (
                 left_off or _is_passed(position, target, measured)
             ):
-                _place(desk, replace(ground, position=stopped), target, found)
+                at = ground if stopped is position else replace(ground, position=stopped)
+                _place(desk, at, target, found)
     for stop in found.superfluous:
         _cancel(desk, stop)
     if found.status is not StopStatus.MISSING:  # until then one that closes too much is better
@@ -229,11 +234,7 @@ def _is_passed(position: Position, target: StopWanted, measured: Measured) -> bo
 def _place(desk: Desk, ground: Ground, target: StopWanted, found: Audit) -> None:
     memory, now_ms, position = desk.memory, desk.now_ms, ground.position
     lacking = found.lacking
-    ready_at_ms = max(
-        desk.state.banned_until_ms,
-        _free_way_ms(desk.state, position.key),
-        _closing_until_ms(desk, position),
-    )
+    follows_at_ms = NEVER_MS
     match found.status:
         case StopStatus.NOT_NEEDED:
             return
@@ -252,11 +253,17 @@ def _place(desk: Desk, ground: Ground, target: StopWanted, found: Audit) -> None
                 # While nothing can be read others would pile up; what drifted is still safe.
                 desk.needs_read = True
                 return
-            ready_at_ms = max(ready_at_ms, memory.stop_sent_at_ms + STOP_WAY_MS)
+            follows_at_ms = memory.stop_sent_at_ms + STOP_WAY_MS
         case StopStatus.MISSING:
             pass
         case _:
             assert_never(found.status)
+    ready_at_ms = max(
+        follows_at_ms,
+        desk.state.banned_until_ms,
+        _free_way_ms(desk.state, position.key),
+        _closing_until_ms(desk, position),
+    )
     if memory.stop_refusals:
         backoff_ms = min(STOP_WAY_MS * 2 ** (memory.stop_refusals - 1), RETRY_REFUSED_MAX_MS)
         ready_at_ms = max(ready_at_ms, memory.stop_refused_at_ms + backoff_ms)
@@ -350,12 +357,12 @@ def _on_their_way(state: AccountState, key: PositionKey) -> Iterator[Intent]:
 
 
 def _placed(state: AccountState, key: PositionKey) -> Iterator[Intent]:
-    cancelled = frozenset(_cancelled(state))
+    cancelled = _cancelled(state.intents, state.account)
     for intent in state.intents.values():
         if (
             isinstance(intent.action, PlaceStop)
-            and intent.key == key
             and intent.id not in cancelled
+            and intent.key == key
         ):
             yield intent
 

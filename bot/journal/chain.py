@@ -5,15 +5,17 @@ A chain shows every change within it. It cannot show that its newest rows were c
 compare the `Head` with one that was noted elsewhere (a log line, an alert).
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
+from json import JSONEncoder
 from typing import assert_never
 
 from bot.journal.port import Entry, Head, IntentMoved, Journal, JournalDamaged, NoIntent, Row
 
 EMPTY = Head(0, "0" * 64)
 """The head of a journal without rows."""
+
+_ENCODER = JSONEncoder(separators=(",", ":"))
 
 
 def columns(
@@ -32,7 +34,7 @@ def columns(
 
 def row_hash(account: str, sequence: int, entry: Entry, previous_hash: str) -> str:
     """SHA-256 of the columns as a JSON array: quoting keeps neighbouring ones apart."""
-    text = json.dumps(columns(account, sequence, entry, previous_hash), separators=(",", ":"))
+    text = _ENCODER.encode(columns(account, sequence, entry, previous_hash))
     return sha256(text.encode("ascii")).hexdigest()
 
 

@@ -8,32 +8,35 @@ mapping whose keys are not text becomes sorted pairs. A field declared with
 back equal, but in sorted order: whoever needs another order must not take it from them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from decimal import Decimal, InvalidOperation
 from enum import Enum
-from json import JSONDecoder, JSONEncoder
+from json import JSONDecoder
 from types import GenericAlias, UnionType
-from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin, overload
+from typing import Any, NoReturn, TypeVar, get_args, get_origin, overload
 
 from cattrs import BaseValidationError, Converter, transform_error
 from cattrs.cols import homogenous_tuple_structure_factory, mapping_structure_factory
-from cattrs.fns import identity
-from cattrs.gen import (
-    make_dict_structure_fn,
-    make_dict_unstructure_fn,
-    make_hetero_tuple_structure_fn,
-    override,
-)
+from cattrs.gen import make_dict_structure_fn, make_hetero_tuple_structure_fn, override
 
+from bot.journal.canon import (
+    TAG,
+    has_text_keys,
+    is_frozen,
+    is_frozenset,
+    is_journalled,
+    is_mapping,
+    is_tuple,
+    is_union,
+    members_of,
+    writer_of,
+)
 from bot.journal.port import JournalDamaged
 
 T = TypeVar("T")
-_Encode = Callable[[Any], Any]
 _Decode = Callable[[Any, Any], Any]
-
-_TAG = "type"
 
 
 @overload
@@ -51,20 +54,15 @@ def from_json(text: str, type_: Any) -> Any:
 
 def to_json(value: object, type_: Any) -> str:
     """The canonical text of `value` as a `type_`; TypeError if the type cannot be carried."""
-    return _ENCODER.encode(_CONVERTER.unstructure(value, unstructure_as=type_))
+    return writer_of(type_)(value)
 
 
 def _no_float(text: str) -> NoReturn:
     raise ValueError(f"expected a whole number or a decimal in quotes, was {text}")
 
 
-def _not_carried(type_: Any) -> NoReturn:
-    raise TypeError(f"journal: expected frozen dataclasses of exact types, was {type_}")
-
-
-_ENCODER = JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 _DECODER = JSONDecoder(parse_float=_no_float, parse_constant=_no_float)
-_CONVERTER = Converter(unstructure_fallback_factory=_not_carried)
+_CONVERTER = Converter()
 
 
 def _plain(value: Any, type_: Any) -> Any:
@@ -85,20 +83,12 @@ def _decimal(value: Any, _: Any) -> Decimal:
     raise ValueError(f"expected a decimal in quotes, was {value!r}")
 
 
-def _is_frozen(type_: Any) -> bool:
-    return is_dataclass(get_origin(type_) or type_)
-
-
 def _omitted(cls: Any) -> dict[str, Any]:
     return {
         field.name: override(omit=True)
         for field in fields(get_origin(cls) or cls)
-        if not field.init or not field.metadata.get("journal", True)
+        if not is_journalled(field)
     }
-
-
-def _dataclass_encoder(cls: Any) -> _Encode:
-    return make_dict_unstructure_fn(cls, _CONVERTER, **_omitted(cls))
 
 
 def _dataclass_decoder(cls: Any) -> _Decode:
@@ -116,53 +106,18 @@ def _dataclass_decoder(cls: Any) -> _Decode:
     return decode
 
 
-def _is_union(type_: Any) -> bool:
-    return get_origin(type_) in (UnionType, Union)
-
-
-def _members(union: Any) -> dict[str, Any]:
-    """The member types of a union by their tags."""
-    classes = [(get_origin(member) or member, member) for member in get_args(union)]
-    members = {cls.__name__: member for cls, member in classes}
-    if len(members) < len(classes) or not all(
-        is_dataclass(cls) and _TAG not in (field.name for field in fields(cls))
-        for cls, _ in classes
-    ):
-        _not_carried(union)
-    return members
-
-
-def _union_encoder(union: Any) -> _Encode:
-    encoders = {
-        get_origin(member) or member: (tag, _CONVERTER.get_unstructure_hook(member))
-        for tag, member in _members(union).items()
-    }
-
-    def encode(value: Any) -> Any:
-        tag, encode_member = encoders[type(value)]
-        encoded = encode_member(value)
-        encoded[_TAG] = tag
-        return encoded
-
-    return encode
-
-
 def _union_decoder(union: Any) -> _Decode:
-    members = _members(union)
+    members = members_of(union)
     decoders = {tag: _CONVERTER.get_structure_hook(member) for tag, member in members.items()}
 
     def decode(value: Any, _: Any) -> Any:
-        tag = _plain(value, dict).get(_TAG)
+        tag = _plain(value, dict).get(TAG)
         if type(tag) is not str or tag not in decoders:
             raise ValueError(f"expected the type {' or '.join(decoders)}, was {tag!r}")
-        rest = {key: item for key, item in value.items() if key != _TAG}
+        rest = {key: item for key, item in value.items() if key != TAG}
         return decoders[tag](rest, members[tag])
 
     return decode
-
-
-def _is_tuple(type_: Any) -> bool:
-    return get_origin(type_) is tuple
 
 
 def _tuple_decoder(type_: Any) -> _Decode:
@@ -176,45 +131,15 @@ def _tuple_decoder(type_: Any) -> _Decode:
     return decode
 
 
-def _is_frozenset(type_: Any) -> bool:
-    return get_origin(type_) is frozenset
-
-
-def _frozenset_encoder(type_: Any) -> _Encode:
-    encode_item = _CONVERTER.get_unstructure_hook(get_args(type_)[0])
-    return lambda value: sorted(map(encode_item, value), key=_ENCODER.encode)
-
-
 def _frozenset_decoder(type_: Any) -> _Decode:
     as_tuple = GenericAlias(tuple, (get_args(type_)[0], ...))
     decode_items = _CONVERTER.get_structure_hook(as_tuple)
     return lambda value, _: frozenset(decode_items(value, as_tuple))
 
 
-def _is_mapping(type_: Any) -> bool:
-    return get_origin(type_) in (Mapping, dict)
-
-
-def _has_text_keys(key_type: Any) -> bool:
-    plain = getattr(key_type, "__supertype__", key_type)
-    return isinstance(plain, type) and issubclass(plain, str)
-
-
-def _mapping_encoder(type_: Any) -> _Encode:
-    key_type, value_type = get_args(type_)
-    encode_key = _CONVERTER.get_unstructure_hook(key_type)
-    encode_value = _CONVERTER.get_unstructure_hook(value_type)
-    if _has_text_keys(key_type):
-        return lambda value: {encode_key(key): encode_value(value[key]) for key in value}
-    return lambda value: sorted(
-        ([encode_key(key), encode_value(item)] for key, item in value.items()),
-        key=lambda pair: _ENCODER.encode(pair[0]),
-    )
-
-
 def _mapping_decoder(type_: Any) -> _Decode:
     key_type, value_type = get_args(type_)
-    if _has_text_keys(key_type):
+    if has_text_keys(key_type):
         build = mapping_structure_factory(type_, _CONVERTER, dict)
         return lambda value, _: build(_plain(value, dict), type_)
     as_pairs = GenericAlias(tuple, (GenericAlias(tuple, (key_type, value_type)), ...))
@@ -224,16 +149,12 @@ def _mapping_decoder(type_: Any) -> _Decode:
 
 for _type in (str, int, bool, Enum):
     _CONVERTER.register_structure_hook(_type, _plain)
-for _type in (int, bool):
-    _CONVERTER.register_unstructure_hook(_type, identity)
-_CONVERTER.register_unstructure_hook(Decimal, str)
 _CONVERTER.register_structure_hook(Decimal, _decimal)
-_CONVERTER.register_structure_hook_factory(_is_tuple, _tuple_decoder)
-for _fits, _encoder, _decoder in (
-    (_is_frozen, _dataclass_encoder, _dataclass_decoder),
-    (_is_union, _union_encoder, _union_decoder),
-    (_is_frozenset, _frozenset_encoder, _frozenset_decoder),
-    (_is_mapping, _mapping_encoder, _mapping_decoder),
+for _fits, _decoder in (
+    (is_tuple, _tuple_decoder),
+    (is_frozen, _dataclass_decoder),
+    (is_union, _union_decoder),
+    (is_frozenset, _frozenset_decoder),
+    (is_mapping, _mapping_decoder),
 ):
-    _CONVERTER.register_unstructure_hook_factory(_fits, _encoder)
     _CONVERTER.register_structure_hook_factory(_fits, _decoder)

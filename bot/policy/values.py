@@ -23,12 +23,14 @@ T = TypeVar("T")
 
 KNOWN_VENUES = (
     "apex",
+    "binancecoinm",
     "binanceusdm",
     "bitget",
     "bitunix",
     "bybit",
     "gate",
     "hyperliquid",
+    "krakenfutures",
     "okx",
     "xt",
 )

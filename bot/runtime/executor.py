@@ -11,7 +11,7 @@ from collections.abc import Callable
 import structlog
 
 from bot.clock import Clock
-from bot.core.actions import Action, CancelStop
+from bot.core.actions import Action, CancelStop, ClosePosition
 from bot.core.events import Event, IntentState, OutcomeReported
 from bot.core.guardrails import Approved
 from bot.core.ids import part_id
@@ -42,13 +42,13 @@ class Executor:
         self._reconciler = reconciler
         self._clock = clock
         self._publish = publish
+        self._waiting: dict[str, Intent] = {}
+        """What waits for its way to be cleared, and that no larger close has overtaken."""
 
     async def perform(self, approved: Approved) -> None:
         """Send one intent, whose journal row is durable, and report until it is terminal."""
         intent = approved.intent
-        replies = await self._clear_way(intent)
-        barred = next((each for each in replies if isinstance(each, Barred)), None)
-        reply = await self._send(approved) if barred is None else barred
+        reply = await self._send(intent)
         match reply:
             case Accepted():
                 state, detail = IntentState.ACKED, "accepted by the venue"
@@ -72,6 +72,34 @@ class Executor:
             case Unsure():
                 await self._reconciler.settle(intent, acknowledged=False)
 
+    async def _send(self, intent: Intent) -> Reply:
+        """What the venue said, or why it was not asked."""
+        self._waiting[intent.id] = intent
+        replies = await self._clear_way(intent)
+        is_overtaken = self._waiting.pop(intent.id, None) is None
+        for barred in replies:
+            if isinstance(barred, Barred):
+                return barred
+        if is_overtaken:
+            return Refused("NOT_SENT", "a larger close was sent while its way was cleared")
+        self._overtake(intent)
+        return await self._send_within(intent.action, intent.id, WRITE_TIMEOUT_MS)
+
+    def _overtake(self, intent: Intent) -> None:
+        """Let no smaller close of the position follow this one: it was decided before it."""
+        match intent.action:
+            case ClosePosition(quantity=most):
+                pass
+            case _:
+                return
+        for each in list(self._waiting.values()):
+            match each.action:
+                case ClosePosition(quantity=quantity) if each.key == intent.key:
+                    if quantity < most:
+                        del self._waiting[each.id]
+                case _:
+                    pass
+
     async def _clear_way(self, intent: Intent) -> list[Reply]:
         """
         Take the stops off the book that would have the close refused, all at the same time.
@@ -88,10 +116,6 @@ class Executor:
                 sending = to_its_end(self._send_within, cancel, part, CLEAR_TIMEOUT_MS)
                 cancels.append(tasks.create_task(sending))
         return [each.result() for each in cancels]
-
-    async def _send(self, approved: Approved) -> Reply:
-        intent = approved.intent
-        return await self._send_within(intent.action, intent.id, WRITE_TIMEOUT_MS)
 
     async def _send_within(self, action: Action, client_id: str, timeout_ms: int) -> Reply:
         try:

@@ -3,14 +3,26 @@
 from dataclasses import replace
 from decimal import Decimal
 
-import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from bot.core.actions import ClosePosition
+from bot.core.decision import Decision
 from bot.core.engine import decide
-from bot.core.events import AccountMode, Command, StreamLost, Tick
+from bot.core.events import (
+    AccountMode,
+    Command,
+    IntentState,
+    OutcomeReported,
+    StreamLost,
+    Tick,
+)
 from bot.core.model import Reported
+from bot.core.policy import Policy
 from bot.core.state import AccountState
-from bot.core.strategy import Close, Nothing, Severity
-from bot.core.units import Price
+from bot.core.strategy import Close, Nothing, Notify, Severity, TightenStop, TopUp
+from bot.core.units import Money, Price
+from bot.journal.codec import to_json
 from bot.testing import builders as build
 from tests.core.life import GOOD_STOP, LONG, Life, below
 
@@ -79,13 +91,115 @@ def test_a_disputed_liquidation_price_is_said_every_half_hour_though_nothing_mov
     assert said == [0, 30, 60]
 
 
-@pytest.mark.parametrize("mark", [47_500, 46_600])
-def test_what_is_in_danger_is_not_remembered_as_calm(mark: int) -> None:
+def test_what_waits_to_act_is_recalled_in_danger_and_acts_when_it_is_time() -> None:
     out = build.step("out", below("0.05"), Severity.CLOSE, lambda view: Close(), hold_ms=60_000)
-    life = Life(build.policy(build.rule(out)), stops=[GOOD_STOP], mark=mark)
+    life = Life(build.policy(build.rule(out)), stops=[GOOD_STOP], mark=47_500)
+    life.decide()
+    for _ in range(59):
+        life.wait(1_000)
+        life.mark(47_500)
+        assert recalls(life)
+        assert life.decision.endangered
+    life.wait(1_000)
+    life.mark(47_500)
+    assert [type(action) for action in life.decide()] == [ClosePosition]
+
+
+def test_what_is_past_its_stop_is_judged_every_time() -> None:
+    life = Life(build.policy(), stops=[GOOD_STOP], mark=46_600)
     life.decide()
     assert life.state.memos == {}
-    assert life.decision.endangered
+
+
+def test_an_episode_that_goes_on_is_recalled_and_ends_ten_minutes_after_its_last_step() -> None:
+    tighten = build.step(
+        "tighten",
+        below("0.06"),
+        Severity.STOP,
+        lambda view: TightenStop(Price(Decimal("46624.9"))),
+    )
+    life = Life(build.policy(build.rule(tighten)), stops=[GOOD_STOP], mark=47_500)
+    for _ in range(20):
+        life.decide()
+        life.wait(1_000)
+        life.mark(47_500)
+    assert recalls(life)
+    active_at_ms = life.now_ms
+    assert life.state.memory_of(LONG.key).active_at_ms == active_at_ms
+    life.mark(50_000)
+    while life.decide() == [] and life.state.memory_of(LONG.key).in_episode:
+        life.wait(1_000)
+        life.mark(50_000)
+        life.read(LONG, stops=[GOOD_STOP])
+    assert life.now_ms == active_at_ms + 600_000
+
+
+PRICES = st.sampled_from([50_000, 47_900, 47_500, 47_000, 46_600])
+"""Few of them, so that many a decision finds all as it was."""
+
+HAPPENINGS = st.lists(
+    st.tuples(
+        PRICES,
+        st.sampled_from([0, 400, 1_000, 4_000, 70_000, 600_000]),
+        st.sampled_from([*AccountMode, *IntentState, "read", "without stop", "funding", "", ""]),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=150)
+@given(HAPPENINGS)
+def test_what_is_recalled_is_byte_for_byte_what_would_be_judged(
+    happenings: list[tuple[int, int, str]],
+) -> None:
+    life = Life(_ladder(), stops=[GOOD_STOP])
+    sent: list[str] = []
+    for mark, wait_ms, what in happenings:
+        life.wait(wait_ms)
+        life.mark(mark)
+        match what:
+            case AccountMode():
+                life.happen(Command(what, "a test says so", life.now_ms))
+            case IntentState():
+                for intent_id in sent:
+                    life.happen(OutcomeReported(intent_id, what, "", life.now_ms))
+            case "read":
+                life.read(LONG, stops=[GOOD_STOP])
+            case "without stop":
+                life.read(LONG)
+            case "funding":
+                life.bill("0.001", life.now_ms + 400_000)
+            case _:
+                pass
+        before = life.state
+        life.decide()
+        state, decision = decide(replace(before, memos={}), life.policy, life.now_ms)
+        assert to_json(life.decision, Decision) == to_json(decision, Decision)
+        assert to_json(life.state, AccountState) == to_json(state, AccountState)
+        sent += [approved.intent.id for approved in decision.approved]
+
+
+def _ladder() -> Policy:
+    return build.policy(
+        build.rule(
+            build.step("warn", below("0.07"), Severity.ALERT, lambda view: Notify("near")),
+            build.step(
+                "tighten",
+                below("0.06"),
+                Severity.STOP,
+                lambda view: TightenStop(Price(Decimal("46624.9"))),
+                hold_ms=2_000,
+            ),
+            build.step(
+                "add",
+                below("0.045"),
+                Severity.SPEND,
+                lambda view: TopUp(Money(Decimal(100))),
+                hold_ms=3_000,
+                cooldown_ms=5_000,
+            ),
+        ),
+    )
 
 
 def test_an_alert_alone_does_not_endanger() -> None:

@@ -73,6 +73,22 @@ def test_what_is_proven_not_to_have_gone_back_is_tried_again(outcome: IntentStat
     assert refunds(life.decide()) == [Decimal("2487.50")]
 
 
+def test_it_is_tried_again_where_nothing_but_its_outcome_has_changed() -> None:
+    life = trimmed()
+    assert refunds(life.decide()) == [Decimal("2487.50")]
+    (refund,) = life.decision.approved
+    life.mark(60_000)  # nothing fires any more
+    for _ in range(3):
+        assert refunds(life.decide()) == []
+    before = life.state.memos
+    assert life.decide() == []
+    assert before
+    assert life.state.memos == before
+    not_applied = OutcomeReported(refund.intent.id, IntentState.NOT_APPLIED, "", life.now_ms)
+    life.happen(not_applied)
+    assert refunds(life.decide()) == [Decimal("2487.50")]
+
+
 def test_what_did_not_go_back_in_time_is_given_up_loudly() -> None:
     life = trimmed()
     assert refunds(life.decide()) == [Decimal("2487.50")]

@@ -1,10 +1,15 @@
 """The executor: every reply means one thing, and nothing is ever sent twice."""
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 
 from bot.core.actions import Action
 from bot.core.events import AccountReported, IntentState, OutcomeReported
+from bot.core.guardrails import Approved
 from bot.core.model import NO_FILL
+from bot.core.units import Quantity
 from bot.exchange.ports import (
     Accepted,
     OrderAbsent,
@@ -95,3 +100,39 @@ def test_what_is_withheld_is_over_at_once_and_nobody_looks_for_it(action: Action
     scene = perform(Withheld("observe: nothing is sent"), action)
     assert scene.outcomes() == [(0, IntentState.WITHHELD)]
     assert scene.at(AccountReported) == []
+
+
+def test_a_part_whose_way_is_still_cleared_is_not_sent_after_all_of_it_was() -> None:
+    """Its cancel gets no answer for a second; meanwhile the whole position is closed."""
+    half = replace(CLOSE, quantity=Quantity(CLOSE.quantity / 2))
+    part = approved(half)
+    part = replace(part, intent=replace(part.intent, clears=("their-stop",)))
+    whole = approved(CLOSE)
+    whole = replace(whole, intent=replace(whole.intent, id="intent-2"))
+
+    async def main(first: Approved, second: Approved) -> Scene:
+        scene = Scene()
+        scene.account.replies.write(Silence(), Accepted())
+        executor = Executor(scene.account, scene.reconciler(), scene.clock, scene.publish)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(executor.perform(first))
+            await scene.clock.sleep_ms(500)
+            tasks.create_task(executor.perform(second))
+        return scene
+
+    scene = run_virtual(main(part, whole))
+    assert [sent for sent, _ in scene.account.sent[1:]] == [CLOSE]
+    assert [
+        event.state
+        for _, event in scene.published
+        if isinstance(event, OutcomeReported) and event.intent_id == "intent-1"
+    ] == [IntentState.REJECTED]
+
+    # A smaller one takes nothing from it, and all of it is never held back.
+    tiny = replace(CLOSE, quantity=Quantity(CLOSE.quantity / 4))
+    smaller = replace(whole, intent=replace(whole.intent, action=tiny))
+    waiting = replace(part, intent=replace(part.intent, action=CLOSE))
+    for first, second in ((part, smaller), (waiting, whole)):
+        scene = run_virtual(main(first, second))
+        closes = [sent for sent, _ in scene.account.sent[1:]]
+        assert closes == [second.intent.action, first.intent.action]

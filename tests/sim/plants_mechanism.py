@@ -18,7 +18,7 @@ from bot.core.events import AccountMode
 from bot.core.guardrails import Approved
 from bot.core.model import Fill
 from bot.core.protection import Audit, StopStatus
-from bot.core.state import AccountRead
+from bot.core.state import AccountRead, Intent
 from bot.core.units import Quantity, floor_to
 from bot.exchange.ports import OrderFound, Unreachable, Unsure
 from bot.journal.port import JournalUnavailable
@@ -31,9 +31,9 @@ from bot.runtime.reconcile import Reconciler
 def resend_on_unsure(patch: pytest.MonkeyPatch) -> None:
     send = Executor._send
 
-    async def twice(self: Executor, approved: Approved) -> Any:
-        reply = await send(self, approved)
-        return await send(self, approved) if isinstance(reply, Unsure) else reply
+    async def twice(self: Executor, intent: Intent) -> Any:
+        reply = await send(self, intent)
+        return await send(self, intent) if isinstance(reply, Unsure) else reply
 
     patch.setattr(Executor, "_send", twice)
 

@@ -25,11 +25,11 @@ from bot.exchange.venues.capabilities import MATRIX
 from tests.exchange.venues.conftest import DESKS, MODES
 from tests.exchange.venues.stage import BTC, Asked, Book, D, staged
 
-KEPT = ("bitget", "bitunix", "bybit", "gate", "hyperliquid", "okx", "xt")
+KEPT = ("bitget", "bitunix", "bybit", "gate", "hyperliquid", "krakenfutures", "okx", "xt")
 """Those of Binance are kept beside its own tests, from the exchange over the wire."""
 
 GOLDEN = Path(__file__).parent / "golden"
-OF_THE_SIGNATURE = frozenset({"timestamp", "signature", "nonce", "expiresAfter"})
+OF_THE_SIGNATURE = frozenset({"timestamp", "signature", "nonce", "expiresAfter", "processBefore"})
 
 
 def actions(side: Side) -> dict[str, Action]:

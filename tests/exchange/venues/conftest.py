@@ -13,6 +13,7 @@ from tests.exchange.venues.bitunix_desk import BitunixDesk
 from tests.exchange.venues.bybit_desk import BybitDesk
 from tests.exchange.venues.gate_desk import GateDesk
 from tests.exchange.venues.hyperliquid_desk import HyperliquidDesk
+from tests.exchange.venues.krakenfutures_desk import KrakenDesk
 from tests.exchange.venues.okx_desk import OkxDesk
 from tests.exchange.venues.stage import Book, Desk
 from tests.exchange.venues.xt_desk import XtDesk
@@ -24,6 +25,7 @@ DESKS: dict[str, Callable[[Book], Desk]] = {
     "bybit": BybitDesk,
     "gate": GateDesk,
     "hyperliquid": HyperliquidDesk,
+    "krakenfutures": KrakenDesk,
     "okx": OkxDesk,
     "xt": XtDesk,
 }
@@ -37,6 +39,7 @@ MODES = {
     "bybit": frozenset(PositionMode),
     "gate": frozenset(PositionMode),
     "hyperliquid": frozenset({PositionMode.ONE_WAY}),
+    "krakenfutures": frozenset({PositionMode.ONE_WAY}),
     "okx": frozenset(PositionMode),
     "xt": frozenset({PositionMode.HEDGE}),
 }

@@ -37,11 +37,12 @@ D = Decimal
 BTC = "BTC/USDT:USDT"
 KEYS = Credentials(SecretStr("a-key"), SecretStr("a-secret"), SecretStr("a-phrase"))
 HEX_KEYS = Credentials(SecretStr("0x" + "Ab" * 20), SecretStr("0x" + "1c" * 32))
+BASE64_KEYS = Credentials(SecretStr("a-key"), SecretStr("b25seSBmb3IgdGVzdHM="))
 
-SYMBOLS = {"hyperliquid": "BTC/USDC:USDC"}
+SYMBOLS = {"hyperliquid": "BTC/USDC:USDC", "krakenfutures": "BTC/USD:USD"}
 """The contract of bitcoin where it is not `BTC`."""
 
-SIGNED_WITH = {"hyperliquid": HEX_KEYS}
+SIGNED_WITH = {"hyperliquid": HEX_KEYS, "krakenfutures": BASE64_KEYS}
 """The keys where they are not `KEYS`, as the venue has them of a kind."""
 
 NICKNAMED = frozenset({"hyperliquid"})

@@ -64,7 +64,13 @@ FEES = {"bitunix": D("0.0006")}
 TICKS = {"hyperliquid": D(1)}
 """Where a price has at most five figures."""
 
-INTERVALS = {"apex": 1, "hyperliquid": 1}
+BORDERS = {"krakenfutures": D(1_000_000) / D(60_000)}
+"""Where the second tier begins: there a value that is told as a quantity at the entry price."""
+
+TELL_NO_LIQUIDATION = frozenset({"krakenfutures"})
+"""Venues that give no liquidation price in an answer."""
+
+INTERVALS = {"apex": 1, "hyperliquid": 1, "krakenfutures": 1}
 """Hours between bills, where these are not eight."""
 
 TOLD_AT_TRIGGER = frozenset({"bitget", "bitunix"})
@@ -112,7 +118,10 @@ async def test_a_snapshot_is_what_the_venue_has(
     is_cross = mode is MarginMode.CROSS
     assert position.isolated_margin == (D(0) if is_cross else D(600))
     assert is_cross or position.leverage == D(10)
-    assert position.liquidation == Reported(Price(D(book.liquidation)))
+    if venue in TELL_NO_LIQUIDATION:
+        assert position.liquidation == NotReported()
+    else:
+        assert position.liquidation == Reported(Price(D(book.liquidation)))
     assert (seen.wallet_balance, seen.free) == (D(4_400), D(4_400))
     assert seen.position_mode is book.position_mode
 
@@ -142,7 +151,7 @@ async def test_quantities_are_in_base_whatever_the_venue_counts(venue: str) -> N
         assert (listed.tick_size, listed.taker_fee) == (TICKS.get(venue, D("0.1")), fee)
         assert [(each.floor, each.rate) for each in listed.tiers] == [
             (D(0), D("0.004")),
-            (D(1_000_000), D("0.005")),
+            (BORDERS.get(venue, D(1_000_000)), D("0.005")),
         ]
         assert listed.tiers[-1].cap == D("Infinity")
         with pytest.raises(KeyError, match="NO/USDT"):
