@@ -44,6 +44,7 @@ from bot.exchange.venues import (
     gate,
     hyperliquid,
     krakenfutures,
+    kucoin,
     okx,
     xt,
 )
@@ -82,6 +83,7 @@ _LISTINGS: dict[str, Callable[[], dict[str, Instrument]]] = {
     "gate": dict,
     "hyperliquid": dict,
     "krakenfutures": dict,
+    "kucoin": dict,
     "okx": dict,
     "xt": dict,
 }
@@ -97,6 +99,7 @@ _RULES = {
     "gate": gate.RULES,
     "hyperliquid": hyperliquid.RULES,
     "krakenfutures": krakenfutures.RULES,
+    "kucoin": kucoin.RULES,
     "okx": okx.RULES,
     "xt": xt.RULES,
 }

@@ -31,6 +31,7 @@ KNOWN_VENUES = (
     "gate",
     "hyperliquid",
     "krakenfutures",
+    "kucoin",
     "okx",
     "xt",
 )

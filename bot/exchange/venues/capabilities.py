@@ -87,7 +87,7 @@ class Capabilities:
     tried: Tried
     stop_name: StopName = StopName.CLIENT_ID
     why_not: str = ""
-    """Why an effect is lacking."""
+    """Why an effect or a margin mode is lacking."""
 
 
 MATRIX: Mapping[str, Capabilities] = {
@@ -217,6 +217,18 @@ MATRIX: Mapping[str, Capabilities] = {
             "the margin of an isolated position is not told, and none can be added to it: "
             "transfer into the wallet, or reduce"
         ),
+    ),
+    "kucoin": Capabilities(
+        effects=frozenset(Effect),
+        margin_modes=frozenset({MarginMode.ISOLATED}),
+        position_modes=frozenset(PositionMode),
+        replacement=Replacement.COEXIST,
+        margin_evidence=Evidence.BALANCE,
+        key_report=KeyReport.WHOLE,
+        client_id="1 to 40 of A-Z a-z 0-9 _ -",
+        refused_accounts=("unified account", "auto-added margin"),
+        tried=Tried.PAPERS,
+        why_not="what a cross position has to keep is a curve that it does not publish",
     ),
     "okx": Capabilities(
         effects=frozenset(Effect),

@@ -17,6 +17,8 @@ from bot.exchange.venues import (
     hyperliquid_market,
     krakenfutures_account,
     krakenfutures_market,
+    kucoin_account,
+    kucoin_market,
     okx_api,
     xt_api,
 )
@@ -39,6 +41,7 @@ DIALECTS: Mapping[str, Dialect] = {
     "gate": Dialect(gate_api, gate_api),
     "hyperliquid": Dialect(hyperliquid_market, hyperliquid_account),
     "krakenfutures": Dialect(krakenfutures_market, krakenfutures_account),
+    "kucoin": Dialect(kucoin_market, kucoin_account),
     "okx": Dialect(okx_api, okx_api),
     "xt": Dialect(xt_api, xt_api),
 }

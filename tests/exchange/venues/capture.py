@@ -25,7 +25,17 @@ from bot.exchange.venues.capabilities import MATRIX
 from tests.exchange.venues.conftest import DESKS, MODES
 from tests.exchange.venues.stage import BTC, Asked, Book, D, staged
 
-KEPT = ("bitget", "bitunix", "bybit", "gate", "hyperliquid", "krakenfutures", "okx", "xt")
+KEPT = (
+    "bitget",
+    "bitunix",
+    "bybit",
+    "gate",
+    "hyperliquid",
+    "krakenfutures",
+    "kucoin",
+    "okx",
+    "xt",
+)
 """Those of Binance are kept beside its own tests, from the exchange over the wire."""
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -14,6 +14,7 @@ from tests.exchange.venues.bybit_desk import BybitDesk
 from tests.exchange.venues.gate_desk import GateDesk
 from tests.exchange.venues.hyperliquid_desk import HyperliquidDesk
 from tests.exchange.venues.krakenfutures_desk import KrakenDesk
+from tests.exchange.venues.kucoin_desk import KucoinDesk
 from tests.exchange.venues.okx_desk import OkxDesk
 from tests.exchange.venues.stage import Book, Desk
 from tests.exchange.venues.xt_desk import XtDesk
@@ -26,6 +27,7 @@ DESKS: dict[str, Callable[[Book], Desk]] = {
     "gate": GateDesk,
     "hyperliquid": HyperliquidDesk,
     "krakenfutures": KrakenDesk,
+    "kucoin": KucoinDesk,
     "okx": OkxDesk,
     "xt": XtDesk,
 }
@@ -40,6 +42,7 @@ MODES = {
     "gate": frozenset(PositionMode),
     "hyperliquid": frozenset({PositionMode.ONE_WAY}),
     "krakenfutures": frozenset({PositionMode.ONE_WAY}),
+    "kucoin": frozenset(PositionMode),
     "okx": frozenset(PositionMode),
     "xt": frozenset({PositionMode.HEDGE}),
 }

@@ -75,6 +75,7 @@ MODES = {
     "gate": PositionMode.ONE_WAY,
     "hyperliquid": PositionMode.ONE_WAY,
     "krakenfutures": PositionMode.ONE_WAY,
+    "kucoin": PositionMode.ONE_WAY,
     "okx": PositionMode.ONE_WAY,
     "xt": PositionMode.HEDGE,
 }
