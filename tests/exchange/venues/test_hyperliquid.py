@@ -8,7 +8,9 @@ venue's own client library, or is another's (`test-fixture`), it says so.
 
 import json
 import re
+from copy import deepcopy
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from itertools import product
 from typing import Any
 
 import ccxt
@@ -924,3 +926,109 @@ def test_every_position_is_the_one_that_the_vocabulary_knows() -> None:
         D(10),
         Reported(Price(D("35.8559189474"))),
     )
+
+
+# -- answers that nobody should send -------------------------------------------------------
+
+JUNK: tuple[Any, ...] = (
+    None, True, 0, -1, 10**30, "", "0", "NaN", "1e400", "abc", "0x10", [], {}, [[]], [{}], [None],
+    {"HlPerp": 1}, "é",
+)  # fmt: skip
+
+ANSWERS: dict[str, tuple[Any, Any]] = {
+    "time": ({"specialStatuses": None, "time": 1764617438643}, market.time_of),
+    "listing": (META, market.listing_of),
+    "instrument": (
+        [[META, [{"markPx": "60000", "funding": "0"}] * 3], {"userCrossRate": "0.00045"}],
+        lambda it: market.instrument_of(it, LISTED, "BTC"),
+    ),
+    "interval": (BILLS, lambda it: market.interval_of(it, "BTC")),
+    "marks": (
+        [[META, [{"markPx": "60000", "funding": "0.0001"}] * 3], BILLS],
+        lambda it: market.marks_of(it, LISTED),
+    ),
+    "bars": (
+        [{"t": 3_600_000, "h": "7", "l": "4", "c": "6"}],
+        lambda it: market.bars_of(it, BTC, 9_000_000),
+    ),
+    "mark frame": (
+        {"channel": "activeAssetCtx", "data": {"coin": "BTC", "ctx": {"markPx": "80640.0"}}},
+        lambda it: market.mark_frame(it, LISTED),
+    ),
+    "held": ([state(LONG, SHORT)], venue.held_names),
+    "snapshot": (
+        [state(LONG, changed(SHORT, coin="BTC")), [SLEEPER, PARENT, SLEEPER | {"cloid": CLOID}]],
+        lambda it: venue.snapshot_of((), it[:1], it[1:], LISTED, 1),
+    ),
+    "stop names": ([[SLEEPER, PARENT]], venue.stop_names),
+    "order": (
+        [{"status": "order", "order": {"order": ORDER, "status": "filled"}}, FILLS],
+        lambda it: venue.order_of(
+            [Heard(200, {}, json.dumps(each)) for each in it], ID, "BTC", LISTED
+        ),
+    ),
+    "stream": (frame(liquidation=hit(ADDRESS)), lambda it: venue.account_frame(it, LISTED, 5)),
+    "checks": ([OWN_AGENT, ASSET, "disabled"], venue.refusals),
+}
+WRITES: dict[str, tuple[Action, Any]] = {
+    "stop": (PLACE, ok("order", RESTING)),
+    "close": (CLOSE, ok("order", FILLED)),
+    "refused close": (CLOSE, ok("order", {"error": "Order has zero size. asset=1"})),
+    "cancel": (CANCEL, ok("cancel", "success")),
+    "margin": (ADD, DEFAULT),
+    "whole": (ADD, {"status": "err", "response": UNKNOWN_WALLET}),
+}
+
+
+def spots(json: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The way to every part of `json`, but to itself."""
+    parts = json.items() if isinstance(json, dict) else enumerate(json)
+    ways = []
+    for key, part in parts:
+        ways.append((*path, key))
+        if isinstance(part, dict | list):
+            ways += spots(part, (*path, key))
+    return ways
+
+
+def spoilt(json: Any, way: tuple[Any, ...], junk: Any, *, is_gone: bool) -> Any:
+    """`json` with another part at the end of `way`, or without it."""
+    copy = deepcopy(json)
+    place = copy
+    for key in way[:-1]:
+        place = place[key]
+    if is_gone and isinstance(place, dict):
+        del place[way[-1]]
+    else:
+        place[way[-1]] = junk
+    return copy
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_answer_that_is_changed_anywhere_is_read_or_unreadable(name: str) -> None:
+    answer, parse = ANSWERS[name]
+    parse(answer)
+    outcomes = set()
+    for way, junk in product(spots(answer), (*JUNK, "gone")):
+        try:
+            parse(spoilt(answer, way, junk, is_gone=junk == "gone"))
+        except Unreadable:
+            outcomes.add("unreadable")
+        else:
+            outcomes.add("read")
+    assert "unreadable" in outcomes
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_an_answer_to_a_write_that_is_changed_where_it_counts_proves_nothing(name: str) -> None:
+    action, answer = WRITES[name]
+
+    def told(json_of: Any) -> Any:
+        return venue.reply_of(Heard(200, {}, json.dumps(json_of)), action, ID, LISTED)
+
+    good = told(answer)
+    assert isinstance(good, Accepted | Refused)
+    for way, junk in product(spots(answer), (*JUNK, "gone")):
+        reply = told(spoilt(answer, way, junk, is_gone=junk == "gone"))
+        aside = way[-1] in ("oid", "totalSz", "avgPx")
+        assert isinstance(reply, Unsure) or (aside and reply == good), (way, junk, reply)
