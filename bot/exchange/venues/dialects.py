@@ -39,9 +39,9 @@ DIALECTS: Mapping[str, Dialect] = {
     "bitunix": Dialect(bitunix_api, bitunix_api),
     "bybit": Dialect(bybit_api, bybit_api),
     "gate": Dialect(gate_api, gate_api),
-    "hyperliquid": Dialect(hyperliquid_market, hyperliquid_account),
     "krakenfutures": Dialect(krakenfutures_market, krakenfutures_account),
     "kucoin": Dialect(kucoin_market, kucoin_account),
+    "hyperliquid": Dialect(hyperliquid_market, hyperliquid_account),
     "okx": Dialect(okx_api, okx_api),
     "xt": Dialect(xt_api, xt_api),
 }

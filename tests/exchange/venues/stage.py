@@ -36,8 +36,8 @@ from tests.exchange.venues.nicknames import NicknamedAccount
 D = Decimal
 BTC = "BTC/USDT:USDT"
 KEYS = Credentials(SecretStr("a-key"), SecretStr("a-secret"), SecretStr("a-phrase"))
-HEX_KEYS = Credentials(SecretStr("0x" + "Ab" * 20), SecretStr("0x" + "1c" * 32))
 BASE64_KEYS = Credentials(SecretStr("a-key"), SecretStr("b25seSBmb3IgdGVzdHM="))
+HEX_KEYS = Credentials(SecretStr("0x" + "Ab" * 20), SecretStr("0x" + "1c" * 32))
 
 SYMBOLS = {"hyperliquid": "BTC/USDC:USDC", "krakenfutures": "BTC/USD:USD"}
 """The contract of bitcoin where it is not `BTC`."""

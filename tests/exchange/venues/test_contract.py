@@ -61,14 +61,14 @@ of_all = pytest.mark.parametrize("venue", READERS)
 FEES = {"bitunix": D("0.0006")}
 """Where a venue's fee is not in its answers."""
 
-TICKS = {"hyperliquid": D(1)}
-"""Where a price has at most five figures."""
-
 BORDERS = {"krakenfutures": D(1_000_000) / D(60_000)}
 """Where the second tier begins: there a value that is told as a quantity at the entry price."""
 
 TELL_NO_LIQUIDATION = frozenset({"krakenfutures"})
 """Venues that give no liquidation price in an answer."""
+
+TICKS = {"hyperliquid": D(1)}
+"""Where a price has at most five figures."""
 
 INTERVALS = {"apex": 1, "hyperliquid": 1, "krakenfutures": 1}
 """Hours between bills, where these are not eight."""

@@ -11,7 +11,7 @@ from bot.exchange.ports import Unreachable
 from tests.exchange.venues.conftest import DESKS
 from tests.exchange.venues.stage import Book, D, Scene, staged
 
-SIZES = ("positionAmt", "positionSize", "size", "qty", "pos", "total", "szi", "currentQty")
+SIZES = ("positionAmt", "positionSize", "size", "qty", "pos", "total", "currentQty", "szi")
 NAMES = ("symbol", "contract", "instId", "coin")
 
 Spoil = Callable[[dict[str, Any]], Any]

@@ -12,7 +12,16 @@ from bot.journal.sqlite import SqliteJournal
 from bot.policy.loader import parse_policy
 from bot.runtime.assemble import assemble
 from tests.exchange.venues.conftest import DESKS
-from tests.exchange.venues.stage import BTC, SYMBOLS, Asked, Book, D, FaultKind, Scene, staged
+from tests.exchange.venues.stage import (
+    BTC,
+    SYMBOLS,
+    Asked,
+    Book,
+    D,
+    FaultKind,
+    Scene,
+    staged,
+)
 
 POLICY = """
 schema: liqguard/v1

@@ -60,7 +60,8 @@ from tests.exchange.venues.hyperliquid_desk import (
     action_hash,
 )
 from tests.exchange.venues.nicknames import own
-from tests.exchange.venues.stage import HEX_KEYS, staged
+from tests.exchange.venues.stage import HEX_KEYS, Book, staged
+from tests.exchange.venues.test_guarded import CROSS_POLICY, at_work, until
 
 D = Decimal
 BTC = "BTC/USDC:USDC"
@@ -1032,3 +1033,24 @@ def test_an_answer_to_a_write_that_is_changed_where_it_counts_proves_nothing(nam
         reply = told(spoilt(answer, way, junk, is_gone=junk == "gone"))
         aside = way[-1] in ("oid", "totalSz", "avgPx")
         assert isinstance(reply, Unsure) or (aside and reply == good), (way, junk, reply)
+
+
+# -- a whole guard on one wallet -----------------------------------------------------------
+
+
+async def test_a_short_on_one_wallet_is_stopped_and_closed_within_the_reach_of_its_mark() -> None:
+    """What every venue owes to an isolated long is asked of all of them in `test_guarded`."""
+    text = CROSS_POLICY.replace("VENUE", "hyperliquid").replace("MODE", "one_way")
+    text = re.sub(r"USD\b", "USDC", text)
+    book = Book(margin_mode=MarginMode.CROSS, quantity=D("-0.1"), liquidation="none")
+    async with staged(HyperliquidDesk(book)) as live, at_work(live, text):
+        await until(live.desk.resting)
+        (trigger,) = live.desk.resting()
+        assert book.mark < trigger < D(104_000)
+        book.mark = D(101_600)
+        await until(lambda: book.quantity == 0)
+        await until(lambda: not live.desk.resting())
+        closes = [each for each in live.written() if "Ioc" in str(each.body)]
+    (order,) = closes[-1].body["action"]["orders"]
+    assert (order["b"], order["r"]) == (True, True)
+    assert D(101_600) < D(order["p"]) <= D(101_600) * D("1.08") + 1
