@@ -297,7 +297,7 @@ def test_a_price_has_five_figures_or_is_whole_and_no_more_decimals_than_it_may(
 
 
 def sent(action: Action, *known: Any) -> Any:
-    call = venue.write_call(action, ID, LISTED, Ground(PositionMode.ONE_WAY, (), known))
+    call = venue.write_call(action, ID, LISTED, Ground(PositionMode.ONE_WAY, known))
     assert isinstance(call, Call), call
     return call.parameters
 
@@ -325,11 +325,13 @@ def test_a_stop_moves_towards_the_mark_by_the_grid_and_may_fill_a_tenth_beyond(
     assert order["p"] == limit
 
 
-def test_a_close_at_any_price_reaches_from_the_price_of_the_last_read() -> None:
+def test_a_close_at_any_price_reaches_from_the_price_of_now() -> None:
     held = changed(LONG, coin="BTC", szi="-0.5", positionValue="30500")
     close = ClosePosition(BTC, Side.SHORT, Quantity(D("0.1")))
+    assert venue.ground_calls(close, LISTED) == venue.state_calls()
     assert sent(close, state(held))["orders"][0]["p"] == "65880"
-    none = venue.write_call(close, ID, LISTED, Ground(PositionMode.ONE_WAY, (), (state(),)))
+    older = (state(held),)
+    none = venue.write_call(close, ID, LISTED, Ground(PositionMode.ONE_WAY, (state(),), older))
     assert isinstance(none, Refused)
 
 
@@ -1047,10 +1049,10 @@ async def test_a_short_on_one_wallet_is_stopped_and_closed_within_the_reach_of_i
         await until(live.desk.resting)
         (trigger,) = live.desk.resting()
         assert book.mark < trigger < D(104_000)
-        book.mark = D(101_600)
+        book.mark = D(103_300)
         await until(lambda: book.quantity == 0)
         await until(lambda: not live.desk.resting())
         closes = [each for each in live.written() if "Ioc" in str(each.body)]
     (order,) = closes[-1].body["action"]["orders"]
     assert (order["b"], order["r"]) == (True, True)
-    assert D(101_600) < D(order["p"]) <= D(101_600) * D("1.08") + 1
+    assert D(103_300) < D(order["p"]) <= D(103_300) * D("1.08") + 1
