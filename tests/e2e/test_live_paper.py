@@ -23,7 +23,7 @@ from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.store import MemoryOnly
 from bot.exchange.paper.venue import PaperVenue
 from bot.exchange.paper.wire.server import WireServer
-from bot.exchange.venues import binanceusdm_api
+from bot.exchange.venues.dialects import DIALECTS
 from bot.exchange.venues.keyless import DOCUMENTS
 from bot.live_paper import SharedMarket, live_on
 from bot.rehearsal.setups import SLIPPAGE, ByMargin, Entry, open_positions
@@ -118,6 +118,7 @@ def calm(venue: Served) -> None:
 
 async def test_who_has_no_guard_is_liquidated_at_the_venue_s_mark() -> None:
     clock = Clock(system_wall_ms())
+    usdm = DIALECTS["binanceusdm"]
     hand = Client(exchange(clock.now_ms()), now_ms=clock.now_ms())
     server = WireServer(hand.exchange, clock, push_ms=100)
 
@@ -128,7 +129,7 @@ async def test_who_has_no_guard_is_liquidated_at_the_venue_s_mark() -> None:
 
     async with (
         server.serving(0, 0) as (port, _),
-        watch(binanceusdm_api, DOCUMENTS["binanceusdm"], Loopback(port), clock) as market,
+        watch(usdm.market, DOCUMENTS["binanceusdm"], Loopback(port), clock) as market,
     ):
         machine = PaperMachine(await market.instruments((BTC,)), SLIPPAGE, ladder=WHOLE)
         followed = Followed([BTC], {}, clock)

@@ -8,6 +8,7 @@ the table of `binanceusdm`. The other venues tell all of it to anybody.
 """
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 from bot.core.model import RiskTier
 from bot.exchange.live.calls import Json
@@ -19,6 +20,7 @@ GATE_TAKER_FEE = "0.00075"
 OKX_TAKER_FEE = "0.0005"
 
 _BINANCE = binanceusdm.instruments()
+_CAP_MAX = Decimal(10**12)
 
 
 def _binance_tiers(asked: Mapping[str, Json]) -> Json:
@@ -33,9 +35,10 @@ def _binance_tiers(asked: Mapping[str, Json]) -> Json:
 
 
 def _bracket(tier: RiskTier) -> Json:
+    """As the venue has it: its last one ends too, at a value that the parser takes for no end."""
     return {
         "notionalFloor": f"{tier.floor:f}",
-        "notionalCap": f"{tier.cap:f}",
+        "notionalCap": f"{min(tier.cap, _CAP_MAX):f}",
         "maintMarginRatio": f"{tier.rate:f}",
         "cum": f"{tier.deduction:f}",
         "initialLeverage": f"{tier.leverage_max:f}",

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ from aiohttp import WSMsgType, web
 from pydantic import SecretStr
 
 from bot.clock import Clock, system_wall_ms
+from bot.core.actions import Action
 from bot.core.model import MarginMode, PositionMode
 from bot.exchange.live.account import LiveAccount
 from bot.exchange.live.calls import Call
@@ -27,13 +28,20 @@ from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import Dialect
 from bot.exchange.live.market import LiveMarket
 from bot.exchange.live.numbered import Ledger, NumberedAccount
-from bot.exchange.ports import Account
+from bot.exchange.ports import Account, OrderAbsent, OrderFound, Reply
 from bot.exchange.venues.capabilities import MATRIX, StopName
 from bot.exchange.venues.dialects import DIALECTS
 
 D = Decimal
 BTC = "BTC/USDT:USDT"
 KEYS = Credentials(SecretStr("a-key"), SecretStr("a-secret"), SecretStr("a-phrase"))
+BASE64_KEYS = Credentials(SecretStr("a-key"), SecretStr("b25seSBmb3IgdGVzdHM="))
+
+SYMBOLS = {"krakenfutures": "BTC/USD:USD"}
+"""The contract of bitcoin where it is not `BTC`."""
+
+SIGNED_WITH = {"krakenfutures": BASE64_KEYS}
+"""The keys where they are not `KEYS`, as the venue has them of a kind."""
 _PAGE = "<html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
 
 
@@ -301,6 +309,19 @@ class Scene:
     ledger: Ledger
     """Which stops are the guard's, where they carry no id; empty for all other venues."""
 
+    @property
+    def symbol(self) -> str:
+        """The contract of bitcoin."""
+        return SYMBOLS.get(venue_of(self.desk), BTC)
+
+    async def send(self, action: Action, client_id: str) -> Reply:
+        """Perform an action, whatever contract it names, in that of bitcoin."""
+        return await self.account.send(replace(action, symbol=self.symbol), client_id)
+
+    async def order(self, client_id: str) -> OrderFound | OrderAbsent:
+        """Look an order in it up."""
+        return await self.account.order(self.symbol, client_id)
+
     def hand_stop(self, client_id: str, trigger: Decimal, quantity: Decimal) -> None:
         """Rest a stop past the sockets, as if the guard had."""
         self.desk.hand_stop(client_id, trigger, quantity)
@@ -330,9 +351,19 @@ class Scene:
         return [each for each in self.stage.asked if self.desk.is_write(each)]
 
 
-def _is_numbered(desk: Desk) -> bool:
+def venue_of(desk: Desk) -> str:
+    """Its name in a policy."""
     (name,) = (name for name, dialect in DIALECTS.items() if dialect is desk.dialect)
-    return MATRIX[name].stop_name is StopName.NUMBER
+    return name
+
+
+def keys_of(desk: Desk) -> Credentials:
+    """The keys of the account."""
+    return SIGNED_WITH.get(venue_of(desk), KEYS)
+
+
+def _is_numbered(desk: Desk) -> bool:
+    return MATRIX[venue_of(desk)].stop_name is StopName.NUMBER
 
 
 @asynccontextmanager
@@ -348,7 +379,7 @@ async def staged(desk: Desk) -> AsyncIterator[Scene]:
     clock = Clock(system_wall_ms())
     try:
         async with connect(
-            desk.dialect, KEYS, Loopback(port), clock, accept_unproven_key=True
+            desk.dialect, keys_of(desk), Loopback(port), clock, accept_unproven_key=True
         ) as venue:
             await venue.account.snapshot()
             live, ledger = venue.account, Ledger(None)
