@@ -29,6 +29,7 @@ KNOWN_VENUES = (
     "bitunix",
     "bybit",
     "gate",
+    "hyperliquid",
     "krakenfutures",
     "kucoin",
     "okx",

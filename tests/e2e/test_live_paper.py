@@ -118,7 +118,6 @@ def calm(venue: Served) -> None:
 
 async def test_who_has_no_guard_is_liquidated_at_the_venue_s_mark() -> None:
     clock = Clock(system_wall_ms())
-    usdm = DIALECTS["binanceusdm"]
     hand = Client(exchange(clock.now_ms()), now_ms=clock.now_ms())
     server = WireServer(hand.exchange, clock, push_ms=100)
 
@@ -129,7 +128,9 @@ async def test_who_has_no_guard_is_liquidated_at_the_venue_s_mark() -> None:
 
     async with (
         server.serving(0, 0) as (port, _),
-        watch(usdm.market, DOCUMENTS["binanceusdm"], Loopback(port), clock) as market,
+        watch(
+            DIALECTS["binanceusdm"].market, DOCUMENTS["binanceusdm"], Loopback(port), clock
+        ) as market,
     ):
         machine = PaperMachine(await market.instruments((BTC,)), SLIPPAGE, ladder=WHOLE)
         followed = Followed([BTC], {}, clock)

@@ -269,8 +269,11 @@ class LiveAccount:
             found = await read_all(self._reads, [self._dialect.all_stops_call()])
             self._swept_at_ms = now_ms
         else:
-            names = sorted(held | self._waiting)
-            found = await read_all(self._reads, [self._dialect.stops_call(name) for name in names])
+            calls = list[Call]()
+            for name in sorted(held | self._waiting):
+                if (call := self._dialect.stops_call(name)) not in calls:
+                    calls.append(call)  # some venues list all of them, whatever is asked for
+            found = await read_all(self._reads, calls)
         self._waiting = self._dialect.stop_names(found)
         return found
 

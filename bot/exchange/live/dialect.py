@@ -38,11 +38,19 @@ class Listed:
     sizes: Mapping[str, Decimal] = field(default_factory=dict)
     endings: Mapping[str, int] = field(default_factory=dict)
     """When the venue settles a contract for good, of those by their ids that it does."""
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    """What requests call a contract, where they do not by its id."""
+    price_places: Mapping[str, int] = field(default_factory=dict)
+    """The most decimals of a price, where a recipe has prices of its own."""
 
     def renewed_by(self, newer: "Listed") -> "Listed":
         """`newer`, and what is gone: it keeps its name while a position in it may be open."""
         return Listed(
-            {**self.symbols, **newer.symbols}, {**self.sizes, **newer.sizes}, newer.endings
+            {**self.symbols, **newer.symbols},
+            {**self.sizes, **newer.sizes},
+            newer.endings,
+            {**self.numbers, **newer.numbers},
+            {**self.price_places, **newer.price_places},
         )
 
     def id_of(self, symbol: str) -> str:

@@ -187,6 +187,17 @@ MATRIX: Mapping[str, Capabilities] = {
         ),
         tried=Tried.PAPERS,
     ),
+    "hyperliquid": Capabilities(
+        effects=frozenset(Effect),
+        margin_modes=frozenset(MarginMode),
+        position_modes=frozenset({PositionMode.ONE_WAY}),
+        replacement=Replacement.COEXIST,
+        margin_evidence=Evidence.BALANCE,
+        key_report=KeyReport.WHOLE,
+        client_id="0x and 32 of 0-9 a-f, into which ours fit whole",
+        refused_accounts=("unified account", "portfolio margin", "sub-accounts and vaults"),
+        tried=Tried.PAPERS,
+    ),
     "krakenfutures": Capabilities(
         effects=frozenset(Effect) - {Effect.ADD_MARGIN},
         margin_modes=frozenset({MarginMode.CROSS}),
@@ -217,7 +228,9 @@ MATRIX: Mapping[str, Capabilities] = {
         client_id="1 to 40 of A-Z a-z 0-9 _ -",
         refused_accounts=("unified account", "auto-added margin"),
         tried=Tried.PAPERS,
-        why_not="what a cross position has to keep is a curve that it does not publish",
+        why_not=(
+            "what a cross position has to keep is on a curve whose formula its API does not tell"
+        ),
     ),
     "okx": Capabilities(
         effects=frozenset(Effect),

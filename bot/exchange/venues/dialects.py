@@ -13,6 +13,8 @@ from bot.exchange.venues import (
     bitunix_api,
     bybit_api,
     gate_api,
+    hyperliquid_account,
+    hyperliquid_market,
     krakenfutures_account,
     krakenfutures_market,
     kucoin_account,
@@ -39,6 +41,7 @@ DIALECTS: Mapping[str, Dialect] = {
     "gate": Dialect(gate_api, gate_api),
     "krakenfutures": Dialect(krakenfutures_market, krakenfutures_account),
     "kucoin": Dialect(kucoin_market, kucoin_account),
+    "hyperliquid": Dialect(hyperliquid_market, hyperliquid_account),
     "okx": Dialect(okx_api, okx_api),
     "xt": Dialect(xt_api, xt_api),
 }

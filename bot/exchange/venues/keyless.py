@@ -20,7 +20,8 @@ GATE_TAKER_FEE = "0.00075"
 OKX_TAKER_FEE = "0.0005"
 
 _BINANCE = binanceusdm.instruments()
-_CAP_MAX = Decimal(10**12)
+_LAST_CAP = Decimal(10**15)
+"""The last tier has no end, and a number has to stand there."""
 
 
 def _binance_tiers(asked: Mapping[str, Json]) -> Json:
@@ -35,10 +36,9 @@ def _binance_tiers(asked: Mapping[str, Json]) -> Json:
 
 
 def _bracket(tier: RiskTier) -> Json:
-    """As the venue has it: its last one ends too, at a value that the parser takes for no end."""
     return {
         "notionalFloor": f"{tier.floor:f}",
-        "notionalCap": f"{min(tier.cap, _CAP_MAX):f}",
+        "notionalCap": f"{min(tier.cap, _LAST_CAP):f}",
         "maintMarginRatio": f"{tier.rate:f}",
         "cum": f"{tier.deduction:f}",
         "initialLeverage": f"{tier.leverage_max:f}",

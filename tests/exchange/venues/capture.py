@@ -6,6 +6,7 @@ What each write puts on the wire: method, path, query and body, as ccxt's real c
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,21 @@ from bot.exchange.venues.capabilities import MATRIX
 from tests.exchange.venues.conftest import DESKS, MODES
 from tests.exchange.venues.stage import BTC, Asked, Book, D, staged
 
-KEPT = ("bitget", "bitunix", "bybit", "gate", "krakenfutures", "kucoin", "okx", "xt")
+KEPT = (
+    "bitget",
+    "bitunix",
+    "bybit",
+    "gate",
+    "hyperliquid",
+    "krakenfutures",
+    "kucoin",
+    "okx",
+    "xt",
+)
 """Those of Binance are kept beside its own tests, from the exchange over the wire."""
 
 GOLDEN = Path(__file__).parent / "golden"
-OF_THE_SIGNATURE = frozenset({"timestamp", "signature", "processBefore"})
+OF_THE_SIGNATURE = frozenset({"timestamp", "signature", "nonce", "expiresAfter", "processBefore"})
 
 
 def actions(side: Side) -> dict[str, Action]:
@@ -69,8 +80,13 @@ async def captured(venue: str) -> dict[str, Any]:
 
 def told(asked: Asked) -> dict[str, Any]:
     """The parts of a request that say what is to be done."""
-    query = {key: text for key, text in asked.query.items() if key not in OF_THE_SIGNATURE}
-    return {"method": asked.method, "path": asked.path, "query": query, "body": asked.body}
+    query, body = _lasting(asked.query), asked.body
+    body = _lasting(body) if isinstance(body, dict) else body
+    return {"method": asked.method, "path": asked.path, "query": query, "body": body}
+
+
+def _lasting(parts: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: part for key, part in parts.items() if key not in OF_THE_SIGNATURE}
 
 
 def golden(venue: str) -> Any:

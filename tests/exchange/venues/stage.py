@@ -31,17 +31,23 @@ from bot.exchange.live.numbered import Ledger, NumberedAccount
 from bot.exchange.ports import Account, OrderAbsent, OrderFound, Reply
 from bot.exchange.venues.capabilities import MATRIX, StopName
 from bot.exchange.venues.dialects import DIALECTS
+from tests.exchange.venues.nicknames import NicknamedAccount
 
 D = Decimal
 BTC = "BTC/USDT:USDT"
 KEYS = Credentials(SecretStr("a-key"), SecretStr("a-secret"), SecretStr("a-phrase"))
 BASE64_KEYS = Credentials(SecretStr("a-key"), SecretStr("b25seSBmb3IgdGVzdHM="))
+HEX_KEYS = Credentials(SecretStr("0x" + "Ab" * 20), SecretStr("0x" + "1c" * 32))
 
-SYMBOLS = {"krakenfutures": "BTC/USD:USD"}
+SYMBOLS = {"hyperliquid": "BTC/USDC:USDC", "krakenfutures": "BTC/USD:USD"}
 """The contract of bitcoin where it is not `BTC`."""
 
-SIGNED_WITH = {"krakenfutures": BASE64_KEYS}
+SIGNED_WITH = {"hyperliquid": HEX_KEYS, "krakenfutures": BASE64_KEYS}
 """The keys where they are not `KEYS`, as the venue has them of a kind."""
+
+NICKNAMED = frozenset({"hyperliquid"})
+"""Venues that take no ids but those of the guard's own kind."""
+
 _PAGE = "<html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
 
 
@@ -91,7 +97,13 @@ class Asked:
     def is_of(self, call: Call) -> bool:
         """Whether `call` came as this."""
         pattern = re.sub(r"\{[^}]*\}", "[^/]+", call.path)
-        return self.method == call.method and bool(re.search(f"/{pattern}$", self.path))
+        is_there = self.method == call.method and bool(re.search(f"/{pattern}$", self.path))
+        return is_there and self._kind() in ("", call.parameters.get("type"))
+
+    def _kind(self) -> str:
+        """What is read, where one address answers all reads."""
+        is_read = self.path == "/info" and isinstance(self.body, dict)
+        return str(self.body["type"]) if is_read else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +378,12 @@ def _is_numbered(desk: Desk) -> bool:
     return MATRIX[venue_of(desk)].stop_name is StopName.NUMBER
 
 
+def _as_guarded(desk: Desk, live: LiveAccount, ledger: Ledger) -> Account:
+    if _is_numbered(desk):
+        return NumberedAccount(live, ledger)
+    return NicknamedAccount(live) if venue_of(desk) in NICKNAMED else live
+
+
 @asynccontextmanager
 async def staged(desk: Desk) -> AsyncIterator[Scene]:
     """A live account connected to `desk`, once read."""
@@ -383,7 +401,8 @@ async def staged(desk: Desk) -> AsyncIterator[Scene]:
         ) as venue:
             await venue.account.snapshot()
             live, ledger = venue.account, Ledger(None)
-            account = NumberedAccount(live, ledger) if _is_numbered(desk) else live
-            yield Scene(stage, port, account, live, venue.market, clock, ledger)
+            yield Scene(
+                stage, port, _as_guarded(desk, live, ledger), live, venue.market, clock, ledger
+            )
     finally:
         await asyncio.wait_for(runner.cleanup(), 10)

@@ -67,7 +67,10 @@ BORDERS = {"krakenfutures": D(1_000_000) / D(60_000)}
 TELL_NO_LIQUIDATION = frozenset({"krakenfutures"})
 """Venues that give no liquidation price in an answer."""
 
-INTERVALS = {"apex": 1, "krakenfutures": 1}
+TICKS = {"hyperliquid": D(1)}
+"""Where a price has at most five figures."""
+
+INTERVALS = {"apex": 1, "hyperliquid": 1, "krakenfutures": 1}
 """Hours between bills, where these are not eight."""
 
 TOLD_AT_TRIGGER = frozenset({"bitget", "bitunix"})
@@ -145,7 +148,7 @@ async def test_quantities_are_in_base_whatever_the_venue_counts(venue: str) -> N
         (listed,) = await live.market.instruments((live.symbol,))
         assert (listed.quantity_step, listed.quantity_min) == (D("0.0001"), D("0.0001"))
         fee = FEES.get(venue, D("0.0005"))
-        assert (listed.tick_size, listed.taker_fee) == (D("0.1"), fee)
+        assert (listed.tick_size, listed.taker_fee) == (TICKS.get(venue, D("0.1")), fee)
         assert [(each.floor, each.rate) for each in listed.tiers] == [
             (D(0), D("0.004")),
             (BORDERS.get(venue, D(1_000_000)), D("0.005")),

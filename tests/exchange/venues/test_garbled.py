@@ -11,8 +11,8 @@ from bot.exchange.ports import Unreachable
 from tests.exchange.venues.conftest import DESKS
 from tests.exchange.venues.stage import Book, D, Scene, staged
 
-SIZES = ("positionAmt", "positionSize", "size", "qty", "pos", "total", "currentQty")
-NAMES = ("symbol", "contract", "instId")
+SIZES = ("positionAmt", "positionSize", "size", "qty", "pos", "total", "currentQty", "szi")
+NAMES = ("symbol", "contract", "instId", "coin")
 
 Spoil = Callable[[dict[str, Any]], Any]
 
@@ -23,10 +23,16 @@ def _another_position(json: Any, spoilt: Spoil) -> None:
         for each in json.values():
             _another_position(each, spoilt)
     elif isinstance(json, list):
-        if json and isinstance(json[0], dict) and any(size in json[0] for size in SIZES):
+        if json and isinstance(json[0], dict) and any(size in _row(json[0]) for size in SIZES):
             json.append(spoilt(deepcopy(json[0])))
         for each in json:
             _another_position(each, spoilt)
+
+
+def _row(entry: dict[str, Any]) -> dict[str, Any]:
+    """What tells of the position, which may be within what tells of its kind."""
+    inner = entry.get("position", entry)
+    return inner if isinstance(inner, dict) else entry
 
 
 def spoil(live: Scene, spoilt: Spoil) -> None:
@@ -39,21 +45,25 @@ def spoil(live: Scene, spoilt: Spoil) -> None:
     live.stage.spoils.append((live.desk.dialect.account.state_calls(), spoil_all))
 
 
-def no_size(row: dict[str, Any]) -> Any:
+def no_size(entry: dict[str, Any]) -> Any:
+    row = _row(entry)
     for name in NAMES:
         if name in row:
             row[name] = re.sub("BTC|XBT", "ETH", row[name]).replace("btc", "eth")
     for size in SIZES:
         if size in row:
             row[size] = "many"
-    return row
+    return entry
 
 
-def no_name(row: dict[str, Any]) -> Any:
-    return {name: value for name, value in row.items() if name not in NAMES}
+def no_name(entry: dict[str, Any]) -> Any:
+    row = _row(entry)
+    for name in NAMES:
+        row.pop(name, None)
+    return entry
 
 
-def nothing(row: dict[str, Any]) -> Any:
+def nothing(entry: dict[str, Any]) -> Any:
     return None
 
 

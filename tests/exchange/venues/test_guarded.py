@@ -12,11 +12,21 @@ from bot.journal.sqlite import SqliteJournal
 from bot.policy.loader import parse_policy
 from bot.runtime.assemble import assemble
 from tests.exchange.venues.conftest import DESKS
-from tests.exchange.venues.stage import Asked, Book, D, FaultKind, Scene, staged
+from tests.exchange.venues.stage import (
+    BTC,
+    SYMBOLS,
+    Asked,
+    Book,
+    D,
+    FaultKind,
+    Scene,
+    staged,
+)
 
 POLICY = """
 schema: liqguard/v1
-account: { name: main, venue: VENUE, margin_mode: isolated, position_mode: MODE }
+account:
+  { name: main, venue: VENUE, settle: USDT, margin_mode: isolated, position_mode: MODE }
 protect: { stop: { room: 1.5% }, floor: 0.7%, floor_in_hold: close, unknown_after: 60s }
 guardrails:
   keep_free: 0 USDT
@@ -72,6 +82,7 @@ MODES = {
     "bitunix": PositionMode.ONE_WAY,
     "bybit": PositionMode.ONE_WAY,
     "gate": PositionMode.ONE_WAY,
+    "hyperliquid": PositionMode.ONE_WAY,
     "krakenfutures": PositionMode.ONE_WAY,
     "kucoin": PositionMode.ONE_WAY,
     "okx": PositionMode.ONE_WAY,
@@ -98,7 +109,8 @@ def policy_for(venue: str) -> str:
     adds = Effect.ADD_MARGIN in MATRIX[venue].effects
     text = POLICY if adds else CROSS_POLICY
     text = text.replace("VENUE", venue).replace("MODE", MODES[venue])
-    return text + STRESS if MODES[venue] is PositionMode.HEDGE else text
+    text += STRESS if MODES[venue] is PositionMode.HEDGE else ""
+    return text.replace("USDT", SYMBOLS.get(venue, BTC).rpartition(":")[2])
 
 
 @asynccontextmanager
@@ -131,7 +143,9 @@ async def until(holds: Callable[[], object], patience_s: float = 60) -> None:
 
 def margins(asked: list[Asked]) -> int:
     """How often margin was sent for."""
-    return sum("margin" in each.path.lower() for each in asked)
+    return sum(
+        "margin" in each.path.lower() or "updateIsolatedMargin" in str(each.body) for each in asked
+    )
 
 
 @pytest.mark.parametrize("venue", TOP_UP)
