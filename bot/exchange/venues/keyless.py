@@ -68,6 +68,7 @@ DOCUMENTS: Mapping[str, Documents] = {
     "bitunix": {},
     "bybit": {"v5/account/fee-rate": _bybit_fee},
     "gate": {"{settle}/fee": _gate_fee},
+    "kucoin": {},
     "okx": {"account/trade-fee": _okx_fee},
     "xt": {},
 }
