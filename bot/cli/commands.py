@@ -153,7 +153,7 @@ def run(
     policy_file: PolicyFile,
     mode: Annotated[
         str,
-        typer.Option(help="live, with --wire; observe: nothing is sent; paper: ours."),
+        typer.Option(help="live; observe: nothing is sent; paper: ours."),
     ],
     data: Annotated[
         str | None, typer.Option(help="A price file, a scenario, or fetched prices.")
@@ -181,6 +181,9 @@ def run(
     untested: Annotated[
         bool, typer.Option("--untested", help="Live without passing tests of the policy.")
     ] = False,
+    untried: Annotated[
+        bool, typer.Option("--untried", help="Live where no adapter of ours has been yet.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Guard an account until SIGTERM, or in paper mode until the data ends."""
@@ -200,11 +203,13 @@ def run(
 
         paper_only = ("data", "symbol", "positions", "speed", "side", "leverage", "margin")
         refuse_options(context, "only with --mode paper", *paper_only, "reserve", "entry_at_ms")
-        if mode == "live" and wire is None:
-            # Nobody has tried the adapter on the venue itself; its papers are all it was made by.
+        if mode != "live" or wire is not None:
+            refuse_options(context, "only with --mode live on the venue itself", "untried")
+        elif not untried:
             raise typer.BadParameter(
-                "expected a port of `liqguard paper serve`, was none: on the venue itself only "
-                "--mode observe runs yet, which sends nothing",
+                "expected a port of `liqguard paper serve`, was none. No adapter has met its "
+                "venue yet, its papers are all it was made by: observe it first, then say "
+                "--untried, on an account whose loss you can bear",
                 param_hint="--wire",
             )
         route = Internet() if wire is None else Loopback(wire)
