@@ -34,7 +34,20 @@ from bot.exchange.paper.ladders import WHOLE
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.store import FileStore, NothingSaved
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
-from bot.exchange.venues import apex, binanceusdm, bitget, bitunix, bybit, gate, okx, xt
+from bot.exchange.venues import (
+    apex,
+    binancecoinm,
+    binanceusdm,
+    bitget,
+    bitunix,
+    bybit,
+    gate,
+    hyperliquid,
+    krakenfutures,
+    kucoin,
+    okx,
+    xt,
+)
 from bot.journal.codec import from_json
 from bot.journal.port import Journal, JournalUnavailable, Kind, Row
 from bot.journal.sqlite import SqliteJournal
@@ -62,11 +75,15 @@ LATENCY_MS = 250
 
 _LISTINGS: dict[str, Callable[[], dict[str, Instrument]]] = {
     "apex": dict,
+    "binancecoinm": dict,
     "binanceusdm": binanceusdm.instruments,
     "bitget": dict,
     "bitunix": dict,
     "bybit": dict,
     "gate": dict,
+    "hyperliquid": dict,
+    "krakenfutures": dict,
+    "kucoin": dict,
     "okx": dict,
     "xt": dict,
 }
@@ -74,11 +91,15 @@ _LISTINGS: dict[str, Callable[[], dict[str, Instrument]]] = {
 
 _RULES = {
     "apex": apex.RULES,
+    "binancecoinm": binancecoinm.RULES,
     "binanceusdm": binanceusdm.RULES,
     "bitget": bitget.RULES,
     "bitunix": bitunix.RULES,
     "bybit": bybit.RULES,
     "gate": gate.RULES,
+    "hyperliquid": hyperliquid.RULES,
+    "krakenfutures": krakenfutures.RULES,
+    "kucoin": kucoin.RULES,
     "okx": okx.RULES,
     "xt": xt.RULES,
 }

@@ -35,7 +35,7 @@ from bot.exchange.live.numbered import Ledger, NumberedAccount
 from bot.exchange.live.observe import ObservedAccount
 from bot.exchange.ports import Account
 from bot.exchange.venues.capabilities import MATRIX, Effect, StopName
-from bot.exchange.venues.dialects import DIALECTS
+from bot.exchange.venues.dialects import DIALECTS, WALLETS
 from bot.journal.sqlite import SqliteJournal
 from bot.policy.loader import load_policy
 from bot.runtime.assemble import assemble, unexpected
@@ -132,6 +132,8 @@ def needed_effects(policy: Policy) -> frozenset[Effect]:
 def _dialect_of(policy: Policy) -> Dialect:
     if policy.venue not in DIALECTS:
         raise RunError(f"account.venue: expected {', '.join(DIALECTS)}, was {policy.venue}")
+    if policy.venue in WALLETS:
+        return WALLETS[policy.venue](policy.settle)
     return DIALECTS[policy.venue]
 
 

@@ -21,7 +21,20 @@ from bot.policy.verbs import Verb, find_verbs
 
 T = TypeVar("T")
 
-KNOWN_VENUES = ("apex", "binanceusdm", "bitget", "bitunix", "bybit", "gate", "okx", "xt")
+KNOWN_VENUES = (
+    "apex",
+    "binancecoinm",
+    "binanceusdm",
+    "bitget",
+    "bitunix",
+    "bybit",
+    "gate",
+    "hyperliquid",
+    "krakenfutures",
+    "kucoin",
+    "okx",
+    "xt",
+)
 """Venues that an account may name."""
 
 Schema = NewType("Schema", str)

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from bot.core.model import MarginMode
 from bot.exchange.venues.capabilities import MATRIX, Effect, Tried
 from docs.venues import PAGE, venues
 from tests.cli.test_exits import liqguard
@@ -26,4 +27,5 @@ def test_a_stop_and_a_way_out_are_on_every_venue_or_nothing_is_and_why_is_told()
     for row in MATRIX.values():
         whole = {Effect.PLACE_STOP, Effect.CANCEL_STOP, Effect.CLOSE} <= row.effects
         assert whole or not row.effects
-        assert bool(row.why_not) is (row.effects != frozenset(Effect))
+        is_all = (row.effects, row.margin_modes) == (frozenset(Effect), frozenset(MarginMode))
+        assert bool(row.why_not) is not is_all

@@ -163,9 +163,7 @@ class LiveAccount:
             async with asyncio.timeout(CONNECT_S):
                 socket = await self._network.ws_connect(opening.url, heartbeat=HEARTBEAT_S)
             try:
-                if opening.sign_in:
-                    await self._sign_in(socket, opening.sign_in, publish)
-                for text in opening.asks:
+                for text in await self._asks(socket, opening, publish):
                     await socket.send_str(text)
                 keeping = self._dialect.keep_calls(answers)
                 await self._listen(socket, opening, keeping, publish)
@@ -271,8 +269,11 @@ class LiveAccount:
             found = await self._all([self._dialect.all_stops_call()])
             self._swept_at_ms = now_ms
         else:
-            names = sorted(held | self._waiting)
-            found = await self._all([self._dialect.stops_call(name) for name in names])
+            calls = list[Call]()
+            for name in sorted(held | self._waiting):
+                if (call := self._dialect.stops_call(name)) not in calls:
+                    calls.append(call)  # some venues list all of them, whatever is asked for
+            found = await self._all(calls)
         self._waiting = self._dialect.stop_names(found)
         return found
 
@@ -316,18 +317,23 @@ class LiveAccount:
             if self._tell(message.data, publish):
                 raise Unreachable("account stream: the venue has ended it")
 
-    async def _sign_in(
+    async def _asks(
         self,
         socket: aiohttp.ClientWebSocketResponse,
-        text: str,
+        opening: Opening,
         publish: Callable[[Notice], None],
-    ) -> None:
-        """Wait for the answer; `Unreachable` for any but a good one."""
-        await socket.send_str(text)
+    ) -> tuple[str, ...]:
+        """What to ask for, after the sign-in; `Unreachable` for any but a good answer to it."""
+        if not opening.sign_in:
+            return opening.asks
+        await socket.send_str(opening.sign_in)
         async with asyncio.timeout(CONNECT_S):
-            message = await socket.receive()
-        if message.type is not aiohttp.WSMsgType.TEXT or self._tell(message.data, publish):
-            raise Unreachable("account stream: the venue did not let us in")
+            while True:
+                message = await socket.receive()
+                if message.type is not aiohttp.WSMsgType.TEXT or self._tell(message.data, publish):
+                    raise Unreachable("account stream: the venue did not let us in")
+                if asks := opening.asks or opening.asks_of(parse_json(message.data)):
+                    return asks
 
     def _tell(self, text: str, publish: Callable[[Notice], None]) -> bool:
         """Publish what a frame tells; whether the stream is over."""

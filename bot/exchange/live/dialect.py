@@ -4,7 +4,7 @@ What one venue's protocol is to the live adapter: recipes and parsers, all of th
 Parsers raise `Unreadable`; for reads the adapter makes that `Unreachable`, for writes `Unsure`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from decimal import Decimal
 from typing import Protocol, TypeAlias
@@ -38,11 +38,19 @@ class Listed:
     sizes: Mapping[str, Decimal] = field(default_factory=dict)
     endings: Mapping[str, int] = field(default_factory=dict)
     """When the venue settles a contract for good, of those by their ids that it does."""
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    """What requests call a contract, where they do not by its id."""
+    price_places: Mapping[str, int] = field(default_factory=dict)
+    """The most decimals of a price, where a recipe has prices of its own."""
 
     def renewed_by(self, newer: "Listed") -> "Listed":
         """`newer`, and what is gone: it keeps its name while a position in it may be open."""
         return Listed(
-            {**self.symbols, **newer.symbols}, {**self.sizes, **newer.sizes}, newer.endings
+            {**self.symbols, **newer.symbols},
+            {**self.sizes, **newer.sizes},
+            newer.endings,
+            {**self.numbers, **newer.numbers},
+            {**self.price_places, **newer.price_places},
         )
 
     def id_of(self, symbol: str) -> str:
@@ -108,6 +116,11 @@ class Opening:
     """Sent every few seconds where the venue wants more than a socket's own pings."""
     pong: str = ""
     """What it answers, where that is no JSON."""
+    asks_of: Callable[[Json], tuple[str, ...]] = lambda _: ()
+    """
+    What is asked for in place of `asks`, made of the answer to the sign-in: a challenge that has
+    to be signed. Of a frame that is not that answer it makes nothing.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +141,17 @@ Told: TypeAlias = Notice | StreamEnded | Irrelevant
 class MarketDialect(Protocol):
     """What the venue is: its clock and limits, its contracts and their prices."""
 
-    ccxt_id: str
-    """Its class in ccxt; with dots in it, one of ours on ccxt's base, by its full name."""
-    read_weight_per_minute: int
-    """What the venue allows an address, in its own weights."""
-    used_weight_header: str
-    """The header, in small letters, that tells what the address has used of this minute, or ""."""
+    @property
+    def ccxt_id(self) -> str:
+        """Its class in ccxt; with dots in it, one of ours on ccxt's base, by its full name."""
+
+    @property
+    def read_weight_per_minute(self) -> int:
+        """What the venue allows an address, in its own weights."""
+
+    @property
+    def used_weight_header(self) -> str:
+        """In small letters, the header that tells what the address has used of a minute, or ""."""
 
     def time_call(self) -> Call | ByDate: ...
     def time_of(self, json: Json) -> int: ...
@@ -157,8 +175,9 @@ class MarketDialect(Protocol):
 class AccountDialect(Protocol):
     """What its key may ask and do: the account, its orders, and what proves them."""
 
-    request_life_ms: int
-    """How long after its date the venue accepts a request, at most."""
+    @property
+    def request_life_ms(self) -> int:
+        """How long after its date the venue accepts a request, at most."""
 
     def terms_calls(self) -> Sequence[Call]: ...
     def state_calls(self) -> Sequence[Call]: ...
@@ -213,7 +232,7 @@ class AccountDialect(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """A venue's protocol: a module a side."""
+    """A venue's protocol: a module a side, or a value."""
 
     market: MarketDialect
     account: AccountDialect

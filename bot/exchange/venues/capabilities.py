@@ -87,7 +87,7 @@ class Capabilities:
     tried: Tried
     stop_name: StopName = StopName.CLIENT_ID
     why_not: str = ""
-    """Why an effect is lacking."""
+    """Why an effect or a margin mode is lacking."""
 
 
 MATRIX: Mapping[str, Capabilities] = {
@@ -106,10 +106,21 @@ MATRIX: Mapping[str, Capabilities] = {
             "cannot be moved into a position"
         ),
     ),
+    "binancecoinm": Capabilities(
+        effects=frozenset(Effect),
+        margin_modes=frozenset(MarginMode),
+        position_modes=frozenset(PositionMode),
+        replacement=Replacement.COEXIST,
+        margin_evidence=Evidence.HISTORY,
+        key_report=KeyReport.WHOLE,
+        client_id="1 to 36 of A-Z a-z 0-9 . : / _ -",
+        refused_accounts=("portfolio margin", "auto-added margin"),
+        tried=Tried.PAPERS,
+    ),
     "binanceusdm": Capabilities(
         effects=frozenset(Effect),
         margin_modes=frozenset(MarginMode),
-        position_modes=frozenset({PositionMode.ONE_WAY}),
+        position_modes=frozenset(PositionMode),
         replacement=Replacement.COEXIST,
         margin_evidence=Evidence.HISTORY,
         key_report=KeyReport.WHOLE,
@@ -175,6 +186,49 @@ MATRIX: Mapping[str, Capabilities] = {
             "maintenance margin that is not tiered",
         ),
         tried=Tried.PAPERS,
+    ),
+    "hyperliquid": Capabilities(
+        effects=frozenset(Effect),
+        margin_modes=frozenset(MarginMode),
+        position_modes=frozenset({PositionMode.ONE_WAY}),
+        replacement=Replacement.COEXIST,
+        margin_evidence=Evidence.BALANCE,
+        key_report=KeyReport.WHOLE,
+        client_id="0x and 32 of 0-9 a-f, into which ours fit whole",
+        refused_accounts=("unified account", "portfolio margin", "sub-accounts and vaults"),
+        tried=Tried.PAPERS,
+    ),
+    "krakenfutures": Capabilities(
+        effects=frozenset(Effect) - {Effect.ADD_MARGIN},
+        margin_modes=frozenset({MarginMode.CROSS}),
+        position_modes=frozenset({PositionMode.ONE_WAY}),
+        replacement=Replacement.COEXIST,
+        margin_evidence=Evidence.BALANCE,
+        key_report=KeyReport.WHOLE,
+        client_id="1 to 100, which of them is not told; ours are 26 of a-z 2-7, never used before",
+        refused_accounts=(
+            "collateral besides USD",
+            "isolated positions",
+            "profit in another coin",
+            "portfolio margin",
+        ),
+        tried=Tried.PAPERS,
+        why_not=(
+            "the margin of an isolated position is not told, and none can be added to it: "
+            "transfer into the wallet, or reduce"
+        ),
+    ),
+    "kucoin": Capabilities(
+        effects=frozenset(Effect),
+        margin_modes=frozenset({MarginMode.ISOLATED}),
+        position_modes=frozenset(PositionMode),
+        replacement=Replacement.COEXIST,
+        margin_evidence=Evidence.BALANCE,
+        key_report=KeyReport.WHOLE,
+        client_id="1 to 40 of A-Z a-z 0-9 _ -",
+        refused_accounts=("unified account", "auto-added margin"),
+        tried=Tried.PAPERS,
+        why_not="what a cross position has to keep is a curve that it does not publish",
     ),
     "okx": Capabilities(
         effects=frozenset(Effect),

@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -15,7 +16,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from bot.clock import Clock, system_wall_ms
-from bot.core.model import MarginMode, Side
+from bot.core.model import MarginMode, PositionMode, Side
 from bot.exchange.live.account import LiveAccount
 from bot.exchange.live.connection import Loopback, connect
 from bot.exchange.paper.wire.server import WireServer
@@ -60,21 +61,20 @@ def _named(text: str) -> list[str]:
 
 
 async def captured() -> dict[str, Any]:
-    """Everything that is written, by margin mode, side and recipe, in one-way mode."""
+    """Everything that is written, by position mode, margin mode, side and recipe."""
     found: dict[str, Any] = {}
-    for margin_mode in MarginMode:
-        for side in Side:
-            async with _account(margin_mode, side) as (server, account):
-                for name, action in actions(side).items():
-                    before = len(server.written)
-                    await account.send(action, CLIENT_ID)
-                    (found[f"one_way {margin_mode} {side}: {name}"],) = server.written[before:]
+    for mode, margin_mode, side in product(reversed(PositionMode), MarginMode, Side):
+        async with _account(mode, margin_mode, side) as (server, account):
+            for name, action in actions(side).items():
+                before = len(server.written)
+                await account.send(action, CLIENT_ID)
+                (found[f"{mode} {margin_mode} {side}: {name}"],) = server.written[before:]
     return found
 
 
 @asynccontextmanager
 async def _account(
-    margin_mode: MarginMode, side: Side
+    mode: PositionMode, margin_mode: MarginMode, side: Side
 ) -> AsyncIterator[tuple[Recorder, LiveAccount]]:
     """Alice with a position, and a stop on it."""
     clock = Clock(system_wall_ms())
@@ -83,9 +83,12 @@ async def _account(
     hand = Client(venue, now_ms=clock.now_ms())
     if margin_mode is MarginMode.ISOLATED:
         hand.isolated()
-    hand.order("BUY" if side is Side.LONG else "SELL", "0.1")
+    is_hedged = mode is PositionMode.HEDGE
+    hand.ask("POST", "/fapi/v1/positionSide/dual", dualSidePosition=is_hedged)
+    leg = {"positionSide": side.name} if is_hedged else {}
+    hand.order("BUY" if side is Side.LONG else "SELL", "0.1", **leg)
     away = {Side.LONG: ("SELL", "56000"), Side.SHORT: ("BUY", "64000")}[side]
-    hand.stop(*away, "0.01", clientAlgoId=RESTING)
+    hand.stop(*away, "0.01", clientAlgoId=RESTING, **leg)
     async with (
         server.serving(0, 0) as (port, _),
         connect(DIALECTS["binanceusdm"], ALICE, Loopback(port), clock) as live,

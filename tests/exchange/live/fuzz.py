@@ -27,8 +27,9 @@ from bot.core.model import AccountSnapshot
 from bot.exchange.live.calls import Heard, Unreadable, parse_json
 from bot.exchange.paper.wire.listing import exchange_info, leverage_bracket
 from bot.exchange.ports import Accepted, Refused
-from bot.exchange.venues import binanceusdm_api as venue
 from bot.exchange.venues.binanceusdm import instruments
+from bot.exchange.venues.binanceusdm_account import ACCOUNT
+from bot.exchange.venues.binanceusdm_market import MARKET
 from bot.exchange.venues.binanceusdm_refusals import REFUSED
 from tests.exchange.live import test_binanceusdm_api as documented
 
@@ -56,7 +57,7 @@ class Answer:
 
 def _snapshot(parts: Any) -> AccountSnapshot:
     configs, mode, risks, account, stops = parts
-    return venue.snapshot_of((configs, mode), (risks, account), (stops,), LISTED, 7)
+    return ACCOUNT.snapshot_of((configs, mode), (risks, account), (stops,), LISTED, 7)
 
 
 def _answers() -> tuple[Answer, ...]:
@@ -92,19 +93,19 @@ def _answers() -> tuple[Answer, ...]:
     hours = [{"symbol": "BTCUSDT", "fundingIntervalHours": 4}]
     answers = (
         Answer("snapshot", snapshot, _snapshot, is_several=True),
-        Answer("held names", [held, account], venue.held_names, is_several=True),
-        Answer("stop names", [stops], venue.stop_names, is_several=True),
+        Answer("held names", [held, account], ACCOUNT.held_names, is_several=True),
+        Answer("stop names", [stops], ACCOUNT.stop_names, is_several=True),
         Answer("rules", rules, _instrument, is_several=True),
-        Answer("listing", rules[0], venue.listing_of),
-        Answer("interval", hours, lambda each: venue.interval_of(each, "BTCUSDT")),
-        Answer("time", {"serverTime": NOW_MS}, venue.time_of),
-        Answer("margin", [change, change], lambda each: venue.margin_changes_of(each, LISTED)),
-        Answer("marks", [mark, mark], lambda each: venue.marks_of((each,), LISTED)),
-        Answer("mark frame", pushed, lambda each: venue.mark_frame(each, LISTED)),
-        Answer("bars", bars, lambda each: venue.bars_of(each, BTC, NOW_MS)),
-        Answer("account frame", filled, lambda each: venue.account_frame(each, LISTED, 5)),
-        Answer("before the start", before, venue.refusals, is_several=True),
-        Answer("unproven", before, venue.unproven, is_several=True),
+        Answer("listing", rules[0], MARKET.listing_of),
+        Answer("interval", hours, lambda each: MARKET.interval_of(each, "BTCUSDT")),
+        Answer("time", {"serverTime": NOW_MS}, MARKET.time_of),
+        Answer("margin", [change, change], lambda each: ACCOUNT.margin_changes_of(each, LISTED)),
+        Answer("marks", [mark, mark], lambda each: MARKET.marks_of((each,), LISTED)),
+        Answer("mark frame", pushed, lambda each: MARKET.mark_frame(each, LISTED)),
+        Answer("bars", bars, lambda each: MARKET.bars_of(each, BTC, NOW_MS)),
+        Answer("account frame", filled, lambda each: ACCOUNT.account_frame(each, LISTED, 5)),
+        Answer("before the start", before, ACCOUNT.refusals, is_several=True),
+        Answer("unproven", before, ACCOUNT.unproven, is_several=True),
         Answer("order", found, _order, is_several=True),
         *(
             Answer(f"reply to {type(action).__name__}", body, partial(_reply, action))
@@ -120,16 +121,16 @@ def _text(payload: Any) -> str:
 
 
 def _instrument(parts: Any) -> object:
-    return venue.instrument_of(parts, LISTED, "BTCUSDT")
+    return MARKET.instrument_of(parts, LISTED, "BTCUSDT")
 
 
 def _order(parts: Any) -> object:
     answers = [Heard(200, {}, _text(each)) for each in parts]
-    return venue.order_of(answers, "id1", "BTCUSDT", LISTED)
+    return ACCOUNT.order_of(answers, "id1", "BTCUSDT", LISTED)
 
 
 def _reply(action: Action, body: Any) -> object:
-    return venue.reply_of(Heard(200, {}, _text(body)), action, "id1", LISTED)
+    return ACCOUNT.reply_of(Heard(200, {}, _text(body)), action, "id1", LISTED)
 
 
 ANSWERS = _answers()

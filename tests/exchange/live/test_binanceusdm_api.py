@@ -31,7 +31,9 @@ from bot.core.units import Money, Price, Quantity
 from bot.exchange.live.calls import Heard, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Irrelevant, Listed, StreamEnded
 from bot.exchange.ports import NOT_TOLD, Accepted, AccountChanged, OrderFound, Refused, Unsure
-from bot.exchange.venues import binanceusdm_api as venue
+from bot.exchange.venues.binance_orders import NOT_THERE
+from bot.exchange.venues.binanceusdm_account import ACCOUNT
+from bot.exchange.venues.binanceusdm_market import MARKET
 from bot.exchange.venues.binanceusdm_refusals import REFUSED
 
 D = Decimal
@@ -106,7 +108,7 @@ def snapshot(
 ) -> Any:
     """What is read of these positions and stops."""
     state = (list(rows), account(*rows))
-    return venue.snapshot_of((CONFIGS, mode), state, (list(stops),), LISTED, 7)
+    return ACCOUNT.snapshot_of((CONFIGS, mode), state, (list(stops),), LISTED, 7)
 
 
 def test_positions_come_with_side_mode_and_liquidation() -> None:
@@ -149,7 +151,7 @@ def test_a_position_of_account_that_cannot_be_read_costs_no_other(name: str) -> 
         {**row, name: None} if row["symbol"] == "BTCUSDT" else row for row in beside["positions"]
     ]
     parts: Any = ([CROSS_ROW, SHORT_ROW], {**beside, "positions": spoilt})
-    seen = venue.snapshot_of((CONFIGS, ONE_WAY), parts, ([],), LISTED, 7)
+    seen = ACCOUNT.snapshot_of((CONFIGS, ONE_WAY), parts, ([],), LISTED, 7)
     assert [each.symbol for each in seen.positions] == [ADA]
     assert [each.symbol for each in seen.garbled] == [BTC]
 
@@ -160,17 +162,65 @@ def test_hedge_mode_is_seen() -> None:
     assert seen.position_mode is PositionMode.HEDGE
 
 
+# `documented`: the two legs of a contract in hedge mode, as in the manual of positionRisk v3.
+LONG_LEG = SHORT_ROW | {
+    "positionSide": "LONG",
+    "positionAmt": "0.020",
+    "isolatedWallet": "121.5",
+    "liquidationPrice": "54321.5",
+}
+SHORT_LEG = SHORT_ROW | {"positionSide": "SHORT"}
+HEDGE = ONE_WAY | {"dualSidePosition": True}
+
+
+def test_a_contract_has_two_legs_in_hedge_mode_each_with_its_margin() -> None:
+    seen = snapshot(LONG_LEG, SHORT_LEG, mode=HEDGE)
+    assert [(each.side, each.quantity, each.isolated_margin) for each in seen.positions] == [
+        (Side.LONG, D("0.02"), D("121.5")),
+        (Side.SHORT, D("0.01"), D("61.5")),
+    ]
+    assert [each.liquidation for each in seen.positions] == [
+        Reported(Price(D("54321.5"))),
+        Reported(Price(D("65123.45"))),
+    ]
+
+
+@pytest.mark.parametrize("wrong", ["SHORT", "", None, "NET", 1])
+def test_a_leg_whose_name_and_sign_disagree_is_told_as_garbled(wrong: object) -> None:
+    seen = snapshot(LONG_LEG | {"positionSide": wrong}, CROSS_ROW, mode=HEDGE)
+    assert [each.symbol for each in seen.positions] == [ADA]
+    assert "positionSide" in seen.garbled[0].reason
+
+
+def test_a_stop_of_a_leg_reduces_it_whatever_is_said_and_one_that_grows_it_is_none() -> None:
+    """`documented`: reduceOnly is never sent in hedge mode, and answered as false."""
+    of_short = STOP_ROW | {"positionSide": "SHORT", "reduceOnly": False}
+    orders = (
+        of_short | {"clientAlgoId": "short"},
+        of_short | {"clientAlgoId": "long", "positionSide": "LONG", "side": "SELL"},
+        of_short | {"clientAlgoId": "grows", "side": "SELL"},
+        of_short | {"clientAlgoId": "all", "closePosition": True, "quantity": "0"},
+    )
+    stops = snapshot(LONG_LEG, SHORT_LEG, stops=orders, mode=HEDGE).stops
+    assert [(each.client_id, each.side, each.reduce_only) for each in stops] == [
+        ("short", Side.SHORT, True),
+        ("long", Side.LONG, True),
+        ("all", Side.SHORT, True),
+    ]
+    assert stops[2].quantity == D("0.01")
+
+
 def test_a_change_between_two_parts_of_a_read_is_no_read() -> None:
     before, after = SHORT_ROW, SHORT_ROW | {"isolatedWallet": "161.5"}
     parts: Any = ([before], account(after))
     with pytest.raises(Unreadable, match="changed between"):
-        venue.snapshot_of((CONFIGS, ONE_WAY), parts, ([],), LISTED, 7)
+        ACCOUNT.snapshot_of((CONFIGS, ONE_WAY), parts, ([],), LISTED, 7)
 
 
 def test_a_wallet_that_is_not_told_is_no_read() -> None:
     parts: Any = ([], {"assets": [{"asset": "BNB"}], "positions": []})
     with pytest.raises(Unreadable, match="USDT"):
-        venue.snapshot_of((CONFIGS, ONE_WAY), parts, ([],), LISTED, 7)
+        ACCOUNT.snapshot_of((CONFIGS, ONE_WAY), parts, ([],), LISTED, 7)
 
 
 def test_stops_are_those_that_protect() -> None:
@@ -194,16 +244,16 @@ def test_stops_are_those_that_protect() -> None:
 def test_a_position_that_is_told_twice_in_one_part_is_no_read() -> None:
     parts: Any = ([SHORT_ROW, SHORT_ROW], account(SHORT_ROW))
     with pytest.raises(Unreadable, match="several"):
-        venue.snapshot_of((CONFIGS, ONE_WAY), parts, ([],), LISTED, 7)
+        ACCOUNT.snapshot_of((CONFIGS, ONE_WAY), parts, ([],), LISTED, 7)
 
 
 @pytest.mark.parametrize("wrong", [None, [], {}, "PORTFOLIO", 7])
 def test_the_terms_of_a_contract_that_is_not_held_are_nothing_to_the_others(wrong: object) -> None:
     configs = [CONFIGS[0] | {"marginType": wrong, "leverage": wrong}, CONFIGS[1]]
     parts: Any = ([SHORT_ROW], account(SHORT_ROW))
-    (position,) = venue.snapshot_of((configs, ONE_WAY), parts, ([],), LISTED, 7).positions
+    (position,) = ACCOUNT.snapshot_of((configs, ONE_WAY), parts, ([],), LISTED, 7).positions
     assert position.symbol == BTC
-    seen = venue.snapshot_of((configs[:1], ONE_WAY), parts, ([],), LISTED, 7)
+    seen = ACCOUNT.snapshot_of((configs[:1], ONE_WAY), parts, ([],), LISTED, 7)
     assert [each.symbol for each in seen.garbled] == [BTC]
 
 
@@ -216,7 +266,7 @@ def test_a_bad_stop_costs_no_other_its_stop(name: str) -> None:
 
 def test_margin_that_was_added_to_a_contract_that_is_not_listed_has_its_own_name() -> None:
     row = {"symbol": "GONEUSDT", "amount": "1", "time": 1, "type": 1}
-    (change,) = venue.margin_changes_of([row], LISTED)
+    (change,) = ACCOUNT.margin_changes_of([row], LISTED)
     assert change.symbol == "GONEUSDT"
 
 
@@ -285,9 +335,21 @@ RECIPES: list[tuple[Action, str, str, dict[str, str]]] = [
 def test_recipes_are_exact_and_only_reduce(
     action: Action, method: str, path: str, parameters: dict[str, str]
 ) -> None:
-    call = venue.write_call(action, "id1", LISTED, Ground(PositionMode.ONE_WAY, ()))
+    call = ACCOUNT.write_call(action, "id1", LISTED, Ground(PositionMode.ONE_WAY, ()))
     assert (call.api, call.method, call.path) == ("fapiPrivate", method, path)
     assert dict(call.parameters) == parameters
+
+
+@pytest.mark.parametrize(("action", "method", "path", "parameters"), RECIPES, ids=repr)
+def test_in_hedge_mode_every_recipe_names_its_leg_and_none_says_reduce_only(
+    action: Action, method: str, path: str, parameters: dict[str, str]
+) -> None:
+    """`documented`: positionSide must be sent there, reduceOnly cannot be (-4061, -1106)."""
+    call = ACCOUNT.write_call(action, "id1", LISTED, Ground(PositionMode.HEDGE, ()))
+    expected = {name: text for name, text in parameters.items() if name != "reduceOnly"}
+    if action != CANCEL:
+        expected["positionSide"] = "SHORT" if action.side is Side.SHORT else "LONG"
+    assert (call.method, call.path, dict(call.parameters)) == (method, path, expected)
 
 
 PROOFS: list[tuple[Action, dict[str, Any]]] = [
@@ -312,7 +374,7 @@ PROOFS: list[tuple[Action, dict[str, Any]]] = [
 
 def reply(action: Action, body: object, status: int = 200) -> object:
     text = body if isinstance(body, str) else json.dumps(body)
-    return venue.reply_of(Heard(status, {}, text), action, "id1", LISTED)
+    return ACCOUNT.reply_of(Heard(status, {}, text), action, "id1", LISTED)
 
 
 @pytest.mark.parametrize(
@@ -379,7 +441,7 @@ def test_other_codes_prove_nothing(code: int) -> None:
     assert isinstance(reply(CLOSE, {"code": code, "msg": "?"}, 503), Unsure)
 
 
-@pytest.mark.parametrize("code", sorted(venue.NOT_THERE))
+@pytest.mark.parametrize("code", sorted(NOT_THERE))
 def test_nothing_to_cancel_may_be_the_doing_of_the_same_cancel(code: int) -> None:
     """aiohttp repeats a DELETE by itself when a kept connection breaks."""
     assert isinstance(reply(CANCEL, {"code": code, "msg": "Unknown order sent."}, 400), Unsure)
@@ -460,10 +522,10 @@ def test_a_triggered_stop_counts_by_its_conditional_order() -> None:
         "avgPrice": "63990.5",
     }
     expected = OrderFound("id1", False, Fill(Quantity(D("0.010")), Price(D("63990.5"))))
-    assert venue.order_of((heard(left), done), "id1", "BTCUSDT", LISTED) == expected
-    assert venue.order_of((heard(left), NONE), "id1", "BTCUSDT", LISTED) == expected
+    assert ACCOUNT.order_of((heard(left), done), "id1", "BTCUSDT", LISTED) == expected
+    assert ACCOUNT.order_of((heard(left), NONE), "id1", "BTCUSDT", LISTED) == expected
     waiting = heard(stop | {"algoStatus": "NEW"})
-    assert venue.order_of((NONE, waiting), "id1", "BTCUSDT", LISTED) == OrderFound(
+    assert ACCOUNT.order_of((NONE, waiting), "id1", "BTCUSDT", LISTED) == OrderFound(
         "id1", True, NO_FILL
     )
 
@@ -481,7 +543,7 @@ def test_a_triggered_stop_counts_by_its_conditional_order() -> None:
 )
 def test_an_answer_about_something_else_is_no_evidence(answer: Heard) -> None:
     with pytest.raises(Unreadable):
-        venue.order_of((answer, NONE), "id1", "BTCUSDT", LISTED)
+        ACCOUNT.order_of((answer, NONE), "id1", "BTCUSDT", LISTED)
 
 
 # -- frames --------------------------------------------------------------------------------
@@ -490,17 +552,17 @@ def test_an_answer_about_something_else_is_no_evidence(answer: Heard) -> None:
 def test_the_venues_own_orders_tell_of_liquidations() -> None:
     order = {"s": "BTCUSDT", "c": "autoclose-1", "S": "SELL", "X": "FILLED", "ap": "9910.12"}
     frame = {"e": "ORDER_TRADE_UPDATE", "o": order}
-    told = venue.account_frame(frame, LISTED, 5)
+    told = ACCOUNT.account_frame(frame, LISTED, 5)
     assert told == Liquidated(BTC, Side.LONG, Price(D("9910.12")), 5)
     ours = frame | {"o": order | {"c": "lgabc"}}
-    assert venue.account_frame(ours, LISTED, 5) == AccountChanged()
+    assert ACCOUNT.account_frame(ours, LISTED, 5) == AccountChanged()
 
 
 def test_other_frames_ring_or_end_or_say_nothing() -> None:
-    assert venue.account_frame({"e": "ACCOUNT_UPDATE"}, LISTED, 5) == AccountChanged()
-    assert venue.account_frame({"e": "TRADE_LITE"}, LISTED, 5) == Irrelevant()
-    assert venue.account_frame({"result": None, "id": 1}, LISTED, 5) == Irrelevant()
-    ended = venue.account_frame({"e": "listenKeyExpired"}, LISTED, 5)
+    assert ACCOUNT.account_frame({"e": "ACCOUNT_UPDATE"}, LISTED, 5) == AccountChanged()
+    assert ACCOUNT.account_frame({"e": "TRADE_LITE"}, LISTED, 5) == Irrelevant()
+    assert ACCOUNT.account_frame({"result": None, "id": 1}, LISTED, 5) == Irrelevant()
+    ended = ACCOUNT.account_frame({"e": "listenKeyExpired"}, LISTED, 5)
     assert isinstance(ended, StreamEnded)
 
 
@@ -512,7 +574,7 @@ def test_one_bad_mark_hides_no_other() -> None:
         "nextFundingTime": 1597392000000,
     }
     bad = [good | {"symbol": "ADAUSDT", "markPrice": each} for each in ("0", "-1", None, "NaN")]
-    (mark,) = venue.marks_of(([*bad, good, {"x": 1}],), LISTED)
+    (mark,) = MARKET.marks_of(([*bad, good, {"x": 1}],), LISTED)
     assert (mark.symbol, mark.price, mark.rate) == (BTC, D("11793.63104562"), D("0.00038246"))
 
 
@@ -527,10 +589,10 @@ def kline(number: int, high: object = "11") -> list[object]:
 
 
 def test_the_hour_that_is_not_over_is_no_bar() -> None:
-    call = venue.bars_call("BTCUSDT")
+    call = MARKET.bars_call("BTCUSDT")
     assert (call.path, call.parameters["interval"]) == ("markPriceKlines", "1h")
     rows = [kline(0), kline(1, "12"), kline(2)]
-    told = venue.bars_of(rows, BTC, NOON_MS + 3 * HOUR_MS - 1)
+    told = MARKET.bars_of(rows, BTC, NOON_MS + 3 * HOUR_MS - 1)
     assert told.closed_at_ms == NOON_MS + 2 * HOUR_MS
     assert [(bar.high, bar.low, bar.close) for bar in told.bars] == [
         (D(11), D(9), D("10.5")),
@@ -539,7 +601,7 @@ def test_the_hour_that_is_not_over_is_no_bar() -> None:
 
 
 def test_bars_before_a_gap_are_left_out() -> None:
-    told = venue.bars_of([kline(0), kline(2, "12")], BTC, NOON_MS + 9 * HOUR_MS)
+    told = MARKET.bars_of([kline(0), kline(2, "12")], BTC, NOON_MS + 9 * HOUR_MS)
     assert told.closed_at_ms == NOON_MS + 3 * HOUR_MS
     assert [bar.high for bar in told.bars] == [D(12)]
 
@@ -549,7 +611,7 @@ def test_bars_before_a_gap_are_left_out() -> None:
 )
 def test_a_chart_that_is_none_is_unreadable(rows: object) -> None:
     with pytest.raises(Unreadable):
-        venue.bars_of(rows, BTC, NOON_MS + 9 * HOUR_MS)
+        MARKET.bars_of(rows, BTC, NOON_MS + 9 * HOUR_MS)
 
 
 # -- before the start ----------------------------------------------------------------------
@@ -572,12 +634,12 @@ KEY = {"enableFutures": True, "enableWithdrawals": False, "permitsUniversalTrans
 def test_a_key_or_account_that_cannot_be_guarded_is_refused(
     key: dict[str, bool], mode: dict[str, bool], config: dict[str, bool], word: str
 ) -> None:
-    (sentence,) = venue.refusals((KEY | key, ONE_WAY | mode, [CONFIGS[0] | config]))
+    (sentence,) = ACCOUNT.refusals((KEY | key, ONE_WAY | mode, [CONFIGS[0] | config]))
     assert word in sentence
 
 
 def test_a_good_key_and_account_are_fine() -> None:
-    assert venue.refusals((KEY, ONE_WAY, CONFIGS)) == ()
+    assert ACCOUNT.refusals((KEY, ONE_WAY, CONFIGS)) == ()
 
 
 def test_a_contract_that_is_to_be_settled_says_when() -> None:
@@ -590,6 +652,6 @@ def test_a_contract_that_is_to_be_settled_says_when() -> None:
         "deliveryDate": 4133404800000,
     }
     gone = row | {"symbol": "ADAUSDT", "baseAsset": "ADA", "deliveryDate": 1796601600000}
-    listed = venue.listing_of({"symbols": [row, gone]})
+    listed = MARKET.listing_of({"symbols": [row, gone]})
     assert listed.symbols == LISTED.symbols
     assert listed.endings == {"ADAUSDT": 1796601600000}

@@ -9,7 +9,7 @@ from bot.exchange.live.connection import Loopback, connect, reach
 from bot.exchange.live.findings import CheckFailed, Finding, Standing, blocking, require_sound
 from bot.exchange.paper.wire import routes
 from bot.exchange.paper.wire.asked import Private
-from bot.exchange.venues import binanceusdm_api
+from bot.exchange.venues import binance_market
 from bot.exchange.venues.dialects import DIALECTS
 from tests.exchange.live.wired import ALICE, wired
 from tests.exchange.wire.build import BTC
@@ -72,7 +72,7 @@ async def test_what_the_venue_takes_off_or_settles_is_noted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with wired() as live, _reached(live.port, live.clock) as venue:
-        monkeypatch.setattr(binanceusdm_api, "_NO_DELIVERY_MS", 2**62)
+        monkeypatch.setattr(binance_market, "_NO_DELIVERY_MS", 2**62)
         (ending,) = await venue.endings({BTC})
         (gone,) = await venue.endings({"NO/USDT:USDT"})
     assert ending == Finding(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.exchange.venues import binanceusdm_api as venue
+from bot.exchange.venues.binanceusdm_market import MARKET
 from tests.exchange.live.fuzz import ANSWERS, read
 
 PAYLOADS = 4_000
@@ -23,7 +23,7 @@ def test_a_parser_that_trusts_is_found_out(monkeypatch: pytest.MonkeyPatch) -> N
     def trusting(json: object) -> object:
         return json["serverTime"]  # type: ignore[index]
 
-    place = next(number for number, each in enumerate(ANSWERS) if each.parse is venue.time_of)
+    place = next(number for number, each in enumerate(ANSWERS) if each.parse == MARKET.time_of)
     trusted = [*ANSWERS]
     trusted[place] = type(ANSWERS[place])("time", ANSWERS[place].payload, trusting)
     monkeypatch.setattr("tests.exchange.live.fuzz.ANSWERS", tuple(trusted))

@@ -19,7 +19,8 @@ from bot.exchange.live.lanes import (
     read_budget,
 )
 from bot.exchange.ports import Accepted, Unreachable
-from bot.exchange.venues import binanceusdm_api as venue
+from bot.exchange.venues.binanceusdm_account import ACCOUNT
+from bot.exchange.venues.binanceusdm_market import MARKET
 from tests.exchange.live.wired import Wired, wired
 from tests.exchange.wire.build import BTC, D
 
@@ -40,19 +41,19 @@ def used(live: Wired, more: int = 0) -> int:
 
 def reads() -> Sequence[Call]:
     return (
-        venue.time_call(),
-        venue.listing_call(),
-        *venue.instrument_calls("BTCUSDT"),
-        venue.interval_call("BTCUSDT"),
-        *venue.terms_calls(),
-        *venue.state_calls(),
-        venue.stops_call("BTCUSDT"),
-        venue.all_stops_call(),
-        *venue.order_calls("BTCUSDT", "none"),
-        venue.margin_call("BTCUSDT", 0),
-        *venue.marks_calls(("BTCUSDT",)),
-        *venue.check_calls(),
-        *venue.account_calls(),
+        MARKET.time_call(),
+        MARKET.listing_call(),
+        *MARKET.instrument_calls("BTCUSDT"),
+        MARKET.interval_call("BTCUSDT"),
+        *ACCOUNT.terms_calls(),
+        *ACCOUNT.state_calls(),
+        ACCOUNT.stops_call("BTCUSDT"),
+        ACCOUNT.all_stops_call(),
+        *ACCOUNT.order_calls("BTCUSDT", "none"),
+        ACCOUNT.margin_call("BTCUSDT", 0),
+        *MARKET.marks_calls(("BTCUSDT",)),
+        *ACCOUNT.check_calls(),
+        *ACCOUNT.account_calls(),
     )
 
 
@@ -66,15 +67,15 @@ async def test_no_read_costs_more_than_is_set_aside_for_it(live: Wired) -> None:
 
 
 def test_reads_have_half_of_the_budget_and_are_never_all_spent_at_once() -> None:
-    allowed = read_budget(venue.read_weight_per_minute)
-    assert allowed * (60 // READ_WINDOW_S) <= venue.read_weight_per_minute * READ_SHARE
+    allowed = read_budget(MARKET.read_weight_per_minute)
+    assert allowed * (60 // READ_WINDOW_S) <= MARKET.read_weight_per_minute * READ_SHARE
 
 
 async def test_a_close_waits_for_no_read(live: Wired) -> None:
     async with asyncio.TaskGroup() as tasks:
         # Far more than the budget of a window: most of these wait for tens of seconds.
         polls = [
-            tasks.create_task(hear(live.account._reads, venue.all_stops_call()))
+            tasks.create_task(hear(live.account._reads, ACCOUNT.all_stops_call()))
             for _ in range(100)
         ]
         await asyncio.sleep(0.2)  # noqa: TID251 - real sockets are waited for
@@ -91,11 +92,11 @@ async def test_reads_end_where_others_on_the_address_have_used_much_and_closes_g
 ) -> None:
     if (passed_ms := live.clock.now_ms() % 60_000) > 45_000:
         await live.clock.sleep_ms(60_000 - passed_ms)  # else what is told would be of two minutes
-    used(live, int(venue.read_weight_per_minute * ADDRESS_SHARE))
+    used(live, int(MARKET.read_weight_per_minute * ADDRESS_SHARE))
     await live.account.server_time_ms()  # whose answer tells of it
     assert live.account._reads._quiet.reads_until_ms > live.clock.now_ms()
     await live.account.server_time_ms()  # of those that trickle
-    used(live, int(venue.read_weight_per_minute * (ADDRESS_SHARE_MAX - ADDRESS_SHARE)))
+    used(live, int(MARKET.read_weight_per_minute * (ADDRESS_SHARE_MAX - ADDRESS_SHARE)))
     await live.account.server_time_ms()  # whose answer tells of it
     with pytest.raises(Unreachable, match="no reads until"):
         await live.account.server_time_ms()

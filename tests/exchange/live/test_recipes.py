@@ -24,10 +24,12 @@ def test_every_order_reduces_on_the_right_side_and_every_stop_is_on_the_mark() -
         of = parameters(sent)
         closes = "SELL" if " long:" in name else "BUY"
         if sent["method"] == "POST" and sent["path"] != "/fapi/v1/positionMargin":
-            assert of["reduceOnly"] == "true", name
             assert of["side"] == closes, name
-            assert "positionSide" not in of, name
             assert "closePosition" not in of, name
+            assert of.get("reduceOnly") == (None if name.startswith("hedge") else "true"), name
+        if sent["method"] == "POST":
+            leg = "LONG" if closes == "SELL" else "SHORT"
+            assert of.get("positionSide") == (leg if name.startswith("hedge") else None), name
         if name.endswith("place stop"):
             assert sent["path"] == "/fapi/v1/algoOrder", "no market order in its place"
             assert (of["type"], of["workingType"]) == ("STOP_MARKET", "MARK_PRICE")

@@ -12,6 +12,9 @@ from tests.exchange.venues.bitget_desk import BitgetDesk
 from tests.exchange.venues.bitunix_desk import BitunixDesk
 from tests.exchange.venues.bybit_desk import BybitDesk
 from tests.exchange.venues.gate_desk import GateDesk
+from tests.exchange.venues.hyperliquid_desk import HyperliquidDesk
+from tests.exchange.venues.krakenfutures_desk import KrakenDesk
+from tests.exchange.venues.kucoin_desk import KucoinDesk
 from tests.exchange.venues.okx_desk import OkxDesk
 from tests.exchange.venues.stage import Book, Desk
 from tests.exchange.venues.xt_desk import XtDesk
@@ -22,6 +25,9 @@ DESKS: dict[str, Callable[[Book], Desk]] = {
     "bitunix": BitunixDesk,
     "bybit": BybitDesk,
     "gate": GateDesk,
+    "hyperliquid": HyperliquidDesk,
+    "krakenfutures": KrakenDesk,
+    "kucoin": KucoinDesk,
     "okx": OkxDesk,
     "xt": XtDesk,
 }
@@ -34,6 +40,9 @@ MODES = {
     "bitunix": frozenset(PositionMode),
     "bybit": frozenset(PositionMode),
     "gate": frozenset(PositionMode),
+    "hyperliquid": frozenset({PositionMode.ONE_WAY}),
+    "krakenfutures": frozenset({PositionMode.ONE_WAY}),
+    "kucoin": frozenset(PositionMode),
     "okx": frozenset(PositionMode),
     "xt": frozenset({PositionMode.HEDGE}),
 }

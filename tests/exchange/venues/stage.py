@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ from aiohttp import WSMsgType, web
 from pydantic import SecretStr
 
 from bot.clock import Clock, system_wall_ms
+from bot.core.actions import Action
 from bot.core.model import MarginMode, PositionMode
 from bot.exchange.live.account import LiveAccount
 from bot.exchange.live.calls import Call
@@ -27,13 +28,26 @@ from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import Dialect
 from bot.exchange.live.market import LiveMarket
 from bot.exchange.live.numbered import Ledger, NumberedAccount
-from bot.exchange.ports import Account
+from bot.exchange.ports import Account, OrderAbsent, OrderFound, Reply
 from bot.exchange.venues.capabilities import MATRIX, StopName
 from bot.exchange.venues.dialects import DIALECTS
+from tests.exchange.venues.nicknames import NicknamedAccount
 
 D = Decimal
 BTC = "BTC/USDT:USDT"
 KEYS = Credentials(SecretStr("a-key"), SecretStr("a-secret"), SecretStr("a-phrase"))
+BASE64_KEYS = Credentials(SecretStr("a-key"), SecretStr("b25seSBmb3IgdGVzdHM="))
+HEX_KEYS = Credentials(SecretStr("0x" + "Ab" * 20), SecretStr("0x" + "1c" * 32))
+
+SYMBOLS = {"hyperliquid": "BTC/USDC:USDC", "krakenfutures": "BTC/USD:USD"}
+"""The contract of bitcoin where it is not `BTC`."""
+
+SIGNED_WITH = {"hyperliquid": HEX_KEYS, "krakenfutures": BASE64_KEYS}
+"""The keys where they are not `KEYS`, as the venue has them of a kind."""
+
+NICKNAMED = frozenset({"hyperliquid"})
+"""Venues that take no ids but those of the guard's own kind."""
+
 _PAGE = "<html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
 
 
@@ -83,7 +97,13 @@ class Asked:
     def is_of(self, call: Call) -> bool:
         """Whether `call` came as this."""
         pattern = re.sub(r"\{[^}]*\}", "[^/]+", call.path)
-        return self.method == call.method and bool(re.search(f"/{pattern}$", self.path))
+        is_there = self.method == call.method and bool(re.search(f"/{pattern}$", self.path))
+        return is_there and self._kind() in ("", call.parameters.get("type"))
+
+    def _kind(self) -> str:
+        """What is read, where one address answers all reads."""
+        is_read = self.path == "/info" and isinstance(self.body, dict)
+        return str(self.body["type"]) if is_read else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +321,19 @@ class Scene:
     ledger: Ledger
     """Which stops are the guard's, where they carry no id; empty for all other venues."""
 
+    @property
+    def symbol(self) -> str:
+        """The contract of bitcoin."""
+        return SYMBOLS.get(venue_of(self.desk), BTC)
+
+    async def send(self, action: Action, client_id: str) -> Reply:
+        """Perform an action, whatever contract it names, in that of bitcoin."""
+        return await self.account.send(replace(action, symbol=self.symbol), client_id)
+
+    async def order(self, client_id: str) -> OrderFound | OrderAbsent:
+        """Look an order in it up."""
+        return await self.account.order(self.symbol, client_id)
+
     def hand_stop(self, client_id: str, trigger: Decimal, quantity: Decimal) -> None:
         """Rest a stop past the sockets, as if the guard had."""
         self.desk.hand_stop(client_id, trigger, quantity)
@@ -330,9 +363,25 @@ class Scene:
         return [each for each in self.stage.asked if self.desk.is_write(each)]
 
 
-def _is_numbered(desk: Desk) -> bool:
+def venue_of(desk: Desk) -> str:
+    """Its name in a policy."""
     (name,) = (name for name, dialect in DIALECTS.items() if dialect is desk.dialect)
-    return MATRIX[name].stop_name is StopName.NUMBER
+    return name
+
+
+def keys_of(desk: Desk) -> Credentials:
+    """The keys of the account."""
+    return SIGNED_WITH.get(venue_of(desk), KEYS)
+
+
+def _is_numbered(desk: Desk) -> bool:
+    return MATRIX[venue_of(desk)].stop_name is StopName.NUMBER
+
+
+def _as_guarded(desk: Desk, live: LiveAccount, ledger: Ledger) -> Account:
+    if _is_numbered(desk):
+        return NumberedAccount(live, ledger)
+    return NicknamedAccount(live) if venue_of(desk) in NICKNAMED else live
 
 
 @asynccontextmanager
@@ -348,11 +397,12 @@ async def staged(desk: Desk) -> AsyncIterator[Scene]:
     clock = Clock(system_wall_ms())
     try:
         async with connect(
-            desk.dialect, KEYS, Loopback(port), clock, accept_unproven_key=True
+            desk.dialect, keys_of(desk), Loopback(port), clock, accept_unproven_key=True
         ) as venue:
             await venue.account.snapshot()
             live, ledger = venue.account, Ledger(None)
-            account = NumberedAccount(live, ledger) if _is_numbered(desk) else live
-            yield Scene(stage, port, account, live, venue.market, clock, ledger)
+            yield Scene(
+                stage, port, _as_guarded(desk, live, ledger), live, venue.market, clock, ledger
+            )
     finally:
         await asyncio.wait_for(runner.cleanup(), 10)

@@ -1,5 +1,6 @@
 """A row that cannot be read costs no other row its place in the read, whatever the venue."""
 
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
@@ -8,11 +9,10 @@ import pytest
 
 from bot.exchange.ports import Unreachable
 from tests.exchange.venues.conftest import DESKS
-from tests.exchange.venues.stage import BTC, Book, D, Scene, staged
+from tests.exchange.venues.stage import Book, D, Scene, staged
 
-ETH = "ETH/USDT:USDT"
-SIZES = ("positionAmt", "positionSize", "size", "qty", "pos", "total")
-NAMES = ("symbol", "contract", "instId")
+SIZES = ("positionAmt", "positionSize", "size", "qty", "pos", "total", "currentQty", "szi")
+NAMES = ("symbol", "contract", "instId", "coin")
 
 Spoil = Callable[[dict[str, Any]], Any]
 
@@ -23,10 +23,16 @@ def _another_position(json: Any, spoilt: Spoil) -> None:
         for each in json.values():
             _another_position(each, spoilt)
     elif isinstance(json, list):
-        if json and isinstance(json[0], dict) and any(size in json[0] for size in SIZES):
+        if json and isinstance(json[0], dict) and any(size in _row(json[0]) for size in SIZES):
             json.append(spoilt(deepcopy(json[0])))
         for each in json:
             _another_position(each, spoilt)
+
+
+def _row(entry: dict[str, Any]) -> dict[str, Any]:
+    """What tells of the position, which may be within what tells of its kind."""
+    inner = entry.get("position", entry)
+    return inner if isinstance(inner, dict) else entry
 
 
 def spoil(live: Scene, spoilt: Spoil) -> None:
@@ -39,27 +45,31 @@ def spoil(live: Scene, spoilt: Spoil) -> None:
     live.stage.spoils.append((live.desk.dialect.account.state_calls(), spoil_all))
 
 
-def no_size(row: dict[str, Any]) -> Any:
+def no_size(entry: dict[str, Any]) -> Any:
+    row = _row(entry)
     for name in NAMES:
         if name in row:
-            row[name] = row[name].replace("BTC", "ETH").replace("btc", "eth")
+            row[name] = re.sub("BTC|XBT", "ETH", row[name]).replace("btc", "eth")
     for size in SIZES:
         if size in row:
             row[size] = "many"
-    return row
+    return entry
 
 
-def no_name(row: dict[str, Any]) -> Any:
-    return {name: value for name, value in row.items() if name not in NAMES}
+def no_name(entry: dict[str, Any]) -> Any:
+    row = _row(entry)
+    for name in NAMES:
+        row.pop(name, None)
+    return entry
 
 
-def nothing(row: dict[str, Any]) -> Any:
+def nothing(entry: dict[str, Any]) -> Any:
     return None
 
 
 @pytest.mark.parametrize(
     ("spoilt", "symbol"),
-    [(no_size, ETH), (no_name, ""), (nothing, "")],
+    [(no_size, "ETH"), (no_name, ""), (nothing, "")],
     ids=["no size", "no name", "nothing"],
 )
 async def test_a_position_that_cannot_be_read_is_told_beside_those_that_can(
@@ -70,12 +80,13 @@ async def test_a_position_that_cannot_be_read_is_told_beside_those_that_can(
         clean = await live.account.snapshot()
         spoil(live, spoilt)
         seen = await live.account.snapshot()
-    assert {each.symbol for each in seen.garbled} == {symbol}
+    ether = live.symbol.replace("BTC", "ETH")
+    assert {each.symbol for each in seen.garbled} == {ether if symbol else ""}
     assert seen.positions == clean.positions
-    assert [each.symbol for each in seen.positions] == [BTC]
+    assert [each.symbol for each in seen.positions] == [live.symbol]
     assert (set(seen.stops), seen.free) == (set(clean.stops), clean.free)
-    assert seen.tells_of(BTC) is bool(symbol)
-    assert not seen.tells_of(ETH)
+    assert seen.tells_of(live.symbol) is bool(symbol)
+    assert not seen.tells_of(ether)
 
 
 async def test_a_stop_that_cannot_be_read_hides_no_other(venue: str) -> None:

@@ -119,7 +119,8 @@ class Client:
 
 
 def stop(side: str, trigger: str, quantity: str = "0.1", **more: Any) -> dict[str, Any]:
-    """The parameters of a conditional order."""
+    """The parameters of a conditional order; a leg that is named is reduced by that alone."""
+    reducing = {} if "positionSide" in more else {"reduceOnly": True}
     return {
         "algoType": "CONDITIONAL",
         "symbol": "BTCUSDT",
@@ -128,7 +129,7 @@ def stop(side: str, trigger: str, quantity: str = "0.1", **more: Any) -> dict[st
         "quantity": quantity,
         "triggerPrice": trigger,
         "workingType": "MARK_PRICE",
-        "reduceOnly": True,
+        **reducing,
     } | more
 
 

@@ -69,7 +69,7 @@ def test_its_streams_tell_of_each_leg(hedged: Client) -> None:
     [
         (-4061, {}),
         (-4061, {"positionSide": "BOTH"}),
-        (-4061, {"positionSide": "SIDEWAYS"}),
+        (-4060, {"positionSide": "SIDEWAYS"}),
         (-1106, {"positionSide": "LONG", "reduceOnly": True}),
     ],
 )
@@ -83,11 +83,6 @@ def test_a_leg_that_is_not_there_cannot_be_closed(client: Client) -> None:
 
 
 def test_each_leg_has_its_stop_and_its_margin(hedged: Client) -> None:
-    def asked(side: str, trigger: str, leg: str) -> dict[str, Any]:
-        made = stop(side, trigger, "0.1", positionSide=leg)
-        del made["reduceOnly"]
-        return made
-
     margin = "/fapi/v1/positionMargin"
     moved = {"symbol": "BTCUSDT", "amount": "50", "type": 1}
     assert hedged.code("POST", margin, **moved) == -4061
@@ -96,10 +91,46 @@ def test_each_leg_has_its_stop_and_its_margin(hedged: Client) -> None:
     assert (row["positionSide"], row["amount"]) == ("SHORT", "50")
     wallets = {each["positionSide"]: each["isolatedWallet"] for each in hedged.positions()}
     assert D(wallets["SHORT"]) == 650
-    assert hedged.ask("POST", ALGO, **asked("BUY", "62000", "SHORT"))["positionSide"] == "SHORT"
-    hedged.ask("POST", ALGO, **asked("SELL", "58000", "LONG"))
+    assert hedged.stop("BUY", "62000", positionSide="SHORT")["positionSide"] == "SHORT"
+    hedged.stop("SELL", "58000", positionSide="LONG")
     hedged.move(BTC, "62000")
     assert legs(hedged) == {"LONG": "0.2"}
+
+
+@pytest.mark.parametrize(
+    ("side", "leg", "more"),
+    [
+        ("BUY", "LONG", {"closePosition": True}),
+        ("SELL", "SHORT", {"closePosition": True}),
+        ("SELL", "LONG", {"closePosition": True, "quantity": "0.1"}),
+    ],
+)
+def test_a_stop_of_a_leg_closes_all_of_that_leg_alone(
+    hedged: Client, side: str, leg: str, more: dict[str, Any]
+) -> None:
+    """`documented`: closePosition in hedge mode, not against the other leg."""
+    asked = stop(side, "58000" if side == "SELL" else "62000", positionSide=leg) | more
+    if "quantity" not in more:
+        del asked["quantity"]
+    assert hedged.code("POST", ALGO, **asked) == -4136
+    closing = stop("SELL", "58000", positionSide="LONG", closePosition=True)
+    del closing["quantity"]
+    hedged.ask("POST", ALGO, **closing)
+    hedged.move(BTC, "57900")
+    assert legs(hedged) == {"SHORT": "-0.1"}
+
+
+def test_the_other_mode_refuses_what_is_meant_for_one(client: Client) -> None:
+    """So that no order opens where the mode was changed between a read and a write."""
+    client.order("BUY", "0.1")
+    assert client.refused_order("SELL", "0.1", positionSide="LONG") == -4061
+    assert client.code("POST", ALGO, **stop("SELL", "58000", positionSide="LONG")) == -4061
+    margin = {"symbol": "BTCUSDT", "amount": "50", "type": 1, "positionSide": "LONG"}
+    assert client.code("POST", "/fapi/v1/positionMargin", **margin) == -4061
+    client.order("SELL", "0.1", reduceOnly=True)
+    client.ask("POST", DUAL, dualSidePosition=True)
+    assert client.refused_order("SELL", "0.1", reduceOnly=True) == -4061
+    assert client.code("POST", ALGO, **stop("SELL", "58000")) == -4061
 
 
 def test_the_mode_changes_only_where_nothing_is_open(hedged: Client) -> None:

@@ -5,7 +5,7 @@ from itertools import count
 
 from bot.core.model import PositionMode
 from bot.core.units import ZERO, Price, Quantity
-from bot.exchange.paper.orders import Direction, TimeInForce
+from bot.exchange.paper.orders import Direction, Effect, TimeInForce
 from bot.exchange.paper.wire.listing import Listing, check_steps, check_tick
 from bot.exchange.paper.wire.orders import (
     AlgoOrder,
@@ -76,7 +76,8 @@ def read_algo(
     reduce_only, close_position = _reduce_only(asked, mode), asked.flag("closePosition")
     quantity, price = ZERO, ZERO
     if close_position:
-        if asked.has("quantity") or kind.becomes is PlainType.LIMIT or reduce_only:
+        grows = position_side.effect(direction, is_reduce_only=True) is Effect.OPEN
+        if asked.has("quantity") or kind.becomes is PlainType.LIMIT or reduce_only or grows:
             raise Refusal(-4136, "Target strategy invalid for orderType with closePosition.")
     else:
         quantity = asked.decimal("quantity")
@@ -118,10 +119,9 @@ def _client_id(asked: Parameters, name: str, ids: "count[int]") -> str:
 
 def read_position_side(asked: Parameters, mode: PositionMode) -> PositionSide:
     """The leg that is meant: BOTH in one-way mode, one of two in hedge mode."""
-    mismatch = Refusal(-4061)
-    side = asked.choice_or(PositionSide, "positionSide", mismatch, PositionSide.BOTH)
+    side = asked.choice_or(PositionSide, "positionSide", Refusal(-4060), PositionSide.BOTH)
     if (side is PositionSide.BOTH) is not (mode is PositionMode.ONE_WAY):
-        raise mismatch
+        raise Refusal(-4061)
     return side
 
 

@@ -37,6 +37,7 @@ TEXTS = {
     -4054: "Cannot add position margin: position is 0.",
     -4055: "Amount must be positive.",
     -4059: "No need to change position side.",
+    -4060: "Invalid position side.",
     -4061: "Order's position side does not match user's setting.",
     -4067: "Position side cannot be changed if there exists open orders.",
     -4068: "Position side cannot be changed if there exists position.",
