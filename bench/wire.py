@@ -32,8 +32,9 @@ BURSTS = 10
 BREATH_S = 0.05
 """Between two breaches."""
 
-REST_S = 4
-"""After a round: what was sold is looked up, and nothing fires any more."""
+REST_S = 12
+"""After a round: every close is proven, behind the budget of reads, and nothing fires any more. A
+position has one close under way at a time, so the next breach of it would wait for that."""
 
 CONTENDERS = ("blocking", "ccxt", "ours", "ccxt-default")
 QUEUES = ("queue-ours", "queue-ccxt", "queue-ccxt-default")

@@ -116,7 +116,6 @@ def place_leg_stops_from_the_displayed_price(patch: pytest.MonkeyPatch) -> None:
                 return none
 
     patch.setattr(metrics, "leg_liquidation", displayed)
-    patch.setattr(together, "leg_liquidation", displayed)
 
 
 def ignore_the_bill_ahead(patch: pytest.MonkeyPatch) -> None:
