@@ -13,7 +13,7 @@ import aiohttp
 import structlog
 
 from bot.clock import Clock, system_wall_ms
-from bot.core.actions import Action
+from bot.core.actions import Action, PlaceStop
 from bot.core.model import AccountSnapshot, PositionMode
 from bot.exchange.live.calls import (
     Call,
@@ -115,6 +115,8 @@ class LiveAccount:
         self._terms_read = _TermsRead(NEVER_MS, frozenset(), ())
         self._swept_at_ms = NEVER_MS
         self._waiting: frozenset[str] = frozenset()
+        self._stopped_at_ms: dict[str, int] = {}
+        """When a stop was sent last, by contract: it may rest where nothing is held any more."""
         self._listed_at_ms = clock.now_ms()
         self._position_mode: PositionMode | _Unread = _Unread()
         self._state: Sequence[Json] = ()
@@ -177,6 +179,8 @@ class LiveAccount:
         call = await self._recipe(action, client_id)
         if not isinstance(call, Call):
             return call
+        if isinstance(action, PlaceStop):
+            self._stopped_at_ms[self._listed.id_of(action.symbol)] = self._clock.now_ms()
         match await self._writes.ask(call):
             case Heard() as heard:
                 return self._dialect.reply_of(heard, action, client_id, self._listed)
@@ -263,14 +267,19 @@ class LiveAccount:
         return self._terms_read.answers
 
     async def _stops(self, held: frozenset[str]) -> Sequence[Json]:
-        """What waits where a position is open or something waited; now and then everywhere."""
+        """
+        What waits where a position is open, something waited or may; now and then everywhere.
+        """
         now_ms = self._clock.now_ms()
+        stopped = {
+            name for name, at_ms in self._stopped_at_ms.items() if now_ms - at_ms <= SWEEP_MS
+        }
         if now_ms - self._swept_at_ms > SWEEP_MS:
             found = await read_all(self._reads, [self._dialect.all_stops_call()])
             self._swept_at_ms = now_ms
         else:
             calls = list[Call]()
-            for name in sorted(held | self._waiting):
+            for name in sorted(held | self._waiting | stopped):
                 if (call := self._dialect.stops_call(name)) not in calls:
                     calls.append(call)  # some venues list all of them, whatever is asked for
             found = await read_all(self._reads, calls)

@@ -286,22 +286,23 @@ def _stop(row: Row, listed: Listed, positions: Sequence[Position]) -> list[StopO
     if row.has("positionSide") and row.text("positionSide") not in (_BOTH, side.upper()):
         return []
     name = row.text("symbol")
-    of = (listed.symbols.get(name), side)
-    held = [each for each in positions if (each.symbol, each.side) == of]
-    if len(held) != 1:
+    if name not in listed.symbols:
         return []
-    quantity = held[0].quantity
-    if not closes_all:
-        quantity = Quantity(row.above_zero("size") * listed.sizes[name])
+    of = (listed.symbols[name], side)
+    if closes_all:
+        sizes = [each.quantity for each in positions if (each.symbol, each.side) == of]
+    else:
+        sizes = [Quantity(row.above_zero("size") * listed.sizes[name])]
     return [
         StopOrder(
-            symbol=held[0].symbol,
+            symbol=of[0],
             side=side,
             client_id=_client_id(row),
             quantity=quantity,
             trigger_price=Price(row.above_zero("stopPrice")),
             reduce_only=True,
         )
+        for quantity in sizes
     ]
 
 

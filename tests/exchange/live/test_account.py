@@ -82,7 +82,7 @@ async def test_every_action_has_its_effect_and_leaves_evidence(live: Wired) -> N
     assert change.amount == ADD.amount
     assert await live.account.send(STOP, "s1") == Accepted()
     assert await live.account.order(BTC, "s1") == OrderFound("s1", resting=True, filled=NO_FILL)
-    assert await live.account.send(CLOSE, "c1") == Accepted()
+    assert isinstance(await live.account.send(CLOSE, "c1"), Accepted)
     closed = Fill(Quantity(D("0.04")), Price(D(59_970)))  # 5 bp below the last price
     assert await live.account.order(BTC, "c1") == OrderFound("c1", resting=False, filled=closed)
     assert await live.account.send(CancelStop(BTC, Side.LONG, "s1"), "x1") == Accepted()
@@ -93,9 +93,9 @@ async def test_every_action_has_its_effect_and_leaves_evidence(live: Wired) -> N
 
 
 async def test_a_bounded_close_does_not_wait(live: Wired) -> None:
-    assert await live.account.send(BOUNDED, "c1") == Accepted()
+    assert isinstance(await live.account.send(BOUNDED, "c1"), Accepted)
     too_good = ClosePosition(BTC, Side.LONG, Quantity(D("0.01")), NoWorseThan(Price(D(61_000))))
-    assert await live.account.send(too_good, "c2") == Accepted()
+    assert isinstance(await live.account.send(too_good, "c2"), Accepted)
     assert await live.account.order(BTC, "c2") == OrderFound("c2", resting=False, filled=NO_FILL)
 
 
@@ -262,7 +262,7 @@ async def test_a_ban_silences_even_the_way_out_and_too_many_requests_only_reads(
     assert 2_000 <= throttled.value.until_ms - now_ms < 2_500  # its Retry-After says 2 s
     with pytest.raises(Throttled, match="no reads until"):
         await live.account.server_time_ms()
-    assert await live.account.send(CLOSE, "c1") == Accepted()
+    assert isinstance(await live.account.send(CLOSE, "c1"), Accepted)
     live.fault(MishapKind.BANNED_418, method="POST")
     assert isinstance(await live.account.send(CLOSE, "c2"), Barred)
     held = live.hand.positions()
@@ -306,7 +306,7 @@ async def test_a_clock_that_has_drifted_is_followed_at_the_next_read(
     assert isinstance(drifted, Refused)
     assert drifted.code == "-1021"
     await live.account.snapshot()
-    assert await live.account.send(CLOSE, "c2") == Accepted()
+    assert isinstance(await live.account.send(CLOSE, "c2"), Accepted)
 
 
 async def test_a_stream_that_ends_is_lost(live: Wired) -> None:

@@ -65,6 +65,9 @@ FEES = {"bitunix": D("0.0006")}
 BORDERS = {"krakenfutures": D(1_000_000) / D(60_000)}
 """Where the second tier begins: there a value that is told as a quantity at the entry price."""
 
+BOUND = frozenset({"bitget", "bitunix"})
+"""Where a stop is of a position, and nobody can say which side it closes without one."""
+
 TELL_NO_LIQUIDATION = frozenset({"krakenfutures"})
 """Venues that give no liquidation price in an answer."""
 
@@ -191,6 +194,22 @@ async def test_every_action_has_its_effect_and_leaves_evidence(venue: str) -> No
         seen = await live.account.snapshot()
         assert [each.quantity for each in seen.positions] == [D("0.06")]
         assert seen.stops == ()
+
+
+async def test_a_stop_is_seen_though_its_position_was_gone_before_any_read_had_it(
+    venue: str,
+) -> None:
+    async with staged(desk(venue)) as live:
+        await live.send(STOP, "s1")
+        live.book.quantity = D(0)
+        seen = await live.account.snapshot()
+        assert seen.positions == ()
+        rests = [] if venue in BOUND else ["s1"]
+        assert [stop.client_id for stop in seen.stops] == rests
+        if venue in BOUND:  # what is left shows again with the next position
+            live.book.quantity = D("0.1")
+            seen = await live.account.snapshot()
+            assert [stop.client_id for stop in seen.stops] == ["s1"]
 
 
 async def tells_at_most(live: Scene, close: ClosePosition, order: OrderFound) -> bool:

@@ -1051,6 +1051,7 @@ async def test_a_short_on_one_wallet_is_stopped_and_closed_within_the_reach_of_i
         assert book.mark < trigger < D(104_000)
         book.mark = D(103_300)
         await until(lambda: book.quantity == 0)
+        await until(lambda: not live.desk.resting())
         closes = [each for each in live.written() if "Ioc" in str(each.body)]
     (order,) = closes[-1].body["action"]["orders"]
     assert (order["b"], order["r"]) == (True, True)

@@ -279,7 +279,14 @@ def test_a_stop_that_closes_whatever_is_there_is_one_of_all_of_it() -> None:
     ],
 )
 def test_what_does_not_stop_this_position_at_its_mark_is_no_stop_of_it(odd: Any) -> None:
-    assert snapshot([LONG], [STOP | odd]).stops == ()
+    seen = snapshot([LONG], [STOP | odd]).stops
+    assert [stop for stop in seen if (stop.symbol, stop.side) == (BTC, Side.LONG)] == []
+
+
+def test_a_stop_that_no_position_is_left_for_is_seen_too() -> None:
+    (stop,) = snapshot([], [STOP]).stops
+    assert (stop.client_id, stop.side, stop.quantity) == ("lg1", Side.LONG, D("0.001"))
+    assert snapshot([], [STOP | {"symbol": "NOUSDTM"}]).stops == ()
 
 
 def test_a_page_that_may_not_be_all_is_no_read() -> None:
