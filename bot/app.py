@@ -59,8 +59,8 @@ from bot.rehearsal.casebook import Trial, try_policy
 from bot.rehearsal.deeds import Deed, read_deeds
 from bot.rehearsal.listing import NoContract, contract
 from bot.rehearsal.loop import run_virtual
-from bot.rehearsal.positions import read_positions
-from bot.rehearsal.setups import Opening, Setup, open_account
+from bot.rehearsal.positions import Asked, read_positions
+from bot.rehearsal.setups import Setup, open_account
 from bot.runtime.assemble import assemble
 from bot.runtime.control import Answer, ask, listening, socket_path
 from bot.runtime.guard import Guard, PolicyRefused
@@ -231,11 +231,9 @@ def _told(cases: CaseFile, policy: Policy, symbol: str) -> Instrument:
     return instrument
 
 
-def positions_in(
-    file: Path, venue: str, settle: str, find: Callable[[str], Bars]
-) -> tuple[Opening, ...]:
+def positions_in(file: Path, venue: str, settle: str, find: Callable[[str], Bars]) -> Asked:
     """
-    The positions to open that a file names, on the prices that `find` finds for them.
+    The positions to open that a file names, on the prices that `find` finds for them, or of now.
 
     They are held at `venue` and pay in `settle`.
 
@@ -309,19 +307,17 @@ async def _run_paper(
     )
     path = open_account(setup, machine, policy.account)
     socket = socket_path(state_dir, policy.account)
-    try:
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as e:
-        raise RunError(f"LIQGUARD_STATE_DIR: expected a folder, was {state_dir} ({e})") from e
+    make_folder(state_dir)
     written = asyncio.Event()
     journal = HeardJournal(
         SqliteJournal.open(journal_path(state_dir, policy.account), policy.account), written
     )
-    store = FileStore(state_dir / f"{policy.account}.paper.json")
-    machine = _same_run(policy, setup, state_dir, machine, store)
+    files = PaperFiles(policy.account, state_dir, setup)
+    saved = files.load()
+    machine = files.begin(machine) if isinstance(saved, NothingSaved) else saved
     clock = Clock(await resume_at_ms(journal, machine.at_ms))
     venue = PaperVenue(
-        machine, path, clock, latency_ms=setup.one_way_ms, store=store, faults=no_faults()
+        machine, path, clock, latency_ms=setup.one_way_ms, store=files.store, faults=no_faults()
     )
     async with venue:
         account = PaperAccount(venue, policy.account)
@@ -343,6 +339,19 @@ async def _run_paper(
             prices.cancel()
             outbox.finish()
     log.info("guard.stopped", account=policy.account)
+    return await ended_of(policy, machine, journal)
+
+
+def make_folder(state_dir: Path) -> None:
+    """Have a folder for state that only its owner reads; raises `RunError`."""
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as e:
+        raise RunError(f"LIQGUARD_STATE_DIR: expected a folder, was {state_dir} ({e})") from e
+
+
+async def ended_of(policy: Policy, machine: PaperMachine, journal: Journal) -> Ended:
+    """How the run on `machine` ended; closes the journal."""
     rows = await journal.rows(0)
     deeds = await read_deeds(journal, machine.realised(policy.account))
     await journal.close()
@@ -390,23 +399,46 @@ async def resume_at_ms(journal: Journal, at_ms: int) -> int:
     return max([at_ms, *(row.entry.at_ms for row in newest if isinstance(row, Row))])
 
 
-def _same_run(
-    policy: Policy, setup: Setup, state_dir: Path, fresh: PaperMachine, store: FileStore
-) -> PaperMachine:
-    """The saved exchange of this very run, or `fresh`, saved. Another run is never overwritten."""
-    name = json.dumps({"setup": sha256(repr(setup).encode()).hexdigest()}) + "\n"
-    name_file = state_dir / f"{policy.account}.paper.run"
-    saved = store.load()
-    if isinstance(saved, NothingSaved):
-        name_file.write_text(name, encoding="utf-8")
-        store.save(fresh)
-        return fresh
-    if not name_file.is_file() or name_file.read_bytes() != name.encode():
-        raise RunError(
-            f"{state_dir}: expected a folder without a paper run of account {policy.account!r} on "
-            "other data or another position; name another folder in LIQGUARD_STATE_DIR"
-        )
-    return saved
+@dataclass(frozen=True, slots=True)
+class PaperFiles:
+    """Where a paper run keeps its exchange: that of one thing asked for, `asked`, and no other."""
+
+    account: str
+    state_dir: Path
+    asked: object
+
+    @property
+    def store(self) -> FileStore:
+        return FileStore(self.state_dir / f"{self.account}.paper.json")
+
+    def load(self) -> PaperMachine | NothingSaved:
+        """The exchange of this very run; raises `RunError` where there is that of another one."""
+        saved = self.store.load()
+        if isinstance(saved, PaperMachine) and not self._is_named():
+            raise RunError(
+                f"{self.state_dir}: expected a folder without a paper run of account "
+                f"{self.account!r} on other data or another position; name another folder in "
+                "LIQGUARD_STATE_DIR"
+            )
+        return saved
+
+    def begin(self, machine: PaperMachine) -> PaperMachine:
+        """Keep a fresh exchange as that of this run."""
+        self._name_file.write_text(self._name, encoding="utf-8")
+        self.store.save(machine)
+        return machine
+
+    def _is_named(self) -> bool:
+        file = self._name_file
+        return file.is_file() and file.read_bytes() == self._name.encode()
+
+    @property
+    def _name_file(self) -> Path:
+        return self.state_dir / f"{self.account}.paper.run"
+
+    @property
+    def _name(self) -> str:
+        return json.dumps({"setup": sha256(repr(self.asked).encode()).hexdigest()}) + "\n"
 
 
 def stop_on_signals(guard: Guard) -> None:

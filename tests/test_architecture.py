@@ -26,7 +26,8 @@ OFFENCES = {
         ("bot/runtime/__init__.py", "import bot.rehearsal"),
         ("bot/rehearsal/__init__.py", "import bot.app"),
         ("bot/app.py", "import bot.live"),
-        ("bot/live.py", "import bot.cli"),
+        ("bot/live.py", "import bot.live_paper"),
+        ("bot/live_paper.py", "import bot.cli"),
     ],
     "settings": [
         ("bot/runtime/__init__.py", "import bot.settings"),

@@ -28,15 +28,14 @@ from bot.cli.options import (
     decimal,
     moment,
     pattern,
+    refuse_options,
 )
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from bot.core.model import Instrument
-    from bot.core.policy import Policy
     from bot.live import LiveKeys
-    from bot.rehearsal.setups import Opening
     from bot.settings import Settings
 
 app = typer.Typer(
@@ -154,13 +153,17 @@ def run(
     policy_file: PolicyFile,
     mode: Annotated[
         str,
-        typer.Option(help="live, with --wire; observe: nothing is sent; paper: ours."),
+        typer.Option(help="live; observe: nothing is sent; paper: ours."),
     ],
     data: Annotated[
         str | None, typer.Option(help="A price file, a scenario, or fetched prices.")
     ] = None,
+    symbol: Annotated[
+        str | None,
+        typer.Option(help="Instead, at its venue's prices of now: like BTC/USDT:USDT."),
+    ] = None,
     positions: Annotated[
-        Path | None, typer.Option(help="A file of several positions, instead of --data.")
+        Path | None, typer.Option(help="A file of several positions, instead of both.")
     ] = None,
     speed: Annotated[float, typer.Option(min=0.001, help="Market seconds per second.")] = 1.0,
     side: Annotated[str, typer.Option(help="long or short.")] = "long",
@@ -178,14 +181,16 @@ def run(
     untested: Annotated[
         bool, typer.Option("--untested", help="Live without passing tests of the policy.")
     ] = False,
+    untried: Annotated[
+        bool, typer.Option("--untried", help="Live where no adapter of ours has been yet.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Guard an account until SIGTERM, or in paper mode until the data ends."""
     from bot import app as process
+    from bot.cli.opened import asked_for, run_paper
     from bot.cli.show import show_ended
-    from bot.core.units import Money
     from bot.policy.loader import load_policy
-    from bot.rehearsal.setups import Setup
 
     if mode == "live" and not untested:
         with _without_logs():  # a refusal is one line
@@ -196,13 +201,15 @@ def run(
         from bot import live
         from bot.exchange.live.connection import Internet, Loopback
 
-        paper_only = ("data", "positions", "speed", "side", "leverage", "margin", "reserve")
-        _refuse_options(context, "only with --mode paper", *paper_only, "entry_at_ms")
-        if mode == "live" and wire is None:
-            # Nobody has tried the adapter on the venue itself; its papers are all it was made by.
+        paper_only = ("data", "symbol", "positions", "speed", "side", "leverage", "margin")
+        refuse_options(context, "only with --mode paper", *paper_only, "reserve", "entry_at_ms")
+        if mode != "live" or wire is not None:
+            refuse_options(context, "only with --mode live on the venue itself", "untried")
+        elif not untried:
             raise typer.BadParameter(
-                "expected a port of `liqguard paper serve`, was none: on the venue itself only "
-                "--mode observe runs yet, which sends nothing",
+                "expected a port of `liqguard paper serve`, was none. No adapter has met its "
+                "venue yet, its papers are all it was made by: observe it first, then say "
+                "--untried, on an account whose loss you can bear",
                 param_hint="--wire",
             )
         route = Internet() if wire is None else Loopback(wire)
@@ -214,11 +221,9 @@ def run(
         return
     if mode != "paper":
         raise typer.BadParameter(f"expected live, observe or paper, was {mode!r}")
-    _refuse_options(context, "only with --mode live or observe", "wire")
     policy = load_policy(policy_file)
-    openings = _openings(context, policy, data, positions, settings.cache_dir)
-    setup = Setup(openings, Money(reserve), entry_at_ms, position_mode=policy.position_mode)
-    ended = process.run_paper(policy_file, setup, settings.state_dir, speed, hearers)
+    asked = asked_for(context, policy, (data, symbol, positions), settings.cache_dir)
+    ended = run_paper(context, policy_file, policy, asked, settings, hearers)
     show_ended(ended, as_json)
 
 
@@ -261,6 +266,7 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """What a policy would have done on recorded prices, beside an account without a guard."""
+    from bot.cli.opened import openings_of
     from bot.cli.replay import (
         Terms,
         on_terms,
@@ -282,7 +288,7 @@ def replay(
     named = policy_text(policy)
     if cases is not None:
         said = {parameter.name for parameter in context.command.params}
-        _refuse_options(
+        refuse_options(
             context, "in the file of --cases", *(said - {"cases", "policy", "jobs", "as_json"})
         )
         if not replay_cases(read_lines(cases), named, cache, jobs, as_json):
@@ -290,10 +296,10 @@ def replay(
         return
     compiled = parse_policy(named.text, named.name)
     if positions is not None:
-        _refuse_options(context, "in the file of --positions", "margin_mode")
+        refuse_options(context, "in the file of --positions", "margin_mode")
     kept = None if positions is not None else MarginMode(margin_mode)
     terms = Terms(kept, depth, taker_fee_bps)
-    openings = on_terms(_openings(context, compiled, data, positions, cache), terms)
+    openings = on_terms(openings_of(context, compiled, data, positions, cache), terms)
     setup = Setup(
         openings=openings,
         reserve=Money(reserve),
@@ -548,7 +554,7 @@ def paper_serve(
 
     _configure_logs()
     if data is None:
-        _refuse_options(context, "only with --data", "speed")
+        refuse_options(context, "only with --data", "speed")
     try:
         feed = Moved() if data is None else Played(data, speed)
         serve(port, control_port, feed, Money(deposit), as_json)
@@ -561,52 +567,6 @@ def _instrument_for(venue: str, symbol: str) -> "Instrument":
     from bot import app as process
 
     return process.instrument_for(venue, symbol)
-
-
-def _openings(
-    context: typer.Context,
-    policy: "Policy",
-    data: str | None,
-    positions: Path | None,
-    cache: Path,
-) -> "tuple[Opening, ...]":
-    """What --data with its options, or the file of --positions, says is opened."""
-    from bot import app as process
-    from bot.core.model import Side
-    from bot.core.units import Money
-    from bot.rehearsal.cache import find_bars
-    from bot.rehearsal.setups import ByMargin, Opening
-
-    side, leverage, margin = (context.params[name] for name in ("side", "leverage", "margin"))
-    if side not in list(Side):
-        raise typer.BadParameter(f"expected long or short, was {side!r}", param_hint="--side")
-    match data, positions:
-        case str(), None:
-            bars = find_bars(data, cache)
-            opening = Opening(
-                bars=bars,
-                instrument=process.contract_of(policy.venue, bars),
-                side=Side(side),
-                leverage=leverage,
-                size=ByMargin(Money(margin)),
-            )
-            return (opening,)
-        case None, Path():
-            _refuse_options(context, "in the file of --positions", "side", "leverage", "margin")
-            return process.positions_in(
-                positions, policy.venue, policy.settle, lambda text: find_bars(text, cache)
-            )
-        case _:
-            raise typer.BadParameter("expected either --data or --positions")
-
-
-def _refuse_options(context: typer.Context, place: str, *names: str) -> None:
-    """Options that count only at another `place`: given here, they would be ignored."""
-    for name in names:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name != "DEFAULT":
-            option = f"--{name.replace('_', '-')}"
-            raise typer.BadParameter(f"expected {place}", param_hint=option)
 
 
 def _change_mode(account: str, mode: str, reason: str, as_json: bool) -> None:

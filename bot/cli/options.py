@@ -63,6 +63,15 @@ def pattern(text: str) -> re.Pattern[str]:
         raise typer.BadParameter(f"expected a regular expression, was {text!r}") from e
 
 
+def refuse_options(context: typer.Context, place: str, *names: str) -> None:
+    """Options that count only at another `place`: given here, they would be ignored."""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            option = f"--{name.replace('_', '-')}"
+            raise typer.BadParameter(f"expected {place}", param_hint=option)
+
+
 Number = Annotated[Decimal, typer.Option(parser=decimal, metavar="NUMBER")]
 Amount = Annotated[Decimal, typer.Option(parser=amount, metavar="USDT")]
 PolicyFile = Annotated[Path, typer.Option("--policy", help="The policy file of the account.")]

@@ -1,10 +1,10 @@
 """
 A file of positions to rehearse with, read as strictly as a policy.
 
-`positions` is a list of mappings: `data` (a scenario or a price file), `side`, `leverage` (`10x`),
-`margin` (`1000 USDT`) or `quantity` (`0.5 BTC`), and `margin_mode`. Nothing has a default. Amounts
-are in the coin of the policy's `account.settle`; the quantity of an inverse contract is its face
-value (`20000 USD`).
+`positions` is a list of mappings: `data` (a scenario or a price file) or, at the prices of now,
+`symbol` (`BTC/USDT:USDT`), `side`, `leverage` (`10x`), `margin` (`1000 USDT`) or `quantity`
+(`0.5 BTC`), and `margin_mode`. Nothing has a default. Amounts are in the coin of the policy's
+`account.settle`; the quantity of an inverse contract is its face value (`20000 USD`).
 """
 
 from collections.abc import Callable, Mapping
@@ -21,10 +21,10 @@ from bot.policy.document import Absent, Cell, Unread, items_of
 from bot.policy.loader import read_source
 from bot.policy.problems import Place, Report
 from bot.policy.tree import describe, read_tree
-from bot.policy.values import Kind, Unfit, amount_in
+from bot.policy.values import Kind, Symbol, Unfit, amount_in
 from bot.rehearsal.bars import Bars, DataError
 from bot.rehearsal.listing import NoContract, unit_of
-from bot.rehearsal.setups import ByMargin, ByQuantity, Opening, Size
+from bot.rehearsal.setups import ByMargin, ByQuantity, Entry, Opening, Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,8 @@ class OpeningSection:
     """A position to open."""
 
     at: Place
-    data: Cell[Bars]
+    data: Cell[Bars] | Absent
+    symbol: Cell[Symbol] | Absent
     side: Cell[Side]
     leverage: Cell[Leverage]
     margin: Cell[Money] | Absent
@@ -48,15 +49,24 @@ class PositionsSection:
     positions: Cell[tuple[OpeningSection, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Positions to open: on recorded prices, or at those of now. One of both is empty."""
+
+    openings: tuple[Opening, ...] = ()
+    entries: tuple[Entry, ...] = ()
+
+
 def read_positions(
     path: Path,
     find: Callable[[str], Bars],
     contract_of: Callable[[Bars], Instrument],
     settle: str,
-) -> tuple[Opening, ...]:
+) -> Asked:
     """
     The positions in the file, on the prices that `find` finds and of the contracts of those.
 
+    Or on the prices of now, where the file names symbols: in all of its positions, or in none.
     `settle` is what all of them must pay in.
 
     Raises `PolicyError` with all that is wrong with the file.
@@ -65,34 +75,57 @@ def read_positions(
     report = Report(source)
     tree = read_tree(source.text, report)
     file = bind_section(PositionsSection, tree, report, _kinds(find, settle))
-    openings = []
+    openings, entries = list[Opening](), list[Entry]()
     with suppress(Unread):
         if not file.positions.value:
             report.add(file.positions.node.at, "at least one position", "none")
     for section in items_of(file.positions):
         with suppress(Unread):
-            openings.append(_opening(section, contract_of, settle, report))
+            match section.data, section.symbol:
+                case Cell() as data, Absent():
+                    openings.append(_opening(section, data, contract_of, settle, report))
+                case Absent(), Cell() as symbol:
+                    entries.append(_entry(section, symbol, settle, report))
+                case _:
+                    given = "neither" if isinstance(section.data, Absent) else "both"
+                    report.add(section.at, "either data or symbol", given)
+    if openings and entries:
+        report.add(file.positions.node.at, "data in all positions, or symbol in all", "both")
     report.raise_if_any()
-    return tuple(openings)
+    return Asked(tuple(openings), tuple(entries))
+
+
+def _entry(section: OpeningSection, symbol: Cell[Symbol], settle: str, report: Report) -> Entry:
+    name = symbol.value
+    if name.rpartition(":")[2] != settle:
+        expected = f"a contract that pays in {settle} (account.settle of the policy)"
+        report.add(symbol.node.at, expected, f"'{name}'")
+        raise Unread
+    return Entry(
+        symbol=name,
+        side=section.side.value,
+        leverage=section.leverage.value,
+        size=_size(section, unit_of(name), report),
+        margin_mode=section.margin_mode.value,
+    )
 
 
 def _opening(
     section: OpeningSection,
+    data: Cell[Bars],
     contract_of: Callable[[Bars], Instrument],
     settle: str,
     report: Report,
 ) -> Opening:
-    bars = section.data.value
+    bars = data.value
     try:
         instrument = contract_of(bars)
     except NoContract as e:
-        report.add(section.data.node.at, f"prices of {e.expected}", bars.symbol)
+        report.add(data.node.at, f"prices of {e.expected}", bars.symbol)
         raise Unread from e
     if instrument.settle != settle:
         expected = f"prices of a contract that pays in {settle} (account.settle of the policy)"
-        report.add(
-            section.data.node.at, expected, f"{bars.symbol}, which pays {instrument.settle}"
-        )
+        report.add(data.node.at, expected, f"{bars.symbol}, which pays {instrument.settle}")
         raise Unread
     return Opening(
         bars=bars,

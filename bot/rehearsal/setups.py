@@ -1,13 +1,13 @@
 """What a rehearsal starts from: an account, the positions it opens, and the venue it meets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeAlias
 
 from bot.core.margin import value
 from bot.core.model import Instrument, MarginMode, PositionMode, Side
-from bot.core.units import ZERO, Money, Price, Quantity, Ratio
+from bot.core.units import ZERO, Money, Quantity, Ratio
 from bot.exchange.paper.arithmetic import money_up
 from bot.exchange.paper.depth import ENDLESS, Depth
 from bot.exchange.paper.machine import PaperMachine
@@ -42,6 +42,17 @@ Size: TypeAlias = ByMargin | ByQuantity
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """A position to open at the last price of its moment, in a contract by its unified symbol."""
+
+    symbol: str
+    side: Side
+    leverage: Decimal
+    size: Size
+    margin_mode: MarginMode = MarginMode.ISOLATED
+
+
+@dataclass(frozen=True, slots=True)
 class Opening:
     """
     A position to open at the open of a bar of `bars`, at the last price.
@@ -56,6 +67,11 @@ class Opening:
     size: Size
     margin_mode: MarginMode = MarginMode.ISOLATED
     depth: Depth = ENDLESS
+
+    @property
+    def entry(self) -> Entry:
+        """What is opened, whatever the prices come from."""
+        return Entry(self.instrument.symbol, self.side, self.leverage, self.size, self.margin_mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,25 +148,8 @@ def open_account(setup: Setup, machine: PaperMachine, account: str) -> Iterator[
     machine.move(
         begins_ms, {symbol: Prices(row.mark.open, row.last.open) for symbol, row in first.items()}
     )
-    margins = (
-        _margin(opening, first[opening.instrument.symbol].last.open) for opening in setup.openings
-    )
-    try:
-        machine.deposit(account, Money(sum(margins, ZERO) + setup.reserve))
-        if setup.position_mode is PositionMode.HEDGE:
-            machine.set_position_mode(account, setup.position_mode, begins_ms)
-        for opening in setup.openings:
-            machine.open_position(
-                account,
-                opening.instrument.symbol,
-                opening.side,
-                quantity=_quantity(opening, machine),
-                leverage=opening.leverage,
-                margin_mode=opening.margin_mode,
-                at_ms=begins_ms,
-            )
-    except ValueError as e:
-        raise SetupError(str(e)) from e
+    entries = [each.entry for each in setup.openings]
+    open_positions(entries, setup.reserve, setup.position_mode, machine, account)
     legs = [(each, _against(each.symbol, machine, account)) for each in recordings]
     return book_path(legs, setup.step, funding=setup.funding)
 
@@ -163,17 +162,54 @@ def _against(symbol: str, machine: PaperMachine, account: str) -> Side:
     ).side
 
 
-def _margin(opening: Opening, price: Price) -> Money:
-    match opening.size:
+def open_positions(
+    entries: Iterable[Entry],
+    reserve: Money,
+    position_mode: PositionMode,
+    machine: PaperMachine,
+    account: str,
+) -> None:
+    """
+    Open `entries` at the prices that `machine` has reached, all in the same moment.
+
+    The wallet is given the margins of all and `reserve` beside. Raises `SetupError` for what the
+    exchange refuses to open.
+    """
+    wanted = list(entries)
+    try:
+        margins = (_margin(entry, machine) for entry in wanted)
+        machine.deposit(account, Money(sum(margins, ZERO) + reserve))
+        if position_mode is PositionMode.HEDGE:
+            machine.set_position_mode(account, position_mode, machine.at_ms)
+        for entry in wanted:
+            machine.open_position(
+                account,
+                entry.symbol,
+                entry.side,
+                quantity=_quantity(entry, machine),
+                leverage=entry.leverage,
+                margin_mode=entry.margin_mode,
+                at_ms=machine.at_ms,
+            )
+    except ValueError as e:
+        raise SetupError(str(e)) from e
+
+
+def _margin(entry: Entry, machine: PaperMachine) -> Money:
+    match entry.size:
         case ByMargin(margin):
             return margin
         case ByQuantity(quantity):
-            return money_up(value(opening.instrument, quantity, price) / opening.leverage)
+            instrument, price = (
+                machine.instruments[entry.symbol],
+                machine.quotes[entry.symbol].last,
+            )
+            return money_up(value(instrument, quantity, price) / entry.leverage)
 
 
-def _quantity(opening: Opening, machine: PaperMachine) -> Quantity:
-    match opening.size:
+def _quantity(entry: Entry, machine: PaperMachine) -> Quantity:
+    match entry.size:
         case ByMargin(margin):
-            return machine.quantity_for(opening.instrument.symbol, margin, opening.leverage)
+            return machine.quantity_for(entry.symbol, margin, entry.leverage)
         case ByQuantity(quantity):
             return quantity

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from bot.core.model import ContractKind, Instrument, MarginMode, Side
+from bot.core.units import Money, Quantity
 from bot.exchange.venues.binanceusdm import RULES, instruments
 from bot.policy.problems import PolicyError
 from bot.rehearsal.bars import Bars, read_bars
 from bot.rehearsal.listing import contract
 from bot.rehearsal.positions import read_positions
-from bot.rehearsal.setups import ByMargin, ByQuantity, Opening
+from bot.rehearsal.setups import ByMargin, ByQuantity, Entry, Opening
 
 D = Decimal
 GOOD = """positions:
@@ -23,7 +24,7 @@ GOOD = """positions:
 def read(folder: Path, text: str, settle: str = "USDT") -> tuple[Opening, ...]:
     file = folder / "book.yaml"
     file.write_text(text, encoding="utf-8")
-    return read_positions(file, read_bars, known, settle)
+    return read_positions(file, read_bars, known, settle).openings
 
 
 def known(bars: Bars) -> Instrument:
@@ -70,6 +71,22 @@ def test_every_value_is_read(tmp_path: Path) -> None:
             "positions.1: expected either margin or quantity, was neither",
         ),
         (", margin_mode: cross", "", "positions.0.margin_mode: expected one of isolated, cross"),
+        ("data: 2020-03-12-btc, ", "", "positions.0: expected either data or symbol, was neither"),
+        (
+            "data: 2020-03-12-btc",
+            "data: 2020-03-12-btc, symbol: BTC/USDT:USDT",
+            "positions.0: expected either data or symbol, was both",
+        ),
+        (
+            "data: 2020-03-12-btc",
+            "symbol: BTC/USDT:USDT",
+            "positions: expected data in all positions, or symbol in all, was both",
+        ),
+        (
+            "data: 2020-03-12-btc",
+            "symbol: BTC/USD:BTC",
+            "positions.0.symbol: expected a contract that pays in USDT",
+        ),
         ("side: long", "side: long, size: 3", "positions.0.size: expected a known key (did you"),
         ("side: long", "side: long, side: long", "positions.0.side: expected each key once"),
     ],
@@ -83,6 +100,24 @@ def test_a_mistake_is_named_in_its_place(
     assert len(raised.value.problems) == 1
     assert f"{tmp_path}/book.yaml:" in str(raised.value)
     assert expected in str(raised.value)
+
+
+NOW = """positions:
+  - { symbol: BTC/USDT:USDT, side: long, leverage: 10x, margin: 1000 USDT, margin_mode: cross }
+  - { symbol: ETH/USDT:USDT, side: short, leverage: 2x, quantity: 0.5 ETH, margin_mode: isolated }
+"""
+
+
+def test_positions_at_the_prices_of_now_name_their_contract(tmp_path: Path) -> None:
+    file = tmp_path / "book.yaml"
+    file.write_text(NOW, encoding="utf-8")
+    asked = read_positions(file, read_bars, known, "USDT")
+    margin, quantity = Money(D(1000)), Quantity(D("0.5"))
+    assert asked.openings == ()
+    assert asked.entries == (
+        Entry("BTC/USDT:USDT", Side.LONG, D(10), ByMargin(margin), MarginMode.CROSS),
+        Entry("ETH/USDT:USDT", Side.SHORT, D(2), ByQuantity(quantity), MarginMode.ISOLATED),
+    )
 
 
 def test_all_mistakes_come_at_once(tmp_path: Path) -> None:

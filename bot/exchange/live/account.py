@@ -36,7 +36,7 @@ from bot.exchange.live.dialect import (
     Opening,
     StreamEnded,
 )
-from bot.exchange.live.lanes import Lane
+from bot.exchange.live.lanes import Asks, Lane
 from bot.exchange.live.transport import Network
 from bot.exchange.ports import (
     Banned,
@@ -129,7 +129,7 @@ class LiveAccount:
         problem = ""
         for tried in range(READS_TRIED):
             at_ms = await self._follow_clock()
-            state = await self._all(self._dialect.state_calls())
+            state = await read_all(self._reads, self._dialect.state_calls())
             try:
                 held = self._dialect.held_names(state)
                 terms, stops = await self._terms(held), await self._stops(held)
@@ -156,7 +156,7 @@ class LiveAccount:
     async def stream(self, publish: Callable[[Notice], None]) -> None:
         """Publish notices until cancelled; raises `Unreachable` when the stream is lost."""
         try:
-            answers = await self._all(self._dialect.account_calls())
+            answers = await read_all(self._reads, self._dialect.account_calls())
             opening = self._dialect.account_opening(
                 answers, self._credentials, self._clock.now_ms()
             )
@@ -258,7 +258,7 @@ class LiveAccount:
         """As read last, unless that is long ago or a position has been opened since."""
         known, now_ms = self._terms_read, self._clock.now_ms()
         if now_ms - known.at_ms > TERMS_MS or not held <= known.held:
-            answers = await self._all(self._dialect.terms_calls())
+            answers = await read_all(self._reads, self._dialect.terms_calls())
             self._terms_read = _TermsRead(now_ms, held, answers)
         return self._terms_read.answers
 
@@ -266,25 +266,16 @@ class LiveAccount:
         """What waits where a position is open or something waited; now and then everywhere."""
         now_ms = self._clock.now_ms()
         if now_ms - self._swept_at_ms > SWEEP_MS:
-            found = await self._all([self._dialect.all_stops_call()])
+            found = await read_all(self._reads, [self._dialect.all_stops_call()])
             self._swept_at_ms = now_ms
         else:
             calls = list[Call]()
             for name in sorted(held | self._waiting):
                 if (call := self._dialect.stops_call(name)) not in calls:
                     calls.append(call)  # some venues list all of them, whatever is asked for
-            found = await self._all(calls)
+            found = await read_all(self._reads, calls)
         self._waiting = self._dialect.stop_names(found)
         return found
-
-    async def _all(self, calls: Sequence[Call]) -> Sequence[Json]:
-        """The answers of calls that are made at the same time; `Unreachable` for any failure."""
-        asked = (read(self._reads, call) for call in calls)
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        for each in answers:
-            if isinstance(each, BaseException):
-                raise each
-        return answers
 
     async def _listen(
         self,
@@ -298,7 +289,7 @@ class LiveAccount:
         while True:
             now_ms = self._clock.now_ms()
             if now_ms >= kept_ms + KEEP_ALIVE_MS:
-                await self._all(keeping)
+                await read_all(self._reads, keeping)
                 kept_ms = now_ms
             if now_ms >= pinged_ms + PING_MS:
                 if opening.ping:
@@ -355,7 +346,7 @@ class LiveAccount:
                 return False
 
 
-async def hear(lane: Lane, call: Call) -> Heard:
+async def hear(lane: Asks, call: Call) -> Heard:
     """An answer to a read, of any status; raises `Unreachable` when there is none."""
     match await lane.ask(call):
         case Heard() as heard:
@@ -366,6 +357,15 @@ async def hear(lane: Lane, call: Call) -> Heard:
             raise Throttled(f"{call.path}: {reason}", until_ms)
         case NotSent(reason) | Silent(reason):
             raise Unreachable(f"{call.path}: {reason}")
+
+
+async def read_all(lane: Asks, calls: Sequence[Call]) -> Sequence[Json]:
+    """The answers of calls that are made at the same time; `Unreachable` for any failure."""
+    answers = await asyncio.gather(*(read(lane, call) for call in calls), return_exceptions=True)
+    for each in answers:
+        if isinstance(each, BaseException):
+            raise each
+    return answers
 
 
 async def venue_time_ms(dialect: MarketDialect, lane: Lane) -> int:
@@ -383,7 +383,7 @@ async def venue_time_ms(dialect: MarketDialect, lane: Lane) -> int:
         raise Unreachable(str(e)) from e
 
 
-async def read(lane: Lane, call: Call) -> Json:
+async def read(lane: Asks, call: Call) -> Json:
     """The parsed answer to a read; raises `Unreachable` for anything but a good one."""
     return _parsed(await hear(lane, call), call)
 

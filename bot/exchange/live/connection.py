@@ -14,10 +14,19 @@ import certifi
 from bot.clock import Clock, system_wall_ms
 from bot.exchange.live.account import LiveAccount, read, venue_time_ms
 from bot.exchange.live.calls import Unreadable
-from bot.exchange.live.credentials import Credentials
-from bot.exchange.live.dialect import Dialect, MarketDialect
+from bot.exchange.live.credentials import NO_KEYS, Credentials
+from bot.exchange.live.dialect import Dialect, Listed, MarketDialect
 from bot.exchange.live.findings import Finding, Standing, require_sound
-from bot.exchange.live.lanes import WRITES_PER_WINDOW, Allowance, Lane, Quiet, read_budget
+from bot.exchange.live.keyless import Documents, Keyless
+from bot.exchange.live.lanes import (
+    WRITES_PER_WINDOW,
+    Allowance,
+    Asks,
+    Lane,
+    Quiet,
+    read_budget,
+    start_budget,
+)
 from bot.exchange.live.loopback import LoopbackSession
 from bot.exchange.live.market import LiveMarket
 from bot.exchange.live.sessions import session
@@ -122,21 +131,20 @@ async def reach(
     ]
     try:
         quiet = Quiet()
-        budget = read_budget(dialect.market.read_weight_per_minute)
-        allowed = Allowance(
-            dialect.market.read_weight_per_minute, dialect.market.used_weight_header
-        )
-        reads = Lane(transports[0], clock, quiet, allowed, budget=budget, is_read=True)
+        reads = _reads(dialect.market, transports[0], clock, quiet)
         writes = Lane(
-            transports[1], clock, quiet, allowed, budget=WRITES_PER_WINDOW, is_read=False
+            transports[1],
+            clock,
+            quiet,
+            _allowance(dialect.market),
+            budget=WRITES_PER_WINDOW,
+            at_first=0,
+            is_read=False,
         )
         ahead_ms = await _clock_ahead_ms(dialect.market, reads)
         for lane in (reads, writes):
             lane.follow_clock(ahead_ms)
-        try:
-            listed = dialect.market.listing_of(await read(reads, dialect.market.listing_call()))
-        except Unreadable as e:
-            raise Unreachable(str(e)) from e
+        listed = await _listed(dialect.market, reads)
         yield Connection(
             LiveMarket(dialect.market, listed, reads=reads, network=networks[0], clock=clock),
             LiveAccount(
@@ -156,6 +164,45 @@ async def reach(
             await transport.close()
         for network in networks:
             await network.close()
+
+
+@asynccontextmanager
+async def watch(
+    dialect: MarketDialect, documents: Documents, route: Route, clock: Clock
+) -> AsyncIterator[LiveMarket]:
+    """A venue's public side alone, without a key; closed at the end. `Unreachable`."""
+    network = _network(route)
+    transport = Transport(dialect.ccxt_id, NO_KEYS, network, READ_TIMEOUT_MS)
+    try:
+        reads = Keyless(_reads(dialect, transport, clock, Quiet()), documents)
+        listed = await _listed(dialect, reads)
+        yield LiveMarket(dialect, listed, reads=reads, network=network, clock=clock)
+    finally:
+        await transport.close()
+        await network.close()
+
+
+def _reads(market: MarketDialect, transport: Transport, clock: Clock, quiet: Quiet) -> Lane:
+    return Lane(
+        transport,
+        clock,
+        quiet,
+        _allowance(market),
+        budget=read_budget(market.read_weight_per_minute),
+        at_first=start_budget(_allowance(market)),
+        is_read=True,
+    )
+
+
+def _allowance(market: MarketDialect) -> Allowance:
+    return Allowance(market.read_weight_per_minute, market.used_weight_header)
+
+
+async def _listed(dialect: MarketDialect, reads: Asks) -> Listed:
+    try:
+        return dialect.listing_of(await read(reads, dialect.listing_call()))
+    except Unreadable as e:
+        raise Unreachable(str(e)) from e
 
 
 def _network(route: Route) -> Network:

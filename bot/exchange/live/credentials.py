@@ -46,6 +46,10 @@ class Credentials:
         return tuple(each for each in parts if each.get_secret_value())
 
 
+NO_KEYS = Credentials(SecretStr(""), SecretStr(""))
+"""Of who asks for what anybody may know."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeyPlaces:
     """

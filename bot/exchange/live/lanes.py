@@ -10,6 +10,7 @@ left is there for stops and closes.
 
 import asyncio
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 from asyncio_throttle.throttler import Throttler
@@ -21,6 +22,13 @@ from bot.exchange.live.transport import Transport
 READ_SHARE = 0.5
 READ_WINDOW_S = 5
 """The budget of a minute is given out in small parts: reads wait for seconds, never for many."""
+
+START_SHARE = 0.2
+"""
+Of a minute, once: what a start may read at once beside that, where the venue counts in minutes. No
+position has a stop until the rules of all are known; those of twenty contracts are a fifth of what
+Binance allows.
+"""
 
 WRITES_PER_WINDOW, WRITE_WINDOW_S = 100, 10
 """Orders in 10 s: a third of what Binance allows an account. A burst of them waits for nothing."""
@@ -64,6 +72,13 @@ class Allowance:
     """In small letters; empty where the venue tells nothing."""
 
 
+class Asks(Protocol):
+    """Whoever is asked for what a venue says."""
+
+    async def ask(self, call: Call) -> Outcome:
+        """Send once, or say why not."""
+
+
 class Lane:
     """A transport with a budget of its own."""
 
@@ -75,14 +90,16 @@ class Lane:
         allowance: Allowance,
         *,
         budget: int,
+        at_first: int,
         is_read: bool,
     ) -> None:
-        """Spend up to `budget` of weight in each window of its kind."""
+        """Spend up to `budget` of weight in each window of its kind, and once `at_first`."""
         self._allowance = allowance
         self._transport = transport
         self._clock = clock
         self._quiet = quiet
         self._throttler = Throttler(budget, READ_WINDOW_S if is_read else WRITE_WINDOW_S)
+        self._at_first = at_first
         self._turn = asyncio.Lock()
         self._is_read = is_read
 
@@ -91,7 +108,9 @@ class Lane:
         if (hushed := self._hushed(call.weight)) is not None:
             return hushed
         async with self._turn:  # whoever waits in the throttler polls: one at a time
-            for _ in range(call.weight):
+            given = min(self._at_first, call.weight)
+            self._at_first -= given
+            for _ in range(call.weight - given):
                 await self._throttler.acquire()  # type: ignore[no-untyped-call]
         if (hushed := self._hushed(call.weight)) is not None:
             return hushed
@@ -156,6 +175,16 @@ class Lane:
         log.error("venue.too_many_requests", until_ms=until_ms)
         # What a write was answered is for its parser: this may be a limit of orders.
         return Hushed(reason, until_ms, everything=False) if self._is_read else heard
+
+
+def start_budget(allowance: Allowance) -> int:
+    """
+    The weight of reads that a start may send at once.
+
+    None where the venue does not tell what was used of a minute: there the limits that count are
+    those of a second, and a minute's weight is only their sum.
+    """
+    return int(allowance.weight_per_minute * START_SHARE) if allowance.used_header else 0
 
 
 def read_budget(weight_per_minute: int) -> int:

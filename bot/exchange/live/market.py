@@ -17,10 +17,10 @@ from bot.clock import Clock
 from bot.core.events import BarsReported, FundingReported, MarkPrice
 from bot.core.model import Instrument
 from bot.core.units import ZERO, Price, Ratio
-from bot.exchange.live.account import read
+from bot.exchange.live.account import read, read_all
 from bot.exchange.live.calls import Unreadable, parse_json
 from bot.exchange.live.dialect import Listed, Marked, MarketDialect, Unmoved
-from bot.exchange.live.lanes import Lane
+from bot.exchange.live.lanes import Asks
 from bot.exchange.live.transport import Network
 from bot.exchange.ports import Quoted, Unreachable
 
@@ -56,7 +56,7 @@ class LiveMarket:
         dialect: MarketDialect,
         listed: Listed,
         *,
-        reads: Lane,
+        reads: Asks,
         network: Network,
         clock: Clock,
     ) -> None:
@@ -115,11 +115,13 @@ class LiveMarket:
 
     async def _instrument(self, symbol: str) -> Instrument:
         name = self._listed.id_of(symbol)
-        answers = [await read(self._reads, each) for each in self._dialect.instrument_calls(name)]
-        settling = await read(self._reads, self._dialect.interval_call(name))
+        of_it, settling = self._dialect.instrument_calls(name), self._dialect.interval_call(name)
+        calls = [*of_it] if settling in of_it else [*of_it, settling]
+        answers = await read_all(self._reads, calls)
         try:
-            self._intervals[symbol] = self._dialect.interval_of(settling, name)
-            return self._dialect.instrument_of(answers, self._listed, name)
+            interval_ms = self._dialect.interval_of(answers[calls.index(settling)], name)
+            self._intervals[symbol] = interval_ms
+            return self._dialect.instrument_of(answers[: len(of_it)], self._listed, name)
         except Unreadable as e:
             raise Unreachable(str(e)) from e
 

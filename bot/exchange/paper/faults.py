@@ -8,7 +8,7 @@ them never arrives. The injector has a random stream of its own, so that nothing
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from random import Random
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,28 @@ class Delivery(StrEnum):
     STREAM_BROKEN = "stream_broken"
 
 
+class Network(Protocol):
+    """What becomes of requests, reads and notices on their way."""
+
+    @property
+    def timeout_ms(self) -> int:
+        """How long a caller waits for a reply."""
+
+    def request(self) -> Trip:
+        """The fate of one write."""
+
+    def read(self) -> Trip:
+        """The fate of one read."""
+
+    def notice(self) -> Delivery:
+        """The fate of one notice."""
+
+    def stops_refused(self, at_ms: int) -> bool:
+        """Whether the stop endpoint refuses a stop that arrives at `at_ms`."""
+
+
 class Faults:
-    """Draws the fate of each request, read and notice."""
+    """A `Network` that draws the fate of each request, read and notice."""
 
     def __init__(self, plan: FaultPlan, random: Random) -> None:
         """Follow `plan` with a generator that nobody else draws from."""

@@ -23,7 +23,7 @@ from bot.core.events import (
 )
 from bot.core.model import AccountSnapshot, Instrument
 from bot.exchange.paper.course import Course
-from bot.exchange.paper.faults import Delivery, Faults, ReplyLost, RequestLost, Travels
+from bot.exchange.paper.faults import Delivery, Network, ReplyLost, RequestLost, Travels
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.placing import STOPS_REFUSED
 from bot.exchange.paper.prices import (
@@ -76,7 +76,7 @@ class PaperVenue:
         *,
         latency_ms: int,
         store: Store,
-        faults: Faults,
+        faults: Network,
     ) -> None:
         """
         Continue `machine` along `path`, from the prices that the machine has reached.

@@ -49,6 +49,7 @@ class Bitunix(Exchange):  # type: ignore[misc]
         return {"url": url, "method": method, "body": body, "headers": headers}
 
     def _signature(self, query: str, body: str | None) -> dict[str, str]:
+        self.check_required_credentials()
         at_ms = str(self.milliseconds() - self.options["timeDifference"])
         nonce = self.uuid().replace("-", "")
         digest = _sha256(nonce + at_ms + self.apiKey + query + (body or ""))

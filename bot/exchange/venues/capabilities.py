@@ -228,7 +228,9 @@ MATRIX: Mapping[str, Capabilities] = {
         client_id="1 to 40 of A-Z a-z 0-9 _ -",
         refused_accounts=("unified account", "auto-added margin"),
         tried=Tried.PAPERS,
-        why_not="what a cross position has to keep is a curve that it does not publish",
+        why_not=(
+            "what a cross position has to keep is on a curve whose formula its API does not tell"
+        ),
     ),
     "okx": Capabilities(
         effects=frozenset(Effect),

@@ -381,8 +381,16 @@ def _client_id(row: Row, number: str) -> str:
 
 
 def ground_calls(action: Action, listed: Listed) -> Sequence[Call]:
-    """Nothing: stops are cancelled by our own ids."""
-    return ()
+    """
+    For a close at any price the mark as it is now: the last read may be of before the fall.
+
+    All else needs nothing: stops are cancelled by our own ids, bounds are the guard's.
+    """
+    match action:
+        case ClosePosition(bound=AtMarket()):
+            return state_calls()
+        case _:
+            return ()
 
 
 def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -> Call | Refused:
@@ -414,9 +422,9 @@ def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -
                 case NoWorseThan(price):
                     px = _told(price, places, _closer[side])
                 case AtMarket():
-                    mark = _mark_in(ground.state, name)
+                    mark = _mark_in(ground.answers, name)
                     if mark is None:
-                        return Refused("NOT_SENT", f"no price of {name} is known to close it at")
+                        return Refused("NOT_SENT", f"there is no position in {name} to close")
                     px = _told(_reached(mark, side, _CLOSE_REACH), places, _farther[side])
                 case _:
                     assert_never(bound)
@@ -445,7 +453,7 @@ def _plain(number: Decimal) -> str:
 
 
 def _mark_in(state: Sequence[Json], name: str) -> Decimal | None:
-    """At what price the venue valued the position when the account was read last."""
+    """At what price the venue values the position."""
     for entry in (entry for json in state for entry in _listed_positions(json)):
         try:
             row = Row(_inner(entry), "position")

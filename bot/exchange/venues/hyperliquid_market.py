@@ -153,8 +153,8 @@ def tick(price: Decimal, places: int) -> Decimal:
 def _pair(json: Json) -> tuple[Json, list[Json]]:
     """Contracts, and what is told of each in the same order."""
     match json:
-        case [dict(meta), list(contexts)] if len(contexts) == len(meta.get("universe", ())):
-            return meta, contexts
+        case [{"universe": list(listed)} as meta, list(told)] if len(listed) == len(told):
+            return meta, told
         case _:
             raise Unreadable(f"metaAndAssetCtxs: expected one for each contract, was {json!r:.80}")
 
@@ -188,7 +188,10 @@ def _tiers(meta: Json, row: Row) -> tuple[RiskTier, ...]:
 def _table(meta: Json, row: Row) -> list[tuple[Decimal, Decimal]]:
     """From what value on how much leverage; a table that is not told has one tier."""
     most, number = row.above_zero("maxLeverage"), row.integer("marginTableId")
-    for entry in Row(meta, "meta").raw("marginTables"):
+    tables = Row(meta, "meta").raw("marginTables")
+    if not isinstance(tables, list):
+        raise row.wrong("marginTableId", "one of a list of tables")
+    for entry in tables:
         match entry:
             case [int(told), table] if told == number:
                 found = rows(

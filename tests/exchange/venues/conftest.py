@@ -7,7 +7,7 @@ import pytest
 from bot.core.model import PositionMode
 from bot.exchange.live import connection, lanes
 from tests.exchange.venues.apex_desk import ApexDesk
-from tests.exchange.venues.binance_desk import BinanceDesk
+from tests.exchange.venues.binance_desk import BinanceDesk, coinm_desk
 from tests.exchange.venues.bitget_desk import BitgetDesk
 from tests.exchange.venues.bitunix_desk import BitunixDesk
 from tests.exchange.venues.bybit_desk import BybitDesk
@@ -20,6 +20,7 @@ from tests.exchange.venues.stage import Book, Desk
 from tests.exchange.venues.xt_desk import XtDesk
 
 DESKS: dict[str, Callable[[Book], Desk]] = {
+    "binancecoinm": coinm_desk,
     "binanceusdm": BinanceDesk,
     "bitget": BitgetDesk,
     "bitunix": BitunixDesk,
@@ -35,6 +36,7 @@ READERS: dict[str, Callable[[Book], Desk]] = {**DESKS, "apex": ApexDesk}
 """With those of which an adapter can read alone."""
 
 MODES = {
+    "binancecoinm": frozenset(PositionMode),
     "binanceusdm": frozenset(PositionMode),
     "bitget": frozenset(PositionMode),
     "bitunix": frozenset(PositionMode),

@@ -39,7 +39,11 @@ KEYS = Credentials(SecretStr("a-key"), SecretStr("a-secret"), SecretStr("a-phras
 BASE64_KEYS = Credentials(SecretStr("a-key"), SecretStr("b25seSBmb3IgdGVzdHM="))
 HEX_KEYS = Credentials(SecretStr("0x" + "Ab" * 20), SecretStr("0x" + "1c" * 32))
 
-SYMBOLS = {"hyperliquid": "BTC/USDC:USDC", "krakenfutures": "BTC/USD:USD"}
+SYMBOLS = {
+    "binancecoinm": "BTC/USD:BTC",
+    "hyperliquid": "BTC/USDC:USDC",
+    "krakenfutures": "BTC/USD:USD",
+}
 """The contract of bitcoin where it is not `BTC`."""
 
 SIGNED_WITH = {"hyperliquid": HEX_KEYS, "krakenfutures": BASE64_KEYS}

@@ -41,6 +41,7 @@ from bot.exchange.venues.dialects import DIALECTS, WALLETS
 from bot.live import _dialect_of
 from bot.policy.loader import parse_policy
 from tests.exchange.venues.binance_desk import BinanceDesk, Product
+from tests.exchange.venues.capture import golden
 from tests.exchange.venues.stage import KEYS, Book, D, FaultKind, Scene, staged
 from tests.exchange.venues.test_guarded import at_work, margins, until
 
@@ -391,6 +392,36 @@ def test_recipes_are_in_contracts_and_only_reduce(
         expected["positionSide"] = "SHORT" if action.side is Side.SHORT else "LONG"
     assert (call.api, call.method, call.path) == ("dapiPrivate", method, path)
     assert dict(call.parameters) == expected
+
+
+def test_no_recipe_can_open_flip_or_trigger_on_the_last_price() -> None:
+    for name, sent in golden("binancecoinm").items():
+        named = sent["query"] if sent["body"] is None else sent["body"]
+        leg = "LONG" if " long:" in name else "SHORT"
+        is_hedge = name.startswith("hedge")
+        if "cancel" in name:
+            assert (sent["method"], sent["path"]) == ("DELETE", "/dapi/v1/algoOrder")
+            assert set(named) == {"clientAlgoId", "recvWindow"}
+            continue
+        assert named.get("positionSide") == (leg if is_hedge else None), name
+        if "margin" in name:
+            assert (sent["path"], named["amount"]) == ("/dapi/v1/positionMargin", "25.756")
+            continue
+        assert named.get("reduceOnly") == (None if is_hedge else "true"), name
+        assert named["side"] == ("SELL" if leg == "LONG" else "BUY"), name
+        assert "closePosition" not in named
+        if "stop" in name:
+            assert sent["path"] == "/dapi/v1/algoOrder", "no market order in its place"
+            assert (named["type"], named["workingType"]) == ("STOP_MARKET", "MARK_PRICE")
+            assert "price" not in named
+        else:
+            assert sent["path"] == "/dapi/v1/order"
+
+
+def test_the_margin_mode_changes_no_request() -> None:
+    kept = golden("binancecoinm")
+    for name, sent in kept.items():
+        assert sent == kept[name.replace(" isolated ", " cross ")]
 
 
 def reply(action: Action, body: object, status: int = 200) -> object:

@@ -8,7 +8,9 @@ venue's own client library, or is another's (`test-fixture`), it says so.
 
 import json
 import re
+from copy import deepcopy
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from itertools import product
 from typing import Any
 
 import ccxt
@@ -58,7 +60,8 @@ from tests.exchange.venues.hyperliquid_desk import (
     action_hash,
 )
 from tests.exchange.venues.nicknames import own
-from tests.exchange.venues.stage import HEX_KEYS, staged
+from tests.exchange.venues.stage import HEX_KEYS, Book, staged
+from tests.exchange.venues.test_guarded import CROSS_POLICY, at_work, until
 
 D = Decimal
 BTC = "BTC/USDC:USDC"
@@ -294,7 +297,7 @@ def test_a_price_has_five_figures_or_is_whole_and_no_more_decimals_than_it_may(
 
 
 def sent(action: Action, *known: Any) -> Any:
-    call = venue.write_call(action, ID, LISTED, Ground(PositionMode.ONE_WAY, (), known))
+    call = venue.write_call(action, ID, LISTED, Ground(PositionMode.ONE_WAY, known))
     assert isinstance(call, Call), call
     return call.parameters
 
@@ -322,11 +325,13 @@ def test_a_stop_moves_towards_the_mark_by_the_grid_and_may_fill_a_tenth_beyond(
     assert order["p"] == limit
 
 
-def test_a_close_at_any_price_reaches_from_the_price_of_the_last_read() -> None:
+def test_a_close_at_any_price_reaches_from_the_price_of_now() -> None:
     held = changed(LONG, coin="BTC", szi="-0.5", positionValue="30500")
     close = ClosePosition(BTC, Side.SHORT, Quantity(D("0.1")))
+    assert venue.ground_calls(close, LISTED) == venue.state_calls()
     assert sent(close, state(held))["orders"][0]["p"] == "65880"
-    none = venue.write_call(close, ID, LISTED, Ground(PositionMode.ONE_WAY, (), (state(),)))
+    older = (state(held),)
+    none = venue.write_call(close, ID, LISTED, Ground(PositionMode.ONE_WAY, (state(),), older))
     assert isinstance(none, Refused)
 
 
@@ -924,3 +929,130 @@ def test_every_position_is_the_one_that_the_vocabulary_knows() -> None:
         D(10),
         Reported(Price(D("35.8559189474"))),
     )
+
+
+# -- answers that nobody should send -------------------------------------------------------
+
+JUNK: tuple[Any, ...] = (
+    None, True, 0, -1, 10**30, "", "0", "NaN", "1e400", "abc", "0x10", [], {}, [[]], [{}], [None],
+    {"HlPerp": 1}, "é",
+)  # fmt: skip
+
+ANSWERS: dict[str, tuple[Any, Any]] = {
+    "time": ({"specialStatuses": None, "time": 1764617438643}, market.time_of),
+    "listing": (META, market.listing_of),
+    "instrument": (
+        [[META, [{"markPx": "60000", "funding": "0"}] * 3], {"userCrossRate": "0.00045"}],
+        lambda it: market.instrument_of(it, LISTED, "BTC"),
+    ),
+    "interval": (BILLS, lambda it: market.interval_of(it, "BTC")),
+    "marks": (
+        [[META, [{"markPx": "60000", "funding": "0.0001"}] * 3], BILLS],
+        lambda it: market.marks_of(it, LISTED),
+    ),
+    "bars": (
+        [{"t": 3_600_000, "h": "7", "l": "4", "c": "6"}],
+        lambda it: market.bars_of(it, BTC, 9_000_000),
+    ),
+    "mark frame": (
+        {"channel": "activeAssetCtx", "data": {"coin": "BTC", "ctx": {"markPx": "80640.0"}}},
+        lambda it: market.mark_frame(it, LISTED),
+    ),
+    "held": ([state(LONG, SHORT)], venue.held_names),
+    "snapshot": (
+        [state(LONG, changed(SHORT, coin="BTC")), [SLEEPER, PARENT, SLEEPER | {"cloid": CLOID}]],
+        lambda it: venue.snapshot_of((), it[:1], it[1:], LISTED, 1),
+    ),
+    "stop names": ([[SLEEPER, PARENT]], venue.stop_names),
+    "order": (
+        [{"status": "order", "order": {"order": ORDER, "status": "filled"}}, FILLS],
+        lambda it: venue.order_of(
+            [Heard(200, {}, json.dumps(each)) for each in it], ID, "BTC", LISTED
+        ),
+    ),
+    "stream": (frame(liquidation=hit(ADDRESS)), lambda it: venue.account_frame(it, LISTED, 5)),
+    "checks": ([OWN_AGENT, ASSET, "disabled"], venue.refusals),
+}
+WRITES: dict[str, tuple[Action, Any]] = {
+    "stop": (PLACE, ok("order", RESTING)),
+    "close": (CLOSE, ok("order", FILLED)),
+    "refused close": (CLOSE, ok("order", {"error": "Order has zero size. asset=1"})),
+    "cancel": (CANCEL, ok("cancel", "success")),
+    "margin": (ADD, DEFAULT),
+    "whole": (ADD, {"status": "err", "response": UNKNOWN_WALLET}),
+}
+
+
+def spots(json: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The way to every part of `json`, but to itself."""
+    parts = json.items() if isinstance(json, dict) else enumerate(json)
+    ways = []
+    for key, part in parts:
+        ways.append((*path, key))
+        if isinstance(part, dict | list):
+            ways += spots(part, (*path, key))
+    return ways
+
+
+def spoilt(json: Any, way: tuple[Any, ...], junk: Any, *, is_gone: bool) -> Any:
+    """`json` with another part at the end of `way`, or without it."""
+    copy = deepcopy(json)
+    place = copy
+    for key in way[:-1]:
+        place = place[key]
+    if is_gone and isinstance(place, dict):
+        del place[way[-1]]
+    else:
+        place[way[-1]] = junk
+    return copy
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_answer_that_is_changed_anywhere_is_read_or_unreadable(name: str) -> None:
+    answer, parse = ANSWERS[name]
+    parse(answer)
+    outcomes = set()
+    for way, junk in product(spots(answer), (*JUNK, "gone")):
+        try:
+            parse(spoilt(answer, way, junk, is_gone=junk == "gone"))
+        except Unreadable:
+            outcomes.add("unreadable")
+        else:
+            outcomes.add("read")
+    assert "unreadable" in outcomes
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_an_answer_to_a_write_that_is_changed_where_it_counts_proves_nothing(name: str) -> None:
+    action, answer = WRITES[name]
+
+    def told(json_of: Any) -> Any:
+        return venue.reply_of(Heard(200, {}, json.dumps(json_of)), action, ID, LISTED)
+
+    good = told(answer)
+    assert isinstance(good, Accepted | Refused)
+    for way, junk in product(spots(answer), (*JUNK, "gone")):
+        reply = told(spoilt(answer, way, junk, is_gone=junk == "gone"))
+        aside = way[-1] in ("oid", "totalSz", "avgPx")
+        assert isinstance(reply, Unsure) or (aside and reply == good), (way, junk, reply)
+
+
+# -- a whole guard on one wallet -----------------------------------------------------------
+
+
+async def test_a_short_on_one_wallet_is_stopped_and_closed_within_the_reach_of_its_mark() -> None:
+    """What every venue owes to an isolated long is asked of all of them in `test_guarded`."""
+    text = CROSS_POLICY.replace("VENUE", "hyperliquid").replace("MODE", "one_way")
+    text = re.sub(r"USD\b", "USDC", text)
+    book = Book(margin_mode=MarginMode.CROSS, quantity=D("-0.1"), liquidation="none")
+    async with staged(HyperliquidDesk(book)) as live, at_work(live, text):
+        await until(live.desk.resting)
+        (trigger,) = live.desk.resting()
+        assert book.mark < trigger < D(104_000)
+        book.mark = D(103_300)
+        await until(lambda: book.quantity == 0)
+        await until(lambda: not live.desk.resting())
+        closes = [each for each in live.written() if "Ioc" in str(each.body)]
+    (order,) = closes[-1].body["action"]["orders"]
+    assert (order["b"], order["r"]) == (True, True)
+    assert D(103_300) < D(order["p"]) <= D(103_300) * D("1.08") + 1
