@@ -150,9 +150,9 @@ def reply_of(
 
 
 def _proof(row: Row, action: Action, client_id: str, name: str, size: Decimal) -> Reply:
+    order: OrderFound | NotTold = NOT_TOLD
     expected: tuple[object, ...]
     echoed: tuple[object, ...]
-    is_close = isinstance(action, ClosePosition)
     match action:
         case AddMargin(amount=amount):
             expected = (_HTTP_OK, 1, amount)
@@ -166,23 +166,24 @@ def _proof(row: Row, action: Action, client_id: str, name: str, size: Decimal) -
         case ClosePosition():
             expected = (client_id, name, direction(action.side))
             echoed = _echo(row, "orderId", "clientOrderId")
+            order = _told(row, client_id, name, size)
         case _:
             assert_never(action)
     if echoed != expected:
         return Unsure(f"expected an echo of {expected}, was {echoed}")
-    return Accepted(order=_told(row, client_id, name, size)) if is_close else Accepted()
+    return Accepted(order=order)
 
 
 def _told(row: Row, client_id: str, name: str, size: Decimal) -> OrderFound | NotTold:
     """
-    What a proven answer to a close says of its fill.
+    What the answer to a close says of its fill.
 
     Source: Binance, "New Order": RESULT answers a market or an IOC order by its final state.
     """
     try:
         return _order_found(row, client_id, name, size)
     except Unreadable:
-        return NOT_TOLD  # it is taken all the same, and will be asked for
+        return NOT_TOLD  # if it is taken, it will be asked for
 
 
 def _echo(row: Row, number: str, client_id: str) -> tuple[str, str, str]:
