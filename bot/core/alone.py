@@ -58,7 +58,8 @@ class Memo:
 
     As long as they are the same, and the data fresh, judging again before `wake_at_ms` would say
     the same. An episode that `goes_on` is only noted to be active still. `in_play` is what else
-    counts while a step fires or waits, or an episode has not ended.
+    counts while a step fires or waits, or an episode has not ended; `beside` decides whether the
+    position can be judged at all.
     """
 
     verdict: PositionVerdict
@@ -66,6 +67,7 @@ class Memo:
     endangered: bool
     goes_on: bool
     in_play: tuple[object, ...]
+    beside: tuple[object, ...]
     mark_price: Price
     stops: tuple[StopOrder, ...]
     memory: PositionMemory
@@ -120,6 +122,7 @@ def judge_alone(
             endangered,
             goes_on,
             _in_play(state, key, desk.memory),
+            _beside(state),
             mark_price,
             state.stops,
             desk.memory,
@@ -140,6 +143,7 @@ def _still_holds(memo: Memo, state: AccountState, position: Position) -> bool:
         and memo.instruments is state.instruments
         and memo.funding is state.funding.get(position.symbol)
         and memo.swings is state.swings.get(position.symbol)
+        and memo.beside == _beside(state)
         and memo.in_play == _in_play(state, position.key, memo.memory)
     )
 
@@ -174,6 +178,16 @@ def _in_play(state: AccountState, key: PositionKey, memory: PositionMemory) -> t
     if not memory.in_episode and _is_idle(memory):
         return ()
     return (state.mode, state.refunds, _sent_for(state.intents).get(key, ()))
+
+
+def _beside(state: AccountState) -> tuple[object, ...]:
+    """The account's mode and its positions: mostly the same objects, which costs nothing."""
+    match state.account:
+        case AccountRead(snapshot=snapshot):
+            return (snapshot.position_mode, snapshot.positions)
+        case NotRead():
+            return ()
+    assert_never(state.account)
 
 
 @kept(most=1)

@@ -17,7 +17,8 @@ from bot.core.events import (
     StreamLost,
     Tick,
 )
-from bot.core.model import Reported
+from bot.core.metrics import Unknown
+from bot.core.model import MarginMode, PositionMode, Reported, Side
 from bot.core.policy import Policy
 from bot.core.state import AccountState
 from bot.core.strategy import Close, Nothing, Notify, Severity, TightenStop, TopUp
@@ -60,6 +61,18 @@ def test_a_recalled_position_wakes_with_its_alarm() -> None:
     first = life.decision.wake_at_ms
     life.decide()
     assert life.decision.wake_at_ms == first == life.now_ms + 5_000 + 60_000
+
+
+def test_what_cannot_be_guarded_any_more_is_not_recalled() -> None:
+    """Another mode of the account, or a cross position against it: nobody can judge it then."""
+    against = build.position(side=Side.SHORT, margin_mode=MarginMode.CROSS)
+    for mode, others in ((PositionMode.HEDGE, ()), (PositionMode.ONE_WAY, (against,))):
+        life = calm()
+        life.position_mode = mode
+        life.read(LONG, *others, stops=[GOOD_STOP])
+        assert not recalls(life)
+        verdict = life.decision.positions[0]
+        assert isinstance(verdict.measured, Unknown)
 
 
 def test_whatever_changes_is_judged_again() -> None:
