@@ -114,7 +114,8 @@ def judge_alone(
     state = desk.state
     if desk.memory is not before:
         draft.memories[key] = desk.memory
-    if _is_settled(desk, verdict):
+    # What was paid for an episode that has just ended is in the verdict, and is forgotten now.
+    if _is_settled(desk, verdict) and desk.memory.funding_paid == before.funding_paid:
         mark_price = state.marks[position.symbol].price
         draft.memos[key] = Memo(
             verdict,

@@ -147,6 +147,30 @@ def test_an_episode_that_goes_on_is_recalled_and_ends_ten_minutes_after_its_last
     assert life.now_ms == active_at_ms + 600_000
 
 
+def test_what_an_ended_episode_has_paid_is_not_recalled() -> None:
+    """Its last verdict counts it, and the next one does not any more."""
+    life = Life(build.policy(), stops=[GOOD_STOP])
+    life.decide()
+    memory = replace(
+        life.state.memory_of(LONG.key),
+        in_episode=True,
+        episode=life.now_ms,
+        active_at_ms=life.now_ms,
+        funding_paid=Money(Decimal(100)),
+    )
+    life.state = replace(life.state, memories={LONG.key: memory}, memos={})
+    life.wait(600_000)
+    life.read(LONG, stops=[GOOD_STOP])
+    life.mark(50_000)
+    life.decide()
+    assert not life.state.memory_of(LONG.key).in_episode
+    life.wait(1_000)
+    life.mark(50_000)
+    _, bare = decide(replace(life.state, memos={}), life.policy, life.now_ms)
+    life.decide()
+    assert to_json(life.decision, Decision) == to_json(bare, Decision)
+
+
 PRICES = st.sampled_from([50_000, 47_900, 47_500, 47_000, 46_600])
 """Few of them, so that many a decision finds all as it was."""
 
