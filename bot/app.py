@@ -166,7 +166,8 @@ def try_policies(files: list[Path], wanted: re.Pattern[str]) -> tuple[Trial, ...
 
 
 def require_tested(policy_file: Path) -> None:
-    """Raise `Untested` unless the policy has tests beside it and all of them pass."""
+    """Raise `Untested` unless all tests beside the policy pass; `PolicyError` where it is none."""
+    load_policy(policy_file)
     beside = policy_file.with_name(f"{policy_file.stem}_test{policy_file.suffix}")
     if not beside.is_file():
         raise Untested(f"{policy_file}: expected tests in {beside}, was none (or --untested)")

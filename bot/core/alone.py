@@ -57,9 +57,9 @@ class Memo:
     A verdict that had nothing done or refused, and the very objects it rests on.
 
     As long as they are the same, and the data fresh, judging again before `wake_at_ms` would say
-    the same. An episode that `goes_on` is only noted to be active still. `in_play` is what else
-    counts while a step fires or waits, or an episode has not ended; `beside` decides whether the
-    position can be judged at all.
+    the same. An episode that `goes_on` is only noted to be active still. `in_play` is what was
+    sent for it, and what else counts while a step fires or waits, or an episode has not ended;
+    `beside` decides whether the position can be judged at all.
     """
 
     verdict: PositionVerdict
@@ -175,10 +175,11 @@ def _is_idle(memory: PositionMemory) -> bool:
 
 
 def _in_play(state: AccountState, key: PositionKey, memory: PositionMemory) -> tuple[object, ...]:
-    """What a position on which a step may act rests on, besides what every position does."""
+    """What was sent for a position, and what one on which a step may act rests on besides."""
+    sent = _sent_for(state.intents).get(key, ())  # another leg's close may clear its stops
     if not memory.in_episode and _is_idle(memory):
-        return ()
-    return (state.mode, state.refunds, _sent_for(state.intents).get(key, ()))
+        return (sent,)
+    return (state.mode, state.refunds, sent)
 
 
 def _beside(state: AccountState) -> tuple[object, ...]:

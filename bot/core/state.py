@@ -45,6 +45,9 @@ DAY_MS = 24 * HOUR_MS
 WITHHELD_MS = 60_000
 """What was withheld and has no cooldown of its own is wanted again after this."""
 
+GONE_MS = 2_000
+"""A stop is gone when two reads this far apart did not find it."""
+
 EPISODE_QUIET_MS = 600_000
 """An episode ends, and a position's identity with it, after ten quiet minutes."""
 
@@ -83,9 +86,9 @@ class PositionMemory:
     the position is, `alerted` by the kind of alert, with the time it last went out.
     `episode` is when the newest episode began, so that no two of them share it; `funding_paid`
     is what settlements have charged since the one before ended, by rate and mark price.
-    `cancelled_at_ms` is when a read first showed that somebody else had cancelled our stop, and
-    that has held since. `reentered`: it was closed in an episode and opened again, which nobody
-    has been told of yet.
+    `cancelled_at_ms` is when a read first showed that somebody else had cancelled our stop, which
+    is `cancelled_surely` once another one has, of a position as large. `reentered`: it was closed
+    in an episode and opened again, which nobody has been told of yet.
     """
 
     steps: Mapping[str, StepMemory] = field(default_factory=dict)
@@ -103,6 +106,7 @@ class PositionMemory:
     stop_refused_at_ms: int = NEVER_MS
     stop_refusals: int = 0
     cancelled_at_ms: int = NEVER_MS
+    cancelled_surely: bool = False
     reentered: bool = False
     alerted: Mapping[str, int] = field(default_factory=dict)
 

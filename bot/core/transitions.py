@@ -41,6 +41,7 @@ from bot.core.model import (
 )
 from bot.core.state import (
     BLANK,
+    GONE_MS,
     NEVER_MS,
     NOTHING,
     AccountRead,
@@ -163,7 +164,8 @@ def _memories_under(
     if policy_digest == state.policy_digest:
         return state.memories
     return {
-        key: replace(memory, cancelled_at_ms=NEVER_MS) for key, memory in state.memories.items()
+        key: replace(memory, cancelled_at_ms=NEVER_MS, cancelled_surely=False)
+        for key, memory in state.memories.items()
     }
 
 
@@ -320,14 +322,17 @@ def _heeded(
     grew = before is not None and position.quantity > before.quantity
     prefix = birth_prefix(state.birth)
     rests = any(stop.client_id.startswith(prefix) for stop in _stops_of(event.snapshot, position))
-    since_ms = memory.cancelled_at_ms
-    if grew or rests:
-        since_ms = NEVER_MS
+    since_ms, surely = memory.cancelled_at_ms, memory.cancelled_surely
+    shrank = before is not None and position.quantity < before.quantity
+    if grew or rests or (shrank and not surely):  # it had triggered, and has filled in part
+        since_ms, surely = NEVER_MS, False
     elif since_ms == NEVER_MS and _was_cancelled(state, position, event.snapshot):
         since_ms = event.received_at_ms
-    return (
-        memory if since_ms == memory.cancelled_at_ms else replace(memory, cancelled_at_ms=since_ms)
-    )
+    elif since_ms != NEVER_MS:
+        surely = surely or event.received_at_ms - since_ms >= GONE_MS
+    if (since_ms, surely) == (memory.cancelled_at_ms, memory.cancelled_surely):
+        return memory
+    return replace(memory, cancelled_at_ms=since_ms, cancelled_surely=surely)
 
 
 def _was_cancelled(state: AccountState, position: Position, now: AccountSnapshot) -> bool:
@@ -351,12 +356,16 @@ def _was_cancelled(state: AccountState, position: Position, now: AccountSnapshot
     gone_by_us = {target for intent in state.intents.values() for target in _taken_by(intent)}
     prefix, known = birth_prefix(state.birth), {stop.client_id for stop in stops}
     gone = any(each.startswith(prefix) and each not in gone_by_us for each in known)
+    mark = state.marks.get(position.symbol)
+    triggered = mark is not None and any(
+        position.side.sign * (mark.price - stop.trigger_price) <= ZERO for stop in stops
+    )
     displaced = any(stop.client_id not in known for stop in _stops_of(now, position))
     unchanged = any(
         each.key == position.key and each.quantity == position.quantity for each in older.positions
     )
     moving = any(isinstance(each.action, ClosePosition | PlaceStop) for each in recent)
-    return gone and unchanged and not displaced and not moving
+    return gone and unchanged and not (displaced or moving or triggered)
 
 
 def _taken_by(intent: Intent) -> tuple[str, ...]:
@@ -453,6 +462,7 @@ def _open(memory: PositionMemory) -> PositionMemory:
         past_stop_since_ms=NEVER_MS,
         naked_since_ms=NEVER_MS,
         cancelled_at_ms=NEVER_MS,
+        cancelled_surely=False,
     )
 
 

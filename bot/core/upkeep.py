@@ -33,7 +33,15 @@ from bot.core.protection import (
     users_own,
     wanted,
 )
-from bot.core.state import NEVER_MS, WITHHELD_MS, AccountRead, AccountState, Intent, NotRead
+from bot.core.state import (
+    GONE_MS,
+    NEVER_MS,
+    WITHHELD_MS,
+    AccountRead,
+    AccountState,
+    Intent,
+    NotRead,
+)
 from bot.core.units import ZERO, Duration, Price, Quantity
 
 STOP_WAY_MS = 5_000
@@ -41,9 +49,6 @@ STOP_WAY_MS = 5_000
 
 STOP_GRACE_MS = 3_000
 """How long a resting stop may take to fill once the mark has passed it."""
-
-GONE_MS = 2_000
-"""A stop is gone when two reads this far apart did not find it."""
 
 NAKED_MAX_MS = 15_000
 """A position without a resting stop for longer than this is alarmed."""
@@ -189,17 +194,16 @@ def _is_left_off(desk: Desk, found: Audit) -> bool:
         return False
     if not desk.policy.protect.respects_cancel:
         return False
-    match desk.state.account:
-        case AccountRead(received_at_ms=at_ms) if at_ms - since_ms >= GONE_MS:
-            text = (
-                "somebody has cancelled the protective stop, and the policy respects that: none "
-                "rests on the exchange. The guard watches the level and closes by itself, while "
-                "it runs; another policy, or a larger position, has it placed again"
-            )
-            desk.say("stop_cancelled", AlertSeverity.CRITICAL, text, REPEAT_MS)
-        case _:
-            desk.needs_read = True
-            desk.wake(since_ms + GONE_MS)
+    if desk.memory.cancelled_surely:
+        text = (
+            "somebody has cancelled the protective stop, and the policy respects that: none "
+            "rests on the exchange. The guard watches the level and closes by itself, while "
+            "it runs; another policy, or a larger position, has it placed again"
+        )
+        desk.say("stop_cancelled", AlertSeverity.CRITICAL, text, REPEAT_MS)
+    else:
+        desk.needs_read = True
+        desk.wake(since_ms + GONE_MS)
     return True
 
 

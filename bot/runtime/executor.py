@@ -11,7 +11,7 @@ from collections.abc import Callable
 import structlog
 
 from bot.clock import Clock
-from bot.core.actions import Action, CancelStop, ClosePosition
+from bot.core.actions import AT_MARKET, Action, CancelStop, ClosePosition
 from bot.core.events import Event, IntentState, OutcomeReported
 from bot.core.guardrails import Approved
 from bot.core.ids import part_id
@@ -97,14 +97,15 @@ class Executor:
     def _overtake(self, intent: Intent) -> None:
         """Let no smaller close of the position follow this one: it was decided before it."""
         match intent.action:
-            case ClosePosition(quantity=most):
+            case ClosePosition(quantity=most, bound=bound):
                 pass
             case _:
                 return
         for each in list(self._waiting.values()):
             match each.action:
-                case ClosePosition(quantity=quantity) if each.key == intent.key:
-                    if quantity < most:
+                case ClosePosition(quantity=quantity, bound=its) if each.key == intent.key:
+                    # One at any price is not held back by one that may not fill.
+                    if quantity < most and (bound == AT_MARKET or its != AT_MARKET):
                         del self._waiting[each.id]
                 case _:
                     pass

@@ -125,6 +125,9 @@ def test_what_cannot_be_tried_is_named(mine: Path, cases: str, words: str) -> No
 
 def test_live_needs_passing_tests_or_to_be_told_otherwise(mine: Path) -> None:
     live = ["run", "--mode", "live", "--policy", str(mine), "--data", "quiet-week-btc"]
+    nowhere = liqguard("run", "--mode", "live", "--policy", "nowhere.yaml")
+    assert (nowhere.returncode, nowhere.stdout) == (3, "")
+    assert "nowhere.yaml:1:1: policy: expected a readable" in nowhere.stderr
     untested = liqguard(*live)
     assert untested.returncode == 4
     assert "expected tests in" in untested.stderr

@@ -20,7 +20,7 @@ from bot.core.events import (
 from bot.core.metrics import Unknown
 from bot.core.model import MarginMode, PositionMode, Reported, Side
 from bot.core.policy import Policy
-from bot.core.state import AccountState
+from bot.core.state import AccountState, Intent, Plain
 from bot.core.strategy import Close, Nothing, Notify, Severity, TightenStop, TopUp
 from bot.core.units import Money, Price
 from bot.journal.codec import to_json
@@ -145,6 +145,30 @@ def test_an_episode_that_goes_on_is_recalled_and_ends_ten_minutes_after_its_last
         life.mark(50_000)
         life.read(LONG, stops=[GOOD_STOP])
     assert life.now_ms == active_at_ms + 600_000
+
+
+def test_a_close_that_another_leg_asked_for_is_not_overlooked() -> None:
+    """It takes the stop of a calm position off the book, and changes nothing else of it."""
+    life = calm()
+    taken = Intent(
+        id="of-the-other-leg",
+        key=LONG.key,
+        action=ClosePosition(LONG.symbol, LONG.side, LONG.quantity),
+        purpose=Plain(),
+        reason="protect/hedge",
+        episode=0,
+        known_at_ms=life.now_ms,
+        margin_before=LONG.isolated_margin,
+        planned_at_ms=life.now_ms,
+        state=IntentState.ACKED,
+        changed_at_ms=life.now_ms,
+        detail="",
+        clears=(GOOD_STOP.client_id,),
+    )
+    life.state = replace(life.state, intents={taken.id: taken})
+    _, bare = decide(replace(life.state, memos={}), life.policy, life.now_ms)
+    life.decide()
+    assert to_json(life.decision, Decision) == to_json(bare, Decision)
 
 
 def test_what_an_ended_episode_has_paid_is_not_recalled() -> None:

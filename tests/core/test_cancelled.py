@@ -75,6 +75,28 @@ def test_one_read_without_it_proves_nothing() -> None:
     assert life.decision.wake_at_ms == life.now_ms + 2_000
 
 
+def test_a_stop_that_has_triggered_and_then_filled_in_part_was_not_cancelled() -> None:
+    """A read may show that it is gone before it shows what it has closed."""
+    life = cancelled(RESPECTS)
+    life.decide()
+    later(life, position=build.position(quantity="0.4", margin=2_000), after_ms=500)
+    (place,) = life.decide()
+    assert isinstance(place, PlaceStop)
+    later(life, position=build.position(quantity="0.4", margin=2_000), after_ms=10_000)
+    (place,) = life.decide()
+    assert isinstance(place, PlaceStop)
+
+
+def test_a_stop_that_the_mark_has_reached_was_not_cancelled() -> None:
+    life = Life(RESPECTS, stops=[GOOD_STOP])
+    life.decide()
+    life.mark(GOOD_STOP.trigger_price)
+    life.wait(1_000)
+    life.read(LONG)
+    life.mark(50_000)
+    assert life.decide() == [PLACE]
+
+
 def test_the_guard_closes_where_the_stop_would_have() -> None:
     life = respected()
     life.wait(1_000)

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from bot.core.actions import Action
+from bot.core.actions import Action, NoWorseThan
 from bot.core.events import AccountReported, IntentState, OutcomeReported
 from bot.core.guardrails import Approved
 from bot.core.model import NO_FILL
-from bot.core.units import Quantity
+from bot.core.units import Price, Quantity
 from bot.exchange.ports import (
     Accepted,
     OrderAbsent,
@@ -23,7 +23,7 @@ from bot.exchange.ports import (
 from bot.rehearsal.loop import run_virtual
 from bot.runtime.executor import WRITE_TIMEOUT_MS, Executor
 from bot.testing.scripted import Silence
-from tests.runtime.build import ADD, CANCEL, CLOSE, STOP, Scene, approved
+from tests.runtime.build import ADD, CANCEL, CLOSE, STOP, D, Scene, approved
 
 ACTIONS = [ADD, STOP, CANCEL, CLOSE]
 RESTS = OrderFound("intent-1", resting=True, filled=NO_FILL)
@@ -127,6 +127,12 @@ def test_a_part_whose_way_is_still_cleared_is_not_sent_after_all_of_it_was() -> 
         for _, event in scene.published
         if isinstance(event, OutcomeReported) and event.intent_id == "intent-1"
     ] == [IntentState.REJECTED]
+
+    # One that may not fill at its price takes nothing from one at any price.
+    bounded = replace(CLOSE, quantity=CLOSE.quantity, bound=NoWorseThan(Price(D(1))))
+    whole_bounded = replace(whole, intent=replace(whole.intent, action=bounded))
+    scene = run_virtual(main(part, whole_bounded))
+    assert [sent for sent, _ in scene.account.sent[1:]] == [bounded, half]
 
     # A smaller one takes nothing from it, and all of it is never held back.
     tiny = replace(CLOSE, quantity=Quantity(CLOSE.quantity / 4))
