@@ -7,6 +7,7 @@ and a cut answer for a refusal. Its retries are off: a lost answer would be sent
 
 import logging
 import socket
+from decimal import localcontext
 from importlib import import_module
 from typing import Any, TypeAlias
 
@@ -68,9 +69,10 @@ class Transport:
             sent: Any = dict(call.parameters)
             if call.is_batch:
                 sent = [sent]
-            await self._ccxt.request(
-                call.path, call.api.split("."), call.method, sent, {"cost": 0}
-            )
+            with localcontext():  # ccxt sets the rounding of whoever calls it, and leaves it so
+                await self._ccxt.request(
+                    call.path, call.api.split("."), call.method, sent, {"cost": 0}
+                )
         except _Heard as e:
             return e.heard
         except ccxt.BaseError as e:
