@@ -4,23 +4,30 @@ from collections.abc import Callable, Mapping
 
 from bot.exchange.live.dialect import Dialect
 from bot.exchange.venues import (
-    apex_api,
+    apex_account,
+    apex_market,
     binancecoinm_account,
     binancecoinm_market,
     binanceusdm_account,
     binanceusdm_market,
-    bitget_api,
-    bitunix_api,
-    bybit_api,
-    gate_api,
+    bitget_account,
+    bitget_market,
+    bitunix_account,
+    bitunix_market,
+    bybit_account,
+    bybit_market,
+    gate_account,
+    gate_market,
     hyperliquid_account,
     hyperliquid_market,
     krakenfutures_account,
     krakenfutures_market,
     kucoin_account,
     kucoin_market,
-    okx_api,
-    xt_api,
+    okx_account,
+    okx_market,
+    xt_account,
+    xt_market,
 )
 
 
@@ -32,16 +39,16 @@ WALLETS: Mapping[str, Callable[[str], Dialect]] = {"binancecoinm": _of_coin}
 """Of the venues that have a wallet for each coin: how they speak of that of a named one."""
 
 DIALECTS: Mapping[str, Dialect] = {
-    "apex": Dialect(apex_api, apex_api),
+    "apex": Dialect(apex_market, apex_account),
     "binancecoinm": _of_coin("BTC"),
     "binanceusdm": Dialect(binanceusdm_market.MARKET, binanceusdm_account.ACCOUNT),
-    "bitget": Dialect(bitget_api, bitget_api),
-    "bitunix": Dialect(bitunix_api, bitunix_api),
-    "bybit": Dialect(bybit_api, bybit_api),
-    "gate": Dialect(gate_api, gate_api),
+    "bitget": Dialect(bitget_market, bitget_account),
+    "bitunix": Dialect(bitunix_market, bitunix_account),
+    "bybit": Dialect(bybit_market, bybit_account),
+    "gate": Dialect(gate_market, gate_account),
     "krakenfutures": Dialect(krakenfutures_market, krakenfutures_account),
     "kucoin": Dialect(kucoin_market, kucoin_account),
     "hyperliquid": Dialect(hyperliquid_market, hyperliquid_account),
-    "okx": Dialect(okx_api, okx_api),
-    "xt": Dialect(xt_api, xt_api),
+    "okx": Dialect(okx_market, okx_account),
+    "xt": Dialect(xt_market, xt_account),
 }

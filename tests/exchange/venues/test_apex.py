@@ -30,7 +30,7 @@ from bot.exchange.live.dialect import Irrelevant, Listed, StreamEnded
 from bot.exchange.live.findings import CheckFailed, Standing, require_sound
 from bot.exchange.live.numbered import NumberedAccount
 from bot.exchange.ports import AccountChanged, OrderFound, Refused, Unreachable
-from bot.exchange.venues import apex_api as venue
+from bot.exchange.venues import apex_account, apex_market
 from bot.live import LiveKeys, _doctor, _lacks, account_of
 from bot.policy.loader import parse_policy
 from bot.policy.preset import account_file
@@ -96,7 +96,7 @@ SYMBOLS = {"data": {"contractConfig": {"perpetualContract": [CONTRACT, ETH]}}}
 
 def snapshot(*positions: Mapping[str, Any], stops: Any = (), worth: Any = WORTH) -> Any:
     state = ({"data": ACCOUNT | {"positions": list(positions)}}, worth)
-    return venue.snapshot_of((SYMBOLS,), state, ({"orders": list(stops)},), LISTED, 7)
+    return apex_account.snapshot_of((SYMBOLS,), state, ({"orders": list(stops)},), LISTED, 7)
 
 
 def test_an_account_is_one_wallet_whose_worth_less_profit_it_holds() -> None:
@@ -118,7 +118,7 @@ def test_a_leverage_is_the_accounts_or_else_the_contracts_and_never_ccxts() -> N
 
 
 def test_private_answers_come_within_an_envelope_or_without() -> None:
-    bare = venue.snapshot_of(
+    bare = apex_account.snapshot_of(
         (SYMBOLS,), (ACCOUNT | {"positions": [LONG]}, {"data": WORTH}), ({"data": []},), LISTED, 7
     )
     assert bare == snapshot(LONG)
@@ -179,7 +179,7 @@ def test_stops_are_those_on_the_price_of_liquidation_and_one_bad_row_hides_no_ot
 
 def rules(contract: Mapping[str, Any]) -> Any:
     symbols = {"data": {"contractConfig": {"perpetualContract": [contract, ETH]}}}
-    return venue.instrument_of((symbols, {"data": ACCOUNT}), LISTED, "BTC-USDT")
+    return apex_market.instrument_of((symbols, {"data": ACCOUNT}), LISTED, "BTC-USDT")
 
 
 def test_listed_steps_are_taken_whole_without_deductions() -> None:
@@ -238,29 +238,29 @@ TICKER = {
 
 def test_the_price_is_that_by_which_the_venue_liquidates() -> None:
     bad = {"data": [TICKER | {"indexPrice": "0"}]}
-    (mark,) = venue.marks_of((bad, {"data": [TICKER]}, {"code": 3}), LISTED)
+    (mark,) = apex_market.marks_of((bad, {"data": [TICKER]}, {"code": 3}), LISTED)
     assert (mark.symbol, mark.price, mark.rate) == (BTC, D("40828.94"), D("0.0000125"))
     assert mark.next_at_ms == 1_661_500_800_000
 
 
 @pytest.mark.parametrize("when", ["10:00:00", "", None, "2022-08-26T08:00:00", "soon", 5])
 def test_a_bill_without_its_day_is_not_told(when: object) -> None:
-    (mark,) = venue.marks_of(({"data": [TICKER | {"nextFundingTime": when}]},), LISTED)
+    (mark,) = apex_market.marks_of(({"data": [TICKER | {"nextFundingTime": when}]},), LISTED)
     assert (mark.price, mark.next_at_ms) == (D("40828.94"), 0)
 
 
 def test_a_frame_tells_what_has_changed() -> None:
     frame = {"topic": "instrumentInfo.H.BTCUSDT", "type": "delta", "data": TICKER}
-    assert len(venue.mark_frame(frame, LISTED)) == 1
+    assert len(apex_market.mark_frame(frame, LISTED)) == 1
     for data in ({"symbol": "BTCUSDT", "lastPrice": "1"}, TICKER | {"symbol": "X"}):
-        assert venue.mark_frame(frame | {"data": data}, LISTED) == []
+        assert apex_market.mark_frame(frame | {"data": data}, LISTED) == []
     for other in ({"op": "pong", "args": ["1"]}, {"topic": "orderBook25.H.BTCUSDT"}):
-        assert venue.mark_frame(other, LISTED) == ()
+        assert apex_market.mark_frame(other, LISTED) == ()
 
 
 def test_time_is_told_in_seconds_or_in_milliseconds() -> None:
-    assert venue.time_of({"data": {"time": 1648626529}}) == 1_648_626_529_000
-    assert venue.time_of({"data": {"time": 1738837534454}}) == 1_738_837_534_454, "recorded"
+    assert apex_market.time_of({"data": {"time": 1648626529}}) == 1_648_626_529_000
+    assert apex_market.time_of({"data": {"time": 1738837534454}}) == 1_738_837_534_454, "recorded"
 
 
 def test_bars_are_hours_that_are_over_whatever_holds_them() -> None:
@@ -270,10 +270,10 @@ def test_bars_are_hours_that_are_over_whatever_holds_them() -> None:
         for hour, high in ((4, "14"), (3, "13"), (2, "12"), (0, "11"))
     ]
     for data in (rows, {"BTCUSDT": rows}):  # the second is `recorded`
-        told = venue.bars_of({"data": data}, BTC, noon_ms + 5 * 3_600_000 - 1)
+        told = apex_market.bars_of({"data": data}, BTC, noon_ms + 5 * 3_600_000 - 1)
         assert [str(bar.high) for bar in told.bars] == ["12", "13"]
     with pytest.raises(Unreadable, match="one contract"):
-        venue.bars_of({"data": {"BTCUSDT": rows, "ETHUSDT": rows}}, BTC, noon_ms)
+        apex_market.bars_of({"data": {"BTCUSDT": rows, "ETHUSDT": rows}}, BTC, noon_ms)
 
 
 # -- evidence, streams, checks -------------------------------------------------------------
@@ -290,7 +290,7 @@ ORDER = {
 
 def look(body: Any, status: int = 200) -> object:
     heard = Heard(status, {}, json.dumps(body))
-    return venue.order_of((heard,), "lg1", "BTC-USDT", LISTED)
+    return apex_account.order_of((heard,), "lg1", "BTC-USDT", LISTED)
 
 
 def test_an_order_is_found_or_nothing_is_known_of_it() -> None:
@@ -324,12 +324,12 @@ def test_an_order_is_found_or_nothing_is_known_of_it() -> None:
     ],
 )
 def test_frames_ring_or_end_the_stream(frame: Any, expected: type) -> None:
-    assert isinstance(venue.account_frame(frame, LISTED, 5), expected)
+    assert isinstance(apex_account.account_frame(frame, LISTED, 5), expected)
 
 
 def test_a_login_is_signed_as_the_venues_page_signs_it() -> None:
     keys = Credentials(SecretStr("k"), SecretStr("sAVch_qy"), SecretStr("Ri08"))
-    opening = venue.account_opening((), keys, 1_647_502_440_973)
+    opening = apex_account.account_opening((), keys, 1_647_502_440_973)
     login = json.loads(json.loads(opening.asks[0])["args"][0])
     key = base64.b64encode(b"sAVch_qy")
     digest = hmac.new(key, b"1647502440973GET/ws/accounts", hashlib.sha256).digest()
@@ -348,31 +348,31 @@ def test_a_login_is_signed_as_the_venues_page_signs_it() -> None:
     ],
 )
 def test_an_account_that_cannot_be_guarded_is_refused(change: dict[str, Any], word: str) -> None:
-    assert venue.refusals(({"data": ACCOUNT}, WORTH)) == ()
-    (sentence,) = venue.refusals((ACCOUNT | change, WORTH))
+    assert apex_account.refusals(({"data": ACCOUNT}, WORTH)) == ()
+    (sentence,) = apex_account.refusals((ACCOUNT | change, WORTH))
     assert word in sentence
 
 
 READS: dict[str, tuple[Any, Callable[[Any], object]]] = {
     "snapshot": (
         [{"data": ACCOUNT | {"positions": [LONG, FLAT]}}, WORTH, {"orders": [STOP]}, SYMBOLS],
-        lambda it: venue.snapshot_of(it[3:], it[:2], it[2:3], LISTED, 7),
+        lambda it: apex_account.snapshot_of(it[3:], it[:2], it[2:3], LISTED, 7),
     ),
-    "listing": (SYMBOLS, venue.listing_of),
+    "listing": (SYMBOLS, apex_market.listing_of),
     "rules": (
         [SYMBOLS, {"data": ACCOUNT}],
-        lambda it: venue.instrument_of(it, LISTED, "BTC-USDT"),
+        lambda it: apex_market.instrument_of(it, LISTED, "BTC-USDT"),
     ),
-    "interval": ({"data": [TICKER]}, lambda it: venue.interval_of(it, "BTC-USDT")),
-    "marks": ({"data": [TICKER]}, lambda it: venue.marks_of((it,), LISTED)),
+    "interval": ({"data": [TICKER]}, lambda it: apex_market.interval_of(it, "BTC-USDT")),
+    "marks": ({"data": [TICKER]}, lambda it: apex_market.marks_of((it,), LISTED)),
     "mark frame": (
         {"topic": "instrumentInfo.H.BTCUSDT", "data": TICKER},
-        lambda it: venue.mark_frame(it, LISTED),
+        lambda it: apex_market.mark_frame(it, LISTED),
     ),
-    "account frame": ({"topic": "x"}, lambda it: venue.account_frame(it, LISTED, 5)),
+    "account frame": ({"topic": "x"}, lambda it: apex_account.account_frame(it, LISTED, 5)),
     "order": ({"data": ORDER}, look),
-    "time": ({"data": {"time": 1648626529}}, venue.time_of),
-    "before the start": ([{"data": ACCOUNT}, WORTH], venue.refusals),
+    "time": ({"data": {"time": 1648626529}}, apex_market.time_of),
+    "before the start": ([{"data": ACCOUNT}, WORTH], apex_account.refusals),
 }
 ODD: tuple[Any, ...] = (
     None, True, 0, -1, 10**30, "", "0", "NaN", "1e400", "abc", [], {}, [[]], [{}], "\x00",

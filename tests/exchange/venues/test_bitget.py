@@ -25,7 +25,7 @@ from bot.exchange.live.calls import Heard, Unreadable
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import Ground, Irrelevant, Listed, Marked, StreamEnded
 from bot.exchange.ports import Accepted, AccountChanged, OrderAbsent, OrderFound, Refused, Unsure
-from bot.exchange.venues import bitget_api as venue
+from bot.exchange.venues import bitget_account, bitget_market
 from bot.exchange.venues.bitget_refusals import REFUSED
 from tests.exchange.venues.bitget_desk import CONTRACT, TIERS, BitgetDesk
 from tests.exchange.venues.capture import golden
@@ -104,7 +104,7 @@ def snapshot(
 ) -> Any:
     terms = [done(ACCOUNT | {"posMode": f"{mode}_mode"})]
     state = [done([money]), done(held)]
-    return venue.snapshot_of(terms, state, [plans(waiting)], LISTED, 5)
+    return bitget_account.snapshot_of(terms, state, [plans(waiting)], LISTED, 5)
 
 
 # -- reads ---------------------------------------------------------------------------------
@@ -191,7 +191,9 @@ def test_a_full_page_of_stops_may_not_be_all() -> None:
 def test_an_answer_that_says_that_it_failed_is_no_read() -> None:
     state = [{"code": "40015", "msg": "", "requestTime": 1595698564931, "data": None}, done([])]
     with pytest.raises(Unreadable, match="40015"):
-        venue.snapshot_of([done(ACCOUNT | {"posMode": "hedge_mode"})], state, [], LISTED, 5)
+        bitget_account.snapshot_of(
+            [done(ACCOUNT | {"posMode": "hedge_mode"})], state, [], LISTED, 5
+        )
 
 
 def test_rules_are_exact_and_brackets_leave_no_jump() -> None:
@@ -200,11 +202,11 @@ def test_rules_are_exact_and_brackets_leave_no_jump() -> None:
     ends = [("1", "50000", "0.004", "125"), ("2", "200000", "0.005", "100")]
     names = ("level", "endUnit", "keepMarginRate", "leverage")
     tiers = [dict(zip(names, each, strict=True)) for each in reversed(ends)]
-    it = venue.instrument_of([done([row]), done(tiers)], LISTED, "BTCUSDT")
+    it = bitget_market.instrument_of([done([row]), done(tiers)], LISTED, "BTCUSDT")
     assert (it.tick_size, it.quantity_step, it.quantity_min) == (D("0.1"), D("0.01"), D("0.01"))
     assert (it.taker_fee, it.quantity_max) == (D("0.0006"), D(220))
     row.pop("maxMarketOrderQty")  # as in the venue's older answers
-    it = venue.instrument_of([done([row]), done(tiers)], LISTED, "BTCUSDT")
+    it = bitget_market.instrument_of([done([row]), done(tiers)], LISTED, "BTCUSDT")
     assert it.quantity_max == D("Infinity")
     first, second = it.tiers
     assert (first.floor, first.rate, first.deduction) == (D(0), D("0.004"), D(0))
@@ -218,7 +220,7 @@ def test_contracts_of_other_coins_are_not_listed_and_a_bad_one_hides_no_other() 
         CONTRACT | {"symbol": ""},
         CONTRACT | {"symbol": "OLDUSDT", "baseCoin": "OLD", "offTime": "1800000000000"},
     ]
-    found = venue.listing_of(done([*odd, CONTRACT]))
+    found = bitget_market.listing_of(done([*odd, CONTRACT]))
     assert found.symbols == {"BTCUSDT": BTC, "OLDUSDT": "OLD/USDT:USDT"}
     assert found.endings == {"OLDUSDT": 1_800_000_000_000}
 
@@ -226,7 +228,7 @@ def test_contracts_of_other_coins_are_not_listed_and_a_bad_one_hides_no_other() 
 @pytest.mark.parametrize("hours", ["0", "-8", "25", "8.5", None])
 def test_an_interval_that_is_no_hours_is_none(hours: object) -> None:
     with pytest.raises(Unreadable):
-        venue.interval_of(done([BILL | {"fundingRateInterval": hours}]), "BTCUSDT")
+        bitget_market.interval_of(done([BILL | {"fundingRateInterval": hours}]), "BTCUSDT")
 
 
 # -- writes --------------------------------------------------------------------------------
@@ -241,7 +243,7 @@ PROOFS: list[tuple[Action, Any]] = [(ADD, ""), (PLACE, NAMED), (CANCEL, GONE), (
 
 
 def reply(action: Action, body: object, status: int = 200) -> object:
-    return venue.reply_of(Heard(status, {}, json.dumps(body)), action, "id1", LISTED)
+    return bitget_account.reply_of(Heard(status, {}, json.dumps(body)), action, "id1", LISTED)
 
 
 @pytest.mark.parametrize(("action", "data"), PROOFS)
@@ -335,7 +337,9 @@ def heard(body: Any, status: int = 200) -> Heard:
 
 def look(order: Any, waiting: list[Any] | None = None, over: list[Any] | None = None) -> object:
     answers = (heard(order, 400 if order is NONE else 200), heard(plans(waiting)))
-    return venue.order_of([*answers, heard(plans(over))], order_id(order), "BTCUSDT", LISTED)
+    return bitget_account.order_of(
+        [*answers, heard(plans(over))], order_id(order), "BTCUSDT", LISTED
+    )
 
 
 def order_id(order: Any) -> str:
@@ -368,7 +372,7 @@ def test_only_the_code_for_it_is_absence() -> None:
             look({"code": code, "msg": "", "requestTime": 1, "data": None})
     answers = [heard(NONE, 400), heard(plans(None), 502), heard(plans(None))]
     with pytest.raises(Unreadable):
-        venue.order_of(answers, "lg1", "BTCUSDT", LISTED)
+        bitget_account.order_of(answers, "lg1", "BTCUSDT", LISTED)
 
 
 def test_a_stop_waits_is_over_or_has_fired() -> None:
@@ -415,24 +419,26 @@ TICKER = {
 def test_marks_come_with_their_bills_and_a_bad_one_hides_no_mark() -> None:
     marks = done([{"symbol": "BTCUSDT", "markPrice": "27000.0"}, {"symbol": 5}, {}])
     expected = Marked(BTC, Price(D(27_000)), D("-0.000013"), 1_745_510_400_000)  # type: ignore[arg-type]
-    assert venue.marks_of((marks, done([BILL])), LISTED) == (expected,)
-    (bare,) = venue.marks_of((marks, done([{"symbol": "BTCUSDT", "fundingRate": "0.1"}])), LISTED)
+    assert bitget_market.marks_of((marks, done([BILL])), LISTED) == (expected,)
+    (bare,) = bitget_market.marks_of(
+        (marks, done([{"symbol": "BTCUSDT", "fundingRate": "0.1"}])), LISTED
+    )
     assert (bare.price, bare.rate) == (D(27_000), D(0))
 
 
 def test_a_frame_brings_the_mark_of_its_contract_and_nothing_else() -> None:
-    (mark,) = venue.mark_frame(TICKER, LISTED)
+    (mark,) = bitget_market.mark_frame(TICKER, LISTED)
     assert (mark.symbol, mark.price, mark.next_at_ms) == (BTC, D(27_000), 0)
-    assert not venue.mark_frame({"event": "subscribe", "arg": TICKER["arg"]}, LISTED)
-    assert not venue.mark_frame(TICKER | {"arg": {"channel": "books"}}, LISTED)
+    assert not bitget_market.mark_frame({"event": "subscribe", "arg": TICKER["arg"]}, LISTED)
+    assert not bitget_market.mark_frame(TICKER | {"arg": {"channel": "books"}}, LISTED)
 
 
 def test_bars_are_hours_of_the_mark_price_that_are_over_whatever_their_order() -> None:
     hour = 3_600_000
     candles = [[str(at * hour), "1", "3", "0.5", str(2 + at), "0", "0"] for at in (3, 1, 2)]
-    bars = venue.bars_of(done(candles), BTC, 3 * hour + 5).bars
+    bars = bitget_market.bars_of(done(candles), BTC, 3 * hour + 5).bars
     assert [each.close for each in bars] == [D(3), D(4)]
-    assert venue.bars_call("BTCUSDT").parameters["kLineType"] == "MARK"
+    assert bitget_market.bars_call("BTCUSDT").parameters["kLineType"] == "MARK"
 
 
 @pytest.mark.parametrize(
@@ -448,13 +454,13 @@ def test_bars_are_hours_of_the_mark_price_that_are_over_whatever_their_order() -
     ],
 )
 def test_frames_ring_or_end_the_stream(frame: Any, expected: type) -> None:
-    assert isinstance(venue.account_frame(frame, LISTED, 5), expected)
+    assert isinstance(bitget_account.account_frame(frame, LISTED, 5), expected)
 
 
 def test_a_login_is_signed_in_seconds_and_the_secret_is_not_in_it() -> None:
     """The signature was made by hand: `openssl dgst -sha256 -hmac a-secret -binary | base64`."""
     keys = Credentials(SecretStr("a-key"), SecretStr("a-secret"), SecretStr("a-phrase"))
-    opening = venue.account_opening((), keys, 1_732_519_690_123)
+    opening = bitget_account.account_opening((), keys, 1_732_519_690_123)
     (asked,) = opening.asks
     assert "a-secret" not in opening.sign_in
     (named,) = json.loads(opening.sign_in)["args"]
@@ -488,7 +494,7 @@ SIGN = "lsdzMbericu/DsdbUe5LGPRk8RamSi+H8Kd1GmNnQBI="
 def test_an_account_that_cannot_be_guarded_is_refused(
     money: Any, position: Any, expected: str
 ) -> None:
-    found = venue.refusals([done([ACCOUNT | money]), done([LONG | position])])
+    found = bitget_account.refusals([done([ACCOUNT | money]), done([LONG | position])])
     assert len(found) == (1 if expected else 0)
     assert expected in " ".join(found)
 
@@ -496,41 +502,41 @@ def test_an_account_that_cannot_be_guarded_is_refused(
 READS: Mapping[str, tuple[Any, Callable[[Any], object]]] = {
     "snapshot": (
         [done(ACCOUNT | {"posMode": "hedge_mode"}), done([ACCOUNT]), done([LONG]), plans([STOP])],
-        lambda it: venue.snapshot_of(it[:1], it[1:3], it[3:], LISTED, 5),
+        lambda it: bitget_account.snapshot_of(it[:1], it[1:3], it[3:], LISTED, 5),
     ),
     "names": (
         [done([LONG]), plans([STOP])],
-        lambda it: (venue.held_names([None, it[0]]), venue.stop_names([it[1]])),
+        lambda it: (bitget_account.held_names([None, it[0]]), bitget_account.stop_names([it[1]])),
     ),
     "rules": (
         [done([CONTRACT]), done(TIERS)],
-        lambda it: venue.instrument_of(it, LISTED, "BTCUSDT"),
+        lambda it: bitget_market.instrument_of(it, LISTED, "BTCUSDT"),
     ),
-    "listing": (done([CONTRACT]), venue.listing_of),
-    "interval": (done([BILL]), lambda it: venue.interval_of(it, "BTCUSDT")),
+    "listing": (done([CONTRACT]), bitget_market.listing_of),
+    "interval": (done([BILL]), lambda it: bitget_market.interval_of(it, "BTCUSDT")),
     "marks": (
         [done([{"symbol": "BTCUSDT", "markPrice": "1"}]), done([BILL])],
-        lambda it: venue.marks_of(it, LISTED),
+        lambda it: bitget_market.marks_of(it, LISTED),
     ),
     "bars": (
         done([["3600000", "1", "3", "0.5", "2", "0", "0"]]),
-        lambda it: venue.bars_of(it, BTC, 9_000_000),
+        lambda it: bitget_market.bars_of(it, BTC, 9_000_000),
     ),
-    "mark frame": (TICKER, lambda it: venue.mark_frame(it, LISTED)),
+    "mark frame": (TICKER, lambda it: bitget_market.mark_frame(it, LISTED)),
     "account frame": (
         {"event": "x", "arg": {"channel": "orders"}, "data": []},
-        lambda it: venue.account_frame(it, LISTED, 5),
+        lambda it: bitget_account.account_frame(it, LISTED, 5),
     ),
     "order": (
         [done(ORDER), plans([]), plans([])],
-        lambda it: venue.order_of([heard(each) for each in it], "id1", "BTCUSDT", LISTED),
+        lambda it: bitget_account.order_of([heard(each) for each in it], "id1", "BTCUSDT", LISTED),
     ),
     "stop": (
         [NONE, plans(None), plans([STOP | {"planStatus": "executed"}])],
-        lambda it: venue.order_of([heard(each) for each in it], "lg1", "BTCUSDT", LISTED),
+        lambda it: bitget_account.order_of([heard(each) for each in it], "lg1", "BTCUSDT", LISTED),
     ),
-    "time": (done({"serverTime": "1732519690123"}), venue.time_of),
-    "before the start": ([done([ACCOUNT]), done([LONG])], venue.refusals),
+    "time": (done({"serverTime": "1732519690123"}), bitget_market.time_of),
+    "before the start": ([done([ACCOUNT]), done([LONG])], bitget_account.refusals),
 }
 ODD: tuple[Any, ...] = (
     None, True, 0, -1, 10**30, "", "0", "NaN", "1e400", "abc", [], {}, [[]], [{}], "\x00",
@@ -615,6 +621,6 @@ def test_no_recipe_can_open_or_trigger_on_the_last_price_or_cancel_all() -> None
 def test_without_the_position_no_close_is_sent() -> None:
     """It says in which margin mode it is: one guessed might open another."""
     ground = Ground(PositionMode.HEDGE, (), (done([ACCOUNT]), done([SHORT])))
-    answer = venue.write_call(CLOSE, "id1", LISTED, ground)
+    answer = bitget_account.write_call(CLOSE, "id1", LISTED, ground)
     assert isinstance(answer, Refused)
     assert answer.code == "NOT_SENT"

@@ -40,7 +40,7 @@ from bot.exchange.live.calls import Call, Heard, Unreadable
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import ByDate, Ground, Irrelevant, Listed, StreamEnded
 from bot.exchange.ports import Accepted, AccountChanged, OrderAbsent, OrderFound, Refused, Unsure
-from bot.exchange.venues import bitunix_api as venue
+from bot.exchange.venues import bitunix_account, bitunix_market
 from bot.exchange.venues.bitunix_refusals import REFUSED
 from tests.exchange.venues.bitunix_desk import PAIR, TIERS, BitunixDesk
 from tests.exchange.venues.capture import golden
@@ -114,7 +114,7 @@ def snapshot(
 ) -> Any:
     money = list(account) if isinstance(account, tuple) else account
     state = (done(money), done(list(positions)))
-    return venue.snapshot_of((), state, (done(list(stops)),), LISTED, 7)
+    return bitunix_account.snapshot_of((), state, (done(list(stops)),), LISTED, 7)
 
 
 def test_both_sides_are_read_whatever_word_names_them() -> None:
@@ -208,11 +208,11 @@ def test_a_full_page_of_stops_may_not_be_all() -> None:
 def test_an_answer_that_says_that_it_failed_is_no_read() -> None:
     failed = {"code": 10006, "data": None, "msg": "Request too frequently"}
     with pytest.raises(Unreadable, match="10006"):
-        venue.held_names((done([ACCOUNT]), failed))
+        bitunix_account.held_names((done([ACCOUNT]), failed))
 
 
 def test_rules_are_exact_and_brackets_leave_no_jump() -> None:
-    rules = venue.instrument_of((done([PAIR]), done(TIERS[::-1])), LISTED, "BTCUSDT")
+    rules = bitunix_market.instrument_of((done([PAIR]), done(TIERS[::-1])), LISTED, "BTCUSDT")
     assert (rules.tick_size, rules.quantity_step) == (D("0.1"), D("0.0001"))
     assert rules.quantity_max == D(50), "of a market order"
     assert [(each.floor, each.rate, each.deduction) for each in rules.tiers] == [
@@ -220,33 +220,35 @@ def test_rules_are_exact_and_brackets_leave_no_jump() -> None:
         (D(1_000_000), D("0.005"), D(1_000)),
     ]
     with pytest.raises(Unreadable, match="rising"):
-        venue.instrument_of((done([PAIR]), done([TIERS[0], TIERS[0]])), LISTED, "BTCUSDT")
+        bitunix_market.instrument_of((done([PAIR]), done([TIERS[0], TIERS[0]])), LISTED, "BTCUSDT")
     for digits in (-1, 19, 10**14, "1.5", None):
         bad = PAIR | {"quotePrecision": digits}
         with pytest.raises(Unreadable, match="quotePrecision"):
-            venue.instrument_of((done([bad]), done(TIERS)), LISTED, "BTCUSDT")
+            bitunix_market.instrument_of((done([bad]), done(TIERS)), LISTED, "BTCUSDT")
 
 
 def test_contracts_of_other_coins_are_not_listed_and_a_bad_one_hides_no_other() -> None:
     usdc = PAIR | {"symbol": "BTCUSDC", "quote": "USDC"}
-    assert venue.listing_of(done([{}, usdc, PAIR, {"quote": "USDT"}])).symbols == {"BTCUSDT": BTC}
+    assert bitunix_market.listing_of(done([{}, usdc, PAIR, {"quote": "USDT"}])).symbols == {
+        "BTCUSDT": BTC
+    }
 
 
 # -- clock ---------------------------------------------------------------------------------
 
 
 def test_the_clock_is_that_of_a_dated_answer_and_of_no_other() -> None:
-    asking = venue.time_call()
+    asking = bitunix_market.time_call()
     assert isinstance(asking, ByDate)
     date = "Sat, 28 Nov 2026 02:03:04 GMT"
     at_ms = 1_795_831_384_500
-    assert venue.time_of({"date": date, "answer": done([])}) == at_ms
+    assert bitunix_market.time_of({"date": date, "answer": done([])}) == at_ms
     for bad in ("", "yesterday", "2026-11-28"):
         with pytest.raises(Unreadable, match="date"):
-            venue.time_of({"date": bad, "answer": done([])})
+            bitunix_market.time_of({"date": bad, "answer": done([])})
     page_of_a_proxy = {"error": "Please wait"}
     with pytest.raises(Unreadable, match="code"):
-        venue.time_of({"date": date, "answer": page_of_a_proxy})
+        bitunix_market.time_of({"date": date, "answer": page_of_a_proxy})
 
 
 # -- answers to writes ---------------------------------------------------------------------
@@ -266,7 +268,7 @@ PROOFS: tuple[tuple[Action, Any, Accepted], ...] = (
 
 def reply(action: Action, body: object, status: int = 200) -> object:
     text = body if isinstance(body, str) else json.dumps(body)
-    return venue.reply_of(Heard(status, {}, text), action, "id1", LISTED)
+    return bitunix_account.reply_of(Heard(status, {}, text), action, "id1", LISTED)
 
 
 @pytest.mark.parametrize(("action", "data", "expected"), PROOFS)
@@ -360,7 +362,7 @@ def heard(data: Any, status: int = 200) -> Heard:
 def look(order: Any, *pages: list[Any]) -> object:
     lists = [done({"tradeList": each, "total": len(each)}) for each in (*pages, [], [])][:2]
     answers = [heard(each) for each in (order, *lists)]
-    return venue.order_of(answers, "id1", "BTCUSDT", LISTED)
+    return bitunix_account.order_of(answers, "id1", "BTCUSDT", LISTED)
 
 
 def test_an_order_is_told_with_the_average_of_its_fills() -> None:
@@ -403,12 +405,12 @@ def test_only_the_code_for_it_is_absence() -> None:
         with pytest.raises(Unreadable):
             look(done(ORDER | wrong))
     with pytest.raises(Unreadable, match="502"):
-        venue.order_of([heard(done(ORDER), 502)] * 3, "id1", "BTCUSDT", LISTED)
+        bitunix_account.order_of([heard(done(ORDER), 502)] * 3, "id1", "BTCUSDT", LISTED)
 
 
 def stop(waiting: list[Any], over: Any) -> object:
     answers = [heard(done(waiting)), heard(done(over))]
-    return venue.order_of(answers, "123", "BTCUSDT", LISTED)
+    return bitunix_account.order_of(answers, "123", "BTCUSDT", LISTED)
 
 
 def test_a_stop_is_found_by_its_number() -> None:
@@ -425,10 +427,12 @@ def test_a_stop_is_found_by_its_number() -> None:
 
 
 def test_an_order_is_asked_for_by_our_id_and_a_stop_by_its_number() -> None:
-    detail, *trades = venue.order_calls("BTCUSDT", "lgabc")
+    detail, *trades = bitunix_account.order_calls("BTCUSDT", "lgabc")
     assert (detail.path[-16:], detail.parameters) == ("get_order_detail", {"clientId": "lgabc"})
     assert [each.parameters["skip"] for each in trades] == ["0", "100"]
-    assert [each.path.rpartition("/")[2] for each in venue.order_calls("BTCUSDT", "123")] == [
+    assert [
+        each.path.rpartition("/")[2] for each in bitunix_account.order_calls("BTCUSDT", "123")
+    ] == [
         "get_pending_orders",
         "get_history_orders",
     ]
@@ -455,7 +459,7 @@ def test_a_bill_is_in_percent_and_a_bad_one_hides_no_mark() -> None:
         MARK | {"symbol": "NO"},
         MARK | {"markPrice": 0},
     ]
-    good, no_bill = venue.marks_of((done(rows),), LISTED)
+    good, no_bill = bitunix_market.marks_of((done(rows),), LISTED)
     assert (good.price, good.rate, good.next_at_ms) == (D(60_000), D("-0.00005776"), 1770710400000)
     assert (no_bill.price, no_bill.next_at_ms) == (D(60_000), 0)
 
@@ -463,18 +467,18 @@ def test_a_bill_is_in_percent_and_a_bad_one_hides_no_mark() -> None:
 @pytest.mark.parametrize("hours", [0, -8, 25, "8.5", None])
 def test_an_interval_that_is_no_hours_is_none(hours: object) -> None:
     with pytest.raises(Unreadable):
-        venue.interval_of(done(MARK | {"fundingInterval": hours}), "BTCUSDT")
+        bitunix_market.interval_of(done(MARK | {"fundingInterval": hours}), "BTCUSDT")
 
 
 def test_a_frame_brings_the_mark_of_its_contract_and_nothing_else() -> None:
     data = {"ip": "0.001", "mp": "10000", "fr": "0.013461", "nft": "2024-12-04T12:00:00Z"}
     frame = {"ch": "price", "symbol": "BTCUSDT", "ts": 1732178884994, "data": data}
-    (mark,) = venue.mark_frame(frame, LISTED)
+    (mark,) = bitunix_market.mark_frame(frame, LISTED)
     assert (mark.symbol, mark.price, mark.next_at_ms) == (BTC, D(10_000), 0)
     for other in ({"op": "ping", "pong": 1, "ping": 2}, frame | {"symbol": "X"}, {"ch": "trade"}):
-        assert venue.mark_frame(other, LISTED) == ()
+        assert bitunix_market.mark_frame(other, LISTED) == ()
     with pytest.raises(Unreadable, match="mp"):
-        venue.mark_frame(frame | {"data": {"mp": "0"}}, LISTED)
+        bitunix_market.mark_frame(frame | {"data": {"mp": "0"}}, LISTED)
 
 
 def test_bars_are_hours_of_the_mark_price_that_are_over_whatever_their_order() -> None:
@@ -483,10 +487,10 @@ def test_bars_are_hours_of_the_mark_price_that_are_over_whatever_their_order() -
         {"time": noon_ms + hour * 3_600_000, "open": 10, "high": high, "low": 9, "close": 10.5}
         for hour, high in ((4, 14), (3, 13), (2, 12), (0, 11))
     ]
-    call = venue.bars_call("BTCUSDT")
+    call = bitunix_market.bars_call("BTCUSDT")
     assert (call.parameters["type"], call.parameters["interval"]) == ("MARK_PRICE", "1h")
     assert int(call.parameters["limit"]) <= 200, "the most that the venue gives"
-    told = venue.bars_of(json.loads(json.dumps(done(rows)), parse_float=Decimal), BTC,
+    told = bitunix_market.bars_of(json.loads(json.dumps(done(rows)), parse_float=Decimal), BTC,
                          noon_ms + 5 * 3_600_000 - 1)  # fmt: skip
     assert told.closed_at_ms == noon_ms + 4 * 3_600_000
     assert [str(bar.high) for bar in told.bars] == ["12", "13"]
@@ -510,12 +514,12 @@ def test_bars_are_hours_of_the_mark_price_that_are_over_whatever_their_order() -
     ],
 )
 def test_frames_ring_or_end_the_stream(frame: Any, expected: type) -> None:
-    assert isinstance(venue.account_frame(frame, LISTED, 5), expected)
+    assert isinstance(bitunix_account.account_frame(frame, LISTED, 5), expected)
 
 
 def test_a_login_is_signed_in_seconds_and_the_secret_is_not_in_it() -> None:
     keys = Credentials(SecretStr("a-key"), SecretStr("a-secret"))
-    opening = venue.account_opening((), keys, 1_747_402_389_123)
+    opening = bitunix_account.account_opening((), keys, 1_747_402_389_123)
     login = json.loads(opening.asks[0])
     (named,) = login["args"]
     assert (login["op"], named["apiKey"]) == ("login", "a-key")
@@ -541,11 +545,11 @@ def test_an_account_that_cannot_be_guarded_is_refused(
     account: dict[str, Any], position: dict[str, Any], word: str
 ) -> None:
     own = LONG | {"subAccountId": 1}
-    assert venue.refusals((done([ACCOUNT]), done([own]))) == ()
+    assert bitunix_account.refusals((done([ACCOUNT]), done([own]))) == ()
     wrong = (done([ACCOUNT | account]), done([own, own | position]))
-    (sentence,) = venue.refusals(wrong)
+    (sentence,) = bitunix_account.refusals(wrong)
     assert word in sentence
-    assert "withdraw" in venue.unproven(wrong)[0]
+    assert "withdraw" in bitunix_account.unproven(wrong)[0]
 
 
 # -- junk in reads -------------------------------------------------------------------------
@@ -553,36 +557,40 @@ def test_an_account_that_cannot_be_guarded_is_refused(
 READS: dict[str, tuple[Any, Callable[[Any], object]]] = {
     "snapshot": (
         [done([ACCOUNT]), done([LONG, SHORT]), done([STOP])],
-        lambda it: venue.snapshot_of((), it[:2], it[2:], LISTED, 7),
+        lambda it: bitunix_account.snapshot_of((), it[:2], it[2:], LISTED, 7),
     ),
-    "listing": (done([PAIR]), venue.listing_of),
+    "listing": (done([PAIR]), bitunix_market.listing_of),
     "rules": (
         [done([PAIR]), done(TIERS)],
-        lambda it: venue.instrument_of(it, LISTED, "BTCUSDT"),
+        lambda it: bitunix_market.instrument_of(it, LISTED, "BTCUSDT"),
     ),
-    "interval": (done(MARK), lambda it: venue.interval_of(it, "BTCUSDT")),
-    "marks": (done([MARK]), lambda it: venue.marks_of((it,), LISTED)),
+    "interval": (done(MARK), lambda it: bitunix_market.interval_of(it, "BTCUSDT")),
+    "marks": (done([MARK]), lambda it: bitunix_market.marks_of((it,), LISTED)),
     "mark frame": (
         {"ch": "price", "symbol": "BTCUSDT", "data": {"mp": "1"}},
-        lambda it: venue.mark_frame(it, LISTED),
+        lambda it: bitunix_market.mark_frame(it, LISTED),
     ),
     "account frame": (
         {"ch": "order", "op": "x", "code": 0},
-        lambda it: venue.account_frame(it, LISTED, 5),
+        lambda it: bitunix_account.account_frame(it, LISTED, 5),
     ),
     "order": (
         [done(ORDER), done({"tradeList": [TRADE, OTHER]}), done([])],
-        lambda it: venue.order_of([heard(each) for each in it], "id1", "BTCUSDT", LISTED),
+        lambda it: bitunix_account.order_of(
+            [heard(each) for each in it], "id1", "BTCUSDT", LISTED
+        ),
     ),
     "stop": (
         [done([STOP]), done({"orderList": [STOP | {"id": "124", "status": "FILLED"}]})],
-        lambda it: venue.order_of([heard(each) for each in it], "124", "BTCUSDT", LISTED),
+        lambda it: bitunix_account.order_of(
+            [heard(each) for each in it], "124", "BTCUSDT", LISTED
+        ),
     ),
     "time": (
         {"date": "Sat, 28 Nov 2026 02:03:04 GMT", "answer": done([])},
-        venue.time_of,
+        bitunix_market.time_of,
     ),
-    "before the start": ([done([ACCOUNT]), done([LONG])], venue.refusals),
+    "before the start": ([done([ACCOUNT]), done([LONG])], bitunix_account.refusals),
 }
 ODD: tuple[Any, ...] = (
     None, True, 0, -1, 10**30, "", "0", "NaN", "1e400", "abc", [], {}, [[]], [{}], "\x00",
@@ -651,7 +659,7 @@ async def test_a_request_that_is_not_signed_as_the_page_says_is_refused_by_the_d
 def recipe(action: Action, mode: PositionMode) -> Any:
     rows = [each | {"positionMode": mode.upper()} for each in (LONG, SHORT)]
     ground = Ground(mode, (), (done([ACCOUNT]), done(rows)))
-    return venue.write_call(action, "id1", LISTED, ground)
+    return bitunix_account.write_call(action, "id1", LISTED, ground)
 
 
 def test_recipes_name_what_the_venues_own_examples_name() -> None:
@@ -705,7 +713,7 @@ def test_no_recipe_can_open_or_trigger_on_the_last_price_or_close_at_once() -> N
 @pytest.mark.parametrize("action", [PLACE, CLOSE], ids=["stop", "close"])
 def test_without_the_position_nothing_that_needs_its_number_is_sent(action: Action) -> None:
     ground = Ground(PositionMode.HEDGE, (), (done([ACCOUNT]), done([SHORT])))
-    answer = venue.write_call(action, "id1", LISTED, ground)
+    answer = bitunix_account.write_call(action, "id1", LISTED, ground)
     assert isinstance(answer, Refused)
     assert answer.code == "NOT_SENT"
 

@@ -24,7 +24,7 @@ from bot.core.units import Money, Price, Quantity
 from bot.exchange.live.calls import Heard, Unreadable, parse_json
 from bot.exchange.live.dialect import Irrelevant, Listed, Marked, StreamEnded, Unmoved
 from bot.exchange.ports import Accepted, AccountChanged, OrderAbsent, Quoted, Refused, Unsure
-from bot.exchange.venues import bybit_api as venue
+from bot.exchange.venues import bybit_account, bybit_market
 from bot.exchange.venues.bybit_refusals import REFUSED
 from tests.exchange.venues.bybit_desk import CONTRACT, KEY, TIERS, BybitDesk
 from tests.exchange.venues.capture import golden
@@ -107,7 +107,7 @@ def snapshot(
     info = {"retCode": 0, "result": {"marginMode": mode, "unifiedMarginStatus": 5}}
     state = (enveloped(*legs), enveloped({"accountType": "UNIFIED", "coin": list(coins)}))
     waiting = (enveloped(*stops),)
-    return venue.snapshot_of((info, enveloped(*probe)), state, waiting, LISTED, 1)
+    return bybit_account.snapshot_of((info, enveloped(*probe)), state, waiting, LISTED, 1)
 
 
 # -- the account ---------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def test_our_liquidation_price_is_the_venues_formula(side: Side, added: Decimal)
         enveloped(*TIERS),
         enveloped({"symbol": "BTCUSDT", "takerFeeRate": "0.00055"}),
     )
-    listed = venue.instrument_of(info, LISTED, "BTCUSDT")
+    listed = bybit_market.instrument_of(info, LISTED, "BTCUSDT")
     quantity, entry, leverage, fee = D("0.5"), D(50_000), D(10), D("0.00055")
     sign = side.sign
     margin = quantity * entry / leverage * (1 + (leverage - sign) * fee) + added
@@ -270,7 +270,7 @@ def test_a_wallet_without_the_coin_is_empty() -> None:
 def test_an_error_in_the_envelope_is_no_read() -> None:
     failed = {"retCode": 10006, "retMsg": "Too many visits!", "result": {}}
     with pytest.raises(Unreadable, match="10006"):
-        venue.marks_of((failed,), LISTED)
+        bybit_market.marks_of((failed,), LISTED)
 
 
 def test_stops_are_those_that_protect_and_one_bad_row_hides_no_other() -> None:
@@ -315,7 +315,7 @@ def test_a_contract_that_cannot_be_read_hides_no_other_and_an_ending_is_told() -
         CONTRACT | {"symbol": "BTCPERP", "quoteCoin": "USDC", "settleCoin": "USDC"},
         CONTRACT | {"symbol": "BTC-26DEC26", "contractType": "LinearFutures"},
     )
-    listed = venue.listing_of(enveloped(*others, ends, CONTRACT))
+    listed = bybit_market.listing_of(enveloped(*others, ends, CONTRACT))
     assert listed.symbols == {"OLDUSDT": "OLD/USDT:USDT", "BTCUSDT": BTC}
     assert listed.endings == {"OLDUSDT": 1_900_000_000_000}
 
@@ -332,7 +332,9 @@ def test_a_contract_that_cannot_be_read_hides_no_other_and_an_ending_is_told() -
 def test_tiers_that_make_no_table_are_none(tiers: Any, word: str) -> None:
     fees = enveloped({"symbol": "BTCUSDT", "takerFeeRate": "0.00055"})
     with pytest.raises(Unreadable, match=word):
-        venue.instrument_of((enveloped(CONTRACT), enveloped(*tiers), fees), LISTED, "BTCUSDT")
+        bybit_market.instrument_of(
+            (enveloped(CONTRACT), enveloped(*tiers), fees), LISTED, "BTCUSDT"
+        )
 
 
 # -- answers to writes ---------------------------------------------------------------------
@@ -352,7 +354,7 @@ PROOFS: list[tuple[Action, dict[str, Any]]] = [
 
 def reply(action: Action, body: object, status: int = 200) -> object:
     text = body if isinstance(body, str) else json.dumps(body)
-    return venue.reply_of(Heard(status, {}, text), action, "id1", LISTED)
+    return bybit_account.reply_of(Heard(status, {}, text), action, "id1", LISTED)
 
 
 def ok(result: object) -> dict[str, Any]:
@@ -390,7 +392,7 @@ def test_codes_of_the_list_are_proof(code: int) -> None:
     assert isinstance(reply(CLOSE, refused, 502), Unsure)
 
 
-@pytest.mark.parametrize("code", sorted(venue.GONE))
+@pytest.mark.parametrize("code", sorted(bybit_account.GONE))
 def test_that_a_stop_is_gone_does_not_say_what_became_of_it(code: int) -> None:
     assert isinstance(reply(CANCEL, {"retCode": code, "retMsg": "?", "result": {}}), Unsure)
 
@@ -450,7 +452,7 @@ def heard(*found: Any, status: int = 200) -> Heard:
 
 
 def look(realtime: Heard, history: Heard) -> object:
-    return venue.order_of((realtime, history), "id1", "BTCUSDT", LISTED)
+    return bybit_account.order_of((realtime, history), "id1", "BTCUSDT", LISTED)
 
 
 def test_an_order_is_found_in_either_list_and_only_by_its_whole_name() -> None:
@@ -512,7 +514,7 @@ EXECUTION = {
 
 def test_what_the_venue_took_is_named_with_the_side_of_the_position() -> None:
     """Who sells had a long. A deleveraging is a `test-fixture`, a liquidation `documented`."""
-    bust = venue.account_frame(
+    bust = bybit_account.account_frame(
         parse_json(
             json.dumps(frame("execution", EXECUTION, EXECUTION | {"execType": "BustTrade"}))
         ),
@@ -521,7 +523,7 @@ def test_what_the_venue_took_is_named_with_the_side_of_the_position() -> None:
     )
     assert bust == Liquidated(BTC, Side.LONG, Price(D("45850.5")), 5)
     taken = EXECUTION | {"execType": "AdlTrade", "side": "Buy"}
-    assert venue.account_frame(frame("execution", taken), LISTED, 5) == AutoDeleveraged(
+    assert bybit_account.account_frame(frame("execution", taken), LISTED, 5) == AutoDeleveraged(
         BTC, Side.SHORT, Quantity(D("0.2")), Price(D("45850.5")), 5
     )
 
@@ -538,7 +540,7 @@ def test_what_the_venue_took_is_named_with_the_side_of_the_position() -> None:
     ],
 )
 def test_other_frames_ring_or_say_nothing(json: Any, told: object) -> None:
-    assert venue.account_frame(json, LISTED, 5) == told
+    assert bybit_account.account_frame(json, LISTED, 5) == told
 
 
 @pytest.mark.parametrize(
@@ -550,27 +552,29 @@ def test_other_frames_ring_or_say_nothing(json: Any, told: object) -> None:
     ],
 )
 def test_a_sign_in_or_subscription_that_is_refused_ends_the_stream(refused: Any) -> None:
-    assert isinstance(venue.account_frame(refused, LISTED, 5), StreamEnded)
+    assert isinstance(bybit_account.account_frame(refused, LISTED, 5), StreamEnded)
 
 
 def test_a_frame_without_the_mark_says_that_it_has_not_moved() -> None:
     """`documented`: what is not in a message has not changed."""
     told = {"topic": "tickers.BTCUSDT", "type": "delta", "data": {"symbol": "BTCUSDT"}}
-    assert venue.mark_frame(told, LISTED) == (Unmoved(BTC),)
+    assert bybit_market.mark_frame(told, LISTED) == (Unmoved(BTC),)
     moved = told | {"data": {"symbol": "BTCUSDT", "markPrice": "17217.33"}}
-    (mark,) = venue.mark_frame(moved, LISTED)
+    (mark,) = bybit_market.mark_frame(moved, LISTED)
     assert isinstance(mark, Marked)
     assert (mark.symbol, mark.price, mark.next_at_ms) == (BTC, D("17217.33"), 0)
     for odd in ({"success": True, "op": "subscribe"}, told | {"topic": "kline.1.BTCUSDT"}):
-        assert venue.mark_frame(odd, LISTED) == ()
+        assert bybit_market.mark_frame(odd, LISTED) == ()
     other = {"symbol": "NOUSDT", "markPrice": "1"}
-    assert venue.mark_frame({**told, "data": other}, LISTED) == ()
+    assert bybit_market.mark_frame({**told, "data": other}, LISTED) == ()
 
 
 def test_one_bad_mark_hides_no_other() -> None:
     bill = {"symbol": "BTCUSDT", "fundingRate": "0.0001", "nextFundingTime": "1900000800000"}
     bad: list[Any] = [{**bill, "markPrice": each} for each in ("0", "-1", None, "", "NaN")]
-    (mark,) = venue.marks_of((enveloped(*bad, bill | {"markPrice": "37985.6"}, {}),), LISTED)
+    (mark,) = bybit_market.marks_of(
+        (enveloped(*bad, bill | {"markPrice": "37985.6"}, {}),), LISTED
+    )
     assert (mark.price, mark.next_at_ms) == (D("37985.6"), 1_900_000_800_000)
 
 
@@ -580,13 +584,13 @@ def test_bars_are_hours_of_the_mark_price_that_are_over() -> None:
         [str(noon_ms + hour * 3_600_000), "10", high, "9", "10.5"]
         for hour, high in ((4, "14"), (3, "13"), (2, "12"), (0, "11"))
     ]
-    call = venue.bars_call("BTCUSDT")
+    call = bybit_market.bars_call("BTCUSDT")
     assert (call.path, call.parameters["interval"]) == ("v5/market/mark-price-kline", "60")
-    told = venue.bars_of(enveloped(*bars), BTC, noon_ms + 5 * 3_600_000 - 1)
+    told = bybit_market.bars_of(enveloped(*bars), BTC, noon_ms + 5 * 3_600_000 - 1)
     assert told.closed_at_ms == noon_ms + 4 * 3_600_000
     assert [str(bar.high) for bar in told.bars] == ["12", "13"]
     with pytest.raises(Unreadable, match="chart"):
-        venue.bars_of(enveloped([1, "2"]), BTC, noon_ms)
+        bybit_market.bars_of(enveloped([1, "2"]), BTC, noon_ms)
 
 
 # -- before the start ----------------------------------------------------------------------
@@ -600,7 +604,9 @@ def checks(
     coin: Any = USDT,
 ) -> tuple[str, ...]:
     info = ok({"marginMode": mode, "unifiedMarginStatus": status})
-    return venue.refusals((ok(key), info, enveloped(leg), enveloped({"coin": [USDT, coin]})))
+    return bybit_account.refusals(
+        (ok(key), info, enveloped(leg), enveloped({"coin": [USDT, coin]}))
+    )
 
 
 def allowed(**groups: Any) -> dict[str, Any]:
@@ -629,7 +635,7 @@ def test_a_key_or_account_that_cannot_be_guarded_is_refused(changed: Any, word: 
     assert checks(status=6, mode="REGULAR_MARGIN") == ()
     (sentence,) = checks(**changed)
     assert word in sentence
-    assert venue.unproven(()) == ()
+    assert bybit_account.unproven(()) == ()
 
 
 def test_permissions_that_are_not_told_as_a_list_are_no_proof() -> None:
@@ -766,7 +772,7 @@ def test_no_garbage_in_an_answer_or_a_frame_is_more_than_unsure(data: st.DataObj
     assert isinstance(reply(action, ok(odd)), Accepted | Refused | Unsure)
     told = EXECUTION | {data.draw(st.sampled_from(sorted(EXECUTION))): data.draw(ODD)}
     try:
-        venue.account_frame(frame("execution", told), LISTED, 5)
-        venue.account_frame(odd, LISTED, 5)
+        bybit_account.account_frame(frame("execution", told), LISTED, 5)
+        bybit_account.account_frame(odd, LISTED, 5)
     except Unreadable:
         return

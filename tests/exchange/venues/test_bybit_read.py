@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bot.core.model import AccountSnapshot, NotReported, Position, PositionMode, Reported
 from bot.exchange.live.calls import Call
-from bot.exchange.venues import bybit_api as venue
+from bot.exchange.venues import bybit_account, bybit_market
 from tests.exchange.wire.build import exchange
 from tests.exchange.wire.test_bybit_properties import BY, PRICES, QUANTITIES, Client, _do
 
@@ -30,13 +30,13 @@ def asked(client: Client, call: Call) -> Any:
 
 def read(client: Client) -> AccountSnapshot:
     """The account, through the adapter's own calls and parsers."""
-    listed = venue.listing_of(asked(client, venue.listing_call()))
+    listed = bybit_market.listing_of(asked(client, bybit_market.listing_call()))
     terms, state = (
         [asked(client, call) for call in calls]
-        for calls in (venue.terms_calls(), venue.state_calls())
+        for calls in (bybit_account.terms_calls(), bybit_account.state_calls())
     )
-    waiting = asked(client, venue.all_stops_call())
-    return venue.snapshot_of(terms, state, (waiting,), listed, 1)
+    waiting = asked(client, bybit_account.all_stops_call())
+    return bybit_account.snapshot_of(terms, state, (waiting,), listed, 1)
 
 
 def essence(position: Position) -> tuple[Any, ...]:

@@ -31,7 +31,7 @@ from bot.exchange.ports import (
     Unreachable,
     Unsure,
 )
-from bot.exchange.venues import okx_api as venue
+from bot.exchange.venues import okx_account, okx_market
 from bot.exchange.venues.okx_refusals import REFUSED
 from tests.exchange.venues.capture import golden
 from tests.exchange.venues.okx_desk import CONFIG, CONTRACT, TIERS, OkxDesk
@@ -100,7 +100,7 @@ def enveloped(*found: Any) -> dict[str, Any]:
 
 def snapshot(*legs: Any, config: Any = CONFIG, coins: Any = (USDT,), stops: Any = ()) -> Any:
     state = (enveloped(*legs), enveloped({"details": list(coins)}))
-    return venue.snapshot_of((enveloped(config),), state, (enveloped(*stops),), LISTED, 1)
+    return okx_account.snapshot_of((enveloped(config),), state, (enveloped(*stops),), LISTED, 1)
 
 
 # -- the account ---------------------------------------------------------------------------
@@ -243,7 +243,7 @@ def test_a_full_page_may_not_be_all() -> None:
 
 def instrument(*tiers: Any) -> Any:
     answers = (enveloped(CONTRACT), enveloped(*(tiers or TIERS)), enveloped({"takerU": "-0.0005"}))
-    return venue.instrument_of(answers, LISTED, NAME)
+    return okx_market.instrument_of(answers, LISTED, NAME)
 
 
 def test_contracts_are_linear_ones_in_the_coin_and_a_bad_one_hides_no_other() -> None:
@@ -253,7 +253,7 @@ def test_contracts_are_linear_ones_in_the_coin_and_a_bad_one_hides_no_other() ->
         CONTRACT | {"instId": "Y-USDT-SWAP", "ctVal": "0"},
         CONTRACT | {"instId": "OLD-USDT-SWAP", "ctValCcy": "OLD", "expTime": "1900000000000"},
     )
-    listed = venue.listing_of(enveloped(*others, CONTRACT))
+    listed = okx_market.listing_of(enveloped(*others, CONTRACT))
     assert listed.symbols == {"OLD-USDT-SWAP": "OLD/USDT:USDT", NAME: BTC}
     assert listed.sizes == {"OLD-USDT-SWAP": D("0.01"), NAME: D("0.01")}
     assert listed.endings == {"OLD-USDT-SWAP": 1_900_000_000_000}
@@ -323,9 +323,9 @@ def test_tiers_that_make_no_table_are_none(tiers: Any, word: str) -> None:
 
 def test_the_interval_is_what_lies_between_two_bills() -> None:
     bill = {"instId": NAME, "fundingTime": "1703088000000", "nextFundingTime": "1703116800000"}
-    assert venue.interval_of(enveloped(bill), NAME) == 8 * 3_600_000
+    assert okx_market.interval_of(enveloped(bill), NAME) == 8 * 3_600_000
     with pytest.raises(Unreadable, match="nextFundingTime"):
-        venue.interval_of(enveloped(bill | {"nextFundingTime": "1703088000000"}), NAME)
+        okx_market.interval_of(enveloped(bill | {"nextFundingTime": "1703088000000"}), NAME)
 
 
 # -- answers to writes ---------------------------------------------------------------------
@@ -346,7 +346,7 @@ FREE = {"sMsg"}
 
 def reply(action: Action, body: object, status: int = 200) -> object:
     text = body if isinstance(body, str) else json.dumps(body)
-    return venue.reply_of(Heard(status, {}, text), action, "id1", LISTED)
+    return okx_account.reply_of(Heard(status, {}, text), action, "id1", LISTED)
 
 
 @pytest.mark.parametrize(("action", "row"), PROOFS, ids=lambda each: type(each).__name__)
@@ -385,7 +385,7 @@ def test_codes_of_the_list_are_proof_wherever_they_stand(code: str) -> None:
     assert isinstance(reply(CLOSE, {"code": code, "msg": "no", "data": []}, 502), Unsure)
 
 
-@pytest.mark.parametrize("code", sorted(venue.GONE))
+@pytest.mark.parametrize("code", sorted(okx_account.GONE))
 def test_that_a_stop_is_gone_does_not_say_what_became_of_it(code: str) -> None:
     row = {"sCode": code, "sMsg": "?", "algoId": ""}
     assert isinstance(reply(CANCEL, {"code": "1", "msg": "", "data": [row]}), Unsure)
@@ -422,14 +422,14 @@ def test_junk_is_never_success(body: Any, status: int) -> None:
 def test_an_order_for_no_known_position_is_not_sent(legs: Any) -> None:
     """Its margin mode is that of the position: a wrong one would work on another."""
     ground = Ground(PositionMode.ONE_WAY, (), (enveloped(*legs),))
-    assert isinstance(venue.write_call(CLOSE, "id1", LISTED, ground), Refused)
-    assert isinstance(venue.write_call(STOP, "id1", LISTED, ground), Refused)
+    assert isinstance(okx_account.write_call(CLOSE, "id1", LISTED, ground), Refused)
+    assert isinstance(okx_account.write_call(STOP, "id1", LISTED, ground), Refused)
 
 
 def test_what_else_the_account_holds_never_keeps_a_close_from_being_sent() -> None:
     others = (CROSS | {"instType": "FUTURES", "instId": "BTC-USDT-261225"}, LONG)
     ground = Ground(PositionMode.ONE_WAY, (), (enveloped(*others),))
-    assert not isinstance(venue.write_call(CLOSE, "id1", LISTED, ground), Refused)
+    assert not isinstance(okx_account.write_call(CLOSE, "id1", LISTED, ground), Refused)
 
 
 # -- evidence ------------------------------------------------------------------------------
@@ -452,7 +452,7 @@ def heard(*found: Any, status: int = 200) -> Heard:
 
 
 def look(plain: Heard = NONE, algo: Heard = NONE, history: Any = ()) -> object:
-    return venue.order_of((plain, algo, heard(*history)), "id1", NAME, LISTED)
+    return okx_account.order_of((plain, algo, heard(*history)), "id1", NAME, LISTED)
 
 
 def test_a_stop_that_triggered_tells_its_fill_by_the_order_that_it_made() -> None:
@@ -513,13 +513,13 @@ TAKEN = {
 def test_what_the_venue_took_is_named_with_the_side_of_the_position() -> None:
     """`test-fixture`: who sells had a long; a deleveraging of a short buys."""
     row = TAKEN
-    told = venue.account_frame(frame("orders", row), LISTED, 5)
+    told = okx_account.account_frame(frame("orders", row), LISTED, 5)
     assert told == Liquidated(BTC, Side.LONG, Price(D("40000.0")), 5)
-    assert venue.account_frame(frame("orders", row | {"fillSz": "0"}), LISTED, 5) == (
+    assert okx_account.account_frame(frame("orders", row | {"fillSz": "0"}), LISTED, 5) == (
         AccountChanged()
     )
     taken = row | {"category": "adl", "side": "buy", "posSide": "short"}
-    assert venue.account_frame(frame("orders", taken), LISTED, 5) == AutoDeleveraged(
+    assert okx_account.account_frame(frame("orders", taken), LISTED, 5) == AutoDeleveraged(
         BTC, Side.SHORT, Quantity(D("0.005")), Price(D("40000.0")), 5
     )
 
@@ -538,30 +538,33 @@ def test_what_the_venue_took_is_named_with_the_side_of_the_position() -> None:
     ],
 )
 def test_other_frames_ring_or_say_nothing(json: Any, told: object) -> None:
-    assert venue.account_frame(json, LISTED, 5) == told
+    assert okx_account.account_frame(json, LISTED, 5) == told
 
 
 @pytest.mark.parametrize(
     "frame", [{"event": "error", "code": "60009"}, {"event": "notice", "code": "64008"}]
 )
 def test_an_error_or_the_announcement_of_an_end_is_one(frame: Any) -> None:
-    assert isinstance(venue.account_frame(frame, LISTED, 5), StreamEnded)
+    assert isinstance(okx_account.account_frame(frame, LISTED, 5), StreamEnded)
 
 
 def test_marks_of_frames_are_those_of_listed_contracts() -> None:
     row = {"instType": "SWAP", "instId": NAME, "markPx": "200", "ts": "1"}
-    (mark,) = venue.mark_frame(frame("mark-price", row, row | {"instId": "X"}), LISTED)
+    (mark,) = okx_market.mark_frame(frame("mark-price", row, row | {"instId": "X"}), LISTED)
     assert isinstance(mark, Marked)
     assert (mark.symbol, mark.price, mark.next_at_ms) == (BTC, D(200), 0)
-    assert venue.mark_frame(frame("tickers", row), LISTED) == ()
-    assert venue.mark_frame({"event": "subscribe", "arg": {"channel": "mark-price"}}, LISTED) == ()
+    assert okx_market.mark_frame(frame("tickers", row), LISTED) == ()
+    assert (
+        okx_market.mark_frame({"event": "subscribe", "arg": {"channel": "mark-price"}}, LISTED)
+        == ()
+    )
 
 
 def test_one_bad_mark_hides_no_other() -> None:
     bill = {"instId": NAME, "fundingRate": "0.0001", "fundingTime": "1703088000000"}
     bad: list[Any] = [{"instId": NAME, "markPx": each} for each in ("0", "-1", None, "", "NaN")]
     good = {"instId": NAME, "markPx": "37985.6"}
-    (mark,) = venue.marks_of((enveloped(*bad, good, {}), enveloped(bill)), LISTED)
+    (mark,) = okx_market.marks_of((enveloped(*bad, good, {}), enveloped(bill)), LISTED)
     assert (mark.price, mark.rate, mark.next_at_ms) == (
         D("37985.6"),
         D("0.0001"),
@@ -575,14 +578,14 @@ def test_bars_are_hours_of_the_mark_price_that_are_over() -> None:
         [str(noon_ms + hour * 3_600_000), "10", high, "9", "10.5", "1"]
         for hour, high in ((4, "14"), (3, "13"), (2, "12"), (0, "11"))
     ]
-    call = venue.bars_call(NAME)
+    call = okx_market.bars_call(NAME)
     assert (call.path, call.parameters["bar"]) == ("market/mark-price-candles", "1H")
-    told = venue.bars_of(enveloped(*bars), BTC, noon_ms + 5 * 3_600_000 - 1)
+    told = okx_market.bars_of(enveloped(*bars), BTC, noon_ms + 5 * 3_600_000 - 1)
     assert told.closed_at_ms == noon_ms + 4 * 3_600_000
     assert [str(bar.high) for bar in told.bars] == ["12", "13"]
     for odd in (enveloped([1, "2"]), {"code": "50013", "msg": "", "data": []}):
         with pytest.raises(Unreadable, match="chart"):
-            venue.bars_of(odd, BTC, noon_ms)
+            okx_market.bars_of(odd, BTC, noon_ms)
 
 
 # -- before the start ----------------------------------------------------------------------
@@ -601,10 +604,10 @@ def test_bars_are_hours_of_the_mark_price_that_are_over() -> None:
 )
 def test_a_key_or_account_that_cannot_be_guarded_is_refused(changed: Any, word: str) -> None:
     rest = (enveloped(LONG), enveloped({"details": [USDT]}))
-    assert venue.refusals((enveloped(CONFIG), *rest)) == ()
-    (sentence,) = venue.refusals((enveloped(CONFIG | changed), *rest))
+    assert okx_account.refusals((enveloped(CONFIG), *rest)) == ()
+    (sentence,) = okx_account.refusals((enveloped(CONFIG | changed), *rest))
     assert word in sentence
-    assert venue.unproven(()) == ()
+    assert okx_account.unproven(()) == ()
 
 
 # -- recipes -------------------------------------------------------------------------------
@@ -724,8 +727,8 @@ def test_no_garbage_in_an_answer_or_a_frame_is_more_than_unsure(data: st.DataObj
     assert isinstance(reply(action, enveloped(odd)), Accepted | Refused | Unsure)
     told = TAKEN | {data.draw(st.sampled_from(sorted(TAKEN))): data.draw(ODD)}
     try:
-        venue.account_frame(frame("orders", told), LISTED, 5)
-        venue.account_frame(odd, LISTED, 5)
+        okx_account.account_frame(frame("orders", told), LISTED, 5)
+        okx_account.account_frame(odd, LISTED, 5)
     except Unreadable:
         return
 

@@ -22,7 +22,7 @@ from bot.core.units import Money, Price, Quantity
 from bot.exchange.live.calls import Heard, Unreadable
 from bot.exchange.live.dialect import Irrelevant, Listed, StreamEnded
 from bot.exchange.ports import Accepted, AccountChanged, OrderAbsent, Refused, Unsure
-from bot.exchange.venues import xt_api as venue
+from bot.exchange.venues import xt_account, xt_market
 from bot.exchange.venues.xt_refusals import REFUSED
 from tests.exchange.venues.capture import golden
 from tests.exchange.venues.xt_desk import CONTRACT, TIERS
@@ -80,7 +80,7 @@ def snapshot(
 ) -> Any:
     money = done([{"coin": "btc"}, balance])
     state = (done(list(positions)), done(list(breaks)), money)
-    return venue.snapshot_of((), state, (done({"items": list(plans)}),), LISTED, 7)
+    return xt_account.snapshot_of((), state, (done({"items": list(plans)}),), LISTED, 7)
 
 
 def test_an_isolated_short_binds_its_margin_and_has_the_price_of_its_own_side() -> None:
@@ -155,7 +155,7 @@ def test_a_wallet_that_is_not_told_is_no_read(name: str) -> None:
 def test_an_answer_that_says_that_it_failed_is_no_read() -> None:
     failed = {"returnCode": 1, "error": {"code": "403", "msg": "invalid signature"}}
     with pytest.raises(Unreadable, match="403"):
-        venue.held_names((failed | {"result": None},))
+        xt_account.held_names((failed | {"result": None},))
 
 
 def test_stops_are_those_that_protect_and_one_bad_row_hides_no_other() -> None:
@@ -183,20 +183,20 @@ def test_a_full_page_of_plans_may_not_be_all() -> None:
 
 def test_brackets_leave_no_jump() -> None:
     brackets = done({"symbol": "btc_usdt", "leverageBrackets": TIERS[::-1]})
-    listed = venue.instrument_of((done([CONTRACT]), brackets), LISTED, "btc_usdt")
+    listed = xt_market.instrument_of((done([CONTRACT]), brackets), LISTED, "btc_usdt")
     assert [(each.floor, each.rate, each.deduction) for each in listed.tiers] == [
         (D(0), D("0.004"), D(0)),
         (D(1_000_000), D("0.005"), D(1_000)),
     ]
     twice = done({"symbol": "btc_usdt", "leverageBrackets": [TIERS[0], TIERS[0]]})
     with pytest.raises(Unreadable, match="rising"):
-        venue.instrument_of((done([CONTRACT]), twice), LISTED, "btc_usdt")
+        xt_market.instrument_of((done([CONTRACT]), twice), LISTED, "btc_usdt")
 
 
 @pytest.mark.parametrize("hours", [0, -8, 28800, "8.5", None])
 def test_an_interval_that_is_no_hours_is_none(hours: object) -> None:
     with pytest.raises(Unreadable):
-        venue.interval_of(done({"collectionInternal": hours}), "btc_usdt")
+        xt_market.interval_of(done({"collectionInternal": hours}), "btc_usdt")
 
 
 # -- answers to writes ---------------------------------------------------------------------
@@ -210,7 +210,7 @@ OLD_STYLE = {"error": {"code": "", "msg": ""}, "msgInfo": "", "result": {}, "ret
 
 def reply(action: Action, body: object, status: int = 200) -> object:
     text = body if isinstance(body, str) else json.dumps(body)
-    return venue.reply_of(Heard(status, {}, text), action, "id1", LISTED)
+    return xt_account.reply_of(Heard(status, {}, text), action, "id1", LISTED)
 
 
 @pytest.mark.parametrize("action", [ADD, CANCEL], ids=["add", "cancel"])
@@ -299,7 +299,7 @@ def heard(items: list[Any], status: int = 200) -> Heard:
 
 def look(named: Heard | None = None, ended: Any = (), waiting: Any = (), over: Any = ()) -> object:
     lists = [heard(list(each)) for each in (ended, waiting, over)]
-    return venue.order_of((named or heard([]), *lists), "id1", "btc_usdt", LISTED)
+    return xt_account.order_of((named or heard([]), *lists), "id1", "btc_usdt", LISTED)
 
 
 def test_an_order_is_found_in_either_list() -> None:
@@ -347,18 +347,18 @@ def test_an_answer_about_something_else_is_no_evidence(named: Heard) -> None:
     ],
 )
 def test_frames_ring_or_say_nothing(frame: Any, told: object) -> None:
-    assert venue.account_frame(frame, LISTED, 5) == told
+    assert xt_account.account_frame(frame, LISTED, 5) == told
 
 
 def test_a_key_that_is_over_ends_the_stream() -> None:
-    told = venue.account_frame({"id": "123", "code": 401, "msg": "token expire"}, LISTED, 5)
+    told = xt_account.account_frame({"id": "123", "code": 401, "msg": "token expire"}, LISTED, 5)
     assert isinstance(told, StreamEnded)
 
 
 def test_one_bad_mark_hides_no_other_and_one_bad_bill_no_mark() -> None:
     good = {"s": "btc_usdt", "p": "26999.5", "t": 1}
     bad = [good | {"p": each} for each in ("0", "-1", None, "NaN")]
-    (mark,) = venue.marks_of((done([*bad, good, {}]), {"returnCode": 1}), LISTED)
+    (mark,) = xt_market.marks_of((done([*bad, good, {}]), {"returnCode": 1}), LISTED)
     assert (mark.price, mark.next_at_ms) == (D("26999.5"), 0)
 
 
@@ -373,8 +373,8 @@ def test_an_account_that_cannot_be_guarded_is_refused(
     account: dict[str, Any], position: dict[str, Any], word: str
 ) -> None:
     good = {"allowTrade": True}
-    assert venue.refusals((done(good), done([SHORT]))) == ()
-    (sentence,) = venue.refusals((done(good | account), done([SHORT | position])))
+    assert xt_account.refusals((done(good), done([SHORT]))) == ()
+    (sentence,) = xt_account.refusals((done(good | account), done([SHORT | position])))
     assert word in sentence
 
 
@@ -457,8 +457,8 @@ def test_bars_are_hours_of_the_last_price_that_are_over_whatever_their_order() -
         {"t": noon_ms + hour * 3_600_000, "o": "10", "h": high, "l": "9", "c": "10.5"}
         for hour, high in ((4, "14"), (3, "13"), (2, "12"), (0, "11"))
     ]
-    call = venue.bars_call("btc_usdt")
+    call = xt_market.bars_call("btc_usdt")
     assert (call.parameters["symbol"], call.parameters["interval"]) == ("btc_usdt", "1h")
-    told = venue.bars_of(done(rows), BTC, noon_ms + 5 * 3_600_000 - 1)
+    told = xt_market.bars_of(done(rows), BTC, noon_ms + 5 * 3_600_000 - 1)
     assert told.closed_at_ms == noon_ms + 4 * 3_600_000
     assert [str(bar.high) for bar in told.bars] == ["12", "13"]

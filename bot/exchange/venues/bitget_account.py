@@ -4,14 +4,13 @@ Bitget's protocol for USDT perpetuals of a classic account: recipes, parsers, pr
 Recipes: `documented` (API v2), and compared with what ccxt 4.5.90 puts on the wire. The venue
 counts in base. Stops are "loss plans" of a position, with a quantity and an id of ours. In hedge
 mode the `side` of an order is that of the position: buy closes a long. No account of the venue
-has been met yet. In the order of `Dialect`, whole, as one protocol is one file.
+has been met yet. In the order of `AccountDialect`.
 """
 
 import base64
 import hashlib
 import hmac
-import json as text_json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import assert_never
 
@@ -26,33 +25,27 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.events import BarsReported
 from bot.core.model import (
-    BARS_MAX,
     NO_FILL,
     AccountSnapshot,
-    ContractKind,
     Fill,
     Filled,
-    Instrument,
     LiquidationReport,
     MarginMode,
     NotReported,
     Position,
     PositionMode,
     Reported,
-    RiskTier,
     Side,
     StopOrder,
 )
-from bot.core.units import ZERO, Money, Price, Quantity, Ratio
+from bot.core.units import ZERO, Money, Price, Quantity
 from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import (
     Ground,
     Irrelevant,
     Listed,
-    Marked,
     Opening,
     StreamEnded,
     Told,
@@ -61,7 +54,6 @@ from bot.exchange.live.reading import (
     NOT_OPEN,
     NotOpen,
     Row,
-    closed_bars,
     names_of,
     page,
     readable,
@@ -80,34 +72,30 @@ from bot.exchange.ports import (
     Reply,
     Unsure,
 )
-from bot.exchange.venues.bitget import RULES
+from bot.exchange.venues.bitget_market import (
+    ACCOUNT,
+    COIN,
+    OF_USDT,
+    ORDER,
+    PING,
+    PONG,
+    PRIVATE,
+    STREAMS,
+    SUCCESS,
+    channel_of,
+    data_of,
+    number_or_none,
+    words_of,
+)
 from bot.exchange.venues.bitget_refusals import NOT_FOUND, REFUSED
-from bot.exchange.venues.tiers import Bracket, continuous
 
 log = structlog.get_logger()
-
-ccxt_id = "bitget"
-read_weight_per_minute = 300
-"""5 reads a second of the slowest endpoint: `documented`, counted here as if all were one."""
-
-used_weight_header = ""
 request_life_ms = 30_000
 """A request's date is good for 30 s: `documented`."""
-
-_COIN = "USDT"
-_OF_USDT = {"productType": "USDT-FUTURES"}
-_WITH_COIN = _OF_USDT | {"marginCoin": _COIN}
-_PUBLIC, _PRIVATE = "public.mix", "private.mix"
-_MARKET, _ACCOUNT, _ORDER = "v2/mix/market", "v2/mix/account", "v2/mix/order"
+_WITH_COIN = OF_USDT | {"marginCoin": COIN}
 _HTTP_OK = 200
-_SUCCESS = "00000"
 _PAGE = 100
-_HOUR_MS, _HOURS_MAX = 3_600_000, 24
 _SECOND_MS = 1_000
-_DIGITS_MAX = 18
-_CANDLE = 5
-_STREAMS = "wss://ws.bitget.com/v2/ws"
-_PING, _PONG = "ping", "pong"
 _TOLD = ("orders", "orders-algo", "positions")
 
 _LOSS = frozenset({"loss_plan", "pos_loss"})
@@ -116,131 +104,19 @@ _ORDER_OVER = frozenset({"filled", "canceled"})
 _PLAN_OVER = frozenset({"cancelled", "fail_execute"})
 
 
-# -- clock ---------------------------------------------------------------------------------
-
-
-def time_call() -> Call:
-    """The venue's clock."""
-    return Call("public.common", "GET", "v2/public/time", {})
-
-
-def time_of(json: Json) -> int:
-    """Its milliseconds."""
-    return Row(_data(json, "time"), "time").integer("serverTime")
-
-
-def _data(json: Json, where: str) -> Json:
-    """What an answer is about; raises `Unreadable` for one that says that it failed."""
-    row = Row(json, where)
-    if row.text("code") != _SUCCESS:
-        raise Unreadable(f"{where}: expected code {_SUCCESS}, was {row.raw('code')!r}")
-    return row.raw("data")
-
-
-# -- contracts -----------------------------------------------------------------------------
-
-
-def listing_call() -> Call:
-    """All contracts."""
-    return Call(_PUBLIC, "GET", f"{_MARKET}/contracts", _OF_USDT)
-
-
-def listing_of(json: Json) -> Listed:
-    """Perpetual contracts in USDT, and when one is taken off; a bad row hides no other."""
-    symbols, endings = {}, {}
-    for row in rows(_data(json, "contracts"), "contracts"):
-        try:
-            if (row.raw("symbolType"), row.raw("quoteCoin")) == ("perpetual", _COIN):
-                name = row.text("symbol")
-                symbols[name] = f"{row.text('baseCoin')}/{_COIN}:{_COIN}"
-                if row.has("offTime") and (ends_at_ms := row.integer("offTime")) > 0:
-                    endings[name] = ends_at_ms
-        except Unreadable as e:
-            log.warning("contract.unreadable", reason=str(e))
-    return Listed(symbols, endings=endings)
-
-
-def instrument_calls(name: str) -> Sequence[Call]:
-    """Rules and tiers of one contract."""
-    of = _OF_USDT | {"symbol": name}
-    return (
-        Call(_PUBLIC, "GET", f"{_MARKET}/contracts", of),
-        Call(_PUBLIC, "GET", f"{_MARKET}/query-position-lever", of),
-    )
-
-
-def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrument:
-    """The contract, with the fee of an account without discounts."""
-    found = list(rows(_data(jsons[0], "contracts"), "contracts"))
-    if len(found) != 1 or found[0].raw("symbol") != name:
-        raise Unreadable(f"contracts: expected one row of {name}, was {len(found)}")
-    (row,) = found
-    digits = row.integer("pricePlace")
-    if not 0 <= digits <= _DIGITS_MAX:
-        raise row.wrong("pricePlace", "a number of digits")
-    return Instrument(
-        symbol=listed.symbols[name],
-        kind=ContractKind.LINEAR,
-        settle=_COIN,
-        tick_size=Price(row.above_zero("priceEndStep").scaleb(-digits)),
-        quantity_step=Quantity(row.above_zero("sizeMultiplier")),
-        quantity_min=Quantity(row.above_zero("minTradeNum")),
-        taker_fee=Ratio(row.number("takerFeeRate")),
-        tiers=_tiers(jsons[1], name),
-        rules=RULES,
-        quantity_max=Quantity(_number_or_none(row, "maxMarketOrderQty") or Decimal("Infinity")),
-    )
-
-
-def _tiers(json: Json, name: str) -> tuple[RiskTier, ...]:
-    """Brackets of value; that they are progressive is as docs/margin.md says."""
-    where = f"query-position-lever.{name}"
-    found = rows(_data(json, where), where)
-    table = [
-        Bracket(
-            row.above_zero("endUnit"),
-            row.above_zero("keepMarginRate"),
-            row.above_zero("leverage"),
-        )
-        for row in sorted(found, key=lambda row: row.integer("level"))
-    ]
-    return continuous(table, where)
-
-
-def interval_call(name: str) -> Call:
-    """The contract's next bill."""
-    return Call(_PUBLIC, "GET", f"{_MARKET}/current-fund-rate", _OF_USDT | {"symbol": name})
-
-
-def interval_of(json: Json, name: str) -> int:
-    """Its funding interval; the venue tells it in hours."""
-    row = _bill_row(json)
-    hours = row.integer("fundingRateInterval")
-    if not 0 < hours <= _HOURS_MAX:
-        raise row.wrong("fundingRateInterval", "hours of a day")
-    return hours * _HOUR_MS
-
-
-def _bill_row(json: Json) -> Row:
-    found = list(rows(_data(json, "current-fund-rate"), "current-fund-rate"))
-    if len(found) != 1:
-        raise Unreadable(f"current-fund-rate: expected one row, was {len(found)}")
-    return found[0]
-
-
 # -- account -------------------------------------------------------------------------------
 
 
 def terms_calls() -> Sequence[Call]:
     """The account's position mode, which it has for all contracts."""
-    return (Call(_PRIVATE, "GET", f"{_ACCOUNT}/account", _WITH_COIN | {"symbol": "BTCUSDT"}),)
+    return (Call(PRIVATE, "GET", f"{ACCOUNT}/account", _WITH_COIN | {"symbol": "BTCUSDT"}),)
 
 
 def state_calls() -> Sequence[Call]:
     """Money and positions."""
     return (
-        Call(_PRIVATE, "GET", f"{_ACCOUNT}/accounts", _OF_USDT),
-        Call(_PRIVATE, "GET", "v2/mix/position/all-position", _WITH_COIN),
+        Call(PRIVATE, "GET", f"{ACCOUNT}/accounts", OF_USDT),
+        Call(PRIVATE, "GET", "v2/mix/position/all-position", _WITH_COIN),
     )
 
 
@@ -260,8 +136,8 @@ def all_stops_call() -> Call:
 
 
 def _plans(which: str, of: dict[str, str]) -> Call:
-    asked = _OF_USDT | {"planType": "profit_loss", "limit": str(_PAGE)} | of
-    return Call(_PRIVATE, "GET", f"{_ORDER}/orders-plan-{which}", asked)
+    asked = OF_USDT | {"planType": "profit_loss", "limit": str(_PAGE)} | of
+    return Call(PRIVATE, "GET", f"{ORDER}/orders-plan-{which}", asked)
 
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
@@ -275,7 +151,7 @@ def _waiting(json: Json) -> list[Json]:
 
 def _entrusted(json: Json) -> Json:
     """A list of plans; null where there are none."""
-    found = Row(_data(json, "plans"), "plans").raw("entrustedList")
+    found = Row(data_of(json, "plans"), "plans").raw("entrustedList")
     return [] if found is None else found
 
 
@@ -287,7 +163,7 @@ def snapshot_of(
     taken_at_ms: int,
 ) -> AccountSnapshot:
     """The account. Its equity contains unrealised profit (`documented`); the wallet does not."""
-    mode = _mode(Row(_data(terms[0], "account"), "account"))
+    mode = _mode(Row(data_of(terms[0], "account"), "account"))
     held = _held(state[1])
     positions, garbled = sort_out(
         held,
@@ -310,10 +186,10 @@ def snapshot_of(
 
 
 def _money(json: Json) -> Row:
-    found = rows(_data(json, "accounts"), "accounts")
-    coins = [row for row in found if row.has("marginCoin") and row.raw("marginCoin") == _COIN]
+    found = rows(data_of(json, "accounts"), "accounts")
+    coins = [row for row in found if row.has("marginCoin") and row.raw("marginCoin") == COIN]
     if len(coins) != 1:
-        raise Unreadable(f"accounts: expected one row of {_COIN}, was {len(coins)}")
+        raise Unreadable(f"accounts: expected one row of {COIN}, was {len(coins)}")
     return coins[0]
 
 
@@ -339,7 +215,7 @@ def _mode(row: Row) -> PositionMode:
 
 def _held(json: Json) -> list[Json]:
     """The list of positions; null where there are none."""
-    data = _data(json, "positions")
+    data = data_of(json, "positions")
     if data is not None and not isinstance(data, list):
         raise Unreadable(f"positions: expected a list, was {data!r}")
     return data or []
@@ -410,13 +286,13 @@ def _stop(row: Row, listed: Listed, positions: Sequence[Position]) -> list[StopO
     """A plan is of one position: of the side that it names, or in one-way mode the only one."""
     if row.text("planType") not in _LOSS or row.raw("triggerType") != "mark_price":
         return []
-    if _number_or_none(row, "executePrice") is not None:
+    if number_or_none(row, "executePrice") is not None:
         return []  # a limit order
     symbol = listed.symbols.get(row.text("symbol").upper())
     held = [each for each in positions if each.symbol == symbol and _is_of(row, each)]
     if len(held) != 1:
         return []
-    quantity = _number_or_none(row, "size") or held[0].quantity
+    quantity = number_or_none(row, "size") or held[0].quantity
     return [
         StopOrder(
             symbol=held[0].symbol,
@@ -442,13 +318,6 @@ def _is_of(row: Row, position: Position) -> bool:
     raise row.wrong("posSide", "long, short or net")
 
 
-def _number_or_none(row: Row, name: str) -> Decimal | None:
-    """A number above zero; none where it is missing, blank or zero."""
-    if not row.has(name) or row.raw(name) in (None, ""):
-        return None
-    return row.above_zero(name) if row.number(name) != ZERO else None
-
-
 def _client_id(row: Row) -> str:
     """Ours, or for one placed without an id the venue's number."""
     given = row.raw("clientOid") if row.has("clientOid") else ""
@@ -470,11 +339,11 @@ def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -
     match action:
         case AddMargin(amount=amount):
             sent = of | {"holdSide": str(action.side), "amount": f"{amount:f}"}
-            return Call(_PRIVATE, "POST", f"{_ACCOUNT}/set-margin", sent)
+            return Call(PRIVATE, "POST", f"{ACCOUNT}/set-margin", sent)
         case CancelStop(target_client_id=target):
             # Without the list every stop of the contract would go.
             sent = of | {"planType": "loss_plan", "orderIdList": [{"clientOid": target}]}
-            return Call(_PRIVATE, "POST", f"{_ORDER}/cancel-plan-order", sent)
+            return Call(PRIVATE, "POST", f"{ORDER}/cancel-plan-order", sent)
         case PlaceStop(quantity=quantity, trigger_price=trigger):
             sent = of | {
                 "planType": "loss_plan",
@@ -485,7 +354,7 @@ def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -
                 "size": f"{quantity:f}",
                 "clientOid": client_id,
             }
-            return Call(_PRIVATE, "POST", f"{_ORDER}/place-tpsl-order", sent)
+            return Call(PRIVATE, "POST", f"{ORDER}/place-tpsl-order", sent)
         case ClosePosition():
             return _close(action, client_id, of, ground)
     assert_never(action)
@@ -521,7 +390,7 @@ def _close(
             how = {"side": "buy" if is_long else "sell", "tradeSide": "close"}
     sent = of | {"marginMode": margin_modes[0], "size": f"{action.quantity:f}"}
     sent |= how | _bound(action.bound) | {"clientOid": client_id}
-    return Call(_PRIVATE, "POST", f"{_ORDER}/place-order", sent)
+    return Call(PRIVATE, "POST", f"{ORDER}/place-order", sent)
 
 
 def _bound(bound: AtMarket | NoWorseThan) -> dict[str, str]:
@@ -542,7 +411,7 @@ def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Re
     """
     try:
         row = Row(parse_json(heard.text), f"HTTP {heard.status}")
-        if (code := row.text("code")) != _SUCCESS:
+        if (code := row.text("code")) != SUCCESS:
             return Refused(code, heard.text[:120]) if code in REFUSED else Unsure(heard.text[:120])
         if heard.status != _HTTP_OK:
             return Unsure(f"HTTP {heard.status} with the code of success")
@@ -570,7 +439,7 @@ def order_calls(name: str, client_id: str) -> Sequence[Call]:
     """An order by our id, and the plans that wait or are over."""
     of = {"symbol": name, "clientOid": client_id}
     return (
-        Call(_PRIVATE, "GET", f"{_ORDER}/detail", _OF_USDT | of),
+        Call(PRIVATE, "GET", f"{ORDER}/detail", OF_USDT | of),
         _plans("pending", {"symbol": name}),
         _plans("history", of),
     )
@@ -588,7 +457,7 @@ def order_of(
     if Row(order, "order").text("code") != NOT_FOUND:
         if detail.status != _HTTP_OK:
             raise Unreadable(f"order: expected HTTP 200, was {detail.status}")
-        return _order_found(Row(_data(order, "order"), "order"), client_id, name)
+        return _order_found(Row(data_of(order, "order"), "order"), client_id, name)
     for row in rows(_waiting(parse_json(waiting.text)), "plans"):
         if _is_ours(row, client_id):
             return OrderFound(client_id, resting=True, filled=NO_FILL)
@@ -609,7 +478,7 @@ def _order_found(row: Row, client_id: str, name: str) -> OrderFound:
     if state not in _ORDER_OPEN | _ORDER_OVER:
         raise row.wrong("state", "a state that is known")
     filled: Filled = NO_FILL
-    if (quantity := _number_or_none(row, "baseVolume")) is not None:
+    if (quantity := number_or_none(row, "baseVolume")) is not None:
         filled = Fill(Quantity(quantity), Price(row.above_zero("priceAvg")))
     return OrderFound(client_id, resting=state in _ORDER_OPEN, filled=filled)
 
@@ -623,7 +492,7 @@ def _plan_found(row: Row, client_id: str) -> OrderFound:
     """
     status = row.text("planStatus")
     if status == "executed":
-        quantity = _number_or_none(row, "baseVolume") or row.above_zero("size")
+        quantity = number_or_none(row, "baseVolume") or row.above_zero("size")
         at = Fill(Quantity(quantity), Price(row.above_zero("triggerPrice")))
         return OrderFound(client_id, resting=False, filled=at)
     if status not in _PLAN_OVER:
@@ -639,94 +508,6 @@ def margin_call(name: str, since_ms: int) -> NoMarginHistory:
 def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
     """Never asked for."""
     raise Unreadable("margin: expected no history of it")
-
-
-# -- prices --------------------------------------------------------------------------------
-
-
-def marks_calls(names: Sequence[str]) -> Sequence[Call]:
-    """Mark prices of all contracts, and the bills of these."""
-    marks = Call(_PUBLIC, "GET", f"{_MARKET}/tickers", _OF_USDT)
-    return (marks, *(interval_call(name) for name in names))
-
-
-def marks_of(jsons: Sequence[Json], listed: Listed) -> Sequence[Marked]:
-    """The readable ones; one bad row hides no other."""
-    bills: dict[str, tuple[Ratio, int]] = {}
-    for json in jsons[1:]:
-        try:
-            row = _bill_row(json)
-            bills[row.text("symbol")] = Ratio(row.number("fundingRate")), row.integer("nextUpdate")
-        except Unreadable as e:
-            log.warning("bill.unreadable", reason=str(e))
-    return _marked(rows(_data(jsons[0], "tickers"), "tickers"), "symbol", listed, bills)
-
-
-def _marked(
-    found: Iterator[Row],
-    name_is: str,
-    listed: Listed,
-    bills: Mapping[str, tuple[Ratio, int]],
-) -> tuple[Marked, ...]:
-    marks = []
-    for row in found:
-        try:
-            name = row.text(name_is)
-            if name in listed.symbols:
-                price = Price(row.above_zero("markPrice"))
-                marks.append(
-                    Marked(listed.symbols[name], price, *bills.get(name, (Ratio(ZERO), 0)))
-                )
-        except Unreadable as e:
-            log.warning("mark.unreadable", reason=str(e))
-    return tuple(marks)
-
-
-def bars_call(name: str) -> Call:
-    """The newest hours of the mark price, the one that is not over yet among them."""
-    asked = {"symbol": name, "granularity": "1H", "kLineType": "MARK", "limit": str(BARS_MAX + 1)}
-    return Call(_PUBLIC, "GET", f"{_MARKET}/candles", _OF_USDT | asked)
-
-
-def bars_of(json: Json, symbol: str, received_at_ms: int) -> BarsReported:
-    """Those of them that are over, and have no gap behind them."""
-    data = _data(json, "candles")
-    if not isinstance(data, list):
-        raise Unreadable(f"candles: expected a list, was {data!r}")
-    charted = sorted((_candle(each) for each in data), key=lambda each: each[0])
-    return closed_bars(charted, symbol, received_at_ms)
-
-
-def _candle(json: Json) -> tuple[int, Row]:
-    if not isinstance(json, list) or len(json) < _CANDLE:
-        raise Unreadable(f"candles: expected a time and four prices, was {json!r}")
-    at, _, high, low, close = json[:_CANDLE]
-    row = Row({"at": at, "high": high, "low": low, "close": close}, "candles")
-    return row.integer("at"), row
-
-
-def marks_opening(names: Sequence[str], at_ms: int) -> Opening:
-    """Where the tickers of these contracts are pushed."""
-    asked = [_channel("ticker") | {"instId": name} for name in names]
-    return Opening(f"{_STREAMS}/public", (_said("subscribe", asked),), ping=_PING, pong=_PONG)
-
-
-def mark_frame(json: Json, listed: Listed) -> Sequence[Marked]:
-    """The mark of a frame, without the next bill; none if it is about something else."""
-    frame = Row(json, "frame")
-    if not frame.has("data") or not frame.has("arg"):
-        return ()
-    if Row(frame.raw("arg"), "frame.arg").raw("channel") != "ticker":
-        return ()
-    return _marked(rows(frame.raw("data"), "frame.data"), "instId", listed, {})
-
-
-def _channel(name: str) -> dict[str, str]:
-    return {"instType": "USDT-FUTURES", "channel": name}
-
-
-def _said(word: str, parts: Sequence[Json]) -> str:
-    return text_json.dumps({"op": word, "args": list(parts)})
 
 
 # -- the account's stream ------------------------------------------------------------------
@@ -752,13 +533,13 @@ def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: in
         "timestamp": at_s,
         "sign": base64.b64encode(hmac.new(secret, plain, hashlib.sha256).digest()).decode(),
     }
-    asked = [_channel(each) | {"instId": "default"} for each in _TOLD]
+    asked = [channel_of(each) | {"instId": "default"} for each in _TOLD]
     return Opening(
-        f"{_STREAMS}/private",
-        (_said("subscribe", asked),),
-        sign_in=_said("login", [named]),
-        ping=_PING,
-        pong=_PONG,
+        f"{STREAMS}/private",
+        (words_of("subscribe", asked),),
+        sign_in=words_of("login", [named]),
+        ping=PING,
+        pong=PONG,
     )
 
 
@@ -796,7 +577,7 @@ def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
     found += [
         f"account: expected no {name}, as what it backs is not told"
         for name in ("coupon", "grant")
-        if _number_or_none(money, name) is not None
+        if number_or_none(money, name) is not None
     ]
     found += readable(_held(jsons[1]), "positions", _refused)
     return tuple(found)

@@ -5,17 +5,15 @@ Recipes: `documented` (API v4), and compared with what ccxt 4.5.90 puts on the w
 counts in contracts; whole ones, but for those it marks as decimal. Conditional orders are
 `price_orders`, which answer with a number alone and are cancelled by it. Margin that moves into
 a position is in no history. No account of the venue has been met yet.
-In the order of `Dialect`, whole, as one protocol is one file.
+In the order of `AccountDialect`.
 """
 
 import hashlib
 import hmac
 import json as text_json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import assert_never
-
-import structlog
 
 from bot.core.actions import (
     Action,
@@ -26,15 +24,12 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.events import BarsReported, Liquidated
+from bot.core.events import Liquidated
 from bot.core.model import (
-    BARS_MAX,
     NO_FILL,
     AccountSnapshot,
-    ContractKind,
     Fill,
     Filled,
-    Instrument,
     LiquidationReport,
     MarginMode,
     NotReported,
@@ -42,18 +37,16 @@ from bot.core.model import (
     PositionKey,
     PositionMode,
     Reported,
-    RiskTier,
     Side,
     StopOrder,
 )
-from bot.core.units import ZERO, Money, Price, Quantity, Ratio
+from bot.core.units import ZERO, Money, Price, Quantity
 from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import (
     Ground,
     Irrelevant,
     Listed,
-    Marked,
     Opening,
     StreamEnded,
     Told,
@@ -62,7 +55,6 @@ from bot.exchange.live.reading import (
     NOT_OPEN,
     NotOpen,
     Row,
-    closed_bars,
     names_of,
     page,
     readable,
@@ -81,28 +73,14 @@ from bot.exchange.ports import (
     Reply,
     Unsure,
 )
-from bot.exchange.venues.gate import RULES
+from bot.exchange.venues.gate_market import COIN, OF_USDT, PRIVATE, SECOND_MS, STREAMS
 from bot.exchange.venues.gate_refusals import REFUSED
-from bot.exchange.venues.tiers import Bracket, continuous
-
-log = structlog.get_logger()
-
-ccxt_id = "gate"
-read_weight_per_minute = 1_200
-"""200 reads in 10 s of each endpoint: `documented`, counted here as if all were one."""
-
-used_weight_header = ""
-"""What is left is told per endpoint, not of the address."""
 
 request_life_ms = 60_000
 """A signature is good for a minute: `documented`."""
 
 NOT_THERE = frozenset({"ORDER_NOT_FOUND"})
 GONE = NOT_THERE | {"ORDER_FINISHED"}
-
-_SETTLE, _COIN = "usdt", "USDT"
-_PUBLIC, _PRIVATE = "public.futures", "private.futures"
-_OF_USDT = {"settle": _SETTLE}
 _TAKEN = frozenset({200, 201})
 _MARK = 1
 """`price_type` of a trigger: 0 is the last price, 2 the index price."""
@@ -116,123 +94,7 @@ _PAGE = 100
 _NEVER_LIQUIDATED = Decimal(99_999_999)
 _SIZE_OFF_MAX = Decimal("0.01")
 _OURS = "t-"
-_SECOND_MS = 1_000
 _LIQUIDATES = "futures.liquidates"
-
-
-# -- clock ---------------------------------------------------------------------------------
-
-
-def time_call() -> Call:
-    """The venue's clock."""
-    return Call("public.spot", "GET", "time", {})
-
-
-def time_of(json: Json) -> int:
-    """Its milliseconds."""
-    return Row(json, "time").integer("server_time")
-
-
-# -- contracts -----------------------------------------------------------------------------
-
-
-def listing_call() -> Call:
-    """All contracts, with their marks and bills."""
-    return Call(_PUBLIC, "GET", "{settle}/contracts", _OF_USDT)
-
-
-def listing_of(json: Json) -> Listed:
-    """Linear perpetual contracts by the venue's id; one that cannot be read hides no other."""
-    symbols, sizes = {}, {}
-    for row in rows(json, "contracts"):
-        try:
-            if row.raw("type") == "direct":
-                name = row.text("name")
-                size = row.above_zero("quanto_multiplier")
-                symbols[name], sizes[name] = _symbol(name), size
-        except Unreadable as e:
-            log.warning("contract.unreadable", reason=str(e))
-    return Listed(symbols, sizes)
-
-
-def _symbol(name: str) -> str:
-    base, _, quote = name.rpartition("_")
-    return f"{base}/{quote}:{_COIN}"
-
-
-def instrument_calls(name: str) -> Sequence[Call]:
-    """Rules, tiers and fee of one contract."""
-    of = _OF_USDT | {"contract": name}
-    return (
-        Call(_PUBLIC, "GET", "{settle}/contracts/{contract}", of),
-        Call(_PUBLIC, "GET", "{settle}/risk_limit_tiers", of),
-        Call(_PRIVATE, "GET", "{settle}/fee", of),
-    )
-
-
-def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrument:
-    """The contract. Quantities are in base, whatever the venue counts in."""
-    info, table, fees = jsons
-    row = Row(info, name)
-    if row.raw("name") != name:
-        raise row.wrong("name", name)
-    size, least = row.above_zero("quanto_multiplier"), row.above_zero("order_size_min")
-    step = least if _is_decimal(row) else Decimal(1)
-    fee = Row(Row(fees, "fee").raw(name), f"fee.{name}")
-    return Instrument(
-        symbol=listed.symbols[name],
-        kind=ContractKind.LINEAR,
-        settle=_COIN,
-        tick_size=Price(row.above_zero("order_price_round")),
-        quantity_step=Quantity(step * size),
-        quantity_min=Quantity(least * size),
-        taker_fee=Ratio(fee.number("taker_fee")),
-        tiers=_tiers(table, name),
-        rules=RULES,
-        quantity_max=Quantity(_largest(row) * size),
-    )
-
-
-def _largest(row: Row) -> Decimal:
-    """The most contracts of an order at market, where the venue tells that apart."""
-    key = "market_order_size_max"
-    if row.has(key) and row.number(key) > ZERO:
-        return row.number(key)
-    return row.above_zero("order_size_max")
-
-
-def _is_decimal(row: Row) -> bool:
-    """Whether the contract is traded in parts of one."""
-    return row.has("enable_decimal") and row.flag("enable_decimal")
-
-
-def _tiers(json: Json, name: str) -> tuple[RiskTier, ...]:
-    """
-    The tiers of one table, with the deductions that make it continuous.
-
-    The venue's answer may repeat a tier; two that contradict each other are no table.
-    """
-    where = f"risk_limit_tiers.{name}"
-    found: dict[int, Bracket] = {}
-    for row in rows(json, where):
-        bracket = Bracket(
-            row.above_zero("risk_limit"),
-            row.above_zero("maintenance_rate"),
-            row.above_zero("leverage_max"),
-        )
-        if found.setdefault(row.integer("tier"), bracket) != bracket:
-            raise row.wrong("tier", "one row of each tier")
-    return continuous([found[tier] for tier in sorted(found)], where)
-
-
-def interval_call(name: str) -> Call:
-    """The contract, which tells how often it settles."""
-    return instrument_calls(name)[0]
-
-
-def interval_of(json: Json, name: str) -> int:
-    """Its funding interval."""
-    return Row(json, name).integer("funding_interval") * _SECOND_MS
 
 
 # -- account -------------------------------------------------------------------------------
@@ -250,8 +112,8 @@ def state_calls() -> Sequence[Call]:
     Margin that moves between the two answers harms neither: `total` has all margins in it.
     """
     return (
-        Call(_PRIVATE, "GET", "{settle}/positions", _OF_USDT | {"holding": "true"}),
-        Call(_PRIVATE, "GET", "{settle}/accounts", _OF_USDT),
+        Call(PRIVATE, "GET", "{settle}/positions", OF_USDT | {"holding": "true"}),
+        Call(PRIVATE, "GET", "{settle}/accounts", OF_USDT),
     )
 
 
@@ -262,16 +124,16 @@ def held_names(state: Sequence[Json]) -> frozenset[str]:
 
 def stops_call(name: str) -> Call:
     """What waits in one contract."""
-    return Call(_PRIVATE, "GET", "{settle}/price_orders", _waiting(name))
+    return Call(PRIVATE, "GET", "{settle}/price_orders", _waiting(name))
 
 
 def all_stops_call() -> Call:
     """What waits in any contract."""
-    return Call(_PRIVATE, "GET", "{settle}/price_orders", _OF_USDT | {"status": "open"})
+    return Call(PRIVATE, "GET", "{settle}/price_orders", OF_USDT | {"status": "open"})
 
 
 def _waiting(name: str) -> dict[str, str]:
-    return _OF_USDT | {"status": "open", "contract": name}
+    return OF_USDT | {"status": "open", "contract": name}
 
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
@@ -298,8 +160,8 @@ def snapshot_of(
         lambda row: listed.symbols.get(row.text("contract"), row.text("contract")),
     )
     account = Row(state[1], "accounts")
-    if account.text("currency").upper() != _COIN:
-        raise account.wrong("currency", _COIN)
+    if account.text("currency").upper() != COIN:
+        raise account.wrong("currency", COIN)
     bound = sum((each.isolated_margin for each in positions), ZERO)
     is_hedged = account.flag("in_dual_mode")
     return AccountSnapshot(
@@ -458,7 +320,7 @@ def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -
         case PlaceStop(quantity=quantity, trigger_price=trigger):
             size = _size(quantity, action.side, listed.sizes[name])
             closes_long = action.side is Side.LONG
-            sent = _OF_USDT | {
+            sent = OF_USDT | {
                 "initial": {
                     "contract": name,
                     **_sized(size, "amount"),
@@ -474,10 +336,10 @@ def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -
                     "rule": _FALLS_TO if closes_long else _RISES_TO,
                 },
             }
-            return Call(_PRIVATE, "POST", "{settle}/price_orders", sent)
+            return Call(PRIVATE, "POST", "{settle}/price_orders", sent)
         case ClosePosition(quantity=quantity, bound=bound):
             size = _size(quantity, action.side, listed.sizes[name])
-            sent = _OF_USDT | {
+            sent = OF_USDT | {
                 "contract": name,
                 **_sized(size, "size"),
                 "price": _bound(bound),
@@ -485,7 +347,7 @@ def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -
                 "reduce_only": True,
                 "text": _OURS + client_id,
             }
-            return Call(_PRIVATE, "POST", "{settle}/orders", sent)
+            return Call(PRIVATE, "POST", "{settle}/orders", sent)
     assert_never(action)
 
 
@@ -511,13 +373,13 @@ def _sized(size: Decimal, decimal_name: str) -> dict[str, Json]:
 
 
 def _margin(name: str, side: Side, amount: Decimal, ground: Ground) -> Call:
-    sent = _OF_USDT | {"contract": name, "change": f"{amount:f}"}
+    sent = OF_USDT | {"contract": name, "change": f"{amount:f}"}
     match ground.position_mode:
         case PositionMode.ONE_WAY:
-            return Call(_PRIVATE, "POST", "{settle}/positions/{contract}/margin", sent)
+            return Call(PRIVATE, "POST", "{settle}/positions/{contract}/margin", sent)
         case PositionMode.HEDGE:
             path = "{settle}/dual_comp/positions/{contract}/margin"
-            return Call(_PRIVATE, "POST", path, sent | {"dual_side": f"dual_{side}"})
+            return Call(PRIVATE, "POST", path, sent | {"dual_side": f"dual_{side}"})
     assert_never(ground.position_mode)
 
 
@@ -529,8 +391,8 @@ def _cancel(name: str, target: str, ground: Ground) -> Call | Refused:
     ]
     if len(numbers) != 1:
         return Refused("NOT_SENT", f"expected one stop {target} in {name}, was {len(numbers)}")
-    of = _OF_USDT | {"order_id": numbers[0]}
-    return Call(_PRIVATE, "DELETE", "{settle}/price_orders/{order_id}", of)
+    of = OF_USDT | {"order_id": numbers[0]}
+    return Call(PRIVATE, "DELETE", "{settle}/price_orders/{order_id}", of)
 
 
 def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply:
@@ -608,12 +470,12 @@ def order_calls(name: str, client_id: str) -> Sequence[Call]:
 
     The venue forgets our id of a plain order within minutes; the list remembers it.
     """
-    of, ended = _OF_USDT, _OF_USDT | {"contract": name, "status": "finished"}
+    of, ended = OF_USDT, OF_USDT | {"contract": name, "status": "finished"}
     return (
-        Call(_PRIVATE, "GET", "{settle}/orders/{order_id}", of | {"order_id": _OURS + client_id}),
-        Call(_PRIVATE, "GET", "{settle}/orders", ended | {"limit": str(_PAGE)}),
+        Call(PRIVATE, "GET", "{settle}/orders/{order_id}", of | {"order_id": _OURS + client_id}),
+        Call(PRIVATE, "GET", "{settle}/orders", ended | {"limit": str(_PAGE)}),
         stops_call(name),
-        Call(_PRIVATE, "GET", "{settle}/price_orders", ended | {"limit": str(_PAGE)}),
+        Call(PRIVATE, "GET", "{settle}/price_orders", ended | {"limit": str(_PAGE)}),
     )
 
 
@@ -697,81 +559,15 @@ def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
     raise Unreadable("margin: expected no history of it")
 
 
-# -- prices --------------------------------------------------------------------------------
-
-
-def marks_calls(names: Sequence[str]) -> Sequence[Call]:
-    """Mark prices and bills of all contracts."""
-    return (listing_call(),)
-
-
-def marks_of(jsons: Sequence[Json], listed: Listed) -> Sequence[Marked]:
-    """The readable ones; one bad row hides no other."""
-    return _marked(rows(jsons[0], "contracts"), listed, "name")
-
-
-def bars_call(name: str) -> Call:
-    """The newest hours of a mark price, the one that is not over yet among them."""
-    asked = {"contract": f"mark_{name}", "interval": "1h", "limit": str(BARS_MAX + 1)}
-    return Call(_PUBLIC, "GET", "{settle}/candlesticks", _OF_USDT | asked)
-
-
-def bars_of(json: Json, symbol: str, received_at_ms: int) -> BarsReported:
-    """Those of them that are over, and have no gap behind them."""
-    charted = (
-        (
-            row.integer("t") * _SECOND_MS,
-            Row({"high": row.raw("h"), "low": row.raw("l"), "close": row.raw("c")}, row.where),
-        )
-        for row in rows(json, "candlesticks")
-    )
-    return closed_bars(charted, symbol, received_at_ms)
-
-
-def marks_opening(names: Sequence[str], at_ms: int) -> Opening:
-    """Where the marks of these contracts are pushed."""
-    return Opening(_STREAMS, (_ask("futures.tickers", at_ms, list(names)),))
-
-
-def mark_frame(json: Json, listed: Listed) -> Sequence[Marked]:
-    """The marks of a frame, without the next bill; none if it is about something else."""
-    frame = Row(json, "frame")
-    if not frame.has("channel") or frame.raw("channel") != "futures.tickers":
-        return ()
-    if frame.raw("event") != "update":
-        return ()
-    return _marked(rows(frame.raw("result"), "tickers"), listed, "contract")
-
-
-def _marked(found: Iterable[Row], listed: Listed, key: str) -> tuple[Marked, ...]:
-    marks = []
-    for row in found:
-        try:
-            name = row.text(key)
-            if name in listed.symbols:
-                next_s = row.integer("funding_next_apply") if row.has("funding_next_apply") else 0
-                marks.append(
-                    Marked(
-                        listed.symbols[name],
-                        Price(row.above_zero("mark_price")),
-                        Ratio(row.number("funding_rate")),
-                        next_s * _SECOND_MS,
-                    )
-                )
-        except Unreadable as e:
-            log.warning("mark.unreadable", reason=str(e))
-    return tuple(marks)
-
-
 # -- the account's stream ------------------------------------------------------------------
 
-_STREAMS = "wss://fx-ws.gateio.ws/v4/ws/usdt"
+
 _TOLD = ("positions", "orders", "autoorders", "liquidates", "auto_deleverages")
 
 
 def account_calls() -> Sequence[Call]:
     """The account, which tells the user's number."""
-    return (Call(_PRIVATE, "GET", "{settle}/accounts", _OF_USDT),)
+    return (Call(PRIVATE, "GET", "{settle}/accounts", OF_USDT),)
 
 
 def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: int) -> Opening:
@@ -779,7 +575,7 @@ def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: in
     user = Row(answers[0], "accounts").identity("user")
     asks = [_signed_ask(f"futures.{each}", at_ms, [user, "!all"], credentials) for each in _TOLD]
     asks.append(_signed_ask("futures.balances", at_ms, [user], credentials))
-    return Opening(_STREAMS, tuple(asks))
+    return Opening(STREAMS, tuple(asks))
 
 
 def keep_calls(answers: Sequence[Json]) -> Sequence[Call]:
@@ -787,13 +583,8 @@ def keep_calls(answers: Sequence[Json]) -> Sequence[Call]:
     return ()
 
 
-def _ask(channel: str, at_ms: int, payload: list[str]) -> str:
-    asked = {"time": at_ms // _SECOND_MS, "channel": channel, "event": "subscribe"}
-    return text_json.dumps(asked | {"payload": payload})
-
-
 def _signed_ask(channel: str, at_ms: int, payload: list[str], credentials: Credentials) -> str:
-    at_s = at_ms // _SECOND_MS
+    at_s = at_ms // SECOND_MS
     signed = f"channel={channel}&event=subscribe&time={at_s}".encode()
     secret = credentials.secret.get_secret_value().encode()
     asked = {
@@ -838,7 +629,7 @@ def check_calls() -> Sequence[Call]:
     """What has to be known before anything is guarded."""
     return (
         Call("private.account", "GET", "detail", {}),
-        Call(_PRIVATE, "GET", "{settle}/accounts", _OF_USDT),
+        Call(PRIVATE, "GET", "{settle}/accounts", OF_USDT),
     )
 
 

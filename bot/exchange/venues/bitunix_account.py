@@ -4,15 +4,13 @@ Bitunix's protocol for USDT perpetuals: recipes of requests, strict parsers, pro
 Recipes: `documented`; no released ccxt knows the venue, so `bitunix_client` signs on its base. It
 counts in base. Stops are "tpsl" orders of a position, known by the venue's number alone, so that a
 `NumberedAccount` keeps which are ours. Its papers contradict what others have met: such places are
-marked, and read as either. No account of the venue has been met by us. In the order of `Dialect`,
-whole, as one protocol is one file.
+marked, and read as either. No account of the venue has been met by us. In the order of
+`AccountDialect`.
 """
 
 import hashlib
 import json as text_json
 from collections.abc import Sequence
-from decimal import Decimal
-from email.utils import parsedate_to_datetime
 from typing import assert_never
 
 import structlog
@@ -26,34 +24,27 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.events import BarsReported
 from bot.core.model import (
-    BARS_MAX,
     NO_FILL,
     AccountSnapshot,
-    ContractKind,
     Fill,
     Filled,
-    Instrument,
     LiquidationReport,
     MarginMode,
     NotReported,
     Position,
     PositionMode,
     Reported,
-    RiskTier,
     Side,
     StopOrder,
 )
-from bot.core.units import ZERO, Money, Price, Quantity, Ratio
+from bot.core.units import ZERO, Money, Price, Quantity
 from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import (
-    ByDate,
     Ground,
     Irrelevant,
     Listed,
-    Marked,
     Opening,
     StreamEnded,
     Told,
@@ -62,7 +53,6 @@ from bot.exchange.live.reading import (
     NOT_OPEN,
     NotOpen,
     Row,
-    closed_bars,
     names_of,
     page,
     readable,
@@ -81,33 +71,27 @@ from bot.exchange.ports import (
     Reply,
     Unsure,
 )
-from bot.exchange.venues.bitunix import RULES, TAKER_FEE
+from bot.exchange.venues.bitunix_market import (
+    API,
+    COIN,
+    PRIVATE,
+    SECOND_MS,
+    STREAMS,
+    code_of,
+    data_of,
+    one_of,
+    ping_of,
+    subscription_of,
+)
 from bot.exchange.venues.bitunix_refusals import NOT_FOUND, REFUSED
-from bot.exchange.venues.tiers import Bracket, continuous
 
 log = structlog.get_logger()
-
-ccxt_id = "bot.exchange.venues.bitunix_client.Bitunix"
-read_weight_per_minute = 600
-"""10 reads a second of each endpoint: `documented`, counted here as if all were one."""
-
-used_weight_header = ""
 request_life_ms = 60_000
 """`assumed`: requests carry a date, and how old one may be is not told."""
-
-_COIN = "USDT"
-_PUBLIC, _PRIVATE = "public", "private"
-_API = "api/v1/futures"
 _HTTP_OK = 200
 _PAGE = 100
 _TRADES_PAGES = 2
-_HOUR_MS = 3_600_000
-_HOURS_MAX = 24
-_SECOND_MS = 1_000
-_PERCENT = 100
-_STREAMS = "wss://fapi.bitunix.com"
 _NONCE = 32
-_DIGITS_MAX = 18
 
 _TOLD = frozenset({"order", "position", "balance", "wallet", "tpsl", "tp_sl"})
 """Channels of the account; the venue's pages and others' clients name two of them differently."""
@@ -117,138 +101,6 @@ _ORDER_OVER = frozenset({"FILLED", "CANCELED", "PART_FILLED_CANCELED", "EXPIRED"
 _STOP_OVER = frozenset({"CANCELED", "SYSTEM_CANCELED", "FAILED", "EXPIRED"})
 _SIDES = {"LONG": Side.LONG, "BUY": Side.LONG, "SHORT": Side.SHORT, "SELL": Side.SHORT}
 """Of a position: LONG and SHORT are `documented`, BUY and SELL were met by others."""
-
-
-# -- clock ---------------------------------------------------------------------------------
-
-
-def time_call() -> ByDate:
-    """The venue has no clock to ask for; this is the lightest of its answers."""
-    return ByDate(interval_call("BTCUSDT"))
-
-
-def time_of(json: Json) -> int:
-    """The middle of the second in which it answered."""
-    row = Row(json, "time")
-    _data(row.raw("answer"), "time.answer")
-    try:
-        at = parsedate_to_datetime(row.text("date"))
-    except ValueError as e:
-        raise row.wrong("date", "a date of HTTP") from e
-    return int(at.timestamp()) * _SECOND_MS + _SECOND_MS // 2
-
-
-def _data(json: Json, where: str) -> Json:
-    """What an answer is about; raises `Unreadable` for one that says that it failed."""
-    row = Row(json, where)
-    if (code := _code(row)) != "0":
-        raise Unreadable(f"{where}: expected code 0, was {code!r}")
-    return row.raw("data")
-
-
-def _code(row: Row) -> str:
-    return str(row.integer("code"))
-
-
-def _one(json: Json, where: str) -> Row:
-    """The object of an answer: documented in a list of one, met without, or the other way."""
-    data = _data(json, where)
-    if not isinstance(data, list):
-        return Row(data, where)
-    found = list(rows(data, where))
-    if len(found) != 1:
-        raise Unreadable(f"{where}: expected one object, was {len(found)}")
-    return found[0]
-
-
-# -- contracts -----------------------------------------------------------------------------
-
-
-def listing_call() -> Call:
-    """All contracts."""
-    return Call(_PUBLIC, "GET", f"{_API}/market/trading_pairs", {})
-
-
-def listing_of(json: Json) -> Listed:
-    """
-    Contracts that settle in USDT, by the venue's id; one that cannot be read hides no other.
-
-    Those that are not traded now too: a position in one of them is seen, and the venue refuses.
-    """
-    symbols = {}
-    for row in rows(_data(json, "trading_pairs"), "trading_pairs"):
-        try:
-            if row.raw("quote") == _COIN:
-                symbols[row.text("symbol")] = f"{row.text('base')}/{_COIN}:{_COIN}"
-        except Unreadable as e:
-            log.warning("contract.unreadable", reason=str(e))
-    return Listed(symbols)
-
-
-def instrument_calls(name: str) -> Sequence[Call]:
-    """Rules and tiers of one contract."""
-    pair = Call(_PUBLIC, "GET", f"{_API}/market/trading_pairs", {"symbols": name})
-    tiers = Call(_PUBLIC, "GET", f"{_API}/position/get_position_tiers", {"symbol": name})
-    return (pair, tiers)
-
-
-def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrument:
-    """The contract, with the fee of an account without discounts."""
-    row = _one(jsons[0], "trading_pairs")
-    if row.raw("symbol") != name:
-        raise row.wrong("symbol", name)
-    return Instrument(
-        symbol=listed.symbols[name],
-        kind=ContractKind.LINEAR,
-        settle=_COIN,
-        tick_size=Price(_step(row, "quotePrecision")),
-        quantity_step=Quantity(_step(row, "basePrecision")),
-        quantity_min=Quantity(row.above_zero("minTradeVolume")),
-        taker_fee=TAKER_FEE,
-        tiers=_tiers(jsons[1], name),
-        rules=RULES,
-        quantity_max=Quantity(row.above_zero("maxMarketOrderVolume")),
-    )
-
-
-def _step(row: Row, name: str) -> Decimal:
-    digits = row.integer(name)
-    if not 0 <= digits <= _DIGITS_MAX:
-        raise row.wrong(name, "a number of digits")
-    return Decimal(1).scaleb(-digits)
-
-
-def _tiers(json: Json, name: str) -> tuple[RiskTier, ...]:
-    """
-    Brackets of value. That they are progressive is `assumed`, as docs/margin.md says.
-
-    Were they not, the venue would liquidate earlier: the price that it shows counts too.
-    """
-    where = f"position_tiers.{name}"
-    found = rows(_data(json, where), where)
-    table = [
-        Bracket(
-            row.above_zero("endValue"),
-            row.above_zero("maintenanceMarginRate"),
-            row.above_zero("leverage"),
-        )
-        for row in sorted(found, key=lambda row: row.integer("level"))
-    ]
-    return continuous(table, where)
-
-
-def interval_call(name: str) -> Call:
-    """The contract's next bill."""
-    return Call(_PUBLIC, "GET", f"{_API}/market/funding_rate", {"symbol": name})
-
-
-def interval_of(json: Json, name: str) -> int:
-    """Its funding interval; the venue tells it in hours."""
-    row = _one(json, f"funding_rate.{name}")
-    hours = row.integer("fundingInterval")
-    if not 0 < hours <= _HOURS_MAX:
-        raise row.wrong("fundingInterval", "hours of a day")
-    return hours * _HOUR_MS
 
 
 # -- account -------------------------------------------------------------------------------
@@ -267,25 +119,25 @@ def state_calls() -> Sequence[Call]:
     """
     own = {"includeSubAccounts": "false"}
     return (
-        Call(_PRIVATE, "GET", f"{_API}/account", {"marginCoin": _COIN}),
-        Call(_PRIVATE, "GET", f"{_API}/position/get_pending_positions", own),
+        Call(PRIVATE, "GET", f"{API}/account", {"marginCoin": COIN}),
+        Call(PRIVATE, "GET", f"{API}/position/get_pending_positions", own),
     )
 
 
 def held_names(state: Sequence[Json]) -> frozenset[str]:
     """The contracts with an open position."""
-    return names_of(_data(state[1], "positions"), "positions", "symbol", "qty")
+    return names_of(data_of(state[1], "positions"), "positions", "symbol", "qty")
 
 
 def stops_call(name: str) -> Call:
     """What waits in one contract."""
     asked = {"symbol": name, "limit": str(_PAGE)}
-    return Call(_PRIVATE, "GET", f"{_API}/tpsl/get_pending_orders", asked)
+    return Call(PRIVATE, "GET", f"{API}/tpsl/get_pending_orders", asked)
 
 
 def all_stops_call() -> Call:
     """What waits in any contract."""
-    return Call(_PRIVATE, "GET", f"{_API}/tpsl/get_pending_orders", {"limit": str(_PAGE)})
+    return Call(PRIVATE, "GET", f"{API}/tpsl/get_pending_orders", {"limit": str(_PAGE)})
 
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
@@ -294,7 +146,7 @@ def stop_names(stops: Sequence[Json]) -> frozenset[str]:
 
 
 def _waiting(json: Json) -> list[Json]:
-    return page(_data(json, "tpsl"), "tpsl", _PAGE)
+    return page(data_of(json, "tpsl"), "tpsl", _PAGE)
 
 
 def snapshot_of(
@@ -310,7 +162,7 @@ def snapshot_of(
     `available` is without the profit of cross positions (`documented`); what they have lost is
     taken off what may be spent, as none of it can be.
     """
-    account = _one(state[0], "account")
+    account = one_of(state[0], "account")
     mode = _mode(account)
     held: dict[str, Position] = {}
 
@@ -323,7 +175,7 @@ def snapshot_of(
         return found
 
     positions, garbled = sort_out(
-        _data(state[1], "positions"),
+        data_of(state[1], "positions"),
         "positions",
         position,
         lambda row: listed.symbols.get(row.text("symbol"), row.text("symbol")),
@@ -355,7 +207,7 @@ def _mode(row: Row) -> PositionMode:
 
 
 def _open(json: Json) -> list[Row]:
-    found = rows(_data(json, "positions"), "positions")
+    found = rows(data_of(json, "positions"), "positions")
     return [row for row in found if row.number("qty") != ZERO]
 
 
@@ -462,16 +314,16 @@ def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -
         case AddMargin(amount=amount):
             sent = {
                 "symbol": name,
-                "marginCoin": _COIN,
+                "marginCoin": COIN,
                 "amount": f"{amount:f}",
                 "side": action.side.upper(),
             }
-            return Call(_PRIVATE, "POST", f"{_API}/account/adjust_position_margin", sent)
+            return Call(PRIVATE, "POST", f"{API}/account/adjust_position_margin", sent)
         case CancelStop(target_client_id=target):
             if not target.isdecimal():
                 return Refused("NOT_SENT", f"expected a stop whose number is known, was {target}")
             sent = {"symbol": name, "orderId": target}
-            return Call(_PRIVATE, "POST", f"{_API}/tpsl/cancel_order", sent)
+            return Call(PRIVATE, "POST", f"{API}/tpsl/cancel_order", sent)
         case PlaceStop(quantity=quantity, trigger_price=trigger):
             number = _number_of(ground, name, action.side)
             if not number:
@@ -484,7 +336,7 @@ def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -
                 "slOrderType": "MARKET",
                 "slQty": f"{quantity:f}",
             }
-            return Call(_PRIVATE, "POST", f"{_API}/tpsl/place_order", sent)
+            return Call(PRIVATE, "POST", f"{API}/tpsl/place_order", sent)
         case ClosePosition():
             return _close(action, client_id, name, ground)
     assert_never(action)
@@ -503,7 +355,7 @@ def _close(action: ClosePosition, client_id: str, name: str, ground: Ground) -> 
             side = "BUY" if is_long else "SELL"
             of = {"side": side, "tradeSide": "CLOSE", "positionId": number}
     sent = {"symbol": name, "qty": f"{action.quantity:f}", "clientId": client_id} | of
-    return Call(_PRIVATE, "POST", f"{_API}/trade/place_order", sent | _bound(action.bound))
+    return Call(PRIVATE, "POST", f"{API}/trade/place_order", sent | _bound(action.bound))
 
 
 def _bound(bound: AtMarket | NoWorseThan) -> dict[str, str]:
@@ -522,7 +374,7 @@ def _number_of(ground: Ground, name: str, side: Side) -> str:
         is_it = row.text("symbol") == name and row.number("qty") != ZERO and _side(row) is side
         return [row.identity("positionId")] if is_it else []
 
-    found = readable(_data(ground.state[1], "positions"), "positions", number)
+    found = readable(data_of(ground.state[1], "positions"), "positions", number)
     return found[0] if found else ""
 
 
@@ -535,7 +387,7 @@ def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Re
     """
     try:
         row = Row(parse_json(heard.text), f"HTTP {heard.status}")
-        if (code := _code(row)) != "0":
+        if (code := code_of(row)) != "0":
             return Refused(code, heard.text[:120]) if code in REFUSED else Unsure(heard.text[:120])
         if heard.status != _HTTP_OK:
             return Unsure(f"HTTP {heard.status} with the code of success")
@@ -578,14 +430,14 @@ def order_calls(name: str, client_id: str) -> Sequence[Call]:
     """A stop by its number, waiting or over; else an order by our id, and the last fills."""
     if client_id.isdecimal():
         of = {"symbol": name, "limit": str(_PAGE)}
-        over = Call(_PRIVATE, "GET", f"{_API}/tpsl/get_history_orders", of)
+        over = Call(PRIVATE, "GET", f"{API}/tpsl/get_history_orders", of)
         return (stops_call(name), over)
-    detail = Call(_PRIVATE, "GET", f"{_API}/trade/get_order_detail", {"clientId": client_id})
+    detail = Call(PRIVATE, "GET", f"{API}/trade/get_order_detail", {"clientId": client_id})
     trades = (
         Call(
-            _PRIVATE,
+            PRIVATE,
             "GET",
-            f"{_API}/trade/get_history_trades",
+            f"{API}/trade/get_history_trades",
             {"symbol": name, "limit": str(_PAGE), "skip": str(_PAGE * page)},
         )
         for page in range(_TRADES_PAGES)
@@ -604,9 +456,9 @@ def order_of(
     if client_id.isdecimal():
         return _stop_found(jsons, client_id)
     detail = Row(jsons[0], "order")
-    if _code(detail) == NOT_FOUND:
+    if code_of(detail) == NOT_FOUND:
         return OrderAbsent()
-    row = _one(jsons[0], "order")
+    row = one_of(jsons[0], "order")
     if (row.raw("symbol"), row.raw("clientId")) != (name, client_id):
         raise row.wrong("clientId", client_id)
     status = row.text("status")
@@ -618,7 +470,7 @@ def order_of(
 
 def _listed_in(json: Json, name: str) -> list[Row]:
     """The rows of a page: under `name` by the papers; a bare list was met too."""
-    data = _data(json, name)
+    data = data_of(json, name)
     return list(rows(data if isinstance(data, list) else Row(data, name).raw(name), name))
 
 
@@ -669,85 +521,6 @@ def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
     raise Unreadable("margin: expected no history of it")
 
 
-# -- prices --------------------------------------------------------------------------------
-
-
-def marks_calls(names: Sequence[str]) -> Sequence[Call]:
-    """Mark prices and next bills of all contracts."""
-    return (Call(_PUBLIC, "GET", f"{_API}/market/funding_rate/batch", {}),)
-
-
-def marks_of(jsons: Sequence[Json], listed: Listed) -> Sequence[Marked]:
-    """
-    The readable ones; one bad row hides no other, and a bad bill no mark.
-
-    A rate is in percent: `recorded` by others, where the papers name no unit. Were it a share, a
-    bill would count for a hundredth of what it is; read the other way a bill of nothing would
-    look like one of a hundredth of the position, and close it.
-    """
-    marks = []
-    for row in rows(_data(jsons[0], "funding_rate"), "funding_rate"):
-        try:
-            name = row.text("symbol")
-            if name in listed.symbols:
-                price = Price(row.above_zero("markPrice"))
-                marks.append(Marked(listed.symbols[name], price, *_bill(row)))
-        except Unreadable as e:
-            log.warning("mark.unreadable", reason=str(e))
-    return tuple(marks)
-
-
-def _bill(row: Row) -> tuple[Ratio, int]:
-    try:
-        return Ratio(row.number("fundingRate") / _PERCENT), row.integer("nextFundingTime")
-    except Unreadable as e:
-        log.warning("bill.unreadable", reason=str(e))
-        return Ratio(ZERO), 0
-
-
-def bars_call(name: str) -> Call:
-    """The newest hours of the mark price, the one that is not over yet among them."""
-    asked = {
-        "symbol": name,
-        "interval": "1h",
-        "limit": str(BARS_MAX + 1),
-        "type": "MARK_PRICE",
-    }
-    return Call(_PUBLIC, "GET", f"{_API}/market/kline", asked)
-
-
-def bars_of(json: Json, symbol: str, received_at_ms: int) -> BarsReported:
-    """Those of them that are over, and have no gap behind them."""
-    found = sorted(rows(_data(json, "kline"), "kline"), key=lambda row: row.integer("time"))
-    return closed_bars(((row.integer("time"), row) for row in found), symbol, received_at_ms)
-
-
-def marks_opening(names: Sequence[str], at_ms: int) -> Opening:
-    """Where the marks of these contracts are pushed."""
-    asked = [{"symbol": name, "ch": "price"} for name in names]
-    return Opening(f"{_STREAMS}/public/", (_subscribe(asked),), ping=_ping(at_ms))
-
-
-def mark_frame(json: Json, listed: Listed) -> Sequence[Marked]:
-    """The mark of a frame, without the next bill; none if it is about something else."""
-    frame = Row(json, "frame")
-    if not frame.has("ch") or frame.raw("ch") != "price":
-        return ()
-    name = frame.text("symbol")
-    if name not in listed.symbols:
-        return ()
-    price = Price(Row(frame.raw("data"), "frame.data").above_zero("mp"))
-    return (Marked(listed.symbols[name], price, Ratio(ZERO), 0),)
-
-
-def _subscribe(asked: Sequence[Json]) -> str:
-    return text_json.dumps({"op": "subscribe", "args": list(asked)})
-
-
-def _ping(at_ms: int) -> str:
-    return text_json.dumps({"op": "ping", "ping": at_ms // _SECOND_MS})
-
-
 # -- the account's stream ------------------------------------------------------------------
 
 
@@ -762,7 +535,7 @@ def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: in
 
     The two channels whose names are contradicted are asked for apart from the two that are sure.
     """
-    at_s = at_ms // _SECOND_MS
+    at_s = at_ms // SECOND_MS
     key = credentials.key.get_secret_value()
     nonce = hashlib.sha256(str(at_ms).encode()).hexdigest()[:_NONCE]
     digest = hashlib.sha256(f"{nonce}{at_s}{key}".encode()).hexdigest()
@@ -770,9 +543,9 @@ def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: in
     sign = hashlib.sha256(f"{digest}{secret}".encode()).hexdigest()
     named = {"apiKey": key, "timestamp": at_s, "nonce": nonce, "sign": sign}
     login = text_json.dumps({"op": "login", "args": [named]})
-    sure = _subscribe([{"ch": "order"}, {"ch": "position"}])
-    others = _subscribe([{"ch": "balance"}, {"ch": "tpsl"}])
-    return Opening(f"{_STREAMS}/private/", (login, sure, others), ping=_ping(at_ms))
+    sure = subscription_of([{"ch": "order"}, {"ch": "position"}])
+    others = subscription_of([{"ch": "balance"}, {"ch": "tpsl"}])
+    return Opening(f"{STREAMS}/private/", (login, sure, others), ping=ping_of(at_ms))
 
 
 def keep_calls(answers: Sequence[Json]) -> Sequence[Call]:
@@ -805,7 +578,7 @@ def check_calls() -> Sequence[Call]:
 
 def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
     """Why this key or account cannot be guarded, a sentence each."""
-    account = _one(jsons[0], "account")
+    account = one_of(jsons[0], "account")
     found = []
     if account.number("bonus") != ZERO:
         found.append(

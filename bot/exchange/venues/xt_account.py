@@ -5,11 +5,10 @@ Recipes: `documented`, and compared with what ccxt 4.5.90 puts on the wire. An a
 a long and a short side of a contract, and an order names the side that it works on: a sale of the
 long side can only close. The venue counts in contracts. Conditional orders are "plans", cancelled
 by the venue's number. Margin that moves into a position is in no history. No account of the venue
-has been met yet. In the order of `Dialect`, whole, as one protocol is one file.
+has been met yet. In the order of `AccountDialect`.
 """
 
-import json as text_json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import assert_never
 
@@ -24,33 +23,27 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.events import BarsReported
 from bot.core.model import (
-    BARS_MAX,
     NO_FILL,
     AccountSnapshot,
-    ContractKind,
     Fill,
     Filled,
-    Instrument,
     LiquidationReport,
     MarginMode,
     NotReported,
     Position,
     PositionMode,
     Reported,
-    RiskTier,
     Side,
     StopOrder,
 )
-from bot.core.units import ZERO, Money, Price, Quantity, Ratio
+from bot.core.units import ZERO, Money, Price, Quantity
 from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import (
     Ground,
     Irrelevant,
     Listed,
-    Marked,
     Opening,
     StreamEnded,
     Told,
@@ -59,7 +52,6 @@ from bot.exchange.live.reading import (
     NOT_OPEN,
     NotOpen,
     Row,
-    closed_bars,
     names_of,
     page,
     readable,
@@ -78,152 +70,32 @@ from bot.exchange.ports import (
     Reply,
     Unsure,
 )
-from bot.exchange.venues.tiers import Bracket, continuous
-from bot.exchange.venues.xt import RULES
+from bot.exchange.venues.xt_market import (
+    PING,
+    PONG,
+    PRIVATE,
+    STREAMS,
+    TRADE,
+    USER,
+    asking_for,
+    code_of,
+    result_of,
+)
 from bot.exchange.venues.xt_refusals import REFUSED
 
 log = structlog.get_logger()
-
-ccxt_id = "xt"
-read_weight_per_minute = 600
-used_weight_header = ""
 request_life_ms = 60_000
 """`assumed`: futures requests carry a date and no window, and how old one may be is not told."""
 
 _COIN = "usdt"
-_PUBLIC, _PRIVATE = "public.linear", "private.linear"
-_MARKET, _TRADE, _USER = "future/market/v1/public", "future/trade/v1", "future/user/v1"
 _HTTP_OK = 200
 _PAGE = 100
-_HOUR_MS = 3_600_000
-_HOURS_MAX = 24
-_STREAMS = "wss://fstream.xt.com/ws"
-_PING, _PONG = "ping", "pong"
 _TOLD = ("order", "position", "balance", "trade", "notify")
 
 _ORDER_OPEN = frozenset({"NEW", "PARTIALLY_FILLED"})
 _ORDER_OVER = frozenset({"FILLED", "CANCELED", "PARTIALLY_CANCELED", "REJECTED", "EXPIRED"})
 _PLAN_WAITS = frozenset({"NOT_TRIGGERED", "TRIGGERING"})
 _PLAN_OVER = frozenset({"USER_REVOCATION", "PLATFORM_REVOCATION", "EXPIRED"})
-
-
-# -- clock ---------------------------------------------------------------------------------
-
-
-def time_call() -> Call:
-    """The venue's clock, of its spot side: the futures side has none."""
-    return Call("public.spot", "GET", "time", {})
-
-
-def time_of(json: Json) -> int:
-    """Its milliseconds."""
-    return Row(Row(json, "time").raw("result"), "time.result").integer("serverTime")
-
-
-def _result(json: Json, where: str) -> Json:
-    """What an answer is about; raises `Unreadable` for one that says that it failed."""
-    row = Row(json, where)
-    if row.integer("returnCode") != 0 or _code(row):
-        raise Unreadable(f"{where}: expected returnCode 0, was {_code(row)!r}")
-    return row.raw("result")
-
-
-def _code(row: Row) -> str:
-    """The code of an error: "" where there is none, in any of the venue's ways to say so."""
-    if row.has("mc"):
-        return row.text("mc")
-    error = row.raw("error")
-    if error is None:
-        return ""
-    code = Row(error, f"{row.where}.error").raw("code")
-    if not isinstance(code, str):
-        raise row.wrong("error", "an object with a code")
-    return code
-
-
-# -- contracts -----------------------------------------------------------------------------
-
-
-def listing_call() -> Call:
-    """All contracts."""
-    return Call(_PUBLIC, "GET", f"{_MARKET}/symbol/list", {})
-
-
-def listing_of(json: Json) -> Listed:
-    """Linear perpetual contracts by the venue's id; one that cannot be read hides no other."""
-    symbols, sizes = {}, {}
-    for row in rows(_result(json, "symbols"), "symbols"):
-        try:
-            if (row.raw("contractType"), row.raw("underlyingType")) == ("PERPETUAL", "U_BASED"):
-                name, size = row.text("symbol"), row.above_zero("contractSize")
-                base, quote = row.text("baseCoin").upper(), row.text("quoteCoin").upper()
-                symbols[name], sizes[name] = f"{base}/{quote}:{quote}", size
-        except Unreadable as e:
-            log.warning("contract.unreadable", reason=str(e))
-    return Listed(symbols, sizes)
-
-
-def instrument_calls(name: str) -> Sequence[Call]:
-    """Rules and tiers of one contract."""
-    tiers = Call(_PUBLIC, "GET", f"{_MARKET}/leverage/bracket/detail", {"symbol": name})
-    return (listing_call(), tiers)
-
-
-def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrument:
-    """The contract, with the fee of an account without discounts."""
-    named = [
-        row
-        for row in rows(_result(jsons[0], "symbols"), "symbols")
-        if row.has("symbol") and row.raw("symbol") == name
-    ]
-    if len(named) != 1:
-        raise Unreadable(f"symbols: expected one row of {name}, was {len(named)}")
-    (row,) = named
-    size = row.above_zero("contractSize")
-    return Instrument(
-        symbol=listed.symbols[name],
-        kind=ContractKind.LINEAR,
-        settle=row.text("quoteCoin").upper(),
-        tick_size=Price(row.above_zero("minStepPrice")),
-        quantity_step=Quantity(size.scaleb(-row.integer("quantityPrecision"))),
-        quantity_min=Quantity(row.above_zero("minQty") * size),
-        taker_fee=Ratio(row.number("takerFee")),
-        tiers=_tiers(jsons[1], name),
-        rules=RULES,
-    )
-
-
-def _tiers(json: Json, name: str) -> tuple[RiskTier, ...]:
-    """
-    Brackets of value. That they are progressive is `assumed`, as docs/margin.md says.
-
-    Were they not, the venue would liquidate earlier: the price that it shows counts too.
-    """
-    where = f"leverageBrackets.{name}"
-    found = rows(Row(_result(json, where), where).raw("leverageBrackets"), where)
-    table = [
-        Bracket(
-            row.above_zero("maxNominalValue"),
-            row.above_zero("maintMarginRate"),
-            row.above_zero("maxLeverage"),
-        )
-        for row in sorted(found, key=lambda row: row.integer("bracket"))
-    ]
-    return continuous(table, where)
-
-
-def interval_call(name: str) -> Call:
-    """The contract's next bill."""
-    return Call(_PUBLIC, "GET", f"{_MARKET}/q/funding-rate", {"symbol": name})
-
-
-def interval_of(json: Json, name: str) -> int:
-    """Its funding interval; the venue tells it in hours."""
-    row = Row(_result(json, "funding-rate"), f"funding-rate.{name}")
-    hours = row.integer("collectionInternal")
-    if not 0 < hours <= _HOURS_MAX:
-        raise row.wrong("collectionInternal", "hours of a day")
-    return hours * _HOUR_MS
 
 
 # -- account -------------------------------------------------------------------------------
@@ -241,25 +113,25 @@ def state_calls() -> Sequence[Call]:
     Margin that moves between the answers harms none: the wallet's balance has all margins in it.
     """
     return (
-        Call(_PRIVATE, "GET", f"{_USER}/position/list", {}),
-        Call(_PRIVATE, "GET", f"{_USER}/position/break-list", {}),
-        Call(_PRIVATE, "GET", f"{_USER}/balance/list", {}),
+        Call(PRIVATE, "GET", f"{USER}/position/list", {}),
+        Call(PRIVATE, "GET", f"{USER}/position/break-list", {}),
+        Call(PRIVATE, "GET", f"{USER}/balance/list", {}),
     )
 
 
 def held_names(state: Sequence[Json]) -> frozenset[str]:
     """The contracts with an open position."""
-    return names_of(_result(state[0], "positions"), "positions", "symbol", "positionSize")
+    return names_of(result_of(state[0], "positions"), "positions", "symbol", "positionSize")
 
 
 def stops_call(name: str) -> Call:
     """What waits in one contract."""
-    return Call(_PRIVATE, "GET", f"{_TRADE}/entrust/plan-list", _waiting() | {"symbol": name})
+    return Call(PRIVATE, "GET", f"{TRADE}/entrust/plan-list", _waiting() | {"symbol": name})
 
 
 def all_stops_call() -> Call:
     """What waits in any contract."""
-    return Call(_PRIVATE, "GET", f"{_TRADE}/entrust/plan-list", _waiting())
+    return Call(PRIVATE, "GET", f"{TRADE}/entrust/plan-list", _waiting())
 
 
 def _waiting() -> dict[str, str]:
@@ -272,11 +144,11 @@ def stop_names(stops: Sequence[Json]) -> frozenset[str]:
 
 
 def _listed_items(json: Json) -> Json:
-    return Row(_result(json, "plan-list"), "plan-list").raw("items")
+    return Row(result_of(json, "plan-list"), "plan-list").raw("items")
 
 
 def _items(json: Json, where: str) -> list[Row]:
-    return list(rows(Row(_result(json, where), where).raw("items"), where))
+    return list(rows(Row(result_of(json, where), where).raw("items"), where))
 
 
 def snapshot_of(
@@ -289,12 +161,12 @@ def snapshot_of(
     """The account."""
     prices = _break_prices(state[1])
     positions, garbled = sort_out(
-        _result(state[0], "positions"),
+        result_of(state[0], "positions"),
         "positions",
         lambda row: _position(row, listed, prices),
         lambda row: listed.symbols.get(row.text("symbol"), row.text("symbol")),
     )
-    balances = rows(_result(state[2], "balances"), "balances")
+    balances = rows(result_of(state[2], "balances"), "balances")
     coins = [row for row in balances if row.has("coin") and row.raw("coin") == _COIN]
     if len(coins) != 1:
         raise Unreadable(f"balances: expected one row of {_COIN}, was {len(coins)}")
@@ -313,7 +185,7 @@ def snapshot_of(
 def _break_prices(json: Json) -> dict[tuple[str, Side], LiquidationReport]:
     """Liquidation prices by contract and side. A row that cannot be read reports none."""
     found: dict[tuple[str, Side], LiquidationReport] = {}
-    for row in rows(_result(json, "break-list"), "break-list"):
+    for row in rows(result_of(json, "break-list"), "break-list"):
         try:
             price = Price(row.above_zero("breakPrice"))
             found[row.text("symbol"), _side(row)] = Reported(price)
@@ -424,7 +296,7 @@ def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -
     match action:
         case AddMargin(amount=amount):
             sent = of | {"margin": f"{amount:f}", "type": "ADD"}
-            return Call(_PRIVATE, "POST", f"{_USER}/position/margin", sent)
+            return Call(PRIVATE, "POST", f"{USER}/position/margin", sent)
         case CancelStop(target_client_id=target):
             return _cancel(name, target, ground)
         case PlaceStop(quantity=quantity, trigger_price=trigger):
@@ -437,7 +309,7 @@ def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -
                 "triggerPriceType": "MARK_PRICE",
                 "clientOrderId": client_id,
             }
-            return Call(_PRIVATE, "POST", f"{_TRADE}/entrust/create-plan", sent)
+            return Call(PRIVATE, "POST", f"{TRADE}/entrust/create-plan", sent)
         case ClosePosition(quantity=quantity, bound=bound):
             sent = of | {
                 "orderSide": _closing(action.side),
@@ -445,7 +317,7 @@ def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -
                 "clientOrderId": client_id,
                 **_bound(bound),
             }
-            return Call(_PRIVATE, "POST", f"{_TRADE}/order/create", sent)
+            return Call(PRIVATE, "POST", f"{TRADE}/order/create", sent)
     assert_never(action)
 
 
@@ -473,7 +345,7 @@ def _cancel(name: str, target: str, ground: Ground) -> Call | Refused:
     if len(numbers) != 1:
         return Refused("NOT_SENT", f"expected one stop {target} in {name}, was {len(numbers)}")
     sent = {"entrustId": numbers[0]}
-    return Call(_PRIVATE, "POST", f"{_TRADE}/entrust/cancel-plan", sent)
+    return Call(PRIVATE, "POST", f"{TRADE}/entrust/cancel-plan", sent)
 
 
 def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply:
@@ -485,7 +357,7 @@ def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Re
     """
     try:
         row = Row(parse_json(heard.text), f"HTTP {heard.status}")
-        if code := _code(row):
+        if code := code_of(row):
             return Refused(code, heard.text[:120]) if code in REFUSED else Unsure(heard.text[:120])
         if heard.status != _HTTP_OK or row.integer("returnCode") != 0:
             return Unsure(f"HTTP {heard.status} without a code")
@@ -510,10 +382,10 @@ def order_calls(name: str, client_id: str) -> Sequence[Call]:
     of, last = {"symbol": name}, {"symbol": name, "limit": str(_PAGE)}
     named = of | {"clientOrderId": client_id, "page": "1", "size": str(_PAGE)}
     return (
-        Call(_PRIVATE, "GET", f"{_TRADE}/order/list", named),
-        Call(_PRIVATE, "GET", f"{_TRADE}/order/list-history", last),
+        Call(PRIVATE, "GET", f"{TRADE}/order/list", named),
+        Call(PRIVATE, "GET", f"{TRADE}/order/list-history", last),
         stops_call(name),
-        Call(_PRIVATE, "GET", f"{_TRADE}/entrust/plan-list-history", last),
+        Call(PRIVATE, "GET", f"{TRADE}/entrust/plan-list-history", last),
     )
 
 
@@ -593,105 +465,26 @@ def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
     raise Unreadable("margin: expected no history of it")
 
 
-# -- prices --------------------------------------------------------------------------------
-
-
-def marks_calls(names: Sequence[str]) -> Sequence[Call]:
-    """Mark prices of all contracts, and the bills of these."""
-    marks = Call(_PUBLIC, "GET", f"{_MARKET}/q/mark-price", {})
-    return (marks, *(interval_call(name) for name in names))
-
-
-def marks_of(jsons: Sequence[Json], listed: Listed) -> Sequence[Marked]:
-    """The readable ones; one bad row hides no other."""
-    bills: dict[str, tuple[Ratio, int]] = {}
-    for json in jsons[1:]:
-        try:
-            row = Row(_result(json, "funding-rate"), "funding-rate")
-            rate = Ratio(row.number("fundingRate"))
-            bills[row.text("symbol")] = rate, row.integer("nextCollectionTime")
-        except Unreadable as e:
-            log.warning("bill.unreadable", reason=str(e))
-    return _marked(rows(_result(jsons[0], "mark-price"), "mark-price"), listed, bills)
-
-
-def bars_call(name: str) -> Call:
-    """
-    The newest hours of the last price, the one that is not over yet among them.
-
-    The venue tells of no chart of its mark price.
-    """
-    asked = {"symbol": name, "interval": "1h", "limit": str(BARS_MAX + 1)}
-    return Call(_PUBLIC, "GET", f"{_MARKET}/q/kline", asked)
-
-
-def bars_of(json: Json, symbol: str, received_at_ms: int) -> BarsReported:
-    """Those of them that are over, and have no gap behind them."""
-    found = sorted(rows(_result(json, "kline"), "kline"), key=lambda row: row.integer("t"))
-    charted = (
-        (
-            row.integer("t"),
-            Row({"high": row.raw("h"), "low": row.raw("l"), "close": row.raw("c")}, row.where),
-        )
-        for row in found
-    )
-    return closed_bars(charted, symbol, received_at_ms)
-
-
-def marks_opening(names: Sequence[str], at_ms: int) -> Opening:
-    """Where the marks of these contracts are pushed every second."""
-    asked = [f"mark_price@{name}" for name in names]
-    return Opening(f"{_STREAMS}/market", (_ask(asked, at_ms),), ping=_PING, pong=_PONG)
-
-
-def mark_frame(json: Json, listed: Listed) -> Sequence[Marked]:
-    """The mark of a frame, without the next bill; none if it is about something else."""
-    frame = Row(json, "frame")
-    if not frame.has("topic") or frame.raw("topic") != "mark_price":
-        return ()
-    return _marked([Row(frame.raw("data"), "frame.data")], listed, {})
-
-
-def _marked(
-    found: Iterable[Row], listed: Listed, bills: Mapping[str, tuple[Ratio, int]]
-) -> tuple[Marked, ...]:
-    marks = []
-    for row in found:
-        try:
-            name = row.text("s")
-            if name in listed.symbols:
-                rate, next_at_ms = bills.get(name, (Ratio(ZERO), 0))
-                price = Price(row.above_zero("p"))
-                marks.append(Marked(listed.symbols[name], price, rate, next_at_ms))
-        except Unreadable as e:
-            log.warning("mark.unreadable", reason=str(e))
-    return tuple(marks)
-
-
 # -- the account's stream ------------------------------------------------------------------
 
 
 def account_calls() -> Sequence[Call]:
     """A key to listen with."""
-    return (Call(_PRIVATE, "GET", f"{_USER}/user/listen-key", {}),)
+    return (Call(PRIVATE, "GET", f"{USER}/user/listen-key", {}),)
 
 
 def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: int) -> Opening:
     """Where the account's events are pushed, each kind asked for with the key."""
-    key = _result(answers[0], "listen-key")
+    key = result_of(answers[0], "listen-key")
     if not isinstance(key, str) or not key:
         raise Unreadable("listen-key: expected a text")
     asked = [f"{each}@{key}" for each in _TOLD]
-    return Opening(f"{_STREAMS}/user", (_ask(asked, at_ms),), ping=_PING, pong=_PONG)
+    return Opening(f"{STREAMS}/user", (asking_for(asked, at_ms),), ping=PING, pong=PONG)
 
 
 def keep_calls(answers: Sequence[Json]) -> Sequence[Call]:
     """Nothing: when the key is over the venue says so, and the stream begins anew."""
     return ()
-
-
-def _ask(asked: list[str], at_ms: int) -> str:
-    return text_json.dumps({"method": "SUBSCRIBE", "id": str(at_ms), "params": asked})
 
 
 def account_frame(json: Json, listed: Listed, received_at_ms: int) -> Told:
@@ -711,20 +504,20 @@ def account_frame(json: Json, listed: Listed, received_at_ms: int) -> Told:
 def check_calls() -> Sequence[Call]:
     """What has to be known before anything is guarded."""
     return (
-        Call(_PRIVATE, "GET", f"{_USER}/account/info", {}),
-        Call(_PRIVATE, "GET", f"{_USER}/position/list", {}),
+        Call(PRIVATE, "GET", f"{USER}/account/info", {}),
+        Call(PRIVATE, "GET", f"{USER}/position/list", {}),
     )
 
 
 def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
     """Why this key or account cannot be guarded, a sentence each."""
-    account = Row(_result(jsons[0], "account"), "account")
+    account = Row(result_of(jsons[0], "account"), "account")
     found = []
     if not account.flag("allowTrade"):
         found.append("account: expected one that can trade, was not (allowTrade)")
     found += [
         f"{row.text('symbol')}: expected the venue's auto-margin to be off, was on"
-        for row in rows(_result(jsons[1], "positions"), "positions")
+        for row in rows(result_of(jsons[1], "positions"), "positions")
         if row.number("positionSize") != ZERO and row.flag("autoMargin")
     ]
     return tuple(found)

@@ -6,19 +6,16 @@ contracts, and so do its tiers. Every order names the margin mode of its positio
 read told. Stops are algo orders, with an id of ours of their own; what one has sent when it
 triggered is found by it. An answer with HTTP 200 and code 0 may hold a refusal in its row. How
 bills of margin are asked for by time its papers contradict: that history is not used. No account
-has been met yet. In the order of `Dialect`, whole, as one protocol is one file.
+has been met yet. In the order of `AccountDialect`.
 """
 
 import hmac
 import json as text_json
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from hashlib import sha256
-from itertools import pairwise
 from typing import assert_never
-
-import structlog
 
 from bot.core.actions import (
     Action,
@@ -29,32 +26,28 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.events import AutoDeleveraged, BarsReported, Liquidated
+from bot.core.events import AutoDeleveraged, Liquidated
 from bot.core.model import (
     NO_FILL,
     AccountSnapshot,
-    ContractKind,
     Fill,
     Filled,
-    Instrument,
     LiquidationReport,
     MarginMode,
     NotReported,
     Position,
     PositionMode,
     Reported,
-    RiskTier,
     Side,
     StopOrder,
 )
-from bot.core.units import ZERO, Money, Price, Quantity, Ratio
+from bot.core.units import ZERO, Money, Price, Quantity
 from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import (
     Ground,
     Irrelevant,
     Listed,
-    Marked,
     Opening,
     StreamEnded,
     Told,
@@ -63,7 +56,6 @@ from bot.exchange.live.reading import (
     NOT_OPEN,
     NotOpen,
     Row,
-    closed_bars,
     names_of,
     page,
     readable,
@@ -82,29 +74,27 @@ from bot.exchange.ports import (
     Reply,
     Unsure,
 )
-from bot.exchange.venues.okx import RULES
+from bot.exchange.venues.okx_market import (
+    COIN,
+    PAGE,
+    PING,
+    PONG,
+    PRIVATE,
+    STREAMS,
+    SWAPS,
+    channel_of,
+    data_of,
+    row_of,
+    rows_of,
+    words_of,
+)
 from bot.exchange.venues.okx_refusals import REFUSED
-
-log = structlog.get_logger()
-
-ccxt_id = "okx"
-read_weight_per_minute = 600
-"""5 to 20 requests in 2 s of each endpoint: `documented`, counted here as if all endpoints were
-one that takes 20."""
-
-used_weight_header = ""
-"""Nothing is told of what an address has used."""
 
 request_life_ms = 30_000
 """A request is good for half a minute after its date: `documented`."""
 
 GONE = frozenset({"51400", "51401", "51402", "51603"})
 _NOT_THERE = "51603"
-
-_PUBLIC, _PRIVATE = "public", "private"
-_COIN = "USDT"
-_SWAPS = {"instType": "SWAP"}
-_PAGE = 100
 _HTTP_OK = 200
 _REFUSES = frozenset({200, 400, 401})
 """Statuses that a refusal comes with; another, which a proxy may have made, proves nothing."""
@@ -128,156 +118,19 @@ _OVER = frozenset({"filled", "canceled", "mmp_canceled"})
 _AT_MARKET = "-1"
 
 
-def _data(json: Json, where: str) -> Json:
-    """What an answer is about; raises `Unreadable` for an error."""
-    row = Row(json, where)
-    if row.raw("code") != "0":
-        raise Unreadable(f"{where}: expected code 0, was {row.raw('code')!r}: {_said(row, 'msg')}")
-    return row.raw("data")
-
-
-def _list(json: Json, where: str) -> Iterator[Row]:
-    return rows(_data(json, where), where)
-
-
-def _said(row: Row, name: str) -> str:
-    return str(row.raw(name)) if row.has(name) else ""
-
-
-def _only(json: Json, where: str) -> Row:
-    found = list(_list(json, where))
-    if len(found) != 1:
-        raise Unreadable(f"{where}: expected one row, was {len(found)}")
-    return found[0]
-
-
-def _named(json: Json, where: str, name: str) -> Row:
-    """The one row, which has to be of a contract."""
-    row = _only(json, where)
-    if row.raw("instId") != name:
-        raise row.wrong("instId", name)
-    return row
-
-
-# -- clock ---------------------------------------------------------------------------------
-
-
-def time_call() -> Call:
-    """The venue's clock."""
-    return Call(_PUBLIC, "GET", "public/time", {})
-
-
-def time_of(json: Json) -> int:
-    """Its milliseconds."""
-    return _only(json, "time").integer("ts")
-
-
-# -- contracts -----------------------------------------------------------------------------
-
-
-def listing_call() -> Call:
-    """All perpetual contracts."""
-    return Call(_PUBLIC, "GET", "public/instruments", _SWAPS)
-
-
-def listing_of(json: Json) -> Listed:
-    """Linear ones in USDT by the venue's id; one that cannot be read hides no other."""
-    symbols, sizes, endings = {}, {}, {}
-    for row in _list(json, "instruments"):
-        try:
-            if (row.raw("ctType"), row.raw("settleCcy")) == ("linear", _COIN):
-                name, size = row.text("instId"), _size_of(row)
-                symbols[name], sizes[name] = f"{row.text('ctValCcy')}/{_COIN}:{_COIN}", size
-                if row.has("expTime") and row.raw("expTime") != "":
-                    endings[name] = row.integer("expTime")
-        except Unreadable as e:
-            log.warning("contract.unreadable", reason=str(e))
-    return Listed(symbols, sizes, endings)
-
-
-def _size_of(row: Row) -> Decimal:
-    """What a contract is in base."""
-    return row.above_zero("ctVal") * row.above_zero("ctMult")
-
-
-def instrument_calls(name: str) -> Sequence[Call]:
-    """Rules, tiers and fee of one contract."""
-    family = _SWAPS | {"instFamily": name.removesuffix("-SWAP")}
-    return (
-        Call(_PUBLIC, "GET", "public/instruments", _SWAPS | {"instId": name}),
-        Call(_PUBLIC, "GET", "public/position-tiers", family | {"tdMode": "isolated"}),
-        Call(_PRIVATE, "GET", "account/trade-fee", family, weight=4),
-    )
-
-
-def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrument:
-    """The contract. Quantities are in base, whatever the venue counts in."""
-    info, tiers, fees = jsons
-    row = _named(info, "instruments", name)
-    size = _size_of(row)
-    most = min(row.above_zero("maxMktSz"), row.above_zero("maxStopSz"))
-    return Instrument(
-        symbol=listed.symbols[name],
-        kind=ContractKind.LINEAR,
-        settle=_COIN,
-        tick_size=Price(row.above_zero("tickSz")),
-        quantity_step=Quantity(row.above_zero("lotSz") * size),
-        quantity_min=Quantity(row.above_zero("minSz") * size),
-        # The venue tells what is paid as a number below zero.
-        taker_fee=Ratio(max(-_only(fees, "trade-fee").number("takerU"), ZERO)),
-        tiers=_tiers(tiers, size, name),
-        rules=RULES,
-        quantity_max=Quantity(most * size),
-    )
-
-
-def _tiers(json: Json, size: Decimal, name: str) -> tuple[RiskTier, ...]:
-    """In base, as the venue has them in contracts; without deductions: the demand jumps."""
-    where = f"position-tiers.{name}"
-    table = sorted(_list(json, where), key=lambda row: row.integer("tier"))
-    caps = [row.above_zero("maxSz") * size for row in table]
-    rates = [row.above_zero("mmr") for row in table]
-    if not table or any(low >= high for low, high in pairwise(caps)) or rates != sorted(rates):
-        raise Unreadable(f"{where}: expected rising tiers, was {caps} at {rates}")
-    return tuple(
-        RiskTier(
-            floor=floor,
-            cap=Decimal("Infinity") if row is table[-1] else cap,
-            rate=Ratio(rate),
-            deduction=Money(ZERO),
-            leverage_max=row.above_zero("maxLever"),
-        )
-        for row, floor, cap, rate in zip(table, (ZERO, *caps), caps, rates, strict=False)
-    )
-
-
-def interval_call(name: str) -> Call:
-    """The next two bills of a contract."""
-    return Call(_PUBLIC, "GET", "public/funding-rate", {"instId": name})
-
-
-def interval_of(json: Json, name: str) -> int:
-    """What lies between them."""
-    row = _named(json, "funding-rate", name)
-    interval_ms = row.integer("nextFundingTime") - row.integer("fundingTime")
-    if interval_ms <= 0:
-        raise row.wrong("nextFundingTime", "a time after fundingTime")
-    return interval_ms
-
-
 # -- account -------------------------------------------------------------------------------
 
 
 def terms_calls() -> Sequence[Call]:
     """The account's mode, which seldom changes."""
-    return (Call(_PRIVATE, "GET", "account/config", {}, weight=4),)
+    return (Call(PRIVATE, "GET", "account/config", {}, weight=4),)
 
 
 def state_calls() -> Sequence[Call]:
     """Positions of every kind, and money: what is bound in isolated positions is in neither."""
     return (
-        Call(_PRIVATE, "GET", "account/positions", {}, weight=2),
-        Call(_PRIVATE, "GET", "account/balance", {"ccy": _COIN}, weight=2),
+        Call(PRIVATE, "GET", "account/positions", {}, weight=2),
+        Call(PRIVATE, "GET", "account/balance", {"ccy": COIN}, weight=2),
     )
 
 
@@ -297,8 +150,8 @@ def all_stops_call() -> Call:
 
 
 def _waiting(of: dict[str, str]) -> Call:
-    asked = _SWAPS | {"ordType": "conditional", "limit": str(_PAGE)} | of
-    return Call(_PRIVATE, "GET", "trade/orders-algo-pending", asked)
+    asked = SWAPS | {"ordType": "conditional", "limit": str(PAGE)} | of
+    return Call(PRIVATE, "GET", "trade/orders-algo-pending", asked)
 
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
@@ -315,7 +168,7 @@ def snapshot_of(
     taken_at_ms: int,
 ) -> AccountSnapshot:
     """The account. `cashBal` is without the money of isolated positions (`test-fixture`)."""
-    position_mode = _mode(_only(terms[0], "account/config"))
+    position_mode = _mode(row_of(terms[0], "account/config"))
     positions, garbled = sort_out(
         _ours(state[0]),
         "positions",
@@ -354,21 +207,21 @@ def _ours(json: Json) -> list[Json]:
     found = []
     for each in _whole(json, "positions"):
         row = each if isinstance(each, dict) else {}
-        if row.get("pos") in ("", "0") or row.get("ccy", _COIN) != _COIN:
+        if row.get("pos") in ("", "0") or row.get("ccy", COIN) != COIN:
             continue
         if row.get("instType", "SWAP") == "SWAP":
             found.append(each)
         elif row.get("mgnMode") != "isolated":
             kind = row.get("instType")
             raise Unreadable(
-                f"positions.instType: expected SWAP of what {_COIN} backs in cross margin, "
+                f"positions.instType: expected SWAP of what {COIN} backs in cross margin, "
                 f"was {kind!r}"
             )
     return found
 
 
 def _whole(json: Json, where: str) -> list[Json]:
-    return page(_data(json, where), where, _PAGE)
+    return page(data_of(json, where), where, PAGE)
 
 
 def _position(row: Row, listed: Listed) -> Position | NotOpen:
@@ -427,8 +280,8 @@ def _liquidation(row: Row) -> LiquidationReport:
 
 def _money(json: Json) -> tuple[Money, Money]:
     """What is bound to no isolated position, and what of it is free."""
-    coins = list(rows(_only(json, "balance").raw("details"), "balance.details"))
-    found = [row for row in coins if row.raw("ccy") == _COIN]
+    coins = list(rows(row_of(json, "balance").raw("details"), "balance.details"))
+    found = [row for row in coins if row.raw("ccy") == COIN]
     if not found:
         return Money(ZERO), Money(ZERO)
     (row,) = found
@@ -471,7 +324,7 @@ def _stop(row: Row, listed: Listed, positions: tuple[Position, ...]) -> list[Sto
         StopOrder(
             symbol=symbol,
             side=side,
-            client_id=_said(row, "algoClOrdId") or row.identity("algoId"),
+            client_id=words_of(row, "algoClOrdId") or row.identity("algoId"),
             quantity=held[0].quantity if closes_all else Quantity(contracts * listed.sizes[name]),
             trigger_price=Price(row.above_zero("slTriggerPx")),
             reduce_only=closes_all or leg == str(side) or row.flag("reduceOnly"),
@@ -494,10 +347,10 @@ def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -
     match action:
         case AddMargin(amount=amount):
             sent = {"instId": name, "posSide": leg, "type": "add", "amt": f"{amount:f}"}
-            return Call(_PRIVATE, "POST", "account/position/margin-balance", sent)
+            return Call(PRIVATE, "POST", "account/position/margin-balance", sent)
         case CancelStop(target_client_id=target):
             sent = {"instId": name, "algoClOrdId": target}
-            return Call(_PRIVATE, "POST", "trade/cancel-algos", sent, is_batch=True)
+            return Call(PRIVATE, "POST", "trade/cancel-algos", sent, is_batch=True)
         case PlaceStop(quantity=quantity) | ClosePosition(quantity=quantity):
             margin_mode = _held_in(ground, name, action.side)
             if margin_mode is None:
@@ -525,9 +378,9 @@ def _order(action: PlaceStop | ClosePosition, client_id: str, order: dict[str, J
                 "slOrdPx": _AT_MARKET,
                 "algoClOrdId": client_id,
             }
-            return Call(_PRIVATE, "POST", "trade/order-algo", sent)
+            return Call(PRIVATE, "POST", "trade/order-algo", sent)
         case ClosePosition(bound=bound):
-            return Call(_PRIVATE, "POST", "trade/order", order | _priced(bound))
+            return Call(PRIVATE, "POST", "trade/order", order | _priced(bound))
     assert_never(action)
 
 
@@ -578,12 +431,12 @@ def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Re
             return Unsure(f"HTTP {heard.status}: {code}")
         found = list(rows(answer.raw("data"), "data")) if answer.has("data") else []
         if code not in ("0", "1"):
-            return _refusal(code, _said(answer, "msg"), action)
+            return _refusal(code, words_of(answer, "msg"), action)
         if len(found) != 1:
             return Unsure(f"{code}: expected one row, was {len(found)}")
         (row,) = found
         if row.has("sCode") and row.raw("sCode") != "0":
-            return _refusal(row.text("sCode"), _said(row, "sMsg"), action)
+            return _refusal(row.text("sCode"), words_of(row, "sMsg"), action)
         if code != "0" or heard.status != _HTTP_OK:
             return Unsure(f"HTTP {heard.status}: {code} without a code of its own")
         return _proof(row, action, client_id, listed)
@@ -633,11 +486,11 @@ def _proof(row: Row, action: Action, client_id: str, listed: Listed) -> Reply:
 
 def order_calls(name: str, client_id: str) -> Sequence[Call]:
     """An order by our id, an algo order by it, and the last hundred orders that ended."""
-    ended = _SWAPS | {"instId": name, "limit": str(_PAGE)}
+    ended = SWAPS | {"instId": name, "limit": str(PAGE)}
     return (
-        Call(_PRIVATE, "GET", "trade/order", {"instId": name, "clOrdId": client_id}),
-        Call(_PRIVATE, "GET", "trade/order-algo", {"algoClOrdId": client_id}),
-        Call(_PRIVATE, "GET", "trade/orders-history", ended),
+        Call(PRIVATE, "GET", "trade/order", {"instId": name, "clOrdId": client_id}),
+        Call(PRIVATE, "GET", "trade/order-algo", {"algoClOrdId": client_id}),
+        Call(PRIVATE, "GET", "trade/orders-history", ended),
     )
 
 
@@ -661,7 +514,7 @@ def _found(heard: Heard, key: str, client_id: str) -> list[Row]:
         return []
     if heard.status != _HTTP_OK:
         raise Unreadable(f"order: expected HTTP 200, was {heard.status}")
-    row = _only(parse_json(heard.text), "order")
+    row = row_of(parse_json(heard.text), "order")
     if row.raw(key) != client_id:
         raise row.wrong(key, client_id)
     return [row]
@@ -679,7 +532,7 @@ def _stop_found(row: Row, history: Heard, client_id: str, name: str, size: Decim
     number = row.identity("algoId")
     if history.status != _HTTP_OK:
         raise Unreadable(f"orders-history: expected HTTP 200, was {history.status}")
-    for order in _list(parse_json(history.text), "orders-history"):
+    for order in rows_of(parse_json(history.text), "orders-history"):
         if order.raw("algoId") == number:
             return _order_found(order, client_id, name, size)
     raise row.wrong("algoId", "that of an order among the last that ended")
@@ -715,92 +568,9 @@ def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
     raise Unreadable("margin: expected no history of it")
 
 
-# -- prices --------------------------------------------------------------------------------
-
-
-def marks_calls(names: Sequence[str]) -> Sequence[Call]:
-    """Mark prices of all contracts, and the bill ahead of each that is watched."""
-    marks = Call(_PUBLIC, "GET", "public/mark-price", _SWAPS, weight=2)
-    return (marks, *(interval_call(name) for name in names))
-
-
-def marks_of(jsons: Sequence[Json], listed: Listed) -> Sequence[Marked]:
-    """The readable ones; one bad row hides no other."""
-    marks, *bills = jsons
-    ahead = {row.text("instId"): row for bill in bills for row in _list(bill, "funding-rate")}
-    found = []
-    for row in _list(marks, "mark-price"):
-        try:
-            name = row.text("instId")
-            if name in listed.symbols and name in ahead:
-                found.append(
-                    Marked(
-                        listed.symbols[name],
-                        Price(row.above_zero("markPx")),
-                        Ratio(ahead[name].number("fundingRate")),
-                        ahead[name].integer("fundingTime"),
-                    )
-                )
-        except Unreadable as e:
-            log.warning("mark.unreadable", reason=str(e))
-    return tuple(found)
-
-
-def bars_call(name: str) -> Call:
-    """The newest hours of a mark price, as many as the venue gives at once."""
-    asked = {"instId": name, "bar": "1H", "limit": str(_PAGE)}
-    return Call(_PUBLIC, "GET", "market/mark-price-candles", asked)
-
-
-def bars_of(json: Json, symbol: str, received_at_ms: int) -> BarsReported:
-    """Those of them that are over, and have no gap behind them; told the newest first."""
-    answer = Row(json, "mark-price-candles")
-    charted = answer.raw("data")
-    if answer.raw("code") != "0" or not isinstance(charted, list):
-        raise Unreadable(f"mark-price-candles: expected a chart, was {charted!r:.80}")
-    return closed_bars(map(_charted, reversed(charted)), symbol, received_at_ms)
-
-
-def _charted(row: Json) -> tuple[int, Row]:
-    match row:
-        case [str(opens_at), _, high, low, close, *_] if opens_at.isdecimal():
-            prices = {"high": high, "low": low, "close": close}
-            return int(opens_at), Row(prices, "mark-price-candles")
-        case _:
-            raise Unreadable(f"mark-price-candles: expected a row of a chart, was {row!r:.80}")
-
-
-def marks_opening(names: Sequence[str], at_ms: int) -> Opening:
-    """Where the marks of these contracts are pushed: as they move, or every ten seconds."""
-    args = [{"channel": "mark-price", "instId": name} for name in names]
-    asked = text_json.dumps({"op": "subscribe", "args": args})
-    return Opening(f"{_STREAMS}/public", (asked,), ping=_PING, pong=_PONG)
-
-
-def mark_frame(json: Json, listed: Listed) -> Sequence[Marked]:
-    """The marks of a frame, without the next bill; none if it is about something else."""
-    frame = Row(json, "frame")
-    if _channel(frame) != "mark-price" or not frame.has("data"):
-        return ()
-    found = []
-    for row in rows(frame.raw("data"), "mark-price"):
-        if (name := row.text("instId")) in listed.symbols:
-            price = Price(row.above_zero("markPx"))
-            found.append(Marked(listed.symbols[name], price, Ratio(ZERO), 0))
-    return tuple(found)
-
-
-def _channel(frame: Row) -> str:
-    """What a frame is about."""
-    if not frame.has("arg"):
-        return ""
-    return Row(frame.raw("arg"), "frame.arg").text("channel")
-
-
 # -- the account's stream ------------------------------------------------------------------
 
-_STREAMS = "wss://ws.okx.com:8443/ws/v5"
-_PING, _PONG = "ping", "pong"
+
 _TOLD = (
     {"channel": "balance_and_position"},
     {"channel": "orders", "instType": "SWAP"},
@@ -828,11 +598,11 @@ def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: in
         "sign": b64encode(signature).decode(),
     }
     return Opening(
-        f"{_STREAMS}/private",
+        f"{STREAMS}/private",
         (text_json.dumps({"op": "subscribe", "args": list(_TOLD)}),),
         sign_in=text_json.dumps({"op": "login", "args": [login]}),
-        ping=_PING,
-        pong=_PONG,
+        ping=PING,
+        pong=PONG,
     )
 
 
@@ -846,9 +616,9 @@ def account_frame(json: Json, listed: Listed, received_at_ms: int) -> Told:
     frame = Row(json, "frame")
     if frame.has("event"):
         if frame.raw("event") in ("error", "notice"):
-            return StreamEnded(f"{frame.raw('event')}: {_said(frame, 'code')}")
+            return StreamEnded(f"{frame.raw('event')}: {words_of(frame, 'code')}")
         return Irrelevant()
-    channel = _channel(frame)
+    channel = channel_of(frame)
     if channel not in {each["channel"] for each in _TOLD}:
         return Irrelevant()
     if channel == "orders":
@@ -860,7 +630,7 @@ def account_frame(json: Json, listed: Listed, received_at_ms: int) -> Told:
 
 def _taken(row: Row, listed: Listed, received_at_ms: int) -> Told | None:
     """What the venue took of a position with this fill, if it is the one who did."""
-    category = _said(row, "category")
+    category = words_of(row, "category")
     if category not in _LIQUIDATES and category != "adl":
         return None
     if row.raw("fillSz") in ("", "0") or row.number("fillSz") == ZERO:
@@ -889,7 +659,7 @@ _KINDS = {"1": "a spot one", "3": "a multi-currency one", "4": "one of portfolio
 
 def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
     """Why this key or account cannot be guarded, a sentence each."""
-    config = _only(jsons[0], "account/config")
+    config = row_of(jsons[0], "account/config")
     level = config.text("acctLv")
     if level != _FUTURES:
         kind = _KINDS.get(level, f"of level {level}")

@@ -5,7 +5,7 @@ Recipes: `documented`, and compared with what ccxt 4.5.90 puts on the wire. Stop
 orders with an id of ours, and not the position's own stop, of which there is one, without an id.
 The margin mode is the account's; margin that moves into a position is in no history. An answer to
 an order is an acknowledgement: what became of it the books tell. No account has been met yet.
-In the order of `Dialect`, whole, as one protocol is one file.
+In the order of `AccountDialect`.
 """
 
 import hmac
@@ -13,10 +13,7 @@ import json as text_json
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from hashlib import sha256
-from itertools import pairwise
 from typing import assert_never
-
-import structlog
 
 from bot.core.actions import (
     Action,
@@ -27,43 +24,36 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.events import AutoDeleveraged, BarsReported, Liquidated
+from bot.core.events import AutoDeleveraged, Liquidated
 from bot.core.model import (
-    BARS_MAX,
     NO_FILL,
     AccountSnapshot,
-    ContractKind,
     Fill,
     Filled,
-    Instrument,
     LiquidationReport,
     MarginMode,
     NotReported,
     Position,
     PositionMode,
     Reported,
-    RiskTier,
     Side,
     StopOrder,
 )
-from bot.core.units import ONE, ZERO, Money, Price, Quantity, Ratio
+from bot.core.units import ZERO, Money, Price, Quantity
 from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import (
     Ground,
     Irrelevant,
     Listed,
-    Marked,
     Opening,
     StreamEnded,
     Told,
-    Unmoved,
 )
 from bot.exchange.live.reading import (
     NOT_OPEN,
     NotOpen,
     Row,
-    closed_bars,
     names_of,
     page,
     readable,
@@ -82,33 +72,25 @@ from bot.exchange.ports import (
     Reply,
     Unsure,
 )
-from bot.exchange.venues.bybit import RULES
+from bot.exchange.venues.bybit_market import (
+    COIN,
+    LINEAR,
+    PING,
+    PRIVATE,
+    STREAMS,
+    result_of,
+    rows_of,
+    words_of,
+)
 from bot.exchange.venues.bybit_refusals import REFUSED
-
-log = structlog.get_logger()
-
-ccxt_id = "bybit"
-read_weight_per_minute = 1_200
-"""600 requests in 5 s of an address and 5 to 50 a second of each endpoint: `documented`, counted
-here as if all endpoints were one that takes 20."""
-
-used_weight_header = ""
-"""What is left is told per endpoint, not of the address."""
 
 request_life_ms = 5_000
 """The venue takes a request for recvWindow, ours is 3 s, after its date, and 1 s before it."""
 
 GONE = frozenset({110001, 110008, 110010})
-
-_PUBLIC, _PRIVATE = "public", "private"
-_COIN = "USDT"
-_LINEAR = {"category": "linear"}
-_OF_COIN = _LINEAR | {"settleCoin": _COIN}
-_CONTRACTS_MAX = 1_000
+_OF_COIN = LINEAR | {"settleCoin": COIN}
 _POSITIONS_MAX = 200
 _ORDERS_MAX = 50
-_STOPS_MAX = 10
-"""Conditional orders that a contract can have, ours and others': `documented`."""
 
 _HTTP_OK = 200
 _UNIFIED = frozenset({5, 6})
@@ -125,147 +107,8 @@ _PROBE = "BTCUSDT"
 _NEVER_LIQUIDATED = Decimal(999_999)
 _OPEN = frozenset({"New", "PartiallyFilled", "Untriggered", "Triggered"})
 _OVER = frozenset({"Filled", "Cancelled", "Rejected", "Deactivated", "PartiallyFilledCanceled"})
-_MINUTE_MS = 60_000
-_NANOS_OF_A_MS = 1_000_000
 _AUTH_LIFE_MS = 90_000
 """A sign-in of a stream has to end in the future of the venue's clock, which may be ahead."""
-
-
-def _result(json: Json, where: str) -> Row:
-    """What the envelope of an answer holds; raises `Unreadable` for an error."""
-    row = Row(json, where)
-    if row.integer("retCode") != 0:
-        raise Unreadable(f"{where}: expected retCode 0, was {row.raw('retCode')}: {_said(row)}")
-    return Row(row.raw("result"), where)
-
-
-def _said(row: Row) -> str:
-    return str(row.raw("retMsg")) if row.has("retMsg") else ""
-
-
-def _list(json: Json, where: str) -> Iterator[Row]:
-    return rows(_result(json, where).raw("list"), where)
-
-
-def _only(json: Json, where: str, name: str) -> Row:
-    """The one row of a contract."""
-    named = [row for row in _list(json, where) if row.has("symbol") and row.raw("symbol") == name]
-    if len(named) != 1:
-        raise Unreadable(f"{where}: expected one row of {name}, was {len(named)}")
-    return named[0]
-
-
-# -- clock ---------------------------------------------------------------------------------
-
-
-def time_call() -> Call:
-    """The venue's clock."""
-    return Call(_PUBLIC, "GET", "v5/market/time", {})
-
-
-def time_of(json: Json) -> int:
-    """Its milliseconds."""
-    return int(_result(json, "time").identity("timeNano")) // _NANOS_OF_A_MS
-
-
-# -- contracts -----------------------------------------------------------------------------
-
-
-def listing_call() -> Call:
-    """All contracts: fewer than a page."""
-    asked = _LINEAR | {"limit": str(_CONTRACTS_MAX)}
-    return Call(_PUBLIC, "GET", "v5/market/instruments-info", asked)
-
-
-def listing_of(json: Json) -> Listed:
-    """Perpetuals in USDT by the venue's id; one that cannot be read hides no other."""
-    symbols, endings = {}, {}
-    listed = _result(json, "instruments-info").raw("list")
-    for row in rows(page(listed, "instruments-info", _CONTRACTS_MAX), "instruments-info"):
-        try:
-            if (row.raw("contractType"), row.raw("settleCoin")) == ("LinearPerpetual", _COIN):
-                name, ends_at_ms = row.text("symbol"), row.integer("deliveryTime")
-                symbols[name] = f"{row.text('baseCoin')}/{row.text('quoteCoin')}:{_COIN}"
-                if ends_at_ms > 0:
-                    endings[name] = ends_at_ms
-        except Unreadable as e:
-            log.warning("contract.unreadable", reason=str(e))
-    return Listed(symbols, endings=endings)
-
-
-def instrument_calls(name: str) -> Sequence[Call]:
-    """Rules, tiers and fee of one contract."""
-    of = _LINEAR | {"symbol": name}
-    return (
-        interval_call(name),
-        Call(_PUBLIC, "GET", "v5/market/risk-limit", of),
-        Call(_PRIVATE, "GET", "v5/account/fee-rate", of, weight=4),
-    )
-
-
-def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrument:
-    """The contract, its tiers with the venue's own deductions."""
-    info, limits, fees = jsons
-    row = _only(info, "instruments-info", name)
-    prices = Row(row.raw("priceFilter"), f"{name}.priceFilter")
-    lots = Row(row.raw("lotSizeFilter"), f"{name}.lotSizeFilter")
-    return Instrument(
-        symbol=listed.symbols[name],
-        kind=ContractKind.LINEAR,
-        settle=_COIN,
-        tick_size=Price(prices.above_zero("tickSize")),
-        quantity_step=Quantity(lots.above_zero("qtyStep")),
-        quantity_min=Quantity(lots.above_zero("minOrderQty")),
-        taker_fee=Ratio(_only(fees, "fee-rate", name).number("takerFeeRate")),
-        tiers=_tiers(limits, name),
-        rules=RULES,
-        quantity_max=Quantity(lots.above_zero("maxMktOrderQty")),
-        stops_max=_STOPS_MAX,
-    )
-
-
-def _tiers(json: Json, name: str) -> tuple[RiskTier, ...]:
-    where = f"risk-limit.{name}"
-    table = sorted(
-        (row for row in _list(json, where) if row.text("symbol") == name),
-        key=lambda row: row.above_zero("riskLimitValue"),
-    )
-    caps = [row.number("riskLimitValue") for row in table]
-    if not table or any(low >= high for low, high in pairwise(caps)):
-        raise Unreadable(f"{where}: expected rising limits, was {caps}")
-    return tuple(
-        RiskTier(
-            floor=floor,
-            cap=Decimal("Infinity") if row is table[-1] else cap,
-            rate=_rate(row),
-            deduction=Money(_deduction(row)),
-            leverage_max=row.above_zero("maxLeverage"),
-        )
-        for row, floor, cap in zip(table, (ZERO, *caps), caps, strict=False)
-    )
-
-
-def _rate(row: Row) -> Ratio:
-    """A fraction; older answers have a percentage, which is more than any leverage can bear."""
-    rate = row.above_zero("maintenanceMargin")
-    if rate >= ONE / row.above_zero("maxLeverage"):
-        raise row.wrong("maintenanceMargin", "a fraction below that of the most leverage")
-    return Ratio(rate)
-
-
-def _deduction(row: Row) -> Decimal:
-    """Empty in the first tier."""
-    return ZERO if row.raw("mmDeduction") == "" else row.number("mmDeduction")
-
-
-def interval_call(name: str) -> Call:
-    """The contract, which tells how often it settles."""
-    return Call(_PUBLIC, "GET", "v5/market/instruments-info", _LINEAR | {"symbol": name})
-
-
-def interval_of(json: Json, name: str) -> int:
-    """Its funding interval."""
-    return _only(json, "instruments-info", name).integer("fundingInterval") * _MINUTE_MS
 
 
 # -- account -------------------------------------------------------------------------------
@@ -273,10 +116,10 @@ def interval_of(json: Json, name: str) -> int:
 
 def terms_calls() -> Sequence[Call]:
     """The account's margin mode, and a contract's rows, which tell whether it has legs."""
-    probe = _LINEAR | {"symbol": _PROBE}
+    probe = LINEAR | {"symbol": _PROBE}
     return (
-        Call(_PRIVATE, "GET", "v5/account/info", {}),
-        Call(_PRIVATE, "GET", "v5/position/list", probe),
+        Call(PRIVATE, "GET", "v5/account/info", {}),
+        Call(PRIVATE, "GET", "v5/position/list", probe),
     )
 
 
@@ -288,13 +131,13 @@ def state_calls() -> Sequence[Call]:
     in it.
     """
     return (
-        Call(_PRIVATE, "GET", "v5/position/list", _OF_COIN | {"limit": str(_POSITIONS_MAX)}),
+        Call(PRIVATE, "GET", "v5/position/list", _OF_COIN | {"limit": str(_POSITIONS_MAX)}),
         _wallet_call(),
     )
 
 
 def _wallet_call() -> Call:
-    return Call(_PRIVATE, "GET", "v5/account/wallet-balance", {"accountType": "UNIFIED"})
+    return Call(PRIVATE, "GET", "v5/account/wallet-balance", {"accountType": "UNIFIED"})
 
 
 def held_names(state: Sequence[Json]) -> frozenset[str]:
@@ -304,7 +147,7 @@ def held_names(state: Sequence[Json]) -> frozenset[str]:
 
 def stops_call(name: str) -> Call:
     """What waits in one contract."""
-    return _waiting(_LINEAR | {"symbol": name})
+    return _waiting(LINEAR | {"symbol": name})
 
 
 def all_stops_call() -> Call:
@@ -314,12 +157,12 @@ def all_stops_call() -> Call:
 
 def _waiting(of: dict[str, str]) -> Call:
     asked = of | {"orderFilter": "StopOrder", "limit": str(_ORDERS_MAX)}
-    return Call(_PRIVATE, "GET", "v5/order/realtime", asked)
+    return Call(PRIVATE, "GET", "v5/order/realtime", asked)
 
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
     """The contracts in which something waits."""
-    lists = (_result(each, "realtime").raw("list") for each in stops)
+    lists = (result_of(each, "realtime").raw("list") for each in stops)
     return told_in(lists, "realtime", lambda row: row.text("symbol"))
 
 
@@ -354,7 +197,7 @@ def snapshot_of(
 
 def _margin_mode(json: Json) -> MarginMode:
     """Of the whole account."""
-    row = _result(json, "account/info")
+    row = result_of(json, "account/info")
     told = row.text("marginMode")
     if told not in _MODES:
         raise row.wrong("marginMode", "ISOLATED_MARGIN or REGULAR_MARGIN")
@@ -369,7 +212,7 @@ def _position_mode(probe: Json, positions: Json) -> PositionMode:
     there is no one mode to send by.
     """
     told = set(_modes_told(positions))
-    told = told or {row.integer("positionIdx") for row in _list(probe, "position/list")}
+    told = told or {row.integer("positionIdx") for row in rows_of(probe, "position/list")}
     if told == {0}:
         return PositionMode.ONE_WAY
     if told and told <= {1, 2}:
@@ -390,7 +233,7 @@ def _modes_told(json: Json) -> Iterator[int]:
 
 def _not_empty(json: Json) -> list[Json]:
     """Every row but those of a contract that is asked about and not held."""
-    found = page(_result(json, "position/list").raw("list"), "position/list", _POSITIONS_MAX)
+    found = page(result_of(json, "position/list").raw("list"), "position/list", _POSITIONS_MAX)
     return [each for each in found if not (isinstance(each, dict) and each.get("size") == "")]
 
 
@@ -446,9 +289,9 @@ def _money(json: Json, margin_mode: MarginMode) -> tuple[Decimal, Money]:
     coins = {row.text("coin"): row for row in _coins(json)}
     if margin_mode is MarginMode.CROSS and (problems := list(_foreign(coins.values()))):
         raise Unreadable(f"wallet-balance: {'; '.join(problems)}")
-    if _COIN not in coins:
+    if COIN not in coins:
         return ZERO, Money(ZERO)
-    row = coins[_COIN]
+    row = coins[COIN]
     wallet = row.number("walletBalance")
     bound = sum(
         (row.number(name) for name in ("totalPositionIM", "totalOrderIM", "locked", "bonus")),
@@ -461,7 +304,7 @@ def _money(json: Json, margin_mode: MarginMode) -> tuple[Decimal, Money]:
 
 def _coins(json: Json) -> list[Row]:
     """The coins of the unified account, of which there is one."""
-    found = list(_list(json, "wallet-balance"))
+    found = list(rows_of(json, "wallet-balance"))
     if len(found) != 1:
         raise Unreadable(f"wallet-balance: expected one account, was {len(found)}")
     return list(rows(found[0].raw("coin"), "wallet-balance.coin"))
@@ -474,10 +317,10 @@ def _foreign(coins: Iterable[Row]) -> Iterator[str]:
         if row.number("borrowAmount") != ZERO:
             yield f"expected no debts, was one of {coin}"
         backs = row.flag("marginCollateral") and row.flag("collateralSwitch")
-        if coin != _COIN and backs and row.number("equity") != ZERO:
-            yield f"expected {_COIN} alone to back the account, was {coin} too"
-        if coin != _COIN and row.number("totalPositionIM") != ZERO:
-            yield f"expected positions in {_COIN} alone, was one in {coin}"
+        if coin != COIN and backs and row.number("equity") != ZERO:
+            yield f"expected {COIN} alone to back the account, was {coin} too"
+        if coin != COIN and row.number("totalPositionIM") != ZERO:
+            yield f"expected positions in {COIN} alone, was one in {coin}"
 
 
 def _stops(orders: Json, listed: Listed, positions: tuple[Position, ...]) -> tuple[StopOrder, ...]:
@@ -486,7 +329,7 @@ def _stops(orders: Json, listed: Listed, positions: tuple[Position, ...]) -> tup
 
     One that cannot be read is left out. Were it ours it would be missing, and placed again.
     """
-    found = page(_result(orders, "realtime").raw("list"), "realtime", _ORDERS_MAX)
+    found = page(result_of(orders, "realtime").raw("list"), "realtime", _ORDERS_MAX)
     return readable(found, "realtime", lambda row: _stop(row, listed, positions))
 
 
@@ -537,14 +380,14 @@ def ground_calls(action: Action, listed: Listed) -> Sequence[Call]:
 
 def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -> Call | Refused:
     """The recipe of an action. Every order can only reduce, in hedge mode too."""
-    of = _LINEAR | {"symbol": listed.id_of(action.symbol)}
+    of = LINEAR | {"symbol": listed.id_of(action.symbol)}
     leg: dict[str, Json] = {"positionIdx": _idx(action.side, ground.position_mode)}
     match action:
         case AddMargin(amount=amount):
             sent = of | leg | {"margin": f"{amount:f}"}
-            return Call(_PRIVATE, "POST", "v5/position/add-margin", sent)
+            return Call(PRIVATE, "POST", "v5/position/add-margin", sent)
         case CancelStop(target_client_id=target):
-            return Call(_PRIVATE, "POST", "v5/order/cancel", of | {"orderLinkId": target})
+            return Call(PRIVATE, "POST", "v5/order/cancel", of | {"orderLinkId": target})
         case PlaceStop(quantity=quantity, trigger_price=trigger):
             sent = _closing(action.side, quantity, client_id) | {
                 "orderType": "Market",
@@ -552,10 +395,10 @@ def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -
                 "triggerDirection": _direction_of(action.side),
                 "triggerBy": "MarkPrice",
             }
-            return Call(_PRIVATE, "POST", "v5/order/create", of | leg | sent)
+            return Call(PRIVATE, "POST", "v5/order/create", of | leg | sent)
         case ClosePosition(quantity=quantity, bound=bound):
             sent = _closing(action.side, quantity, client_id) | _priced(bound)
-            return Call(_PRIVATE, "POST", "v5/order/create", of | leg | sent)
+            return Call(PRIVATE, "POST", "v5/order/create", of | leg | sent)
     assert_never(action)
 
 
@@ -585,7 +428,7 @@ def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Re
             return Unsure(f"HTTP {heard.status}")
         code = row.integer("retCode")
         if code != 0:
-            return _refusal(code, _said(row), action)
+            return _refusal(code, words_of(row), action)
         return _proof(Row(row.raw("result"), "result"), action, client_id, listed)
     except Unreadable as e:
         return Unsure(str(e))
@@ -637,10 +480,10 @@ def order_calls(name: str, client_id: str) -> Sequence[Call]:
 
     A conditional order keeps its name when it has triggered.
     """
-    asked = _LINEAR | {"symbol": name, "orderLinkId": client_id}
+    asked = LINEAR | {"symbol": name, "orderLinkId": client_id}
     return (
-        Call(_PRIVATE, "GET", "v5/order/realtime", asked),
-        Call(_PRIVATE, "GET", "v5/order/history", asked),
+        Call(PRIVATE, "GET", "v5/order/realtime", asked),
+        Call(PRIVATE, "GET", "v5/order/history", asked),
     )
 
 
@@ -657,7 +500,7 @@ def order_of(
 def _named(heard: Heard, client_id: str) -> list[Row]:
     if heard.status != _HTTP_OK:
         raise Unreadable(f"order: expected HTTP 200, was {heard.status}")
-    listed = _list(parse_json(heard.text), "order")
+    listed = rows_of(parse_json(heard.text), "order")
     return [row for row in listed if row.raw("orderLinkId") == client_id]
 
 
@@ -687,85 +530,9 @@ def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
     raise Unreadable("margin: expected no history of it")
 
 
-# -- prices --------------------------------------------------------------------------------
-
-
-def marks_calls(names: Sequence[str]) -> Sequence[Call]:
-    """Mark prices and bills of all contracts."""
-    return (Call(_PUBLIC, "GET", "v5/market/tickers", _LINEAR),)
-
-
-def marks_of(jsons: Sequence[Json], listed: Listed) -> Sequence[Marked]:
-    """The readable ones; one bad row hides no other."""
-    marks = []
-    for row in _list(jsons[0], "tickers"):
-        try:
-            name = row.text("symbol")
-            if name in listed.symbols:
-                marks.append(
-                    Marked(
-                        listed.symbols[name],
-                        Price(row.above_zero("markPrice")),
-                        Ratio(row.number("fundingRate")),
-                        row.integer("nextFundingTime"),
-                    )
-                )
-        except Unreadable as e:
-            log.warning("mark.unreadable", reason=str(e))
-    return tuple(marks)
-
-
-def bars_call(name: str) -> Call:
-    """The newest hours of a mark price, the one that is not over yet among them."""
-    asked = _LINEAR | {"symbol": name, "interval": "60", "limit": str(BARS_MAX + 1)}
-    return Call(_PUBLIC, "GET", "v5/market/mark-price-kline", asked)
-
-
-def bars_of(json: Json, symbol: str, received_at_ms: int) -> BarsReported:
-    """Those of them that are over, and have no gap behind them; told the newest first."""
-    charted = _result(json, "mark-price-kline").raw("list")
-    if not isinstance(charted, list):
-        raise Unreadable(f"mark-price-kline: expected a list, was {charted!r:.80}")
-    return closed_bars(map(_charted, reversed(charted)), symbol, received_at_ms)
-
-
-def _charted(row: Json) -> tuple[int, Row]:
-    match row:
-        case [str(opens_at), _, high, low, close, *_] if opens_at.isdecimal():
-            prices = {"high": high, "low": low, "close": close}
-            return int(opens_at), Row(prices, "mark-price-kline")
-        case _:
-            raise Unreadable(f"mark-price-kline: expected a row of a chart, was {row!r:.80}")
-
-
-def marks_opening(names: Sequence[str], at_ms: int) -> Opening:
-    """Where the tickers of these contracts are pushed, several times a second."""
-    asked = {"op": "subscribe", "args": [f"tickers.{name}" for name in names]}
-    return Opening(f"{_STREAMS}/public/linear", (text_json.dumps(asked),), ping=_PING)
-
-
-def mark_frame(json: Json, listed: Listed) -> Sequence[Marked | Unmoved]:
-    """
-    The mark of a frame, without the next bill; none if it is about something else.
-
-    A frame has what has changed: `documented`, of what is not in it that it has not.
-    """
-    frame = Row(json, "frame")
-    topic = frame.raw("topic") if frame.has("topic") else ""
-    if not isinstance(topic, str) or not topic.startswith("tickers."):
-        return ()
-    row = Row(frame.raw("data"), "frame.data")
-    if (name := row.text("symbol")) not in listed.symbols:
-        return ()
-    if not row.has("markPrice"):
-        return (Unmoved(listed.symbols[name]),)
-    return (Marked(listed.symbols[name], Price(row.above_zero("markPrice")), Ratio(ZERO), 0),)
-
-
 # -- the account's stream ------------------------------------------------------------------
 
-_STREAMS = "wss://stream.bybit.com/v5"
-_PING = '{"op": "ping"}'
+
 _TOLD = ("position", "execution", "order", "wallet")
 
 
@@ -781,10 +548,10 @@ def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: in
     signature = hmac.new(secret, f"GET/realtime{expires}".encode(), sha256).hexdigest()
     key = credentials.key.get_secret_value()
     return Opening(
-        f"{_STREAMS}/private",
+        f"{STREAMS}/private",
         (text_json.dumps({"op": "subscribe", "args": list(_TOLD)}),),
         sign_in=text_json.dumps({"op": "auth", "args": [key, int(expires), signature]}),
-        ping=_PING,
+        ping=PING,
     )
 
 
@@ -831,8 +598,8 @@ def _taken(row: Row, listed: Listed) -> tuple[str, Side, Price]:
 def check_calls() -> Sequence[Call]:
     """What has to be known before anything is guarded."""
     return (
-        Call(_PRIVATE, "GET", "v5/user/query-api", {}),
-        Call(_PRIVATE, "GET", "v5/account/info", {}),
+        Call(PRIVATE, "GET", "v5/user/query-api", {}),
+        Call(PRIVATE, "GET", "v5/account/info", {}),
         *state_calls(),
     )
 
@@ -840,8 +607,8 @@ def check_calls() -> Sequence[Call]:
 def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
     """Why this key or account cannot be guarded, a sentence each."""
     key, info, positions, wallet = jsons
-    found = [*_key_problems(_result(key, "query-api"))]
-    account = _result(info, "account/info")
+    found = [*_key_problems(result_of(key, "query-api"))]
+    account = result_of(info, "account/info")
     if (status := account.integer("unifiedMarginStatus")) not in _UNIFIED:
         kind = "a classic one" if status == 1 else f"of the kind {status}"
         found.append(f"account: expected a unified account 2.0, was {kind}")
