@@ -59,7 +59,7 @@ from bot.exchange.venues.apex_market import (
     contract_of,
     data_of,
     listing_call,
-    words_of,
+    text_of,
 )
 
 log = structlog.get_logger()
@@ -317,8 +317,8 @@ def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: in
         "signature": sign,
     }
     url = f"{STREAMS}/realtime_private?v=2&timestamp={at_ms}"
-    asks = (words_of("login", [text_json.dumps(login)]), words_of("subscribe", [ACCOUNT]))
-    return Opening(url, asks, ping=words_of("ping", [str(at_ms)]))
+    asks = (text_of("login", [text_json.dumps(login)]), text_of("subscribe", [ACCOUNT]))
+    return Opening(url, asks, ping=text_of("ping", [str(at_ms)]))
 
 
 def keep_calls(answers: Sequence[Json]) -> Sequence[Call]:

@@ -121,6 +121,7 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
 
 
 def contract_of(json: Json, name: str) -> Row:
+    """The row of one contract; raises `Unreadable`."""
     named = [row for row in _contracts(json) if row.has("symbol") and row.raw("symbol") == name]
     if len(named) != 1:
         raise Unreadable(f"symbols: expected one row of {name}, was {len(named)}")
@@ -297,7 +298,7 @@ def marks_opening(names: Sequence[str], at_ms: int) -> Opening:
     """Where the tickers of these contracts are pushed."""
     asked = [f"{_TOPIC}{_cross_name(name)}" for name in names]
     url = f"{STREAMS}/realtime_public?v=2&timestamp={at_ms}"
-    return Opening(url, (words_of("subscribe", asked),), ping=words_of("ping", [str(at_ms)]))
+    return Opening(url, (text_of("subscribe", asked),), ping=text_of("ping", [str(at_ms)]))
 
 
 def mark_frame(json: Json, listed: Listed) -> Sequence[Marked]:
@@ -308,5 +309,6 @@ def mark_frame(json: Json, listed: Listed) -> Sequence[Marked]:
     return _marked(Row(frame.raw("data"), "frame.data"), listed)
 
 
-def words_of(word: str, parts: Sequence[str]) -> str:
+def text_of(word: str, parts: Sequence[str]) -> str:
+    """A text for a stream: one word and what it is about."""
     return text_json.dumps({"op": word, "args": list(parts)})

@@ -73,23 +73,22 @@ from bot.exchange.ports import (
     Unsure,
 )
 from bot.exchange.venues.bitget_market import (
-    ACCOUNT,
     COIN,
     OF_USDT,
-    ORDER,
     PING,
     PONG,
     PRIVATE,
     STREAMS,
     SUCCESS,
-    channel_of,
+    channel,
     data_of,
     number_or_none,
-    words_of,
+    text_of,
 )
 from bot.exchange.venues.bitget_refusals import NOT_FOUND, REFUSED
 
 log = structlog.get_logger()
+_ACCOUNT, _ORDER = "v2/mix/account", "v2/mix/order"
 request_life_ms = 30_000
 """A request's date is good for 30 s: `documented`."""
 _WITH_COIN = OF_USDT | {"marginCoin": COIN}
@@ -109,13 +108,13 @@ _PLAN_OVER = frozenset({"cancelled", "fail_execute"})
 
 def terms_calls() -> Sequence[Call]:
     """The account's position mode, which it has for all contracts."""
-    return (Call(PRIVATE, "GET", f"{ACCOUNT}/account", _WITH_COIN | {"symbol": "BTCUSDT"}),)
+    return (Call(PRIVATE, "GET", f"{_ACCOUNT}/account", _WITH_COIN | {"symbol": "BTCUSDT"}),)
 
 
 def state_calls() -> Sequence[Call]:
     """Money and positions."""
     return (
-        Call(PRIVATE, "GET", f"{ACCOUNT}/accounts", OF_USDT),
+        Call(PRIVATE, "GET", f"{_ACCOUNT}/accounts", OF_USDT),
         Call(PRIVATE, "GET", "v2/mix/position/all-position", _WITH_COIN),
     )
 
@@ -137,7 +136,7 @@ def all_stops_call() -> Call:
 
 def _plans(which: str, of: dict[str, str]) -> Call:
     asked = OF_USDT | {"planType": "profit_loss", "limit": str(_PAGE)} | of
-    return Call(PRIVATE, "GET", f"{ORDER}/orders-plan-{which}", asked)
+    return Call(PRIVATE, "GET", f"{_ORDER}/orders-plan-{which}", asked)
 
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
@@ -339,11 +338,11 @@ def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -
     match action:
         case AddMargin(amount=amount):
             sent = of | {"holdSide": str(action.side), "amount": f"{amount:f}"}
-            return Call(PRIVATE, "POST", f"{ACCOUNT}/set-margin", sent)
+            return Call(PRIVATE, "POST", f"{_ACCOUNT}/set-margin", sent)
         case CancelStop(target_client_id=target):
             # Without the list every stop of the contract would go.
             sent = of | {"planType": "loss_plan", "orderIdList": [{"clientOid": target}]}
-            return Call(PRIVATE, "POST", f"{ORDER}/cancel-plan-order", sent)
+            return Call(PRIVATE, "POST", f"{_ORDER}/cancel-plan-order", sent)
         case PlaceStop(quantity=quantity, trigger_price=trigger):
             sent = of | {
                 "planType": "loss_plan",
@@ -354,7 +353,7 @@ def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -
                 "size": f"{quantity:f}",
                 "clientOid": client_id,
             }
-            return Call(PRIVATE, "POST", f"{ORDER}/place-tpsl-order", sent)
+            return Call(PRIVATE, "POST", f"{_ORDER}/place-tpsl-order", sent)
         case ClosePosition():
             return _close(action, client_id, of, ground)
     assert_never(action)
@@ -390,7 +389,7 @@ def _close(
             how = {"side": "buy" if is_long else "sell", "tradeSide": "close"}
     sent = of | {"marginMode": margin_modes[0], "size": f"{action.quantity:f}"}
     sent |= how | _bound(action.bound) | {"clientOid": client_id}
-    return Call(PRIVATE, "POST", f"{ORDER}/place-order", sent)
+    return Call(PRIVATE, "POST", f"{_ORDER}/place-order", sent)
 
 
 def _bound(bound: AtMarket | NoWorseThan) -> dict[str, str]:
@@ -439,7 +438,7 @@ def order_calls(name: str, client_id: str) -> Sequence[Call]:
     """An order by our id, and the plans that wait or are over."""
     of = {"symbol": name, "clientOid": client_id}
     return (
-        Call(PRIVATE, "GET", f"{ORDER}/detail", OF_USDT | of),
+        Call(PRIVATE, "GET", f"{_ORDER}/detail", OF_USDT | of),
         _plans("pending", {"symbol": name}),
         _plans("history", of),
     )
@@ -533,11 +532,11 @@ def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: in
         "timestamp": at_s,
         "sign": base64.b64encode(hmac.new(secret, plain, hashlib.sha256).digest()).decode(),
     }
-    asked = [channel_of(each) | {"instId": "default"} for each in _TOLD]
+    asked = [channel(each) | {"instId": "default"} for each in _TOLD]
     return Opening(
         f"{STREAMS}/private",
-        (words_of("subscribe", asked),),
-        sign_in=words_of("login", [named]),
+        (text_of("subscribe", asked),),
+        sign_in=text_of("login", [named]),
         ping=PING,
         pong=PONG,
     )

@@ -43,13 +43,20 @@ used_weight_header = ""
 COIN = "USDT"
 OF_USDT = {"productType": "USDT-FUTURES"}
 _PUBLIC, PRIVATE = "public.mix", "private.mix"
-_MARKET, ACCOUNT, ORDER = "v2/mix/market", "v2/mix/account", "v2/mix/order"
+_MARKET = "v2/mix/market"
 SUCCESS = "00000"
 _HOUR_MS, _HOURS_MAX = 3_600_000, 24
 _DIGITS_MAX = 18
 _CANDLE = 5
 STREAMS = "wss://ws.bitget.com/v2/ws"
 PING, PONG = "ping", "pong"
+
+
+def number_or_none(row: Row, name: str) -> Decimal | None:
+    """A number above zero; none where it is missing, blank or zero."""
+    if not row.has(name) or row.raw(name) in (None, ""):
+        return None
+    return row.above_zero(name) if row.number(name) != ZERO else None
 
 
 # -- clock ---------------------------------------------------------------------------------
@@ -164,16 +171,6 @@ def _bill_row(json: Json) -> Row:
     return found[0]
 
 
-# -- account -------------------------------------------------------------------------------
-
-
-def number_or_none(row: Row, name: str) -> Decimal | None:
-    """A number above zero; none where it is missing, blank or zero."""
-    if not row.has(name) or row.raw(name) in (None, ""):
-        return None
-    return row.above_zero(name) if row.number(name) != ZERO else None
-
-
 # -- prices --------------------------------------------------------------------------------
 
 
@@ -240,8 +237,8 @@ def _candle(json: Json) -> tuple[int, Row]:
 
 def marks_opening(names: Sequence[str], at_ms: int) -> Opening:
     """Where the tickers of these contracts are pushed."""
-    asked = [channel_of("ticker") | {"instId": name} for name in names]
-    return Opening(f"{STREAMS}/public", (words_of("subscribe", asked),), ping=PING, pong=PONG)
+    asked = [channel("ticker") | {"instId": name} for name in names]
+    return Opening(f"{STREAMS}/public", (text_of("subscribe", asked),), ping=PING, pong=PONG)
 
 
 def mark_frame(json: Json, listed: Listed) -> Sequence[Marked]:
@@ -254,9 +251,11 @@ def mark_frame(json: Json, listed: Listed) -> Sequence[Marked]:
     return _marked(rows(frame.raw("data"), "frame.data"), "instId", listed, {})
 
 
-def channel_of(name: str) -> dict[str, str]:
+def channel(name: str) -> dict[str, str]:
+    """What a stream is asked for."""
     return {"instType": "USDT-FUTURES", "channel": name}
 
 
-def words_of(word: str, parts: Sequence[Json]) -> str:
+def text_of(word: str, parts: Sequence[Json]) -> str:
+    """A text for a stream: one word and what it is about."""
     return text_json.dumps({"op": word, "args": list(parts)})

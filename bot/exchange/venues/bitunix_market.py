@@ -81,6 +81,7 @@ def data_of(json: Json, where: str) -> Json:
 
 
 def code_of(row: Row) -> str:
+    """The code of an answer, as it is compared and told."""
     return str(row.integer("code"))
 
 
@@ -257,8 +258,10 @@ def mark_frame(json: Json, listed: Listed) -> Sequence[Marked]:
 
 
 def subscription_of(asked: Sequence[Json]) -> str:
+    """The text that asks a stream for what it shall tell."""
     return text_json.dumps({"op": "subscribe", "args": list(asked)})
 
 
 def ping_of(at_ms: int) -> str:
+    """What keeps a stream open, dated."""
     return text_json.dumps({"op": "ping", "ping": at_ms // SECOND_MS})

@@ -45,6 +45,8 @@ used_weight_header = ""
 """What is left is told per endpoint, not of the address."""
 
 _PUBLIC, PRIVATE = "public", "private"
+STREAMS = "wss://stream.bybit.com/v5"
+PING = '{"op": "ping"}'
 COIN = "USDT"
 LINEAR = {"category": "linear"}
 _CONTRACTS_MAX = 1_000
@@ -63,10 +65,12 @@ def result_of(json: Json, where: str) -> Row:
 
 
 def words_of(row: Row) -> str:
+    """What an answer says in words, or nothing."""
     return str(row.raw("retMsg")) if row.has("retMsg") else ""
 
 
 def rows_of(json: Json, where: str) -> Iterator[Row]:
+    """The list of an answer; raises `Unreadable`."""
     return rows(result_of(json, where).raw("list"), where)
 
 
@@ -266,10 +270,3 @@ def mark_frame(json: Json, listed: Listed) -> Sequence[Marked | Unmoved]:
     if not row.has("markPrice"):
         return (Unmoved(listed.symbols[name]),)
     return (Marked(listed.symbols[name], Price(row.above_zero("markPrice")), Ratio(ZERO), 0),)
-
-
-# -- the account's stream ------------------------------------------------------------------
-
-
-STREAMS = "wss://stream.bybit.com/v5"
-PING = '{"op": "ping"}'

@@ -44,6 +44,14 @@ used_weight_header = ""
 
 _SETTLE, COIN = "usdt", "USDT"
 _PUBLIC, PRIVATE = "public.futures", "private.futures"
+STREAMS = "wss://fx-ws.gateio.ws/v4/ws/usdt"
+
+
+def _ask(channel: str, at_ms: int, payload: list[str]) -> str:
+    asked = {"time": at_ms // SECOND_MS, "channel": channel, "event": "subscribe"}
+    return text_json.dumps(asked | {"payload": payload})
+
+
 OF_USDT = {"settle": _SETTLE}
 SECOND_MS = 1_000
 
@@ -227,14 +235,3 @@ def _marked(found: Iterable[Row], listed: Listed, key: str) -> tuple[Marked, ...
         except Unreadable as e:
             log.warning("mark.unreadable", reason=str(e))
     return tuple(marks)
-
-
-# -- the account's stream ------------------------------------------------------------------
-
-
-STREAMS = "wss://fx-ws.gateio.ws/v4/ws/usdt"
-
-
-def _ask(channel: str, at_ms: int, payload: list[str]) -> str:
-    asked = {"time": at_ms // SECOND_MS, "channel": channel, "event": "subscribe"}
-    return text_json.dumps(asked | {"payload": payload})

@@ -42,6 +42,8 @@ used_weight_header = ""
 """Nothing is told of what an address has used."""
 
 _PUBLIC, PRIVATE = "public", "private"
+STREAMS = "wss://ws.okx.com:8443/ws/v5"
+PING, PONG = "ping", "pong"
 COIN = "USDT"
 SWAPS = {"instType": "SWAP"}
 PAGE = 100
@@ -58,14 +60,17 @@ def data_of(json: Json, where: str) -> Json:
 
 
 def rows_of(json: Json, where: str) -> Iterator[Row]:
+    """The rows of an answer; raises `Unreadable`."""
     return rows(data_of(json, where), where)
 
 
 def words_of(row: Row, name: str) -> str:
+    """What a row says in words, or nothing."""
     return str(row.raw(name)) if row.has(name) else ""
 
 
 def row_of(json: Json, where: str) -> Row:
+    """The only row of an answer; raises `Unreadable`."""
     found = list(rows_of(json, where))
     if len(found) != 1:
         raise Unreadable(f"{where}: expected one row, was {len(found)}")
@@ -266,10 +271,3 @@ def channel_of(frame: Row) -> str:
     if not frame.has("arg"):
         return ""
     return Row(frame.raw("arg"), "frame.arg").text("channel")
-
-
-# -- the account's stream ------------------------------------------------------------------
-
-
-STREAMS = "wss://ws.okx.com:8443/ws/v5"
-PING, PONG = "ping", "pong"

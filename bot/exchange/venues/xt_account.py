@@ -75,8 +75,6 @@ from bot.exchange.venues.xt_market import (
     PONG,
     PRIVATE,
     STREAMS,
-    TRADE,
-    USER,
     asking_for,
     code_of,
     result_of,
@@ -84,6 +82,7 @@ from bot.exchange.venues.xt_market import (
 from bot.exchange.venues.xt_refusals import REFUSED
 
 log = structlog.get_logger()
+_TRADE, _USER = "future/trade/v1", "future/user/v1"
 request_life_ms = 60_000
 """`assumed`: futures requests carry a date and no window, and how old one may be is not told."""
 
@@ -113,9 +112,9 @@ def state_calls() -> Sequence[Call]:
     Margin that moves between the answers harms none: the wallet's balance has all margins in it.
     """
     return (
-        Call(PRIVATE, "GET", f"{USER}/position/list", {}),
-        Call(PRIVATE, "GET", f"{USER}/position/break-list", {}),
-        Call(PRIVATE, "GET", f"{USER}/balance/list", {}),
+        Call(PRIVATE, "GET", f"{_USER}/position/list", {}),
+        Call(PRIVATE, "GET", f"{_USER}/position/break-list", {}),
+        Call(PRIVATE, "GET", f"{_USER}/balance/list", {}),
     )
 
 
@@ -126,12 +125,12 @@ def held_names(state: Sequence[Json]) -> frozenset[str]:
 
 def stops_call(name: str) -> Call:
     """What waits in one contract."""
-    return Call(PRIVATE, "GET", f"{TRADE}/entrust/plan-list", _waiting() | {"symbol": name})
+    return Call(PRIVATE, "GET", f"{_TRADE}/entrust/plan-list", _waiting() | {"symbol": name})
 
 
 def all_stops_call() -> Call:
     """What waits in any contract."""
-    return Call(PRIVATE, "GET", f"{TRADE}/entrust/plan-list", _waiting())
+    return Call(PRIVATE, "GET", f"{_TRADE}/entrust/plan-list", _waiting())
 
 
 def _waiting() -> dict[str, str]:
@@ -296,7 +295,7 @@ def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -
     match action:
         case AddMargin(amount=amount):
             sent = of | {"margin": f"{amount:f}", "type": "ADD"}
-            return Call(PRIVATE, "POST", f"{USER}/position/margin", sent)
+            return Call(PRIVATE, "POST", f"{_USER}/position/margin", sent)
         case CancelStop(target_client_id=target):
             return _cancel(name, target, ground)
         case PlaceStop(quantity=quantity, trigger_price=trigger):
@@ -309,7 +308,7 @@ def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -
                 "triggerPriceType": "MARK_PRICE",
                 "clientOrderId": client_id,
             }
-            return Call(PRIVATE, "POST", f"{TRADE}/entrust/create-plan", sent)
+            return Call(PRIVATE, "POST", f"{_TRADE}/entrust/create-plan", sent)
         case ClosePosition(quantity=quantity, bound=bound):
             sent = of | {
                 "orderSide": _closing(action.side),
@@ -317,7 +316,7 @@ def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -
                 "clientOrderId": client_id,
                 **_bound(bound),
             }
-            return Call(PRIVATE, "POST", f"{TRADE}/order/create", sent)
+            return Call(PRIVATE, "POST", f"{_TRADE}/order/create", sent)
     assert_never(action)
 
 
@@ -345,7 +344,7 @@ def _cancel(name: str, target: str, ground: Ground) -> Call | Refused:
     if len(numbers) != 1:
         return Refused("NOT_SENT", f"expected one stop {target} in {name}, was {len(numbers)}")
     sent = {"entrustId": numbers[0]}
-    return Call(PRIVATE, "POST", f"{TRADE}/entrust/cancel-plan", sent)
+    return Call(PRIVATE, "POST", f"{_TRADE}/entrust/cancel-plan", sent)
 
 
 def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply:
@@ -382,10 +381,10 @@ def order_calls(name: str, client_id: str) -> Sequence[Call]:
     of, last = {"symbol": name}, {"symbol": name, "limit": str(_PAGE)}
     named = of | {"clientOrderId": client_id, "page": "1", "size": str(_PAGE)}
     return (
-        Call(PRIVATE, "GET", f"{TRADE}/order/list", named),
-        Call(PRIVATE, "GET", f"{TRADE}/order/list-history", last),
+        Call(PRIVATE, "GET", f"{_TRADE}/order/list", named),
+        Call(PRIVATE, "GET", f"{_TRADE}/order/list-history", last),
         stops_call(name),
-        Call(PRIVATE, "GET", f"{TRADE}/entrust/plan-list-history", last),
+        Call(PRIVATE, "GET", f"{_TRADE}/entrust/plan-list-history", last),
     )
 
 
@@ -470,7 +469,7 @@ def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
 
 def account_calls() -> Sequence[Call]:
     """A key to listen with."""
-    return (Call(PRIVATE, "GET", f"{USER}/user/listen-key", {}),)
+    return (Call(PRIVATE, "GET", f"{_USER}/user/listen-key", {}),)
 
 
 def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: int) -> Opening:
@@ -504,8 +503,8 @@ def account_frame(json: Json, listed: Listed, received_at_ms: int) -> Told:
 def check_calls() -> Sequence[Call]:
     """What has to be known before anything is guarded."""
     return (
-        Call(PRIVATE, "GET", f"{USER}/account/info", {}),
-        Call(PRIVATE, "GET", f"{USER}/position/list", {}),
+        Call(PRIVATE, "GET", f"{_USER}/account/info", {}),
+        Call(PRIVATE, "GET", f"{_USER}/position/list", {}),
     )
 
 

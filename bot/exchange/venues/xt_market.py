@@ -37,11 +37,16 @@ ccxt_id = "xt"
 read_weight_per_minute = 600
 used_weight_header = ""
 _PUBLIC, PRIVATE = "public.linear", "private.linear"
-_MARKET, TRADE, USER = "future/market/v1/public", "future/trade/v1", "future/user/v1"
+_MARKET = "future/market/v1/public"
 _HOUR_MS = 3_600_000
 _HOURS_MAX = 24
 STREAMS = "wss://fstream.xt.com/ws"
 PING, PONG = "ping", "pong"
+
+
+def asking_for(asked: list[str], at_ms: int) -> str:
+    """The text that asks a stream for what it shall tell."""
+    return text_json.dumps({"method": "SUBSCRIBE", "id": str(at_ms), "params": asked})
 
 
 # -- clock ---------------------------------------------------------------------------------
@@ -236,10 +241,3 @@ def _marked(
         except Unreadable as e:
             log.warning("mark.unreadable", reason=str(e))
     return tuple(marks)
-
-
-# -- the account's stream ------------------------------------------------------------------
-
-
-def asking_for(asked: list[str], at_ms: int) -> str:
-    return text_json.dumps({"method": "SUBSCRIBE", "id": str(at_ms), "params": asked})
