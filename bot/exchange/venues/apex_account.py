@@ -52,7 +52,6 @@ from bot.exchange.ports import (
     Unsure,
 )
 from bot.exchange.venues.apex_market import (
-    ACCOUNT,
     COIN,
     PRIVATE,
     STREAMS,
@@ -63,6 +62,7 @@ from bot.exchange.venues.apex_market import (
 )
 
 log = structlog.get_logger()
+_ACCOUNT = "ws_zk_accounts_v3"
 request_life_ms = 60_000
 """`assumed`: nothing is written."""
 
@@ -308,7 +308,7 @@ def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: in
     sign = base64.b64encode(hmac.new(secret, plain, hashlib.sha256).digest()).decode()
     login = {
         "type": "login",
-        "topics": [ACCOUNT],
+        "topics": [_ACCOUNT],
         "httpMethod": "GET",
         "requestPath": _LOGIN_PATH,
         "apiKey": credentials.key.get_secret_value(),
@@ -317,7 +317,7 @@ def account_opening(answers: Sequence[Json], credentials: Credentials, at_ms: in
         "signature": sign,
     }
     url = f"{STREAMS}/realtime_private?v=2&timestamp={at_ms}"
-    asks = (text_of("login", [text_json.dumps(login)]), text_of("subscribe", [ACCOUNT]))
+    asks = (text_of("login", [text_json.dumps(login)]), text_of("subscribe", [_ACCOUNT]))
     return Opening(url, asks, ping=text_of("ping", [str(at_ms)]))
 
 
@@ -329,7 +329,7 @@ def keep_calls(answers: Sequence[Json]) -> Sequence[Call]:
 def account_frame(json: Json, listed: Listed, received_at_ms: int) -> Told:
     """What a frame is an alarm for; liquidations are in the order's flags, read anew."""
     frame = Row(json, "frame")
-    if frame.has("topic") and frame.raw("topic") == ACCOUNT:
+    if frame.has("topic") and frame.raw("topic") == _ACCOUNT:
         return AccountChanged()
     if frame.has("contents"):
         return AccountChanged()

@@ -40,7 +40,7 @@ _SECOND_MS, _HOUR_MS = 1_000, 3_600_000
 _SECONDS_MAX = 10**11
 _STEPS_MAX = 1_000
 STREAMS = "wss://quote.omni.apex.exchange"
-_TOPIC, ACCOUNT = "instrumentInfo.H.", "ws_zk_accounts_v3"
+_TOPIC = "instrumentInfo.H."
 
 
 # -- clock ---------------------------------------------------------------------------------

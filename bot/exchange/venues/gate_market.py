@@ -45,15 +45,13 @@ used_weight_header = ""
 _SETTLE, COIN = "usdt", "USDT"
 _PUBLIC, PRIVATE = "public.futures", "private.futures"
 STREAMS = "wss://fx-ws.gateio.ws/v4/ws/usdt"
+OF_USDT = {"settle": _SETTLE}
+SECOND_MS = 1_000
 
 
 def _ask(channel: str, at_ms: int, payload: list[str]) -> str:
     asked = {"time": at_ms // SECOND_MS, "channel": channel, "event": "subscribe"}
     return text_json.dumps(asked | {"payload": payload})
-
-
-OF_USDT = {"settle": _SETTLE}
-SECOND_MS = 1_000
 
 
 # -- clock ---------------------------------------------------------------------------------
