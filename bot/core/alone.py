@@ -215,9 +215,9 @@ def _stale_at_ms(state: AccountState, policy: Policy, position: Position) -> int
     match state.account:
         case AccountRead(carried=carried) if position.key in carried:
             return NEVER_MS
-        case AccountRead(received_at_ms=read_at_ms) if mark is not None:
+        case AccountRead() as read if mark is not None:
             mark_until_ms = mark.received_at_ms + policy.guardrails.data_age_max_ms
-            return min(mark_until_ms, read_at_ms + POSITION_AGE_MAX_MS)
+            return min(mark_until_ms, read.seen_at_ms(position.key) + POSITION_AGE_MAX_MS)
         case AccountRead() | NotRead():
             return NEVER_MS
 
@@ -255,10 +255,10 @@ def _keep_stop_blindly(desk: Desk, position: Position, unknown: Unknown) -> Stop
     state = desk.state
     instrument = state.instruments.by_symbol.get(position.symbol)
     match state.account:
-        case AccountRead(snapshot=snapshot, received_at_ms=at_ms) if (
+        case AccountRead(snapshot=snapshot) as read if (
             instrument is not None
             and position.key not in state.carried
-            and desk.now_ms - at_ms <= POSITION_AGE_MAX_MS
+            and desk.now_ms - read.seen_at_ms(position.key) <= POSITION_AGE_MAX_MS
             and isinstance(support(instrument, position, snapshot, desk.policy), Supported)
         ):
             settled, _ = settle_liquidation(instrument, position)

@@ -46,6 +46,7 @@ from bot.core.policy import Above, Below, Metric, Policy
 from bot.core.protection import StopNotNeeded, StopWanted, distance_at_stop, wanted
 from bot.core.state import (
     DAY_MS,
+    GONE_MS,
     HOUR_MS,
     WITHHELD_MS,
     AccountRead,
@@ -250,6 +251,10 @@ def review_close(request: Request, position: Position, holds: bool, bound: Bound
         return _exhausted("hold", "the account is on HOLD")
     for denied in _reasons_to_be_quiet(request):
         return denied
+    if looks_closed(request.state, request.key):
+        until_ms = request.state.lacked[request.key].since_ms + GONE_MS
+        if request.now_ms < until_ms:
+            return _wait("unconfirmed", "it is gone from a read, and so is its stop", until_ms)
     quantity = sendable(request.state, position, closable(request.state, position))
     for intent in _in_order(request.state):
         if not isinstance(intent.action, ClosePosition) or intent.key != request.key:
@@ -264,6 +269,19 @@ def review_close(request: Request, position: Position, holds: bool, bound: Bound
             return _wait("in_flight", "a close has just ended", retry_at_ms)
     action = ClosePosition(position.symbol, position.side, quantity, bound)
     return _approved(request, action, (), clears=in_the_way(request.state, request.key))
+
+
+def looks_closed(state: AccountState, key: PositionKey) -> bool:
+    """
+    Whether the newest read lacks a position together with its stops.
+
+    Most likely it has been closed, so that a stop would only be refused: the next read tells. A
+    close does not wait for that longer than the read should take.
+    """
+    return key in state.lacked and not any(
+        PositionKey(stop.symbol, stop.side) == key and state.is_guards(stop)
+        for stop in state.stops
+    )
 
 
 def approve_stop(request: Request, action: PlaceStop | CancelStop) -> Approved:
@@ -338,6 +356,8 @@ def _reasons_to_hold(request: Request, cooldown_ms: int) -> Iterator[Denied]:
         if garbled.symbol not in apart:  # it may be a cross one that needs the wallet
             text = f"a position could not be read: {garbled.reason}"
             yield Denied(Denial.WAIT, "garbled", text, FAR_MS, needs_read=True)
+    if key in state.lacked or any(each.key in state.lacked for each in cross_positions(state)):
+        yield _unconfirmed(state)
     for intent in _in_order(state):
         spends = isinstance(intent.action, AddMargin)
         closes = isinstance(intent.action, ClosePosition) and intent.key == key
@@ -362,6 +382,8 @@ def _reasons_not_to_reduce(
         yield from _reasons_not_to_trim(state, touched)
     for text in _reasons_to_read(request, moved):
         yield Denied(Denial.WAIT, "age", text, FAR_MS, needs_read=True)
+    if touched & state.lacked.keys():
+        yield _unconfirmed(state)
     for intent in _in_order(state):
         moves = isinstance(intent.action, AddMargin | ClosePosition)
         if intent.is_open and moves and intent.key in touched:
@@ -380,6 +402,12 @@ def _reasons_to_be_quiet(request: Request) -> Iterator[Denied]:
     until_ms = request.state.banned_until_ms
     if request.now_ms < until_ms:
         yield _wait("banned", f"the venue has banned this address until {until_ms}", until_ms)
+
+
+def _unconfirmed(state: AccountState) -> Denied:
+    """What is chosen rests on no position that the newest read did not have."""
+    text = "the newest read of the account lacks a position, and one read proves nothing"
+    return Denied(Denial.WAIT, "age", text, FAR_MS, needs_read=True)
 
 
 def _reasons_not_to_trim(state: AccountState, touched: Set[PositionKey]) -> Iterator[Denied]:

@@ -46,7 +46,7 @@ WITHHELD_MS = 60_000
 """What was withheld and has no cooldown of its own is wanted again after this."""
 
 GONE_MS = 2_000
-"""A stop is gone when two reads this far apart did not find it."""
+"""A position or a stop is gone when two reads this far apart did not find it."""
 
 EPISODE_QUIET_MS = 600_000
 """An episode ends, and a position's identity with it, after ten quiet minutes."""
@@ -86,6 +86,8 @@ class PositionMemory:
     the position is, `alerted` by the kind of alert, with the time it last went out.
     `episode` is when the newest episode began, so that no two of them share it; `funding_paid`
     is what settlements have charged since the one before ended, by rate and mark price.
+    `flat_since_ms` is when a read first had no such position, which is `flat_surely` once a
+    second proof has come.
     `cancelled_at_ms` is when a read first showed that somebody else had cancelled our stop, which
     is `cancelled_surely` once another one has, of a position as large. `reentered`: it was closed
     in an episode and opened again, which nobody has been told of yet.
@@ -98,7 +100,7 @@ class PositionMemory:
     active_at_ms: int = NEVER_MS
     funding_paid: Money = NOTHING
     flat_since_ms: int = NEVER_MS
-    flat_read_at_ms: int = NEVER_MS
+    flat_surely: bool = False
     unknown_since_ms: int = NEVER_MS
     past_stop_since_ms: int = NEVER_MS
     naked_since_ms: int = NEVER_MS
@@ -202,18 +204,37 @@ class NotRead:
 
 
 @dataclass(frozen=True, slots=True)
+class Lacked:
+    """
+    A position that reads have lacked since the one asked for at `since_ms`.
+
+    The newest read that had it was asked for and received at the other two moments.
+    """
+
+    since_ms: int
+    asked_at_ms: int
+    received_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class AccountRead:
     """
     The newest complete read of the account.
 
     Among its positions are, as they were last read, those `carried` over: it may have them in a
-    row that is garbled. Why, by their keys.
+    row that is garbled. Why, by their keys. And those `lacked`: it does not have them, and no
+    second proof has come yet that they are gone.
     """
 
     snapshot: AccountSnapshot
     asked_at_ms: int
     received_at_ms: int
     carried: Mapping[PositionKey, str] = field(default_factory=dict)
+    lacked: Mapping[PositionKey, Lacked] = field(default_factory=dict)
+
+    def seen_at_ms(self, key: PositionKey) -> int:
+        """When the newest read was received that had a position: how old its facts are."""
+        return self.lacked[key].received_at_ms if key in self.lacked else self.received_at_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +354,15 @@ class AccountState:
         match self.account:
             case AccountRead(carried=carried):
                 return carried
+            case NotRead():
+                return {}
+
+    @property
+    def lacked(self) -> Mapping[PositionKey, Lacked]:
+        """The positions that the newest read did not have, and that are not surely gone."""
+        match self.account:
+            case AccountRead(lacked=lacked):
+                return lacked
             case NotRead():
                 return {}
 

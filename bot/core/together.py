@@ -282,9 +282,9 @@ def _keep_stop_blindly(desk: Desk, position: Position, unknown: Unknown) -> Stop
     # A leg that may be hedged by one that cannot be read has no size that is surely right.
     garbled = {each.symbol for each in state.garbled} | {key.symbol for key in state.carried}
     match state.account, book_of(state, desk.policy.stress, desk.now_ms):
-        case AccountRead(snapshot=snapshot, received_at_ms=at_ms), Book() as book if (
+        case AccountRead(snapshot=snapshot) as read, Book() as book if (
             position.symbol not in garbled
-            and desk.now_ms - at_ms <= POSITION_AGE_MAX_MS
+            and desk.now_ms - read.seen_at_ms(position.key) <= POSITION_AGE_MAX_MS
             and _is_supported(book, snapshot, desk.policy)
         ):
             leg = book.leg_of(position.key)

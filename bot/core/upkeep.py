@@ -14,7 +14,7 @@ from bot.core.decision import AlertSeverity, Audited, NotAudited, StopVerdict
 from bot.core.desk import REPEAT_MS, Desk
 from bot.core.events import IntentState
 from bot.core.funding import settling_until_ms
-from bot.core.guardrails import approve_stop
+from bot.core.guardrails import approve_stop, looks_closed
 from bot.core.ids import birth_prefix
 from bot.core.kept import kept
 from bot.core.ladder import NO_WAKE_MS
@@ -168,7 +168,9 @@ def keep_stop(
             found = audit(ground.instrument, stopped, ground.ours, target, ground.settled)
             left_off = _is_left_off(desk, found)
             if isinstance(target, StopWanted) and not (
-                left_off or _is_passed(position, target, measured)
+                left_off
+                or _is_passed(position, target, measured)
+                or looks_closed(desk.state, position.key)
             ):
                 at = ground if stopped is position else replace(ground, position=stopped)
                 _place(desk, at, target, found)

@@ -5,7 +5,7 @@ from decimal import Decimal
 from bot.core.actions import AddMargin
 from bot.core.events import IntentState
 from bot.core.policy import Step
-from bot.core.state import EPISODE_QUIET_MS, PositionMemory
+from bot.core.state import EPISODE_QUIET_MS, GONE_MS, PositionMemory
 from bot.core.strategy import Notify, Severity, TightenStop, TopUp
 from bot.core.units import Money, Price
 from bot.testing import builders as build
@@ -93,7 +93,7 @@ def test_a_position_flat_for_ten_minutes_is_a_new_one() -> None:
     life = living(ADD, mark=NEAR, top_ups=1)
     life.settle(IntentState.APPLIED)
     life.wait(1_000)
-    life.read()
+    life.read_twice()
     life.decide()
     life.wait(EPISODE_QUIET_MS)
     life.decide()
@@ -106,9 +106,9 @@ def test_a_position_flat_for_less_goes_on() -> None:
     life = living(ADD, mark=NEAR, top_ups=1)
     life.settle(IntentState.APPLIED)
     life.wait(1_000)
-    life.read()
+    life.read_twice()
     life.decide()
-    life.wait(EPISODE_QUIET_MS - 1)
+    life.wait(EPISODE_QUIET_MS - GONE_MS - 1)
     life.decide()
     pass_time(life, 0, NEAR)
     assert [denied.limit for denied in life.verdict.denied] == ["top_ups_per_episode"]
@@ -121,7 +121,7 @@ def test_a_bot_that_opens_again_what_was_closed_meets_the_old_budgets_and_an_ala
     life.settle(IntentState.APPLIED)
     for again in range(3):
         life.wait(5_000)
-        life.read()
+        life.read_twice()
         life.decide()
         life.wait(60_000)
         life.read(LONG, stops=[GOOD_STOP])
@@ -135,7 +135,7 @@ def test_a_bot_that_opens_again_what_was_closed_meets_the_old_budgets_and_an_ala
 
 def test_opening_again_in_calm_is_nobodys_business() -> None:
     life = living(ADD)
-    life.read()
+    life.read_twice()
     life.decide()
     life.wait(60_000)
     life.read(LONG, stops=[GOOD_STOP])

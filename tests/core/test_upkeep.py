@@ -419,7 +419,7 @@ def test_a_position_opened_anew_is_not_naked_since_the_last_one() -> None:
     life = Life(POLICY)
     life.decide()
     life.wait(1_000)
-    life.read()
+    life.read_twice()
     life.decide()
     life.wait(300_000)
     life.read(LONG)
