@@ -30,8 +30,7 @@ class IntentState(StrEnum):
 
     PLANNED = "planned"
     PREPARED = "prepared"
-    """Durable in the journal; a byte may be on the wire from now on."""
-    SENT = "sent"
+    """Durable in the journal; it counts as sent: a byte may be on the wire from now on."""
     ACKED = "acked"
     UNKNOWN = "unknown"
     WITHHELD = "withheld"

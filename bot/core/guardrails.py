@@ -35,6 +35,7 @@ from bot.core.metrics import (
     settle_liquidation,
 )
 from bot.core.model import (
+    ContractKind,
     Instrument,
     MarginMode,
     NotReported,
@@ -70,6 +71,12 @@ RETRY_CLOSE_MS = 1_000
 
 RETRY_REFUND_MS = 5_000
 """A refund that the venue refused is tried again after this."""
+
+REENTRIES_MAX = 3
+"""What was opened again so often in an episode gets no more margin in it."""
+
+NUMBERED_STEP_MAX = Decimal("0.0001")
+"""A hundred of these are a cent: the last two digits of an amount may be a number."""
 
 USEFUL_SHARE = Decimal("0.01")
 """A top-up shrunk below this share of what was asked for helps nobody."""
@@ -143,6 +150,9 @@ def review_top_up(
     """
     for denied in _reasons_to_hold(request, cooldown_ms):
         return denied
+    if request.memory.reentries >= REENTRIES_MAX:
+        text = f"closed and opened again {request.memory.reentries} times in this episode"
+        return _exhausted("reentered", text)
     others = _spared_by_others(request)
     if isinstance(others, Denied):
         return others
@@ -165,7 +175,7 @@ def review_top_up(
     )
     amount, binding = min((left, limit) for limit, left in (("asked", asked), *limits))
     instrument = state.instruments.by_symbol[position.symbol]
-    amount = floor_to(amount, instrument.rules.position_margin_step)
+    amount = _numbered(state, amount, instrument)
     shrink = f"asked {asked}, may be {max(amount, ZERO)}, limit {binding}"
     if amount <= ZERO or amount < asked * USEFUL_SHARE:
         return _exhausted(binding, shrink)
@@ -173,6 +183,21 @@ def review_top_up(
         return _exhausted("stop_blocked", "loss_max or the user's own stop holds the stop here")
     action = AddMargin(position.symbol, position.side, Money(amount))
     return _approved(request, action, () if binding == "asked" else (shrink,))
+
+
+def _numbered(state: AccountState, amount: Decimal, instrument: Instrument) -> Decimal:
+    """
+    `amount` in what a venue takes, less than a cent smaller so that its last digits are a number.
+
+    That of the intent, by which its margin is known from any other's of about the same amount.
+    Where a venue takes no fractions of a cent it carries none, nor in coins, which have no cents.
+    """
+    step = instrument.rules.position_margin_step
+    whole = floor_to(amount, step)
+    if step > NUMBERED_STEP_MAX or instrument.kind is ContractKind.INVERSE:
+        return whole
+    numbered = whole - (whole / step - state.intents_planned) % 100 * step
+    return numbered if numbered > ZERO else whole
 
 
 def review_refund(request: Request, position: Position, trim_id: str, due: RefundDue) -> Review:
@@ -530,6 +555,7 @@ def _approved(
     clears: tuple[str, ...] = (),
 ) -> Approved:
     state, key, episode = request.state, request.key, request.memory.episode
+    found = [each for each in state.positions if each.key == key]  # one, or none where it is flat
     intent = Intent(
         id=client_id(state.birth, key, request.reason, episode, state.intents_planned),
         key=key,
@@ -538,7 +564,8 @@ def _approved(
         reason=request.reason,
         episode=episode,
         known_at_ms=state.known_at_ms,
-        margin_before=_margin_of(state, key),
+        margin_before=Money(sum((each.isolated_margin for each in found), ZERO)),
+        quantity_before=Quantity(sum((each.quantity for each in found), ZERO)),
         planned_at_ms=request.now_ms,
         state=IntentState.PLANNED,
         changed_at_ms=request.now_ms,
@@ -546,12 +573,6 @@ def _approved(
         clears=clears,
     )
     return Approved(intent, shrinks)
-
-
-def _margin_of(state: AccountState, key: PositionKey) -> Money:
-    """Isolated margin of a position in the newest read, nothing where it is flat."""
-    margins = (each.isolated_margin for each in state.positions if each.key == key)
-    return next(margins, Money(ZERO))
 
 
 def _wait(limit: str, text: str, until_ms: int) -> Denied:

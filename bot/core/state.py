@@ -89,8 +89,8 @@ class PositionMemory:
     `flat_since_ms` is when a read first had no such position, which is `flat_surely` once a
     second proof has come.
     `cancelled_at_ms` is when a read first showed that somebody else had cancelled our stop, which
-    is `cancelled_surely` once another one has, of a position as large. `reentered`: it was closed
-    in an episode and opened again, which nobody has been told of yet.
+    is `cancelled_surely` once another one has, of a position as large. `reentries` is how often it
+    was closed in the episode and opened again; `reentered`: nobody has been told of the last yet.
     """
 
     steps: Mapping[str, StepMemory] = field(default_factory=dict)
@@ -110,6 +110,7 @@ class PositionMemory:
     cancelled_at_ms: int = NEVER_MS
     cancelled_surely: bool = False
     reentered: bool = False
+    reentries: int = 0
     alerted: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -141,7 +142,8 @@ class Intent:
     An effect the guard wants, by its client id, from plan to proof.
 
     `reason` is "rule/step" or "protect/...". `known_at_ms` is the venue's time of the read it
-    rests on, `margin_before` the position's margin in it: what a top-up is proven against.
+    rests on, `margin_before` and `quantity_before` the position's margin and size in it: what a
+    top-up or a close has made of them is proven against these.
     `clears` are stops of ours that are taken off the book just before a close is sent, because
     they would have it refused; upkeep rests another as soon as the close is answered.
     """
@@ -154,6 +156,7 @@ class Intent:
     episode: int
     known_at_ms: int
     margin_before: Money
+    quantity_before: Quantity
     planned_at_ms: int
     state: IntentState
     changed_at_ms: int

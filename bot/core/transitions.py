@@ -377,7 +377,7 @@ def _is_proven_gone(
         intent.key == key
         and isinstance(intent.action, ClosePosition)
         and intent.state is IntentState.APPLIED
-        and intent.action.quantity >= position.quantity
+        and intent.action.quantity >= max(position.quantity, intent.quantity_before)
         and intent.changed_at_ms >= lack.asked_at_ms
         for intent in state.intents.values()
     )
@@ -566,6 +566,7 @@ def _open(memory: PositionMemory) -> PositionMemory:
         steps=steps,
         blind_since_ms={},
         reentered=memory.in_episode,
+        reentries=memory.reentries + memory.in_episode,
         flat_since_ms=NEVER_MS,
         flat_surely=False,
         unknown_since_ms=NEVER_MS,

@@ -385,7 +385,7 @@ def _closing_until_ms(desk: Desk, position: Position) -> int:
         if not intent.clears or intent.key != position.key:
             continue
         match intent.action, intent.state:
-            case _, IntentState.PLANNED | IntentState.PREPARED | IntentState.SENT:
+            case _, IntentState.PLANNED | IntentState.PREPARED:
                 until_ms = max(until_ms, intent.planned_at_ms + ANSWERED_MS)
             case ClosePosition(quantity=quantity), IntentState.ACKED if (
                 quantity >= position.quantity

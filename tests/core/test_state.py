@@ -179,6 +179,7 @@ def test_a_position_that_comes_back_keeps_its_identity_but_no_stop_watch() -> No
         stop_refused_at_ms=T0,
         stop_refusals=3,
         reentered=True,
+        reentries=1,
         alerted={"naked": T0},
     )
 

@@ -404,7 +404,7 @@ def test_a_leg_that_is_being_closed_does_not_keep_the_others() -> None:
     look(life, *AT_FLOOR)
     for each in life.decision.approved:
         if isinstance(each.intent.action, ClosePosition):
-            gone = IntentState.SENT if each.intent.key == BTC.key else IntentState.REJECTED
+            gone = IntentState.PREPARED if each.intent.key == BTC.key else IntentState.REJECTED
             life.happen(OutcomeReported(each.intent.id, gone, "", life.now_ms))
     look(life, *AT_FLOOR)
     assert deeds(life) == []  # the refused one is tried again after a second

@@ -32,7 +32,7 @@ def cancel(stop: StopOrder) -> CancelStop:
 def test_a_stop_on_its_way_is_not_placed_twice_for_five_seconds() -> None:
     life = Life(POLICY)
     assert life.decide() == [PLACE]
-    for outcome in (IntentState.PREPARED, IntentState.SENT, IntentState.UNKNOWN):
+    for outcome in (IntentState.PREPARED, IntentState.ACKED, IntentState.UNKNOWN):
         life.settle(outcome)
     life.wait(4_999)
     assert life.decide() == []

@@ -219,7 +219,7 @@ def test_what_became_of_a_top_up_is_told(state: IntentState, words: str) -> None
 @pytest.mark.parametrize(
     ("state", "action"),
     [
-        (IntentState.SENT, TOP_UP),
+        (IntentState.PREPARED, TOP_UP),
         (IntentState.UNKNOWN, TOP_UP),
         (IntentState.EXPIRED, TOP_UP),
         (IntentState.APPLIED, STOP),
