@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from bot.core.act import act, is_below_floor, view_of
+from bot.core.act import act, close_unknown, is_below_floor, view_of
 from bot.core.decision import AlertSeverity, Audited, NotAudited, PositionVerdict, StopVerdict
 from bot.core.desk import REPEAT_MS, Desk, Draft, subject_of
 from bot.core.funding import bill_ahead
@@ -238,6 +238,7 @@ def _judge(desk: Desk, position: Position) -> PositionVerdict:
             desk.memory = evaluation.memory
             stop = _keep_stop_blindly(desk, position, measured)
             warn_unknown(desk, measured)
+            close_unknown(desk, (position,))
         case Known():
             desk.memory = advance_episode(evaluation, now_ms)
             stop = _protect_and_act(desk, position, measured, evaluation)

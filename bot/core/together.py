@@ -18,6 +18,7 @@ from bot.core.act import (
     climb,
     climb_alone,
     close_at_floor,
+    close_unknown,
     close_with_hedge,
     closes_what_is_left_of_a_pair,
     enough,
@@ -111,6 +112,7 @@ def judge_together(state: AccountState, policy: Policy, now_ms: int, draft: Draf
             desk.memory = evaluation.memory
             warn_unknown(desk, measured)
             _judge_blindly(desk, measured, draft)
+            close_unknown(desk, cross_positions(desk.state))
         case BookKnown():
             desk.memory = advance_episode(evaluation, now_ms)
             desk.wake(desk.memory.active_at_ms + EPISODE_QUIET_MS)
