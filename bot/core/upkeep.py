@@ -53,7 +53,8 @@ STOP_GRACE_MS = 3_000
 NAKED_MAX_MS = 15_000
 """A position without a resting stop for longer than this is alarmed."""
 
-RETRY_REFUSED_MAX_MS = 60_000
+RETRY_REFUSED_MAX_MS = 25_000
+"""A venue that takes stops again has one within half a minute."""
 
 CANARY_AGAIN_MS = 3_600_000
 """A canary that was refused is followed by another one after this at the latest."""

@@ -258,7 +258,7 @@ def test_the_alarm_tells_what_the_venue_said() -> None:
     assert f"the venue refuses the stop ({words});" in alert.text
 
 
-def test_refused_stops_back_off_to_a_minute() -> None:
+def test_refused_stops_back_off_to_less_than_half_a_minute() -> None:
     life = Life(POLICY)
     waits = []
     for _ in range(7):
@@ -276,8 +276,8 @@ def test_refused_stops_back_off_to_a_minute() -> None:
         life.read(LONG)
         life.mark(50_000)
     # The naked alarm of 15 s is the earlier wake in the third wait.
-    assert [wait for wait in waits if wait != 60_000][:2] == [5_000, 10_000]
-    assert waits[-1] == 60_000
+    assert [wait for wait in waits if wait != 25_000][:2] == [5_000, 10_000]
+    assert waits[-1] == 25_000
 
 
 def test_one_stop_that_rests_ends_the_back_off() -> None:
