@@ -105,7 +105,7 @@ class LiveAccount:
         clock: Clock,
     ) -> None:
         """Speak for the account of `credentials`, which the lanes sign with."""
-        self._venue, self._dialect = dialect.market, dialect.account
+        self._venue, self._dialect, self._orders = dialect.market, dialect.account, dialect.orders
         self._listed = listed
         self._credentials = credentials
         self._reads = reads
@@ -124,7 +124,7 @@ class LiveAccount:
     @property
     def request_life_ms(self) -> int:
         """How long after its date the venue may still accept a request that is under way."""
-        return self._dialect.request_life_ms
+        return self._orders.request_life_ms
 
     async def snapshot(self) -> AccountSnapshot:
         """One complete read."""
@@ -183,7 +183,7 @@ class LiveAccount:
             self._stopped_at_ms[self._listed.id_of(action.symbol)] = self._clock.now_ms()
         match await self._writes.ask(call):
             case Heard() as heard:
-                return self._dialect.reply_of(heard, action, client_id, self._listed)
+                return self._orders.reply_of(heard, action, client_id, self._listed)
             case NotSent(reason):
                 return Refused("NOT_SENT", reason)
             case Hushed(reason, until_ms):
@@ -195,10 +195,10 @@ class LiveAccount:
         """Look an order of ours up, in the regular and in the conditional book."""
         name = self._listed.id_of(symbol)
         answers = [
-            await hear(self._reads, call) for call in self._dialect.order_calls(name, client_id)
+            await hear(self._reads, call) for call in self._orders.order_calls(name, client_id)
         ]
         try:
-            return self._dialect.order_of(answers, client_id, name, self._listed)
+            return self._orders.order_of(answers, client_id, name, self._listed)
         except Unreadable as e:
             raise Unreachable(str(e)) from e
 
@@ -209,10 +209,10 @@ class LiveAccount:
         try:
             asked = [
                 await read(self._writes, call)
-                for call in self._dialect.ground_calls(action, self._listed)
+                for call in self._orders.ground_calls(action, self._listed)
             ]
             ground = Ground(self._position_mode, asked, self._state)
-            return self._dialect.write_call(action, client_id, self._listed, ground)
+            return self._orders.write_call(action, client_id, self._listed, ground)
         except Banned as e:
             return Barred(str(e), e.until_ms)
         except (Unreachable, Unreadable) as e:

@@ -173,11 +173,7 @@ class MarketDialect(Protocol):
 
 
 class AccountDialect(Protocol):
-    """What its key may ask and do: the account, its orders, and what proves them."""
-
-    @property
-    def request_life_ms(self) -> int:
-        """How long after its date the venue accepts a request, at most."""
+    """What its key may ask: the account, what waits in it, its stream, and what it allows."""
 
     def terms_calls(self) -> Sequence[Call]: ...
     def state_calls(self) -> Sequence[Call]: ...
@@ -194,20 +190,6 @@ class AccountDialect(Protocol):
         taken_at_ms: int,
     ) -> AccountSnapshot: ...
 
-    def ground_calls(self, action: Action, listed: Listed) -> Sequence[Call]:
-        """What has to be asked before the recipe is known: the venue's own id of a stop."""
-
-    def write_call(
-        self, action: Action, client_id: str, listed: Listed, ground: Ground
-    ) -> Call | Refused:
-        """The recipe, or why there is nothing to send."""
-
-    def reply_of(self, heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply: ...
-
-    def order_calls(self, name: str, client_id: str) -> Sequence[Call]: ...
-    def order_of(
-        self, answers: Sequence[Heard], client_id: str, name: str, listed: Listed
-    ) -> OrderFound | OrderAbsent: ...
     def margin_call(self, name: str, since_ms: int) -> Call | NoMarginHistory: ...
     def margin_changes_of(self, json: Json, listed: Listed) -> tuple[MarginChange, ...]: ...
 
@@ -230,9 +212,33 @@ class AccountDialect(Protocol):
         """What the venue does not tell about the key, and the user has to answer for."""
 
 
+class OrderDialect(Protocol):
+    """What its key may do: how that is sent, and what proves that it was done."""
+
+    @property
+    def request_life_ms(self) -> int:
+        """How long after its date the venue accepts a request, at most."""
+
+    def ground_calls(self, action: Action, listed: Listed) -> Sequence[Call]:
+        """What has to be asked before the recipe is known: the venue's own id of a stop."""
+
+    def write_call(
+        self, action: Action, client_id: str, listed: Listed, ground: Ground
+    ) -> Call | Refused:
+        """The recipe, or why there is nothing to send."""
+
+    def reply_of(self, heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply: ...
+
+    def order_calls(self, name: str, client_id: str) -> Sequence[Call]: ...
+    def order_of(
+        self, answers: Sequence[Heard], client_id: str, name: str, listed: Listed
+    ) -> OrderFound | OrderAbsent: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """A venue's protocol: a module a side, or a value."""
 
     market: MarketDialect
     account: AccountDialect
+    orders: OrderDialect

@@ -1,10 +1,9 @@
 """
-ApeX Omni's protocol for USDT perpetuals, as far as it can be read: nothing is ever written.
+The account on ApeX Omni for USDT perpetuals: what it holds, what waits in it, its stream.
 
-`documented` (API v3), asked through ccxt 4.5.90. Every order needs a zk signature of a library
-that ccxt does not bring, margin cannot be moved into a position, and no answer tells a liquidation
-price: so that an account can be looked at and its decisions observed, and no more. No account of
-the venue has been met yet. In the order of `AccountDialect`.
+`documented` (API v3), asked through ccxt 4.5.90. No answer tells a liquidation price, and nothing
+can be written (`apex_orders`): an account can be looked at and its decisions observed, and no
+more. No account of the venue has been met yet. In the order of `AccountDialect`.
 """
 
 import base64
@@ -16,12 +15,8 @@ from decimal import Decimal
 
 import structlog
 
-from bot.core.actions import Action
 from bot.core.model import (
-    NO_FILL,
     AccountSnapshot,
-    Fill,
-    Filled,
     MarginMode,
     NotReported,
     Position,
@@ -30,27 +25,11 @@ from bot.core.model import (
     StopOrder,
 )
 from bot.core.units import ZERO, Money, Price, Quantity
-from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
+from bot.exchange.live.calls import Call, Json, Unreadable
 from bot.exchange.live.credentials import Credentials
-from bot.exchange.live.dialect import (
-    Ground,
-    Irrelevant,
-    Listed,
-    Opening,
-    StreamEnded,
-    Told,
-)
+from bot.exchange.live.dialect import Irrelevant, Listed, Opening, StreamEnded, Told
 from bot.exchange.live.reading import Row, rows
-from bot.exchange.ports import (
-    AccountChanged,
-    MarginChange,
-    NoMarginHistory,
-    OrderAbsent,
-    OrderFound,
-    Refused,
-    Reply,
-    Unsure,
-)
+from bot.exchange.ports import AccountChanged, MarginChange, NoMarginHistory
 from bot.exchange.venues.apex_market import (
     COIN,
     PRIVATE,
@@ -63,17 +42,7 @@ from bot.exchange.venues.apex_market import (
 
 log = structlog.get_logger()
 _ACCOUNT = "ws_zk_accounts_v3"
-request_life_ms = 60_000
-"""`assumed`: nothing is written."""
-
-WHY_NOT = (
-    "an order needs a zk signature of a library that ccxt does not bring, and margin cannot be "
-    "moved into a position"
-)
-_HTTP_OK = 200
 _LOGIN_PATH = "/ws/accounts"
-_ORDER_OPEN = frozenset({"PENDING", "OPEN", "UNTRIGGERED"})
-_ORDER_OVER = frozenset({"FILLED", "CANCELED", "EXPIRED"})
 
 
 # -- account -------------------------------------------------------------------------------
@@ -218,7 +187,7 @@ def _stop(row: Row, listed: Listed) -> list[StopOrder]:
         StopOrder(
             symbol=listed.symbols[name],
             side=Side.LONG if row.raw("side") == "SELL" else Side.SHORT,
-            client_id=_client_id(row),
+            client_id=client_id_of(row),
             quantity=Quantity(row.above_zero("size")),
             trigger_price=Price(row.above_zero("triggerPrice")),
             reduce_only=True,
@@ -226,61 +195,12 @@ def _stop(row: Row, listed: Listed) -> list[StopOrder]:
     ]
 
 
-def _client_id(row: Row) -> str:
+def client_id_of(row: Row) -> str:
     """The placer's, in either of its two names, or the venue's number."""
     for name in ("clientOrderId", "clientId"):
         if row.has(name) and isinstance(row.raw(name), str) and row.raw(name):
             return row.text(name)
     return row.identity("id")
-
-
-# -- writes --------------------------------------------------------------------------------
-
-
-def ground_calls(action: Action, listed: Listed) -> Sequence[Call]:
-    """Nothing."""
-    return ()
-
-
-def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -> Refused:
-    """No recipe: nothing is sent, which is proof."""
-    return Refused("NOT_SENT", WHY_NOT)
-
-
-def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply:
-    """Never heard, as nothing is sent: it would prove nothing."""
-    return Unsure(heard.text[:120])
-
-
-# -- evidence ------------------------------------------------------------------------------
-
-
-def order_calls(name: str, client_id: str) -> Sequence[Call]:
-    """An order by its client's id."""
-    return (Call(PRIVATE, "GET", "v3/order-by-client-order-id", {"id": client_id}),)
-
-
-def order_of(
-    answers: Sequence[Heard], client_id: str, name: str, listed: Listed
-) -> OrderFound | OrderAbsent:
-    """What the books say. By which code the venue tells that there is none is not known."""
-    (heard,) = answers
-    if heard.status != _HTTP_OK:
-        raise Unreadable(f"order: expected HTTP 200, was {heard.status}")
-    row = Row(data_of(parse_json(heard.text), "order"), "order")
-    if row.raw("symbol") != name or _client_id(row) != client_id:
-        raise row.wrong("symbol", f"order {client_id} in {name}")
-    status = row.text("status")
-    if status not in _ORDER_OPEN | _ORDER_OVER:
-        raise row.wrong("status", "a status that is known")
-    return OrderFound(client_id, resting=status in _ORDER_OPEN, filled=_filled(row))
-
-
-def _filled(row: Row) -> Filled:
-    quantity = row.number("cumMatchFillSize")
-    if quantity <= ZERO:
-        return NO_FILL
-    return Fill(Quantity(quantity), Price(row.above_zero("cumMatchFillValue") / quantity))
 
 
 def margin_call(name: str, since_ms: int) -> NoMarginHistory:

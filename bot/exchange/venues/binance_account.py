@@ -3,15 +3,14 @@ The private side of Binance's futures: the account, what waits in it, its stream
 
 USD-M (fapi) and COIN-M (dapi) speak one protocol; what differs between them are values, in
 `binanceusdm_account` and `binancecoinm_account`. Recipes and shapes: `documented`, and compared
-with what ccxt 4.5.90 puts on the wire.
+with what ccxt 4.5.90 puts on the wire. What is sent: `binance_orders`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import assert_never
 
-from bot.core.actions import Action
 from bot.core.events import Liquidated
 from bot.core.model import (
     AccountSnapshot,
@@ -26,9 +25,9 @@ from bot.core.model import (
     StopOrder,
 )
 from bot.core.units import ZERO, Money, Price, Quantity
-from bot.exchange.live.calls import Call, Heard, Json, Unreadable
+from bot.exchange.live.calls import Call, Json, Unreadable
 from bot.exchange.live.credentials import Credentials
-from bot.exchange.live.dialect import Ground, Irrelevant, Listed, Opening, StreamEnded, Told
+from bot.exchange.live.dialect import Irrelevant, Listed, Opening, StreamEnded, Told
 from bot.exchange.live.reading import (
     NOT_OPEN,
     NotOpen,
@@ -42,11 +41,7 @@ from bot.exchange.live.reading import (
 from bot.exchange.ports import (
     AccountChanged,
     MarginChange,
-    OrderAbsent,
-    OrderFound,
-    Reply,
 )
-from bot.exchange.venues import binance_orders
 from bot.exchange.venues.binance_market import only
 
 _NONE: dict[str, str] = {}
@@ -82,9 +77,7 @@ class BinanceAccount:
     agreed: tuple[str, ...]
     check: tuple[Call, ...]
     unfit: Callable[[Sequence[Json]], Iterable[str]]
-    refused: Mapping[int, str]
     listening: str
-    request_life_ms: int = 5_000
 
     # -- account ---------------------------------------------------------------------------
 
@@ -240,37 +233,6 @@ class BinanceAccount:
             return _stop(row, symbol, held, self._size(row, listed))
 
         return readable(orders, "openAlgoOrders", stop)
-
-    # -- writes and evidence ---------------------------------------------------------------
-
-    def ground_calls(self, action: Action, listed: Listed) -> Sequence[Call]:
-        """Nothing: stops are cancelled by our own ids."""
-        return ()
-
-    def write_call(self, action: Action, client_id: str, listed: Listed, ground: Ground) -> Call:
-        """The recipe of an action."""
-        name = listed.id_of(action.symbol)
-        size = listed.sizes.get(name, Decimal(1))
-        return binance_orders.write_call(
-            self.api, name, size, action, client_id, ground.position_mode
-        )
-
-    def reply_of(self, heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply:
-        """What an answer to a write proves."""
-        name = listed.id_of(action.symbol)
-        size = listed.sizes.get(name, Decimal(1))
-        return binance_orders.reply_of(heard, action, client_id, name, size, self.refused)
-
-    def order_calls(self, name: str, client_id: str) -> Sequence[Call]:
-        """An order in the plain book, and in the conditional one."""
-        return binance_orders.order_calls(self.api, name, client_id)
-
-    def order_of(
-        self, answers: Sequence[Heard], client_id: str, name: str, listed: Listed
-    ) -> OrderFound | OrderAbsent:
-        """What the two books say."""
-        size = listed.sizes.get(name, Decimal(1))
-        return binance_orders.order_of(answers, client_id, name, size)
 
     def margin_call(self, name: str, since_ms: int) -> Call:
         """The history of margin moved into positions of a contract."""

@@ -12,7 +12,6 @@ from bot.core.model import ContractKind, MarginMode
 from bot.exchange.live.calls import Call, Json
 from bot.exchange.live.reading import Row, rows
 from bot.exchange.venues.binance_account import BinanceAccount, Terms
-from bot.exchange.venues.binancecoinm_refusals import REFUSED
 
 _API = "dapiPrivate"
 _MODES = {"isolated": MarginMode.ISOLATED, "cross": MarginMode.CROSS}
@@ -48,6 +47,5 @@ def account_of(coin: str) -> BinanceAccount:
         agreed=(),
         check=(_ACCOUNT, _POSITIONS),
         unfit=_unfit,
-        refused=REFUSED,
         listening="wss://dstream.binance.com/ws/",
     )

@@ -11,7 +11,6 @@ from bot.exchange.live.calls import Call, Json
 from bot.exchange.live.reading import Row, readable, rows
 from bot.exchange.venues.binance_account import BinanceAccount, Terms
 from bot.exchange.venues.binance_market import only
-from bot.exchange.venues.binanceusdm_refusals import REFUSED
 
 _API, _API_V3 = "fapiPrivate", "fapiPrivateV3"
 _MODES = {"ISOLATED": MarginMode.ISOLATED, "CROSSED": MarginMode.CROSS}
@@ -58,6 +57,5 @@ ACCOUNT = BinanceAccount(
     agreed=("isolatedWallet",),
     check=(_ACCOUNT_CONFIG, _CONFIGS),
     unfit=_unfit,
-    refused=REFUSED,
     listening="wss://fstream.binance.com/private/ws?listenKey=",
 )

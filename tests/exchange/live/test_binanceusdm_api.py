@@ -34,6 +34,7 @@ from bot.exchange.ports import NOT_TOLD, Accepted, AccountChanged, OrderFound, R
 from bot.exchange.venues.binance_orders import NOT_THERE
 from bot.exchange.venues.binanceusdm_account import ACCOUNT
 from bot.exchange.venues.binanceusdm_market import MARKET
+from bot.exchange.venues.binanceusdm_orders import ORDERS
 from bot.exchange.venues.binanceusdm_refusals import REFUSED
 
 D = Decimal
@@ -335,7 +336,7 @@ RECIPES: list[tuple[Action, str, str, dict[str, str]]] = [
 def test_recipes_are_exact_and_only_reduce(
     action: Action, method: str, path: str, parameters: dict[str, str]
 ) -> None:
-    call = ACCOUNT.write_call(action, "id1", LISTED, Ground(PositionMode.ONE_WAY, ()))
+    call = ORDERS.write_call(action, "id1", LISTED, Ground(PositionMode.ONE_WAY, ()))
     assert (call.api, call.method, call.path) == ("fapiPrivate", method, path)
     assert dict(call.parameters) == parameters
 
@@ -345,7 +346,7 @@ def test_in_hedge_mode_every_recipe_names_its_leg_and_none_says_reduce_only(
     action: Action, method: str, path: str, parameters: dict[str, str]
 ) -> None:
     """`documented`: positionSide must be sent there, reduceOnly cannot be (-4061, -1106)."""
-    call = ACCOUNT.write_call(action, "id1", LISTED, Ground(PositionMode.HEDGE, ()))
+    call = ORDERS.write_call(action, "id1", LISTED, Ground(PositionMode.HEDGE, ()))
     expected = {name: text for name, text in parameters.items() if name != "reduceOnly"}
     if action != CANCEL:
         expected["positionSide"] = "SHORT" if action.side is Side.SHORT else "LONG"
@@ -374,7 +375,7 @@ PROOFS: list[tuple[Action, dict[str, Any]]] = [
 
 def reply(action: Action, body: object, status: int = 200) -> object:
     text = body if isinstance(body, str) else json.dumps(body)
-    return ACCOUNT.reply_of(Heard(status, {}, text), action, "id1", LISTED)
+    return ORDERS.reply_of(Heard(status, {}, text), action, "id1", LISTED)
 
 
 @pytest.mark.parametrize(
@@ -522,10 +523,10 @@ def test_a_triggered_stop_counts_by_its_conditional_order() -> None:
         "avgPrice": "63990.5",
     }
     expected = OrderFound("id1", False, Fill(Quantity(D("0.010")), Price(D("63990.5"))))
-    assert ACCOUNT.order_of((heard(left), done), "id1", "BTCUSDT", LISTED) == expected
-    assert ACCOUNT.order_of((heard(left), NONE), "id1", "BTCUSDT", LISTED) == expected
+    assert ORDERS.order_of((heard(left), done), "id1", "BTCUSDT", LISTED) == expected
+    assert ORDERS.order_of((heard(left), NONE), "id1", "BTCUSDT", LISTED) == expected
     waiting = heard(stop | {"algoStatus": "NEW"})
-    assert ACCOUNT.order_of((NONE, waiting), "id1", "BTCUSDT", LISTED) == OrderFound(
+    assert ORDERS.order_of((NONE, waiting), "id1", "BTCUSDT", LISTED) == OrderFound(
         "id1", True, NO_FILL
     )
 
@@ -543,7 +544,7 @@ def test_a_triggered_stop_counts_by_its_conditional_order() -> None:
 )
 def test_an_answer_about_something_else_is_no_evidence(answer: Heard) -> None:
     with pytest.raises(Unreadable):
-        ACCOUNT.order_of((answer, NONE), "id1", "BTCUSDT", LISTED)
+        ORDERS.order_of((answer, NONE), "id1", "BTCUSDT", LISTED)
 
 
 # -- frames --------------------------------------------------------------------------------

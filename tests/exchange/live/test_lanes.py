@@ -21,6 +21,7 @@ from bot.exchange.live.lanes import (
 from bot.exchange.ports import Accepted, Unreachable
 from bot.exchange.venues.binanceusdm_account import ACCOUNT
 from bot.exchange.venues.binanceusdm_market import MARKET
+from bot.exchange.venues.binanceusdm_orders import ORDERS
 from tests.exchange.live.wired import Wired, wired
 from tests.exchange.wire.build import BTC, D
 
@@ -49,7 +50,7 @@ def reads() -> Sequence[Call]:
         *ACCOUNT.state_calls(),
         ACCOUNT.stops_call("BTCUSDT"),
         ACCOUNT.all_stops_call(),
-        *ACCOUNT.order_calls("BTCUSDT", "none"),
+        *ORDERS.order_calls("BTCUSDT", "none"),
         ACCOUNT.margin_call("BTCUSDT", 0),
         *MARKET.marks_calls(("BTCUSDT",)),
         *ACCOUNT.check_calls(),

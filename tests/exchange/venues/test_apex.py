@@ -30,7 +30,7 @@ from bot.exchange.live.dialect import Irrelevant, Listed, StreamEnded
 from bot.exchange.live.findings import CheckFailed, Standing, require_sound
 from bot.exchange.live.numbered import NumberedAccount
 from bot.exchange.ports import AccountChanged, OrderFound, Refused, Unreachable
-from bot.exchange.venues import apex_account, apex_market
+from bot.exchange.venues import apex_account, apex_market, apex_orders
 from bot.live import LiveKeys, _doctor, _lacks, account_of
 from bot.policy.loader import parse_policy
 from bot.policy.preset import account_file
@@ -290,7 +290,7 @@ ORDER = {
 
 def look(body: Any, status: int = 200) -> object:
     heard = Heard(status, {}, json.dumps(body))
-    return apex_account.order_of((heard,), "lg1", "BTC-USDT", LISTED)
+    return apex_orders.order_of((heard,), "lg1", "BTC-USDT", LISTED)
 
 
 def test_an_order_is_found_or_nothing_is_known_of_it() -> None:

@@ -25,7 +25,7 @@ from bot.exchange.live.calls import Heard, Unreadable
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import Ground, Irrelevant, Listed, Marked, StreamEnded
 from bot.exchange.ports import Accepted, AccountChanged, OrderAbsent, OrderFound, Refused, Unsure
-from bot.exchange.venues import bitget_account, bitget_market
+from bot.exchange.venues import bitget_account, bitget_market, bitget_orders
 from bot.exchange.venues.bitget_refusals import REFUSED
 from tests.exchange.venues.bitget_desk import CONTRACT, TIERS, BitgetDesk
 from tests.exchange.venues.capture import golden
@@ -243,7 +243,7 @@ PROOFS: list[tuple[Action, Any]] = [(ADD, ""), (PLACE, NAMED), (CANCEL, GONE), (
 
 
 def reply(action: Action, body: object, status: int = 200) -> object:
-    return bitget_account.reply_of(Heard(status, {}, json.dumps(body)), action, "id1", LISTED)
+    return bitget_orders.reply_of(Heard(status, {}, json.dumps(body)), action, "id1", LISTED)
 
 
 @pytest.mark.parametrize(("action", "data"), PROOFS)
@@ -337,7 +337,7 @@ def heard(body: Any, status: int = 200) -> Heard:
 
 def look(order: Any, waiting: list[Any] | None = None, over: list[Any] | None = None) -> object:
     answers = (heard(order, 400 if order is NONE else 200), heard(plans(waiting)))
-    return bitget_account.order_of(
+    return bitget_orders.order_of(
         [*answers, heard(plans(over))], order_id(order), "BTCUSDT", LISTED
     )
 
@@ -372,7 +372,7 @@ def test_only_the_code_for_it_is_absence() -> None:
             look({"code": code, "msg": "", "requestTime": 1, "data": None})
     answers = [heard(NONE, 400), heard(plans(None), 502), heard(plans(None))]
     with pytest.raises(Unreadable):
-        bitget_account.order_of(answers, "lg1", "BTCUSDT", LISTED)
+        bitget_orders.order_of(answers, "lg1", "BTCUSDT", LISTED)
 
 
 def test_a_stop_waits_is_over_or_has_fired() -> None:
@@ -529,11 +529,11 @@ READS: Mapping[str, tuple[Any, Callable[[Any], object]]] = {
     ),
     "order": (
         [done(ORDER), plans([]), plans([])],
-        lambda it: bitget_account.order_of([heard(each) for each in it], "id1", "BTCUSDT", LISTED),
+        lambda it: bitget_orders.order_of([heard(each) for each in it], "id1", "BTCUSDT", LISTED),
     ),
     "stop": (
         [NONE, plans(None), plans([STOP | {"planStatus": "executed"}])],
-        lambda it: bitget_account.order_of([heard(each) for each in it], "lg1", "BTCUSDT", LISTED),
+        lambda it: bitget_orders.order_of([heard(each) for each in it], "lg1", "BTCUSDT", LISTED),
     ),
     "time": (done({"serverTime": "1732519690123"}), bitget_market.time_of),
     "before the start": ([done([ACCOUNT]), done([LONG])], bitget_account.refusals),
@@ -621,6 +621,6 @@ def test_no_recipe_can_open_or_trigger_on_the_last_price_or_cancel_all() -> None
 def test_without_the_position_no_close_is_sent() -> None:
     """It says in which margin mode it is: one guessed might open another."""
     ground = Ground(PositionMode.HEDGE, (), (done([ACCOUNT]), done([SHORT])))
-    answer = bitget_account.write_call(CLOSE, "id1", LISTED, ground)
+    answer = bitget_orders.write_call(CLOSE, "id1", LISTED, ground)
     assert isinstance(answer, Refused)
     assert answer.code == "NOT_SENT"
