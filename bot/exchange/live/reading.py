@@ -1,6 +1,6 @@
 """Strict reading of parsed answers. Every error names where it is, what was expected, what was."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
@@ -103,6 +103,14 @@ class Row:
             case _:
                 pass
         raise self.wrong(name, "true or false")
+
+    def meaning(self, name: str, meanings: Mapping[str, _Part]) -> _Part:
+        """What the word that is there means, of the few that may be."""
+        word = self.raw(name)
+        if not isinstance(word, str) or word not in meanings:
+            *all_but_last, last = meanings
+            raise self.wrong(name, f"{', '.join(all_but_last)} or {last}")
+        return meanings[word]
 
     def wrong(self, name: str, expected: str) -> Unreadable:
         """The error for a part that is not what it has to be."""

@@ -46,6 +46,7 @@ from bot.exchange.venues.binance_market import only
 
 _NONE: dict[str, str] = {}
 _SIZE_OFF_MAX = Decimal("0.01")
+_LEGS = {"LONG": (Side.LONG,), "SHORT": (Side.SHORT,), "BOTH": tuple(Side)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +247,7 @@ class BinanceAccount:
                 listed.symbols.get(row.text("symbol"), row.text("symbol")),
                 Money(row.above_zero("amount")),
                 row.integer("time"),
+                row.meaning("positionSide", _LEGS) if row.has("positionSide") else tuple(Side),
             )
             for row in rows(json, "positionMargin/history")
             if row.integer("type") == 1

@@ -271,6 +271,26 @@ def test_margin_that_was_added_to_a_contract_that_is_not_listed_has_its_own_name
     assert change.symbol == "GONEUSDT"
 
 
+@pytest.mark.parametrize(
+    ("told", "sides"),
+    [
+        ({"positionSide": "LONG"}, (Side.LONG,)),
+        ({"positionSide": "SHORT"}, (Side.SHORT,)),
+        ({"positionSide": "BOTH"}, tuple(Side)),
+        ({}, tuple(Side)),
+    ],
+)
+def test_margin_that_was_added_names_its_leg_in_hedge_mode(
+    told: dict[str, str], sides: tuple[Side, ...]
+) -> None:
+    """`documented`: a row of positionMargin/history."""
+    row = {"symbol": "BTCUSDT", "amount": "1", "time": 1, "type": 1} | told
+    (change,) = ACCOUNT.margin_changes_of([row], LISTED)
+    assert change.sides == sides
+    with pytest.raises(Unreadable, match="LONG, SHORT or BOTH"):
+        ACCOUNT.margin_changes_of([row | {"positionSide": "long"}], LISTED)
+
+
 # -- writes --------------------------------------------------------------------------------
 
 ADD = AddMargin(BTC, Side.LONG, Money(D("25.756")))
