@@ -62,6 +62,9 @@ _SECOND_MS = 1_000
 _TOLD = ("orders", "orders-algo", "positions")
 
 _LOSS = frozenset({"loss_plan", "pos_loss"})
+_LEGS = {"long": (Side.LONG,), "short": (Side.SHORT,), "net": tuple(Side)}
+_CLOSES = {"sell": Side.LONG, "buy": Side.SHORT}
+"""`assumed`: of a plan of one-way mode whose position is gone only its own side tells."""
 
 
 # -- account -------------------------------------------------------------------------------
@@ -243,39 +246,41 @@ def _stops(json: Json, listed: Listed, positions: Sequence[Position]) -> tuple[S
 
 
 def _stop(row: Row, listed: Listed, positions: Sequence[Position]) -> list[StopOrder]:
-    """A plan is of one position: of the side that it names, or in one-way mode the only one."""
+    """
+    A plan is of one position: of the side that it names, or in one-way mode the only one.
+
+    It may rest where none is held: then only one with a size of its own stops anything.
+    """
     if row.text("planType") not in _LOSS or row.raw("triggerType") != "mark_price":
         return []
     if number_or_none(row, "executePrice") is not None:
         return []  # a limit order
-    symbol = listed.symbols.get(row.text("symbol").upper())
-    held = [each for each in positions if each.symbol == symbol and _is_of(row, each)]
-    if len(held) != 1:
+    if (symbol := listed.symbols.get(row.text("symbol").upper())) is None:
         return []
-    quantity = number_or_none(row, "size") or held[0].quantity
+    legs = row.meaning("posSide", _LEGS)
+    held = [each for each in positions if each.symbol == symbol and each.side in legs]
+    size = number_or_none(row, "size") or next((each.quantity for each in held), None)
+    match held, legs:
+        case [position], _:
+            side = position.side
+        case [], [side]:
+            pass
+        case [], _:
+            side = row.meaning("side", _CLOSES)
+        case _:
+            return []
+    if size is None:
+        return []
     return [
         StopOrder(
-            symbol=held[0].symbol,
-            side=held[0].side,
+            symbol=symbol,
+            side=side,
             client_id=_client_id(row),
-            quantity=Quantity(quantity),
+            quantity=Quantity(size),
             trigger_price=Price(row.above_zero("triggerPrice")),
             reduce_only=True,
         )
     ]
-
-
-def _is_of(row: Row, position: Position) -> bool:
-    match row.raw("posSide"):
-        case "net":
-            return True
-        case "long":
-            return position.side is Side.LONG
-        case "short":
-            return position.side is Side.SHORT
-        case _:
-            pass
-    raise row.wrong("posSide", "long, short or net")
 
 
 def _client_id(row: Row) -> str:

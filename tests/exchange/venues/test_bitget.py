@@ -168,7 +168,6 @@ def test_stops_are_those_that_protect_and_one_bad_row_hides_no_other() -> None:
         STOP | {"planType": "profit_plan"},
         STOP | {"triggerType": "fill_price"},
         STOP | {"executePrice": "34000"},
-        STOP | {"posSide": "short"},
         STOP | {"posSide": "other"},
         STOP | {"triggerPrice": "x"},
         STOP | {"symbol": "ethusdt"},
@@ -181,6 +180,20 @@ def test_stops_are_those_that_protect_and_one_bad_row_hides_no_other() -> None:
     one_way = LONG | {"posMode": "one_way_mode"}
     (stop,) = snapshot([one_way], [STOP | {"posSide": "net"}], mode="one_way").stops
     assert stop == ours
+
+
+@pytest.mark.parametrize("held", [[], [LONG]])
+def test_a_stop_of_a_leg_that_is_not_held_is_seen_as_one_of_that_leg(held: list[Any]) -> None:
+    (stop,) = snapshot(held, [STOP | {"posSide": "short"}]).stops
+    assert (stop.client_id, stop.side, stop.quantity) == ("lg1", Side.SHORT, D("0.002"))
+    assert snapshot(held, [STOP | {"posSide": "short", "size": ""}]).stops == ()
+
+
+@pytest.mark.parametrize(("side", "closes"), [("sell", Side.LONG), ("buy", Side.SHORT)])
+def test_a_stop_of_one_way_mode_is_seen_without_its_position(side: str, closes: Side) -> None:
+    """`assumed`: what a plan without a leg closes, its side tells."""
+    (stop,) = snapshot([], [STOP | {"posSide": "net", "side": side}], mode="one_way").stops
+    assert (stop.client_id, stop.side, stop.quantity) == ("lg1", closes, D("0.002"))
 
 
 def test_a_full_page_of_stops_may_not_be_all() -> None:
