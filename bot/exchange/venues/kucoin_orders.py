@@ -42,6 +42,7 @@ request_life_ms = 5_000
 """A request's date is good for 5 s: `documented`."""
 _HTTP_OK = 200
 _SUCCESS = "200000"
+_LEVERAGE = 1
 _ORDER_OPEN, _ORDER_OVER = "open", "done"
 
 
@@ -94,7 +95,7 @@ def _order(
     how: dict[str, Json],
 ) -> Call | Refused:
     """
-    An order that only reduces. Its leverage is left out, as it closes (`documented`).
+    An order that only reduces. Its leverage says nothing: decision 34.
 
     Without the position, or with a part of a lot, nothing is sent: a margin mode that was guessed
     is refused by the venue, and a size that was rounded is not the one that was decided on.
@@ -119,6 +120,7 @@ def _order(
         "size": int(lots),
         "reduceOnly": True,
         "marginMode": margin_modes[0],
+        "leverage": _LEVERAGE,
     }
     sent |= how | _of_side(side, ground.position_mode)
     return Call(PRIVATE, "POST", "orders", sent)

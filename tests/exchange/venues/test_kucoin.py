@@ -758,7 +758,8 @@ def test_no_recipe_can_open_or_trigger_on_the_last_price_or_be_of_another_margin
         assert sent["path"] == "/api/v1/orders"
         assert (body["side"], body["reduceOnly"]) == ("sell" if is_long else "buy", True)
         assert body["marginMode"] == "ISOLATED"
-        assert not {"leverage", "closeOrder", "forceHold", "qty", "valueQty"} & body.keys()
+        assert body["leverage"] == 1
+        assert not {"closeOrder", "forceHold", "qty", "valueQty"} & body.keys()
         if "stop" in name:
             trigger = ("down", "57000") if is_long else ("up", "63000")
             assert (body["stop"], body["stopPrice"]) == trigger
@@ -846,7 +847,7 @@ def of_ccxt(**how: Any) -> dict[str, Any]:
 def test_ours_differs_from_ccxts_recipe_only_where_a_table_says_so(
     mode: PositionMode, side: Side
 ) -> None:
-    """docs/recipes-kucoin.md: it sends a leverage of 1, and no margin mode unless told."""
+    """docs/recipes-kucoin.md: it sends no margin mode unless told."""
     is_hedge = mode is PositionMode.HEDGE
     row = LONG | {"positionSide": side.upper()} if is_hedge else LONG
     row |= {"currentQty": side.sign}
@@ -865,10 +866,6 @@ def test_ours_differs_from_ccxts_recipe_only_where_a_table_says_so(
     ):
         call = orders.write_call(ours, "id1", LISTED, ground)
         assert isinstance(call, Call)
-        assert call.parameters == {
-            name: each for name, each in of_ccxt(**theirs).items() if name != "leverage"
-        }
+        assert call.parameters == of_ccxt(**theirs)
         bare = {name: each for name, each in theirs.items() if name != "marginMode"}
-        built = of_ccxt(**bare)
-        assert built["leverage"] == 1
-        assert "marginMode" not in built
+        assert "marginMode" not in of_ccxt(**bare)
