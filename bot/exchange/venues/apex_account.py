@@ -107,14 +107,13 @@ def snapshot_of(
         raise Unreadable("positions: expected one of a contract, was a long and a short")
     worth = Row(data_of(state[1], "account-balance"), "account-balance")
     won = sum((_won(position, listed, worth) for position in positions), ZERO)
-    unique = {text_json.dumps(each, default=str): each for each in stops}
     return AccountSnapshot(
         taken_at_ms=taken_at_ms,
         position_mode=PositionMode.ONE_WAY,
         wallet_balance=Money(worth.number("totalEquityValue") - won),
         free=Money(max(worth.number("availableBalance"), ZERO)),
         positions=positions,
-        stops=tuple(stop for each in unique.values() for stop in _stops(each, listed)),
+        stops=tuple(stop for each in stops for stop in _stops(each, listed)),
     )
 
 

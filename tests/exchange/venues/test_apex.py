@@ -443,6 +443,16 @@ def policy_of(venue_name: str, margin_mode: str) -> Any:
     return parse_policy(text, "p.yaml")
 
 
+async def test_what_waits_in_two_contracts_is_asked_for_once() -> None:
+    async with staged(ApexDesk(Book(quantity=D("0.1")))) as live:
+        live.hand_stop("a", D(57_000), D("0.1"))
+        (row,) = live.book.stops.values()
+        live.book.stops["2"] = row | {"id": "2", "clientOrderId": "b", "symbol": "ETH-USDT"}
+        for _ in range(2):  # at first it is looked for everywhere, then where something waits
+            seen = await live.account.snapshot()
+            assert [each.client_id for each in seen.stops] == ["a", "b"]
+
+
 async def test_a_policy_is_refused_by_the_doctor_with_what_it_needs_and_why() -> None:
     policy = policy_of("apex", "cross")
     async with staged(ApexDesk()) as live:
