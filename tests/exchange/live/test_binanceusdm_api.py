@@ -30,7 +30,15 @@ from bot.core.model import (
 from bot.core.units import Money, Price, Quantity
 from bot.exchange.live.calls import Heard, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Irrelevant, Listed, StreamEnded
-from bot.exchange.ports import NOT_TOLD, Accepted, AccountChanged, OrderFound, Refused, Unsure
+from bot.exchange.ports import (
+    NOT_TOLD,
+    Accepted,
+    AccountChanged,
+    NotTold,
+    OrderFound,
+    Refused,
+    Unsure,
+)
 from bot.exchange.venues.binance_orders import NOT_THERE
 from bot.exchange.venues.binanceusdm_account import ACCOUNT
 from bot.exchange.venues.binanceusdm_market import MARKET
@@ -420,6 +428,22 @@ def test_a_proven_answer_to_a_close_tells_what_it_filled_if_it_can_be_read(
     answered = reply(CLOSE, body | result)
     assert isinstance(answered, Accepted)
     assert answered.order == told
+
+
+@pytest.mark.parametrize(
+    ("status", "quantity", "told"),
+    [
+        ("FILLED", "0.001", NOT_TOLD),
+        ("EXPIRED", "0.000", OrderFound("id1", resting=False, filled=NO_FILL)),
+    ],
+)
+def test_a_proven_answer_without_a_price_tells_only_what_met_nobody(
+    status: str, quantity: str, told: OrderFound | NotTold
+) -> None:
+    """`documented`, June 2026: neither avgPrice nor cumQuote is in the answer any more."""
+    _, body = PROOFS[-1]
+    answered = reply(CLOSE, body | {"status": status, "executedQty": quantity})
+    assert answered == Accepted(order=told)
 
 
 @pytest.mark.parametrize(("action", "body"), PROOFS, ids=repr)
