@@ -53,6 +53,10 @@ class Listed:
             {**self.price_places, **newer.price_places},
         )
 
+    def symbol_of(self, name: str) -> str:
+        """The unified symbol, or the venue's id of what is not listed."""
+        return self.symbols.get(name, name)
+
     def id_of(self, symbol: str) -> str:
         """The venue's id; raises `KeyError` with the symbol where it is not listed."""
         for name, listed in self.symbols.items():

@@ -10,10 +10,8 @@ import base64
 import hashlib
 import hmac
 import json as text_json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-
-import structlog
 
 from bot.core.model import (
     AccountSnapshot,
@@ -28,7 +26,7 @@ from bot.core.units import ZERO, Money, Price, Quantity
 from bot.exchange.live.calls import Call, Json, Unreadable
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import Irrelevant, Listed, Opening, StreamEnded, Told
-from bot.exchange.live.reading import Row, rows
+from bot.exchange.live.reading import Row, readable, rows, told_in
 from bot.exchange.ports import AccountChanged, MarginChange, NoMarginHistory
 from bot.exchange.venues.apex_market import (
     COIN,
@@ -40,9 +38,9 @@ from bot.exchange.venues.apex_market import (
     text_of,
 )
 
-log = structlog.get_logger()
 _ACCOUNT = "ws_zk_accounts_v3"
 _LOGIN_PATH = "/ws/accounts"
+_SIDES = {"LONG": Side.LONG, "SHORT": Side.SHORT}
 
 
 # -- account -------------------------------------------------------------------------------
@@ -78,14 +76,12 @@ def all_stops_call() -> Call:
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
     """The contracts in which something waits."""
-    return frozenset(row.text("symbol") for each in stops for row in _orders(each))
+    return told_in(map(_listed_orders, stops), "orders", lambda row: row.text("symbol"))
 
 
-def _orders(json: Json) -> list[Row]:
+def _listed_orders(json: Json) -> Json:
     data = data_of(json, "orders")
-    return list(
-        rows(data if isinstance(data, list) else Row(data, "orders").raw("orders"), "orders")
-    )
+    return data if isinstance(data, list) else Row(data, "orders").raw("orders")
 
 
 def snapshot_of(
@@ -137,7 +133,7 @@ def _position(row: Row, listed: Listed, symbols: Json) -> Position:
         raise row.wrong("symbol", "a contract that is listed")
     return Position(
         symbol=listed.symbols[name],
-        side=_side(row),
+        side=row.meaning("side", _SIDES),
         quantity=Quantity(row.above_zero("size")),
         entry_price=Price(row.above_zero("entryPrice")),
         margin_mode=MarginMode.CROSS,
@@ -155,24 +151,9 @@ def _leverage(row: Row, symbols: Json, name: str) -> Decimal:
     return 1 / rate
 
 
-def _side(row: Row) -> Side:
-    match row.raw("side"):
-        case "LONG":
-            return Side.LONG
-        case "SHORT":
-            return Side.SHORT
-        case _:
-            pass
-    raise row.wrong("side", "LONG or SHORT")
-
-
-def _stops(json: Json, listed: Listed) -> Iterator[StopOrder]:
+def _stops(json: Json, listed: Listed) -> tuple[StopOrder, ...]:
     """Reduce-only market orders that wait for the index price, and only those."""
-    for row in _orders(json):
-        try:
-            yield from _stop(row, listed)
-        except Unreadable as e:
-            log.warning("stop.unreadable", reason=str(e))
+    return readable(_listed_orders(json), "orders", lambda row: _stop(row, listed))
 
 
 def _stop(row: Row, listed: Listed) -> list[StopOrder]:
@@ -196,10 +177,7 @@ def _stop(row: Row, listed: Listed) -> list[StopOrder]:
 
 def client_id_of(row: Row) -> str:
     """The placer's, in either of its two names, or the venue's number."""
-    for name in ("clientOrderId", "clientId"):
-        if row.has(name) and isinstance(row.raw(name), str) and row.raw(name):
-            return row.text(name)
-    return row.identity("id")
+    return row.given("clientOrderId") or row.given("clientId") or row.identity("id")
 
 
 def margin_call(name: str, since_ms: int) -> NoMarginHistory:

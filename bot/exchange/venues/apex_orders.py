@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from bot.core.actions import Action
 from bot.core.model import NO_FILL, Fill, Filled
 from bot.core.units import ZERO, Price, Quantity
-from bot.exchange.live.calls import Call, Heard, Unreadable, parse_json
+from bot.exchange.live.calls import Call, Heard
 from bot.exchange.live.dialect import Ground, Listed
-from bot.exchange.live.reading import Row
+from bot.exchange.live.reading import Row, answer_of, rests
 from bot.exchange.ports import OrderAbsent, OrderFound, Refused, Reply, Unsure
 from bot.exchange.venues.apex_account import client_id_of
 from bot.exchange.venues.apex_market import PRIVATE, data_of
@@ -24,7 +24,6 @@ WHY_NOT = (
     "an order needs a zk signature of a library that ccxt does not bring, and margin cannot be "
     "moved into a position"
 )
-_HTTP_OK = 200
 _ORDER_OPEN = frozenset({"PENDING", "OPEN", "UNTRIGGERED"})
 _ORDER_OVER = frozenset({"FILLED", "CANCELED", "EXPIRED"})
 
@@ -60,15 +59,12 @@ def order_of(
 ) -> OrderFound | OrderAbsent:
     """What the books say. By which code the venue tells that there is none is not known."""
     (heard,) = answers
-    if heard.status != _HTTP_OK:
-        raise Unreadable(f"order: expected HTTP 200, was {heard.status}")
-    row = Row(data_of(parse_json(heard.text), "order"), "order")
+    row = Row(data_of(answer_of(heard, "order"), "order"), "order")
     if row.raw("symbol") != name or client_id_of(row) != client_id:
         raise row.wrong("symbol", f"order {client_id} in {name}")
-    status = row.text("status")
-    if status not in _ORDER_OPEN | _ORDER_OVER:
-        raise row.wrong("status", "a status that is known")
-    return OrderFound(client_id, resting=status in _ORDER_OPEN, filled=_filled(row))
+    return OrderFound(
+        client_id, resting=rests(row, "status", _ORDER_OPEN, _ORDER_OVER), filled=_filled(row)
+    )
 
 
 def _filled(row: Row) -> Filled:

@@ -15,12 +15,9 @@ from bot.core.events import Liquidated
 from bot.core.model import (
     AccountSnapshot,
     ContractKind,
-    LiquidationReport,
     MarginMode,
-    NotReported,
     Position,
     PositionMode,
-    Reported,
     Side,
     StopOrder,
 )
@@ -32,20 +29,19 @@ from bot.exchange.live.reading import (
     NOT_OPEN,
     NotOpen,
     Row,
+    liquidation_in,
     names_of,
     readable,
     rows,
     sort_out,
     told_in,
 )
-from bot.exchange.ports import (
-    AccountChanged,
-    MarginChange,
-)
+from bot.exchange.ports import AccountChanged, MarginChange
 from bot.exchange.venues.binance_market import only
 
 _NONE: dict[str, str] = {}
 _SIZE_OFF_MAX = Decimal("0.01")
+_CLOSES = {"SELL": Side.LONG, "BUY": Side.SHORT}
 _LEGS = {"LONG": (Side.LONG,), "SHORT": (Side.SHORT,), "BOTH": tuple(Side)}
 
 
@@ -126,11 +122,11 @@ class BinanceAccount:
             risks,
             "positionRisk",
             lambda row: self._position(row, listed, terms, beside),
-            lambda row: listed.symbols.get(row.text("symbol"), row.text("symbol")),
+            lambda row: listed.symbol_of(row.text("symbol")),
         )
         unread = {each.symbol for each in garbled}
         seen = [
-            [each for each in side if listed.symbols.get(each[0], each[0]) not in unread]
+            [each for each in side if listed.symbol_of(each[0]) not in unread]
             for side in (wallets, self._essences(risks, "positionRisk"))
         ]
         if "" not in unread and seen[0] != seen[1]:
@@ -177,14 +173,14 @@ class BinanceAccount:
         if terms.margin_mode is MarginMode.CROSS and wallet != ZERO:
             raise row.wrong("isolatedWallet", "0 for a cross position")
         found = Position(
-            symbol=listed.symbols.get(name, name),
+            symbol=listed.symbol_of(name),
             side=side,
             quantity=Quantity(abs(amount) * self._sized(row, listed)),
             entry_price=Price(row.above_zero("entryPrice")),
             margin_mode=terms.margin_mode,
             isolated_margin=Money(wallet),
             leverage=terms.leverage,
-            liquidation=_liquidation(row),
+            liquidation=liquidation_in(row, "liquidationPrice"),
         )
         if name not in beside:
             raise row.wrong("symbol", "a position that account has too, in a row that can be read")
@@ -229,7 +225,7 @@ class BinanceAccount:
             kind = row.raw("orderType") if row.has("orderType") else row.raw("type")
             if kind != "STOP_MARKET" or row.raw("workingType") != "MARK_PRICE":
                 return []
-            symbol = listed.symbols.get(row.text("symbol"), row.text("symbol"))
+            symbol = listed.symbol_of(row.text("symbol"))
             held = [each for each in positions if each.symbol == symbol]
             return _stop(row, symbol, held, self._size(row, listed))
 
@@ -244,7 +240,7 @@ class BinanceAccount:
         """Its rows that add, oldest first."""
         changes = (
             MarginChange(
-                listed.symbols.get(row.text("symbol"), row.text("symbol")),
+                listed.symbol_of(row.text("symbol")),
                 Money(row.above_zero("amount")),
                 row.integer("time"),
                 row.meaning("positionSide", _LEGS) if row.has("positionSide") else tuple(Side),
@@ -280,7 +276,7 @@ class BinanceAccount:
                 order = Row(frame.raw("o"), "frame.o")
                 if order.text("c").startswith("autoclose-") and order.raw("X") == "FILLED":
                     return Liquidated(
-                        listed.symbols.get(order.text("s"), order.text("s")),
+                        listed.symbol_of(order.text("s")),
                         Side.LONG if order.raw("S") == "SELL" else Side.SHORT,
                         Price(order.above_zero("ap")),
                         received_at_ms,
@@ -315,14 +311,6 @@ def _side(row: Row, amount: Decimal) -> Side:
     return side
 
 
-def _liquidation(row: Row) -> LiquidationReport:
-    """Nothing readable above zero is no report: it says nothing about safety."""
-    try:
-        return Reported(Price(row.above_zero("liquidationPrice")))
-    except Unreadable:
-        return NotReported()
-
-
 def _stop(row: Row, symbol: str, held: Sequence[Position], size: Decimal) -> list[StopOrder]:
     """
     The stop; none if it would close the whole of nothing, or grow a leg of hedge mode.
@@ -330,7 +318,8 @@ def _stop(row: Row, symbol: str, held: Sequence[Position], size: Decimal) -> lis
     One that closes all has the size of what it would close. One of a leg can only reduce it.
     """
     closes_all = row.flag("closePosition") if row.has("closePosition") else False
-    side, leg = _closes(row), row.raw("positionSide") if row.has("positionSide") else "BOTH"
+    side = row.meaning("side", _CLOSES)
+    leg = row.raw("positionSide") if row.has("positionSide") else "BOTH"
     if leg not in ("BOTH", side.name):
         return []
     sizes = [each.quantity for each in held if each.side == side]
@@ -346,17 +335,6 @@ def _stop(row: Row, symbol: str, held: Sequence[Position], size: Decimal) -> lis
             reduce_only=closes_all or leg == side.name or row.flag("reduceOnly"),
         )
     ]
-
-
-def _closes(row: Row) -> Side:
-    match row.raw("side"):
-        case "SELL":
-            return Side.LONG
-        case "BUY":
-            return Side.SHORT
-        case _:
-            pass
-    raise row.wrong("side", "BUY or SELL")
 
 
 def _listen_key(answers: Sequence[Json]) -> str:

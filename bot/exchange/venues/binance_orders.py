@@ -20,11 +20,10 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.model import NO_FILL, Fill, Filled, PositionMode, Side
-from bot.core.units import ZERO, Price, Quantity
+from bot.core.model import NO_FILL, PositionMode, Side
 from bot.exchange.live.calls import Call, Heard, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Listed
-from bot.exchange.live.reading import Row
+from bot.exchange.live.reading import Row, filled_in, rests
 from bot.exchange.ports import (
     NOT_TOLD,
     Accepted,
@@ -246,26 +245,18 @@ def _stop_found(row: Row, client_id: str, name: str, size: Decimal) -> OrderFoun
         return OrderFound(client_id, resting=False, filled=NO_FILL)
     if status != "FINISHED":
         raise row.wrong("algoStatus", "a status that is known")
-    filled = _filled(row, "actualQty", "actualPrice", size)
+    filled = filled_in(row, "actualQty", "actualPrice", size)
     return OrderFound(client_id, resting=False, filled=filled)
 
 
 def _order_found(row: Row, client_id: str, name: str, size: Decimal) -> OrderFound:
     _check_named(row, "clientOrderId", client_id, name)
-    status = row.text("status")
-    if status not in _ORDER_OPEN | _ORDER_OVER:
-        raise row.wrong("status", "a status that is known")
-    filled = _filled(row, "executedQty", "avgPrice", size)
-    return OrderFound(client_id, resting=status in _ORDER_OPEN, filled=filled)
+    filled = filled_in(row, "executedQty", "avgPrice", size)
+    return OrderFound(
+        client_id, resting=rests(row, "status", _ORDER_OPEN, _ORDER_OVER), filled=filled
+    )
 
 
 def _check_named(row: Row, key: str, client_id: str, name: str) -> None:
     if (row.raw(key), row.raw("symbol")) != (client_id, name):
         raise row.wrong(key, f"the order {client_id} of {name}")
-
-
-def _filled(row: Row, quantity: str, price: str, size: Decimal) -> Filled:
-    amount = row.number(quantity)
-    if amount == ZERO:
-        return NO_FILL
-    return Fill(Quantity(amount * size), Price(row.above_zero(price)))

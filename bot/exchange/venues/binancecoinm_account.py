@@ -20,10 +20,7 @@ _ACCOUNT = Call(_API, "GET", "account", {}, weight=5)
 
 
 def _terms_of(position: Row, terms: Sequence[Json]) -> Terms:
-    told = position.text("marginType")
-    if told not in _MODES:
-        raise position.wrong("marginType", "isolated or cross")
-    return Terms(_MODES[told], position.above_zero("leverage"))
+    return Terms(position.meaning("marginType", _MODES), position.above_zero("leverage"))
 
 
 def _unfit(jsons: Sequence[Json]) -> Iterator[str]:

@@ -26,10 +26,7 @@ def _terms_of(position: Row, terms: Sequence[Json]) -> Terms:
         return [row] if row.text("symbol") == name else []
 
     row = only(readable(terms[0], "symbolConfig", own), "symbol", name)
-    told = row.text("marginType")
-    if told not in _MODES:
-        raise row.wrong("marginType", "ISOLATED or CROSSED")
-    return Terms(_MODES[told], row.above_zero("leverage"))
+    return Terms(row.meaning("marginType", _MODES), row.above_zero("leverage"))
 
 
 def _unfit(jsons: Sequence[Json]) -> Iterator[str]:

@@ -12,19 +12,7 @@ import hmac
 from collections.abc import Sequence
 from decimal import Decimal
 
-import structlog
-
-from bot.core.model import (
-    AccountSnapshot,
-    LiquidationReport,
-    MarginMode,
-    NotReported,
-    Position,
-    PositionMode,
-    Reported,
-    Side,
-    StopOrder,
-)
+from bot.core.model import AccountSnapshot, MarginMode, Position, PositionMode, Side, StopOrder
 from bot.core.units import ZERO, Money, Price, Quantity
 from bot.exchange.live.calls import Call, Json, Unreadable
 from bot.exchange.live.credentials import Credentials
@@ -33,6 +21,7 @@ from bot.exchange.live.reading import (
     NOT_OPEN,
     NotOpen,
     Row,
+    liquidation_in,
     names_of,
     page,
     readable,
@@ -54,13 +43,15 @@ from bot.exchange.venues.bitget_market import (
     text_of,
 )
 
-log = structlog.get_logger()
 ACCOUNT, ORDER = "v2/mix/account", "v2/mix/order"
 WITH_COIN = OF_USDT | {"marginCoin": COIN}
 _PAGE = 100
 _SECOND_MS = 1_000
 _TOLD = ("orders", "orders-algo", "positions")
 
+_SIDES = {"long": Side.LONG, "short": Side.SHORT}
+_MARGIN_MODES = {"crossed": MarginMode.CROSS, "isolated": MarginMode.ISOLATED}
+_POSITION_MODES = {"one_way_mode": PositionMode.ONE_WAY, "hedge_mode": PositionMode.HEDGE}
 _LOSS = frozenset({"loss_plan", "pos_loss"})
 _LEGS = {"long": (Side.LONG,), "short": (Side.SHORT,), "net": tuple(Side)}
 _CLOSES = {"sell": Side.LONG, "buy": Side.SHORT}
@@ -126,13 +117,13 @@ def snapshot_of(
     taken_at_ms: int,
 ) -> AccountSnapshot:
     """The account. Its equity contains unrealised profit (`documented`); the wallet does not."""
-    mode = _mode(Row(data_of(terms[0], "account"), "account"))
+    mode = Row(data_of(terms[0], "account"), "account").meaning("posMode", _POSITION_MODES)
     held = held_in(state[1])
     positions, garbled = sort_out(
         held,
         "positions",
         lambda row: _position(row, listed, mode),
-        lambda row: listed.symbols.get(row.text("symbol"), row.text("symbol")),
+        lambda row: listed.symbol_of(row.text("symbol")),
     )
     money = _money(state[0])
     won = _unrealised(money, held)
@@ -165,17 +156,6 @@ def _unrealised(money: Row, held: list[Json]) -> Decimal:
     return sum(told, ZERO)
 
 
-def _mode(row: Row) -> PositionMode:
-    match row.raw("posMode"):
-        case "one_way_mode":
-            return PositionMode.ONE_WAY
-        case "hedge_mode":
-            return PositionMode.HEDGE
-        case _:
-            pass
-    raise row.wrong("posMode", "one_way_mode or hedge_mode")
-
-
 def held_in(json: Json) -> list[Json]:
     """The list of positions; null where there are none."""
     data = data_of(json, "positions")
@@ -187,53 +167,27 @@ def held_in(json: Json) -> list[Json]:
 def _position(row: Row, listed: Listed, mode: PositionMode) -> Position | NotOpen:
     if row.number("total") == ZERO:
         return NOT_OPEN
-    if _mode(row) is not mode:
+    if row.meaning("posMode", _POSITION_MODES) is not mode:
         raise row.wrong("posMode", f"{mode}, as the account's")
     name = row.text("symbol")
     if name not in listed.symbols:
         raise row.wrong("symbol", "a contract that is listed")
-    is_cross = _is_cross(row)
+    margin_mode = row.meaning("marginMode", _MARGIN_MODES)
+    is_cross = margin_mode is MarginMode.CROSS
     return Position(
         symbol=listed.symbols[name],
         side=side_of(row),
         quantity=Quantity(row.above_zero("total")),
         entry_price=Price(row.above_zero("openPriceAvg")),
-        margin_mode=MarginMode.CROSS if is_cross else MarginMode.ISOLATED,
+        margin_mode=margin_mode,
         isolated_margin=Money(ZERO if is_cross else row.above_zero("marginSize")),
         leverage=row.above_zero("leverage"),
-        liquidation=_liquidation(row),
+        liquidation=liquidation_in(row, "liquidationPrice"),
     )
 
 
 def side_of(row: Row) -> Side:
-    match row.raw("holdSide"):
-        case "long":
-            return Side.LONG
-        case "short":
-            return Side.SHORT
-        case _:
-            pass
-    raise row.wrong("holdSide", "long or short")
-
-
-def _is_cross(row: Row) -> bool:
-    match row.raw("marginMode"):
-        case "crossed":
-            return True
-        case "isolated":
-            return False
-        case _:
-            pass
-    raise row.wrong("marginMode", "crossed or isolated")
-
-
-def _liquidation(row: Row) -> LiquidationReport:
-    """What it reports: zero or less is none (`documented`), and so is what cannot be read."""
-    try:
-        return Reported(Price(row.above_zero("liquidationPrice")))
-    except Unreadable as e:
-        log.info("liquidation_price.not_reported", reason=str(e))
-        return NotReported()
+    return row.meaning("holdSide", _SIDES)
 
 
 def _stops(json: Json, listed: Listed, positions: Sequence[Position]) -> tuple[StopOrder, ...]:
@@ -275,18 +229,12 @@ def _stop(row: Row, listed: Listed, positions: Sequence[Position]) -> list[StopO
         StopOrder(
             symbol=symbol,
             side=side,
-            client_id=_client_id(row),
+            client_id=row.given("clientOid") or row.identity("orderId"),
             quantity=Quantity(size),
             trigger_price=Price(row.above_zero("triggerPrice")),
             reduce_only=True,
         )
     ]
-
-
-def _client_id(row: Row) -> str:
-    """Ours, or for one placed without an id the venue's number."""
-    given = row.raw("clientOid") if row.has("clientOid") else ""
-    return given if isinstance(given, str) and given else row.identity("orderId")
 
 
 def margin_call(name: str, since_ms: int) -> NoMarginHistory:

@@ -21,7 +21,7 @@ from bot.core.model import NO_FILL, Fill, Filled, PositionMode, Side
 from bot.core.units import ZERO, Price, Quantity
 from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Listed
-from bot.exchange.live.reading import Row, readable, rows
+from bot.exchange.live.reading import Row, answer_of, readable, rests, rows
 from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure
 from bot.exchange.venues.bitget_account import (
     ACCOUNT,
@@ -171,17 +171,14 @@ def order_of(
     """What the books say. The venue may answer that there is no order with another status."""
     detail, waiting, over = answers
     order = parse_json(detail.text)
-    for each in (waiting, over):
-        if each.status != _HTTP_OK:
-            raise Unreadable(f"plans: expected HTTP 200, was {each.status}")
+    plans, ended = (answer_of(each, "plans") for each in (waiting, over))
     if Row(order, "order").text("code") != NOT_FOUND:
-        if detail.status != _HTTP_OK:
-            raise Unreadable(f"order: expected HTTP 200, was {detail.status}")
-        return _order_found(Row(data_of(order, "order"), "order"), client_id, name)
-    for row in rows(waiting_in(parse_json(waiting.text)), "plans"):
+        found = data_of(answer_of(detail, "order"), "order")
+        return _order_found(Row(found, "order"), client_id, name)
+    for row in rows(waiting_in(plans), "plans"):
         if _is_ours(row, client_id):
             return OrderFound(client_id, resting=True, filled=NO_FILL)
-    for row in rows(entrusted_in(parse_json(over.text)), "plans"):
+    for row in rows(entrusted_in(ended), "plans"):
         if _is_ours(row, client_id):
             return _plan_found(row, client_id)
     return OrderAbsent()
@@ -194,13 +191,12 @@ def _is_ours(row: Row, client_id: str) -> bool:
 def _order_found(row: Row, client_id: str, name: str) -> OrderFound:
     if (row.raw("symbol"), row.raw("clientOid")) != (name, client_id):
         raise row.wrong("clientOid", client_id)
-    state = row.text("state")
-    if state not in _ORDER_OPEN | _ORDER_OVER:
-        raise row.wrong("state", "a state that is known")
     filled: Filled = NO_FILL
     if (quantity := number_or_none(row, "baseVolume")) is not None:
         filled = Fill(Quantity(quantity), Price(row.above_zero("priceAvg")))
-    return OrderFound(client_id, resting=state in _ORDER_OPEN, filled=filled)
+    return OrderFound(
+        client_id, resting=rests(row, "state", _ORDER_OPEN, _ORDER_OVER), filled=filled
+    )
 
 
 def _plan_found(row: Row, client_id: str) -> OrderFound:

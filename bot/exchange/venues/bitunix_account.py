@@ -12,19 +12,7 @@ import hashlib
 import json as text_json
 from collections.abc import Sequence
 
-import structlog
-
-from bot.core.model import (
-    AccountSnapshot,
-    LiquidationReport,
-    MarginMode,
-    NotReported,
-    Position,
-    PositionMode,
-    Reported,
-    Side,
-    StopOrder,
-)
+from bot.core.model import AccountSnapshot, MarginMode, Position, PositionMode, Side, StopOrder
 from bot.core.units import ZERO, Money, Price, Quantity
 from bot.exchange.live.calls import Call, Json, Unreadable
 from bot.exchange.live.credentials import Credentials
@@ -33,6 +21,7 @@ from bot.exchange.live.reading import (
     NOT_OPEN,
     NotOpen,
     Row,
+    liquidation_in,
     names_of,
     page,
     readable,
@@ -53,7 +42,6 @@ from bot.exchange.venues.bitunix_market import (
     subscription_of,
 )
 
-log = structlog.get_logger()
 PAGE = 100
 _NONCE = 32
 
@@ -61,6 +49,9 @@ _TOLD = frozenset({"order", "position", "balance", "wallet", "tpsl", "tp_sl"})
 """Channels of the account; the venue's pages and others' clients name two of them differently."""
 _SIDES = {"LONG": Side.LONG, "BUY": Side.LONG, "SHORT": Side.SHORT, "SELL": Side.SHORT}
 """Of a position: LONG and SHORT are `documented`, BUY and SELL were met by others."""
+
+_MARGIN_MODES = {"CROSS": MarginMode.CROSS, "ISOLATION": MarginMode.ISOLATED}
+_POSITION_MODES = {"ONE_WAY": PositionMode.ONE_WAY, "HEDGE": PositionMode.HEDGE}
 
 
 # -- account -------------------------------------------------------------------------------
@@ -123,13 +114,13 @@ def snapshot_of(
     taken off what may be spent, as none of it can be.
     """
     account = one_of(state[0], "account")
-    mode = _mode(account)
+    mode = account.meaning("positionMode", _POSITION_MODES)
     held: dict[str, Position] = {}
 
     def position(row: Row) -> Position | NotOpen:
         if row.number("qty") == ZERO:
             return NOT_OPEN
-        if _mode(row) is not mode:
+        if row.meaning("positionMode", _POSITION_MODES) is not mode:
             raise row.wrong("positionMode", f"{mode}, as the account's")
         found = held[row.identity("positionId")] = _position(row, listed)
         return found
@@ -138,7 +129,7 @@ def snapshot_of(
         data_of(state[1], "positions"),
         "positions",
         position,
-        lambda row: listed.symbols.get(row.text("symbol"), row.text("symbol")),
+        lambda row: listed.symbol_of(row.text("symbol")),
     )
     bound = sum((each.isolated_margin for each in positions), ZERO)
     available = account.number("available")
@@ -155,17 +146,6 @@ def snapshot_of(
     )
 
 
-def _mode(row: Row) -> PositionMode:
-    match row.raw("positionMode"):
-        case "ONE_WAY":
-            return PositionMode.ONE_WAY
-        case "HEDGE":
-            return PositionMode.HEDGE
-        case _:
-            pass
-    raise row.wrong("positionMode", "ONE_WAY or HEDGE")
-
-
 def _open(json: Json) -> list[Row]:
     found = rows(data_of(json, "positions"), "positions")
     return [row for row in found if row.number("qty") != ZERO]
@@ -175,44 +155,22 @@ def _position(row: Row, listed: Listed) -> Position:
     name = row.text("symbol")
     if name not in listed.symbols:
         raise row.wrong("symbol", "a contract that is listed")
-    is_cross = _is_cross(row)
+    margin_mode = row.meaning("marginMode", _MARGIN_MODES)
+    is_cross = margin_mode is MarginMode.CROSS
     return Position(
         symbol=listed.symbols[name],
         side=side_of(row),
         quantity=Quantity(row.above_zero("qty")),
         entry_price=Price(row.above_zero("avgOpenPrice")),
-        margin_mode=MarginMode.CROSS if is_cross else MarginMode.ISOLATED,
+        margin_mode=margin_mode,
         isolated_margin=Money(ZERO if is_cross else row.above_zero("margin")),
         leverage=row.above_zero("leverage"),
-        liquidation=_liquidation(row),
+        liquidation=liquidation_in(row, "liqPrice"),
     )
 
 
 def side_of(row: Row) -> Side:
-    side = row.text("side")
-    if side not in _SIDES:
-        raise row.wrong("side", "LONG or SHORT")
-    return _SIDES[side]
-
-
-def _is_cross(row: Row) -> bool:
-    match row.raw("marginMode"):
-        case "CROSS":
-            return True
-        case "ISOLATION":
-            return False
-        case _:
-            pass
-    raise row.wrong("marginMode", "CROSS or ISOLATION")
-
-
-def _liquidation(row: Row) -> LiquidationReport:
-    """What it reports: zero or less is none (`documented`), and so is what cannot be read."""
-    try:
-        return Reported(Price(row.above_zero("liqPrice")))
-    except Unreadable as e:
-        log.info("liquidation_price.not_reported", reason=str(e))
-        return NotReported()
+    return row.meaning("side", _SIDES)
 
 
 def _stops(json: Json, held: dict[str, Position]) -> tuple[StopOrder, ...]:

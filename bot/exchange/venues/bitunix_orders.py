@@ -21,7 +21,7 @@ from bot.core.model import NO_FILL, Fill, Filled, PositionMode, Side
 from bot.core.units import ZERO, Price, Quantity
 from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Listed
-from bot.exchange.live.reading import Row, readable, rows
+from bot.exchange.live.reading import Row, answer_of, readable, rests, rows
 from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure
 from bot.exchange.venues.bitunix_account import PAGE, side_of, stops_call, waiting_in
 from bot.exchange.venues.bitunix_market import API, COIN, PRIVATE, code_of, data_of, one_of
@@ -193,10 +193,7 @@ def order_of(
     answers: Sequence[Heard], client_id: str, name: str, listed: Listed
 ) -> OrderFound | OrderAbsent:
     """What the books say."""
-    for each in answers:
-        if each.status != _HTTP_OK:
-            raise Unreadable(f"evidence: expected HTTP 200, was {each.status}")
-    jsons = [parse_json(each.text) for each in answers]
+    jsons = [answer_of(each, "evidence") for each in answers]
     if client_id.isdecimal():
         return _stop_found(jsons, client_id)
     detail = Row(jsons[0], "order")
@@ -205,11 +202,10 @@ def order_of(
     row = one_of(jsons[0], "order")
     if (row.raw("symbol"), row.raw("clientId")) != (name, client_id):
         raise row.wrong("clientId", client_id)
-    status = row.text("status")
-    if status not in _ORDER_OPEN | _ORDER_OVER:
-        raise row.wrong("status", "a status that is known")
     filled = _filled(row, [each for json in jsons[1:] for each in _listed_in(json, "tradeList")])
-    return OrderFound(client_id, resting=status in _ORDER_OPEN, filled=filled)
+    return OrderFound(
+        client_id, resting=rests(row, "status", _ORDER_OPEN, _ORDER_OVER), filled=filled
+    )
 
 
 def _listed_in(json: Json, name: str) -> list[Row]:

@@ -13,17 +13,7 @@ from decimal import Decimal
 from hashlib import sha256
 
 from bot.core.events import AutoDeleveraged, Liquidated
-from bot.core.model import (
-    AccountSnapshot,
-    LiquidationReport,
-    MarginMode,
-    NotReported,
-    Position,
-    PositionMode,
-    Reported,
-    Side,
-    StopOrder,
-)
+from bot.core.model import AccountSnapshot, MarginMode, Position, PositionMode, Side, StopOrder
 from bot.core.units import ZERO, Money, Price, Quantity
 from bot.exchange.live.calls import Call, Json, Unreadable
 from bot.exchange.live.credentials import Credentials
@@ -32,6 +22,7 @@ from bot.exchange.live.reading import (
     NOT_OPEN,
     NotOpen,
     Row,
+    liquidation_in,
     names_of,
     page,
     readable,
@@ -138,7 +129,7 @@ def snapshot_of(
         _not_empty(state[0]),
         "position/list",
         lambda row: _position(row, listed, margin_mode),
-        lambda row: listed.symbols.get(row.text("symbol"), row.text("symbol")),
+        lambda row: listed.symbol_of(row.text("symbol")),
     )
     wallet, free = _money(state[1], margin_mode)
     bound = sum((each.isolated_margin for each in positions), ZERO)
@@ -155,11 +146,7 @@ def snapshot_of(
 
 def _margin_mode(json: Json) -> MarginMode:
     """Of the whole account."""
-    row = result_of(json, "account/info")
-    told = row.text("marginMode")
-    if told not in _MODES:
-        raise row.wrong("marginMode", "ISOLATED_MARGIN or REGULAR_MARGIN")
-    return _MODES[told]
+    return result_of(json, "account/info").meaning("marginMode", _MODES)
 
 
 def _position_mode(probe: Json, positions: Json) -> PositionMode:
@@ -204,21 +191,19 @@ def _position(row: Row, listed: Listed, margin_mode: MarginMode) -> Position | N
     """`positionIM` of an isolated position is its margin, with what was added: `documented`."""
     if row.number("size") == ZERO:
         return NOT_OPEN
-    name, side = row.text("symbol"), row.text("side")
-    if side not in SIDES:
-        raise row.wrong("side", "Buy or Sell")
-    if row.integer("positionIdx") not in (0, idx_of(SIDES[side], PositionMode.HEDGE)):
+    name, side = row.text("symbol"), row.meaning("side", SIDES)
+    if row.integer("positionIdx") not in (0, idx_of(side, PositionMode.HEDGE)):
         raise row.wrong("positionIdx", f"that of {side}")
     is_cross = margin_mode is MarginMode.CROSS
     return Position(
-        symbol=listed.symbols.get(name, name),
-        side=SIDES[side],
+        symbol=listed.symbol_of(name),
+        side=side,
         quantity=Quantity(row.above_zero("size")),
         entry_price=Price(row.above_zero("avgPrice")),
         margin_mode=margin_mode,
         isolated_margin=Money(ZERO if is_cross else row.above_zero("positionIM")),
         leverage=row.above_zero("leverage"),
-        liquidation=_liquidation(row),
+        liquidation=liquidation_in(row, "liqPrice", never=_NEVER_LIQUIDATED),
     )
 
 
@@ -226,15 +211,6 @@ def idx_of(side: Side, mode: PositionMode) -> int:
     if mode is PositionMode.ONE_WAY:
         return 0
     return 1 if side is Side.LONG else 2
-
-
-def _liquidation(row: Row) -> LiquidationReport:
-    """Nothing readable above zero and below what the venue writes for never is a report."""
-    try:
-        price = row.above_zero("liqPrice")
-    except Unreadable:
-        return NotReported()
-    return Reported(Price(price)) if price < _NEVER_LIQUIDATED else NotReported()
 
 
 def _money(json: Json, margin_mode: MarginMode) -> tuple[Decimal, Money]:
@@ -301,7 +277,7 @@ def _stop(row: Row, listed: Listed, positions: tuple[Position, ...]) -> list[Sto
     side = Side.LONG if sells else Side.SHORT
     if row.integer("triggerDirection") != direction_of(side):
         return []  # it takes profit, or opens
-    symbol = listed.symbols.get(name, name)
+    symbol = listed.symbol_of(name)
     closes_all = row.raw("stopOrderType") == "StopLoss"
     sizes = [each.quantity for each in positions if (each.symbol, each.side) == (symbol, side)]
     if closes_all and not sizes:
@@ -397,7 +373,7 @@ def _taken(row: Row, listed: Listed) -> tuple[str, Side, Price]:
     """Of which position the venue took, and at what price: who sells had a long."""
     name = row.text("symbol")
     side = Side.LONG if row.text("side") == "Sell" else Side.SHORT
-    return listed.symbols.get(name, name), side, Price(row.above_zero("execPrice"))
+    return listed.symbol_of(name), side, Price(row.above_zero("execPrice"))
 
 
 # -- before the start ----------------------------------------------------------------------

@@ -17,11 +17,11 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.model import NO_FILL, Fill, Filled, PositionMode, Side
-from bot.core.units import ZERO, Price, Quantity
+from bot.core.model import PositionMode, Side
+from bot.core.units import Quantity
 from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Listed
-from bot.exchange.live.reading import Row
+from bot.exchange.live.reading import Row, answer_of, filled_in, rests
 from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure
 from bot.exchange.venues.bybit_account import SIDES, direction_of, idx_of
 from bot.exchange.venues.bybit_market import LINEAR, PRIVATE, rows_of, words_of
@@ -165,23 +165,15 @@ def order_of(
 
 
 def _named(heard: Heard, client_id: str) -> list[Row]:
-    if heard.status != _HTTP_OK:
-        raise Unreadable(f"order: expected HTTP 200, was {heard.status}")
-    listed = rows_of(parse_json(heard.text), "order")
+    listed = rows_of(answer_of(heard, "order"), "order")
     return [row for row in listed if row.raw("orderLinkId") == client_id]
 
 
 def _order_found(row: Row, client_id: str, name: str) -> OrderFound:
     if row.raw("symbol") != name:
         raise row.wrong("symbol", name)
-    status = row.text("orderStatus")
-    if status not in _OPEN | _OVER:
-        raise row.wrong("orderStatus", "a status that is known")
-    return OrderFound(client_id, resting=status in _OPEN, filled=_filled(row))
-
-
-def _filled(row: Row) -> Filled:
-    quantity = row.number("cumExecQty")
-    if quantity == ZERO:
-        return NO_FILL
-    return Fill(Quantity(quantity), Price(row.above_zero("avgPrice")))
+    return OrderFound(
+        client_id,
+        resting=rests(row, "orderStatus", _OPEN, _OVER),
+        filled=filled_in(row, "cumExecQty", "avgPrice"),
+    )

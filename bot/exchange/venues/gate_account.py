@@ -15,13 +15,10 @@ from decimal import Decimal
 from bot.core.events import Liquidated
 from bot.core.model import (
     AccountSnapshot,
-    LiquidationReport,
     MarginMode,
-    NotReported,
     Position,
     PositionKey,
     PositionMode,
-    Reported,
     Side,
     StopOrder,
 )
@@ -33,6 +30,7 @@ from bot.exchange.live.reading import (
     NOT_OPEN,
     NotOpen,
     Row,
+    liquidation_in,
     names_of,
     page,
     readable,
@@ -56,6 +54,7 @@ _NEVER_LIQUIDATED = Decimal(99_999_999)
 _SIZE_OFF_MAX = Decimal("0.01")
 OURS = "t-"
 _LIQUIDATES = "futures.liquidates"
+_MARGIN_MODES = {"cross": MarginMode.CROSS, "isolated": MarginMode.ISOLATED}
 
 
 # -- account -------------------------------------------------------------------------------
@@ -118,7 +117,7 @@ def snapshot_of(
         page(state[0], "positions", PAGE),
         "positions",
         lambda row: _position(row, listed),
-        lambda row: listed.symbols.get(row.text("contract"), row.text("contract")),
+        lambda row: listed.symbol_of(row.text("contract")),
     )
     account = Row(state[1], "accounts")
     if account.text("currency").upper() != COIN:
@@ -149,53 +148,39 @@ def _position(row: Row, listed: Listed) -> Position | NotOpen:
     value = quantity * row.above_zero("mark_price")
     if abs(row.number("value") - value) > value * _SIZE_OFF_MAX:
         raise row.wrong("value", f"about {value:f}: a contract may have changed its size")
-    is_cross = _is_cross(row)
+    margin_mode = _margin_mode(row)
+    is_cross = margin_mode is MarginMode.CROSS
     return Position(
         symbol=listed.symbols[name],
         side=side,
         quantity=Quantity(quantity),
         entry_price=Price(row.above_zero("entry_price")),
-        margin_mode=MarginMode.CROSS if is_cross else MarginMode.ISOLATED,
+        margin_mode=margin_mode,
         isolated_margin=Money(ZERO if is_cross else row.above_zero("margin")),
         leverage=_cross_leverage(row) if is_cross else row.above_zero("leverage"),
-        liquidation=_liquidation(row),
+        liquidation=liquidation_in(row, "liq_price", never=_NEVER_LIQUIDATED),
     )
 
 
-def _is_cross(row: Row) -> bool:
+def _margin_mode(row: Row) -> MarginMode:
     """
     Leverage 0 says cross, in `leverage` or, in older answers, in `lever`.
 
     Newer ones may put the real leverage of a cross position into `lever`, beside the mode.
     """
     if row.has("pos_margin_mode"):
-        match row.raw("pos_margin_mode"):
-            case "cross":
-                return True
-            case "isolated":
-                return False
-            case _:
-                raise row.wrong("pos_margin_mode", "cross or isolated")
+        return row.meaning("pos_margin_mode", _MARGIN_MODES)
     if row.has("leverage"):
-        return row.number("leverage") == ZERO
+        return MarginMode.CROSS if row.number("leverage") == ZERO else MarginMode.ISOLATED
     if row.number("lever") != ZERO:
         raise row.wrong("lever", "0, or leverage beside it")
-    return True
+    return MarginMode.CROSS
 
 
 def _cross_leverage(row: Row) -> Decimal:
     """Its limit, where one is set; the most that the tier allows where none is."""
     limit = row.number("cross_leverage_limit")
     return limit if limit > ZERO else row.above_zero("leverage_max")
-
-
-def _liquidation(row: Row) -> LiquidationReport:
-    """Nothing readable above zero and below what the venue writes for never is a report."""
-    try:
-        price = row.above_zero("liq_price")
-    except Unreadable:
-        return NotReported()
-    return Reported(Price(price)) if price < _NEVER_LIQUIDATED else NotReported()
 
 
 def _stops(orders: Json, listed: Listed, positions: tuple[Position, ...]) -> tuple[StopOrder, ...]:
@@ -251,8 +236,7 @@ def _only_reduces(order: Row) -> bool:
 
 def _client_id(order: Row, row: Row) -> str:
     """Ours, or for one placed without an id the venue's number."""
-    given = order.raw("text") if order.has("text") else ""
-    if isinstance(given, str) and given.startswith(OURS):
+    if (given := order.given("text")).startswith(OURS):
         return given.removeprefix(OURS)
     return row.identity("id")
 
@@ -322,7 +306,7 @@ def account_frame(json: Json, listed: Listed, received_at_ms: int) -> Told:
         for row in rows(frame.raw("result"), _LIQUIDATES):
             name = row.text("contract")
             return Liquidated(
-                listed.symbols.get(name, name),
+                listed.symbol_of(name),
                 Side.LONG if row.number("size") > ZERO else Side.SHORT,
                 Price(row.above_zero("fill_price")),
                 received_at_ms,

@@ -22,7 +22,7 @@ from bot.core.model import NO_FILL, Fill, Filled, PositionMode, Side
 from bot.core.units import ZERO, Price, Quantity
 from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Listed
-from bot.exchange.live.reading import Row, page, rows
+from bot.exchange.live.reading import Row, page, rests, rows
 from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure
 from bot.exchange.venues.gate_account import FALLS_TO, MARK, OURS, PAGE, RISES_TO, stops_call
 from bot.exchange.venues.gate_market import OF_USDT, PRIVATE
@@ -264,10 +264,8 @@ def _is_ours(row: Row, client_id: str) -> bool:
 def _order_found(row: Row, client_id: str, name: str, size: Decimal) -> OrderFound:
     if row.raw("contract") != name:
         raise row.wrong("contract", name)
-    status = row.text("status")
-    if status not in ("open", "finished"):
-        raise row.wrong("status", "a status that is known")
-    return OrderFound(client_id, resting=status == "open", filled=_filled(row, size))
+    resting = rests(row, "status", {"open"}, {"finished"})
+    return OrderFound(client_id, resting=resting, filled=_filled(row, size))
 
 
 def _stop_found(

@@ -10,20 +10,8 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 
-import structlog
-
 from bot.core.events import AutoDeleveraged, Liquidated
-from bot.core.model import (
-    AccountSnapshot,
-    LiquidationReport,
-    MarginMode,
-    NotReported,
-    Position,
-    PositionMode,
-    Reported,
-    Side,
-    StopOrder,
-)
+from bot.core.model import AccountSnapshot, MarginMode, Position, PositionMode, Side, StopOrder
 from bot.core.units import ZERO, Money, Price, Quantity
 from bot.exchange.live.calls import Call, Json, Unreadable
 from bot.exchange.live.credentials import Credentials
@@ -32,6 +20,7 @@ from bot.exchange.live.reading import (
     NOT_OPEN,
     NotOpen,
     Row,
+    liquidation_in,
     names_of,
     readable,
     rows,
@@ -41,8 +30,6 @@ from bot.exchange.live.reading import (
 from bot.exchange.ports import AccountChanged, MarginChange, NoMarginHistory
 from bot.exchange.venues.hyperliquid_market import AGENT, PING, PRIVATE, STREAM, info, subscription
 
-log = structlog.get_logger()
-
 _STANDARD = frozenset({"disabled", "default"})
 """
 How an account's money is kept: each dex its own. `disabled` is `documented`; that an account which
@@ -50,6 +37,8 @@ was never asked (`default`) is one is how two client libraries read it.
 """
 
 _PROBE = "BTC"
+_MARGIN_MODES = {"cross": MarginMode.CROSS, "isolated": MarginMode.ISOLATED}
+_CLOSES = {"A": Side.LONG, "B": Side.SHORT}
 
 
 # -- names of orders -----------------------------------------------------------------------
@@ -173,7 +162,7 @@ def snapshot_of(
 
 def _symbol(row: Row, listed: Listed) -> str:
     name = row.text("coin")
-    return listed.symbols.get(name, name)
+    return listed.symbol_of(name)
 
 
 def _won_in_cross(json: Json) -> Decimal:
@@ -190,13 +179,8 @@ def _won_in_cross(json: Json) -> Decimal:
 
 
 def _margin_mode(row: Row) -> MarginMode:
-    match Row(row.raw("leverage"), f"{row.where}.leverage").raw("type"):
-        case "cross":
-            return MarginMode.CROSS
-        case "isolated":
-            return MarginMode.ISOLATED
-        case _:
-            raise row.wrong("leverage", "that of a cross or an isolated position")
+    leverage = Row(row.raw("leverage"), f"{row.where}.leverage")
+    return leverage.meaning("type", _MARGIN_MODES)
 
 
 def _position(entry: Row, listed: Listed) -> Position | NotOpen:
@@ -224,16 +208,8 @@ def _position(entry: Row, listed: Listed) -> Position | NotOpen:
         margin_mode=margin_mode,
         isolated_margin=Money(margin),
         leverage=leverage.above_zero("value"),
-        liquidation=_liquidation(row),
+        liquidation=liquidation_in(row, "liquidationPx"),
     )
-
-
-def _liquidation(row: Row) -> LiquidationReport:
-    """Nothing readable above zero is no report."""
-    try:
-        return Reported(Price(row.above_zero("liquidationPx")))
-    except Unreadable:
-        return NotReported()
 
 
 def _stops(orders: Json, listed: Listed, positions: tuple[Position, ...]) -> tuple[StopOrder, ...]:
@@ -282,19 +258,13 @@ def _stop(
 
 def _side_closed(row: Row) -> Side:
     """A, an ask, sells: it closes a long. B, a bid, buys."""
-    match row.raw("side"):
-        case "A":
-            return Side.LONG
-        case "B":
-            return Side.SHORT
-        case _:
-            raise row.wrong("side", "A or B")
+    return row.meaning("side", _CLOSES)
 
 
 def _client_id(row: Row, number: str) -> str:
     """Ours, or another's, or of an order that was placed without one the venue's number."""
-    cloid = row.raw("cloid") if row.has("cloid") else None
-    return client_id_of(cloid) if isinstance(cloid, str) and cloid else number
+    cloid = row.given("cloid")
+    return client_id_of(cloid) if cloid else number
 
 
 def margin_call(name: str, since_ms: int) -> NoMarginHistory:

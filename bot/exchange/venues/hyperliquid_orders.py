@@ -24,7 +24,7 @@ from bot.core.model import NO_FILL, Fill, Filled, Side
 from bot.core.units import ONE, ZERO, Price, Quantity
 from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Listed
-from bot.exchange.live.reading import Row, rows
+from bot.exchange.live.reading import Row, answer_of, rests, rows
 from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure
 from bot.exchange.venues.hyperliquid_account import (
     CLOID,
@@ -273,7 +273,7 @@ def order_of(
     answers: Sequence[Heard], client_id: str, name: str, listed: Listed
 ) -> OrderFound | OrderAbsent:
     """What the books say: the order and its fills have to agree, as either may lag behind."""
-    told, fills = (_answered(heard) for heard in answers)
+    told, fills = (answer_of(heard, "order") for heard in answers)
     found = Row(told, "orderStatus")
     if found.raw("status") == "unknownOid":
         return OrderAbsent()
@@ -283,20 +283,11 @@ def order_of(
     row = Row(outer.raw("order"), "orderStatus.order.order")
     if row.raw("cloid") != cloid_of(client_id) or row.raw("coin") != name:
         raise row.wrong("cloid", f"{client_id} in {name}")
-    status = outer.text("status")
-    if status not in _OPEN | _OVER:
-        raise outer.wrong("status", "a status that is known")
     filled = _filled(fills, row.identity("oid"))
     quantity = filled.quantity if isinstance(filled, Fill) else ZERO
     if quantity != row.number("origSz") - row.number("sz"):
         raise row.wrong("sz", f"what is left of {row.raw('origSz')} after fills of {quantity}")
-    return OrderFound(client_id, resting=status in _OPEN, filled=filled)
-
-
-def _answered(heard: Heard) -> Json:
-    if heard.status != _HTTP_OK:
-        raise Unreadable(f"order: expected HTTP 200, was {heard.status}")
-    return parse_json(heard.text)
+    return OrderFound(client_id, resting=rests(outer, "status", _OPEN, _OVER), filled=filled)
 
 
 def _filled(fills: Json, number: str) -> Filled:

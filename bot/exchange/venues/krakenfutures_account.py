@@ -51,6 +51,9 @@ from bot.exchange.venues.krakenfutures_market import (
 
 ORDERS = Call("private", "GET", "openorders", {}, weight=2)
 _STOPS = frozenset({"stp", "stop"})
+_SIDES = {"long": Side.LONG, "short": Side.SHORT}
+_CLOSES = {"sell": Side.LONG, "buy": Side.SHORT}
+"""By its side the side of the position that an order closes."""
 
 
 # -- account -------------------------------------------------------------------------------
@@ -110,7 +113,7 @@ def snapshot_of(
         held,
         "openPositions",
         lambda row: _position(row, listed, leverage),
-        lambda row: listed.symbols.get(named(row), named(row)),
+        lambda row: listed.symbol_of(named(row)),
     )
     for coin, row in _coins(wallet):
         if coin != COIN and row.number("quantity") < ZERO:
@@ -173,7 +176,7 @@ def _position(row: Row, listed: Listed, leverage: Decimal) -> Position | NotOpen
         raise row.wrong("pnlCurrency", f"{COIN}: profit in another coin is not counted in full")
     return Position(
         symbol=listed.symbols[name],
-        side=_side(row),
+        side=row.meaning("side", _SIDES),
         quantity=Quantity(row.above_zero("size") * listed.sizes[name]),
         entry_price=Price(row.above_zero("price")),
         margin_mode=MarginMode.CROSS,
@@ -186,13 +189,6 @@ def _position(row: Row, listed: Listed, leverage: Decimal) -> Position | NotOpen
 def given(row: Row, name: str) -> Json:
     """What is there, or None: the venue leaves out what there is none of, or says null."""
     return row.raw(name) if row.has(name) else None
-
-
-def _side(row: Row) -> Side:
-    try:
-        return Side(row.text("side"))
-    except ValueError as e:
-        raise row.wrong("side", "long or short") from e
 
 
 def _stop(row: Row, listed: Listed) -> list[StopOrder]:
@@ -208,24 +204,13 @@ def _stop(row: Row, listed: Listed) -> list[StopOrder]:
     return [
         StopOrder(
             symbol=listed.symbols[name],
-            side=_closes(row),
+            side=row.meaning("side", _CLOSES),
             client_id=client_id_of(row) or number,
             quantity=Quantity(row.above_zero("unfilledSize") * listed.sizes[name]),
             trigger_price=Price(row.above_zero("stopPrice")),
             reduce_only=row.flag("reduceOnly"),
         )
     ]
-
-
-def _closes(row: Row) -> Side:
-    """The side of the position that an order closes."""
-    match row.raw("side"):
-        case "sell":
-            return Side.LONG
-        case "buy":
-            return Side.SHORT
-        case _:
-            raise row.wrong("side", "sell or buy")
 
 
 def client_id_of(row: Row) -> str:
@@ -315,7 +300,7 @@ _NOTHING = Irrelevant()
 def _taken(row: Row, kind: str, listed: Listed, received_at_ms: int) -> Told:
     """What the venue took of a position with this fill."""
     name, price = row.text("instrument").upper(), Price(row.above_zero("price"))
-    symbol = listed.symbols.get(name, name)
+    symbol = listed.symbol_of(name)
     side = Side.SHORT if row.flag("buy") else Side.LONG
     if kind in _LIQUIDATES:
         return Liquidated(symbol, side, price, received_at_ms)

@@ -23,7 +23,7 @@ from bot.core.model import NO_FILL, Fill, Filled, Side
 from bot.core.units import ZERO, Price, Quantity
 from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Listed
-from bot.exchange.live.reading import Row, rows
+from bot.exchange.live.reading import Row, answer_of, rows
 from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure
 from bot.exchange.venues.krakenfutures_account import ORDERS, client_id_of, given, waiting_in
 from bot.exchange.venues.krakenfutures_market import named, told
@@ -195,7 +195,7 @@ def order_of(
     answers: Sequence[Heard], client_id: str, name: str, listed: Listed
 ) -> OrderFound | OrderAbsent:
     """What the books say."""
-    waiting, recent, fills = (_heard(each) for each in answers)
+    waiting, recent, fills = (answer_of(each, "order") for each in answers)
     filled = _filled(told(fills, "fills"), client_id, name, listed.sizes[name])
     for row in rows(waiting_in(waiting), "openOrders"):
         if client_id_of(row) == client_id:
@@ -214,12 +214,6 @@ def order_of(
     if filled != NO_FILL:
         return OrderFound(client_id, resting=False, filled=filled)
     return OrderAbsent()
-
-
-def _heard(heard: Heard) -> Json:
-    if heard.status != _HTTP_OK:
-        raise Unreadable(f"order: expected HTTP 200, was {heard.status}")
-    return parse_json(heard.text)
 
 
 def _check(row: Row, key: str, name: str, filled: Filled, size: Decimal) -> None:

@@ -11,19 +11,7 @@ import json as text_json
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
-import structlog
-
-from bot.core.model import (
-    AccountSnapshot,
-    LiquidationReport,
-    MarginMode,
-    NotReported,
-    Position,
-    PositionMode,
-    Reported,
-    Side,
-    StopOrder,
-)
+from bot.core.model import AccountSnapshot, MarginMode, Position, PositionMode, Side, StopOrder
 from bot.core.units import ZERO, Money, Price, Quantity
 from bot.exchange.live.calls import Call, Json, Unreadable
 from bot.exchange.live.credentials import Credentials
@@ -32,6 +20,7 @@ from bot.exchange.live.reading import (
     NOT_OPEN,
     NotOpen,
     Row,
+    liquidation_in,
     names_of,
     page,
     readable,
@@ -42,14 +31,13 @@ from bot.exchange.live.reading import (
 from bot.exchange.ports import AccountChanged, MarginChange, NoMarginHistory
 from bot.exchange.venues.kucoin_market import data_of
 
-log = structlog.get_logger()
-
 _OF_USDT = {"currency": "USDT"}
 PRIVATE = "futuresPrivate"
 _PAGE = 200
 """Rows of a page at most: the venue says 200 on one page and 1000 on another."""
 
-ISOLATED, CROSS = "ISOLATED", "CROSS"
+MARGIN_MODES = {"CROSS": MarginMode.CROSS, "ISOLATED": MarginMode.ISOLATED}
+_CLOSES_AT = {"down": Side.LONG, "up": Side.SHORT}
 _BOTH = "BOTH"
 _PING = '{"id":"1","type":"ping"}'
 _TOPICS = (
@@ -126,7 +114,7 @@ def snapshot_of(
         held_in(state[1]),
         "positions",
         lambda row: _position(row, listed, mode),
-        lambda row: listed.symbols.get(row.text("symbol"), row.text("symbol")),
+        lambda row: listed.symbol_of(row.text("symbol")),
     )
     money = _money(state[0])
     bound = sum((each.isolated_margin for each in positions), ZERO)
@@ -175,16 +163,17 @@ def _position(row: Row, listed: Listed, mode: PositionMode) -> Position | NotOpe
         raise row.wrong("symbol", "a contract that is listed")
     if (_named_side(row) == _BOTH) is not (mode is PositionMode.ONE_WAY):
         raise row.wrong("positionSide", f"a side of {mode}, as the account's mode")
-    is_cross = is_cross_in(row)
+    margin_mode = row.meaning("marginMode", MARGIN_MODES)
+    is_cross = margin_mode is MarginMode.CROSS
     return Position(
         symbol=listed.symbols[name],
         side=side_of(row),
         quantity=Quantity(abs(lots) * listed.sizes[name]),
         entry_price=Price(row.above_zero("avgEntryPrice")),
-        margin_mode=MarginMode.CROSS if is_cross else MarginMode.ISOLATED,
+        margin_mode=margin_mode,
         isolated_margin=Money(ZERO if is_cross else row.above_zero("posMargin")),
         leverage=row.above_zero("leverage"),
-        liquidation=_liquidation(row),
+        liquidation=liquidation_in(row, "liquidationPrice"),
     )
 
 
@@ -212,26 +201,6 @@ def side_of(row: Row) -> Side:
     raise row.wrong("currentQty", "lots of the side that is named")
 
 
-def is_cross_in(row: Row) -> bool:
-    match row.raw("marginMode"):
-        case "CROSS":
-            return True
-        case "ISOLATED":
-            return False
-        case _:
-            pass
-    raise row.wrong("marginMode", f"{CROSS} or {ISOLATED}")
-
-
-def _liquidation(row: Row) -> LiquidationReport:
-    """What it reports: zero is none, and so is what cannot be read."""
-    try:
-        return Reported(Price(row.above_zero("liquidationPrice")))
-    except Unreadable as e:
-        log.info("liquidation_price.not_reported", reason=str(e))
-        return NotReported()
-
-
 def _stop(row: Row, listed: Listed, positions: Sequence[Position]) -> list[StopOrder]:
     """
     A market order that waits for the mark price to close a position, and only that.
@@ -243,13 +212,7 @@ def _stop(row: Row, listed: Listed, positions: Sequence[Position]) -> list[StopO
     closes_all = row.flag("closeOrder")
     if not closes_all and not row.flag("reduceOnly"):
         return []
-    match row.raw("stop"):
-        case "down":
-            side = Side.LONG
-        case "up":
-            side = Side.SHORT
-        case _:
-            raise row.wrong("stop", "down or up")
+    side = row.meaning("stop", _CLOSES_AT)
     if not closes_all and row.text("side") != closing(side):
         return []  # it takes a profit
     if row.has("positionSide") and row.text("positionSide") not in (_BOTH, side.upper()):
@@ -266,7 +229,7 @@ def _stop(row: Row, listed: Listed, positions: Sequence[Position]) -> list[StopO
         StopOrder(
             symbol=of[0],
             side=side,
-            client_id=_client_id(row),
+            client_id=row.given("clientOid") or row.text("id"),
             quantity=quantity,
             trigger_price=Price(row.above_zero("stopPrice")),
             reduce_only=True,
@@ -278,12 +241,6 @@ def _stop(row: Row, listed: Listed, positions: Sequence[Position]) -> list[StopO
 def closing(side: Side) -> str:
     """The side of an order that closes a position."""
     return "sell" if side is Side.LONG else "buy"
-
-
-def _client_id(row: Row) -> str:
-    """Ours, or for one placed without an id the venue's."""
-    given = row.raw("clientOid") if row.has("clientOid") else ""
-    return given if isinstance(given, str) and given else row.text("id")
 
 
 def margin_call(name: str, since_ms: int) -> Call | NoMarginHistory:

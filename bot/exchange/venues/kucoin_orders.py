@@ -18,19 +18,17 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.model import NO_FILL, Fill, Filled, PositionMode, Side
-from bot.core.units import ZERO, Price, Quantity
+from bot.core.model import NO_FILL, PositionMode, Side
+from bot.core.units import ZERO
 from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Listed
-from bot.exchange.live.reading import Row, readable, rows
+from bot.exchange.live.reading import Row, answer_of, filled_in, readable, rests, rows
 from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure
 from bot.exchange.venues.kucoin_account import (
-    CROSS,
-    ISOLATED,
+    MARGIN_MODES,
     PRIVATE,
     closing,
     held_in,
-    is_cross_in,
     side_of,
     stops_call,
     waiting_in,
@@ -43,7 +41,6 @@ request_life_ms = 5_000
 _HTTP_OK = 200
 _SUCCESS = "200000"
 _LEVERAGE = 1
-_ORDER_OPEN, _ORDER_OVER = "open", "done"
 
 
 # -- writes --------------------------------------------------------------------------------
@@ -103,9 +100,9 @@ def _order(
     name, side = listed.id_of(action.symbol), action.side
 
     def mode_of(row: Row) -> list[str]:
-        if row.text("symbol") != name or row.number("currentQty") == ZERO:
-            return []
-        return [CROSS if is_cross_in(row) else ISOLATED] if side_of(row) is side else []
+        is_it = row.text("symbol") == name and row.number("currentQty") != ZERO
+        word = row.text("marginMode")
+        return [word] if is_it and word in MARGIN_MODES and side_of(row) is side else []
 
     margin_modes = readable(held_in(ground.state[1]), "positions", mode_of)
     if len(margin_modes) != 1:
@@ -180,15 +177,12 @@ def order_of(
 ) -> OrderFound | OrderAbsent:
     """What the books say. That there is none is told by a code, whatever the status."""
     order, waiting = answers
-    if waiting.status != _HTTP_OK:
-        raise Unreadable(f"stopOrders: expected HTTP 200, was {waiting.status}")
+    stops = answer_of(waiting, "stopOrders")
     row = Row(parse_json(order.text), "order")
     if not (row.has("msg") and (row.raw("code"), row.raw("msg")) == NOT_FOUND):
-        if order.status != _HTTP_OK:
-            raise Unreadable(f"order: expected HTTP 200, was {order.status}")
-        found = Row(data_of(parse_json(order.text), "order"), "order")
+        found = Row(data_of(answer_of(order, "order"), "order"), "order")
         return _found(found, client_id, name, listed)
-    for stop in rows(waiting_in(parse_json(waiting.text)), "stopOrders"):
+    for stop in rows(waiting_in(stops), "stopOrders"):
         if stop.has("clientOid") and stop.raw("clientOid") == client_id:
             return OrderFound(client_id, resting=True, filled=NO_FILL)
     return OrderAbsent()
@@ -197,11 +191,6 @@ def order_of(
 def _found(row: Row, client_id: str, name: str, listed: Listed) -> OrderFound:
     if (row.raw("symbol"), row.raw("clientOid")) != (name, client_id):
         raise row.wrong("clientOid", client_id)
-    status = row.text("status")
-    if status not in (_ORDER_OPEN, _ORDER_OVER):
-        raise row.wrong("status", f"{_ORDER_OPEN} or {_ORDER_OVER}")
-    filled: Filled = NO_FILL
-    if (lots := row.number("dealSize")) > ZERO:
-        quantity = Quantity(lots * listed.sizes[name])
-        filled = Fill(quantity, Price(row.above_zero("avgDealPrice")))
-    return OrderFound(client_id, resting=status == _ORDER_OPEN, filled=filled)
+    resting = rests(row, "status", {"open"}, {"done"})
+    filled = filled_in(row, "dealSize", "avgDealPrice", listed.sizes[name])
+    return OrderFound(client_id, resting=resting, filled=filled)

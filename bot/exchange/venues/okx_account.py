@@ -14,17 +14,7 @@ from decimal import Decimal
 from hashlib import sha256
 
 from bot.core.events import AutoDeleveraged, Liquidated
-from bot.core.model import (
-    AccountSnapshot,
-    LiquidationReport,
-    MarginMode,
-    NotReported,
-    Position,
-    PositionMode,
-    Reported,
-    Side,
-    StopOrder,
-)
+from bot.core.model import AccountSnapshot, MarginMode, Position, PositionMode, Side, StopOrder
 from bot.core.units import ZERO, Money, Price, Quantity
 from bot.exchange.live.calls import Call, Json, Unreadable
 from bot.exchange.live.credentials import Credentials
@@ -33,6 +23,7 @@ from bot.exchange.live.reading import (
     NOT_OPEN,
     NotOpen,
     Row,
+    liquidation_in,
     names_of,
     page,
     readable,
@@ -123,7 +114,7 @@ def snapshot_of(
         _ours(state[0]),
         "positions",
         lambda row: _position(row, listed),
-        lambda row: listed.symbols.get(row.text("instId"), row.text("instId")),
+        lambda row: listed.symbol_of(row.text("instId")),
     )
     wallet, free = _money(state[1])
     return AccountSnapshot(
@@ -141,10 +132,7 @@ def _mode(config: Row) -> PositionMode:
     """Whether it has legs; an account of another kind than ours is no read."""
     if config.raw("acctLv") != _FUTURES:
         raise config.wrong("acctLv", f"{_FUTURES}, a futures account")
-    told = config.text("posMode")
-    if told not in _POSITION_MODES:
-        raise config.wrong("posMode", "net_mode or long_short_mode")
-    return _POSITION_MODES[told]
+    return config.meaning("posMode", _POSITION_MODES)
 
 
 def _ours(json: Json) -> list[Json]:
@@ -195,15 +183,12 @@ def _position(row: Row, listed: Listed) -> Position | NotOpen:
         margin_mode=mode,
         isolated_margin=Money(ZERO if is_cross else row.above_zero("margin")),
         leverage=row.above_zero("lever"),
-        liquidation=_liquidation(row),
+        liquidation=liquidation_in(row, "liqPx"),
     )
 
 
 def margin_mode_of(row: Row) -> MarginMode:
-    told = row.text("mgnMode")
-    if told not in _MARGIN_MODES:
-        raise row.wrong("mgnMode", "isolated or cross")
-    return _MARGIN_MODES[told]
+    return row.meaning("mgnMode", _MARGIN_MODES)
 
 
 def side_of(row: Row) -> Side:
@@ -218,14 +203,6 @@ def side_of(row: Row) -> Side:
         case _:
             pass
     raise row.wrong("posSide", "long, short or net")
-
-
-def _liquidation(row: Row) -> LiquidationReport:
-    """Nothing readable above zero is no report: it says nothing about safety."""
-    try:
-        return Reported(Price(row.above_zero("liqPx")))
-    except Unreadable:
-        return NotReported()
 
 
 def _money(json: Json) -> tuple[Money, Money]:
@@ -360,7 +337,7 @@ def _taken(row: Row, listed: Listed, received_at_ms: int) -> Told | None:
     if row.raw("fillSz") in ("", "0") or row.number("fillSz") == ZERO:
         return None
     name, price = row.text("instId"), Price(row.above_zero("fillPx"))
-    symbol = listed.symbols.get(name, name)
+    symbol = listed.symbol_of(name)
     side = Side.LONG if row.text("side") == "sell" else Side.SHORT
     if category in _LIQUIDATES:
         return Liquidated(symbol, side, price, received_at_ms)

@@ -20,11 +20,10 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.model import NO_FILL, Fill, Filled, PositionMode, Side
-from bot.core.units import ZERO, Price, Quantity
+from bot.core.model import NO_FILL, PositionMode, Side
 from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Listed
-from bot.exchange.live.reading import Row, rows
+from bot.exchange.live.reading import Row, answer_of, filled_in, rests, rows
 from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure
 from bot.exchange.venues.okx_account import AT_MARKET, margin_mode_of, side_of, whole
 from bot.exchange.venues.okx_market import PAGE, PRIVATE, SWAPS, row_of, rows_of, words_of
@@ -226,9 +225,7 @@ def _found(heard: Heard, key: str, client_id: str) -> list[Row]:
     answer = Row(parse_json(heard.text), f"HTTP {heard.status}")
     if answer.raw("code") == _NOT_THERE:
         return []
-    if heard.status != _HTTP_OK:
-        raise Unreadable(f"order: expected HTTP 200, was {heard.status}")
-    row = row_of(parse_json(heard.text), "order")
+    row = row_of(answer_of(heard, "order"), "order")
     if row.raw(key) != client_id:
         raise row.wrong(key, client_id)
     return [row]
@@ -244,9 +241,7 @@ def _stop_found(row: Row, history: Heard, client_id: str, name: str, size: Decim
     if state not in _ALGO_WENT:
         raise row.wrong("state", "a state that is known")
     number = row.identity("algoId")
-    if history.status != _HTTP_OK:
-        raise Unreadable(f"orders-history: expected HTTP 200, was {history.status}")
-    for order in rows_of(parse_json(history.text), "orders-history"):
+    for order in rows_of(answer_of(history, "orders-history"), "orders-history"):
         if order.raw("algoId") == number:
             return _order_found(order, client_id, name, size)
     raise row.wrong("algoId", "that of an order among the last that ended")
@@ -254,19 +249,13 @@ def _stop_found(row: Row, history: Heard, client_id: str, name: str, size: Decim
 
 def _order_found(row: Row, client_id: str, name: str, size: Decimal) -> OrderFound:
     _check_contract(row, name)
-    state = row.text("state")
-    if state not in _OPEN | _OVER:
-        raise row.wrong("state", "a state that is known")
-    return OrderFound(client_id, resting=state in _OPEN, filled=_filled(row, size))
+    return OrderFound(
+        client_id,
+        resting=rests(row, "state", _OPEN, _OVER),
+        filled=filled_in(row, "accFillSz", "avgPx", size),
+    )
 
 
 def _check_contract(row: Row, name: str) -> None:
     if row.raw("instId") != name:
         raise row.wrong("instId", name)
-
-
-def _filled(row: Row, size: Decimal) -> Filled:
-    contracts = row.number("accFillSz")
-    if contracts == ZERO:
-        return NO_FILL
-    return Fill(Quantity(contracts * size), Price(row.above_zero("avgPx")))

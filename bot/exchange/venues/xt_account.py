@@ -45,6 +45,8 @@ TRADE, USER = "future/trade/v1", "future/user/v1"
 _COIN = "usdt"
 PAGE = 100
 _TOLD = ("order", "position", "balance", "trade", "notify")
+_SIDES = {"LONG": Side.LONG, "SHORT": Side.SHORT}
+_MARGIN_MODES = {"CROSSED": MarginMode.CROSS, "ISOLATED": MarginMode.ISOLATED}
 
 
 # -- account -------------------------------------------------------------------------------
@@ -113,7 +115,7 @@ def snapshot_of(
         result_of(state[0], "positions"),
         "positions",
         lambda row: _position(row, listed, prices),
-        lambda row: listed.symbols.get(row.text("symbol"), row.text("symbol")),
+        lambda row: listed.symbol_of(row.text("symbol")),
     )
     balances = rows(result_of(state[2], "balances"), "balances")
     coins = [row for row in balances if row.has("coin") and row.raw("coin") == _COIN]
@@ -151,13 +153,14 @@ def _position(
     name, side = row.text("symbol"), _side(row)
     if name not in listed.sizes:
         raise row.wrong("symbol", "a contract that is listed")
-    is_cross = _is_cross(row)
+    margin_mode = row.meaning("positionType", _MARGIN_MODES)
+    is_cross = margin_mode is MarginMode.CROSS
     return Position(
         symbol=listed.symbols[name],
         side=side,
         quantity=Quantity(row.above_zero("positionSize") * listed.sizes[name]),
         entry_price=Price(row.above_zero("entryPrice")),
-        margin_mode=MarginMode.CROSS if is_cross else MarginMode.ISOLATED,
+        margin_mode=margin_mode,
         isolated_margin=Money(ZERO if is_cross else row.above_zero("isolatedMargin")),
         leverage=row.above_zero("leverage"),
         liquidation=prices.get((name, side), NotReported()),
@@ -165,25 +168,7 @@ def _position(
 
 
 def _side(row: Row) -> Side:
-    match row.raw("positionSide"):
-        case "LONG":
-            return Side.LONG
-        case "SHORT":
-            return Side.SHORT
-        case _:
-            pass
-    raise row.wrong("positionSide", "LONG or SHORT")
-
-
-def _is_cross(row: Row) -> bool:
-    match row.raw("positionType"):
-        case "CROSSED":
-            return True
-        case "ISOLATED":
-            return False
-        case _:
-            pass
-    raise row.wrong("positionType", "CROSSED or ISOLATED")
+    return row.meaning("positionSide", _SIDES)
 
 
 def _stops(json: Json, listed: Listed) -> tuple[StopOrder, ...]:
@@ -207,18 +192,12 @@ def _stop(row: Row, listed: Listed) -> list[StopOrder]:
         StopOrder(
             symbol=listed.symbols[name],
             side=side,
-            client_id=_client_id(row),
+            client_id=row.given("clientOrderId") or row.identity("entrustId"),
             quantity=Quantity(row.above_zero("origQty") * listed.sizes[name]),
             trigger_price=Price(row.above_zero("stopPrice")),
             reduce_only=True,
         )
     ]
-
-
-def _client_id(row: Row) -> str:
-    """Ours, or for one placed without an id the venue's number."""
-    given = row.raw("clientOrderId") if row.has("clientOrderId") else ""
-    return given if isinstance(given, str) and given else row.identity("entrustId")
 
 
 def closing(side: Side) -> str:

@@ -19,11 +19,10 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.model import NO_FILL, Fill, Filled
-from bot.core.units import ZERO, Price, Quantity
+from bot.core.model import NO_FILL
 from bot.exchange.live.calls import Call, Heard, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Listed
-from bot.exchange.live.reading import Row
+from bot.exchange.live.reading import Row, answer_of, filled_in, rests
 from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure
 from bot.exchange.venues.xt_account import PAGE, TRADE, USER, closing, items_of, stops_call
 from bot.exchange.venues.xt_market import PRIVATE, code_of
@@ -158,7 +157,8 @@ def order_of(
     """What the books say. A stop that triggered tells its fill by the order that it made."""
     wheres = ("order/list", "order/list-history", "plan-list", "plan-list-history")
     named, ended, waiting, over = (
-        _heard_items(each, where) for each, where in zip(answers, wheres, strict=True)
+        items_of(answer_of(each, where), where)
+        for each, where in zip(answers, wheres, strict=True)
     )
     size = listed.sizes[name]
     for row in named:
@@ -175,12 +175,6 @@ def order_of(
     return OrderAbsent()
 
 
-def _heard_items(heard: Heard, where: str) -> list[Row]:
-    if heard.status != _HTTP_OK:
-        raise Unreadable(f"{where}: expected HTTP 200, was {heard.status}")
-    return items_of(parse_json(heard.text), where)
-
-
 def _is_ours(row: Row, client_id: str) -> bool:
     return row.has("clientOrderId") and row.raw("clientOrderId") == client_id
 
@@ -188,10 +182,11 @@ def _is_ours(row: Row, client_id: str) -> bool:
 def _order_found(row: Row, client_id: str, name: str, size: Decimal) -> OrderFound:
     if row.raw("symbol") != name:
         raise row.wrong("symbol", name)
-    state = row.text("state")
-    if state not in _ORDER_OPEN | _ORDER_OVER:
-        raise row.wrong("state", "a state that is known")
-    return OrderFound(client_id, resting=state in _ORDER_OPEN, filled=_filled(row, size))
+    return OrderFound(
+        client_id,
+        resting=rests(row, "state", _ORDER_OPEN, _ORDER_OVER),
+        filled=filled_in(row, "executedQty", "avgPrice", size),
+    )
 
 
 def _plan_found(
@@ -209,10 +204,3 @@ def _plan_found(
         if order.has("sourceId") and str(order.raw("sourceId")) == number:
             return _order_found(order, client_id, name, size)
     raise row.wrong("entrustId", "the source of an order among the last that ended")
-
-
-def _filled(row: Row, size: Decimal) -> Filled:
-    contracts = row.number("executedQty")
-    if contracts <= ZERO:
-        return NO_FILL
-    return Fill(Quantity(contracts * size), Price(row.above_zero("avgPrice")))
