@@ -70,8 +70,8 @@ class BinanceAccount:
     position mode, and `terms_of` finds a position's own in its row or in those answers. `state`
     are the positions and the money; `agreed` is what of a position both must tell the same.
     `check` is asked besides what the key may do; `unfit` and `strange` judge the answers: what is
-    not as it has to be, and what makes it an account whose liquidation is not known. A key to listen
-    with is put behind the address `listening`.
+    not as it has to be, and what makes it an account whose liquidation is not known. A key to
+    listen with is put behind the address `listening`.
     """
 
     coin: str
