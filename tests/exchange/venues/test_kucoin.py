@@ -71,6 +71,7 @@ LONG = {
     "leverage": 6.0,
 }
 SHORT = LONG | {"currentQty": -2, "liquidationPrice": 139000.5, "posMargin": 40.5}
+SHORT |= {"markValue": -240.01914}
 # ccxt keeps a row of hedge mode: a side with a name, cross, without what isolated rows have.
 CROSS = {
     "id": "600000000001260912",
@@ -80,6 +81,7 @@ CROSS = {
     "currentQty": 1,
     "isOpen": True,
     "markPrice": 96985.6,
+    "markValue": 96.9856,
     "posMargin": 4.84928,
     "unrealisedPnl": 0.0088,
     "avgEntryPrice": 96976.8,
@@ -206,6 +208,8 @@ def test_in_hedge_mode_the_name_is_the_side_whatever_the_sign_of_a_short(lots: i
         ({"positionSide": "up"}, 1),
         ({"marginMode": ""}, 0),
         ({"posMargin": 0}, 0),
+        ({"markValue": 1200.0957}, 0),
+        ({"markValue": 12.000957}, 0),
         ({"avgEntryPrice": None}, 0),
         ({"symbol": "NOUSDTM"}, 0),
     ],
