@@ -44,5 +44,6 @@ def account_of(coin: str) -> BinanceAccount:
         agreed=(),
         check=(_ACCOUNT, _POSITIONS),
         unfit=_unfit,
+        strange=lambda answers: (),
         listening="wss://dstream.binance.com/ws/",
     )
