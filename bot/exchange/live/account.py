@@ -244,13 +244,12 @@ class LiveAccount:
         self, symbol: str, since_ms: int
     ) -> tuple[MarginChange, ...] | NoMarginHistory:
         """Margin added to positions of `symbol` at or after the venue time `since_ms`."""
-        call = self._dialect.margin_call(self._contracts.listed.id_of(symbol), since_ms)
-        if isinstance(call, NoMarginHistory):
-            return call
+        history = self._dialect.margin_history
+        if isinstance(history, NoMarginHistory):
+            return history
+        call = history.call(self._contracts.listed.id_of(symbol), since_ms)
         try:
-            return self._dialect.margin_changes_of(
-                await read(self._reads, call), self._contracts.listed
-            )
+            return history.changes_of(await read(self._reads, call), self._contracts.listed)
         except Unreadable as e:
             raise Unreachable(str(e)) from e
 

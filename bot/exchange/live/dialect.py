@@ -152,6 +152,15 @@ class Irrelevant:
 Told: TypeAlias = Notice | StreamEnded | Irrelevant
 
 
+@dataclass(frozen=True, slots=True)
+class MarginHistory:
+    """How margin moved into positions of a contract is asked for, and what the answer tells."""
+
+    call: Callable[[str, int], Call]
+    """By the venue's id, and since a time of its clock in ms."""
+    changes_of: Callable[[Json, Listed], tuple[MarginChange, ...]]
+
+
 class MarketDialect(Protocol):
     """What the venue is: its clock and limits, its contracts and their prices."""
 
@@ -206,8 +215,9 @@ class AccountDialect(Protocol):
         taken_at_ms: int,
     ) -> AccountSnapshot: ...
 
-    def margin_call(self, name: str, since_ms: int) -> Call | NoMarginHistory: ...
-    def margin_changes_of(self, json: Json, listed: Listed) -> tuple[MarginChange, ...]: ...
+    @property
+    def margin_history(self) -> MarginHistory | NoMarginHistory:
+        """Margin moved into positions, where the venue keeps a history of it."""
 
     def account_calls(self) -> Sequence[Call]:
         """What has to be asked before the account's stream can be opened: a key to listen."""

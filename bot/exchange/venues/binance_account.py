@@ -24,7 +24,7 @@ from bot.core.model import (
 from bot.core.units import ZERO, Money, Price, Quantity
 from bot.exchange.live.calls import Call, Json, Unreadable
 from bot.exchange.live.credentials import Credentials
-from bot.exchange.live.dialect import Irrelevant, Listed, Opening, StreamEnded, Told
+from bot.exchange.live.dialect import Irrelevant, Listed, MarginHistory, Opening, StreamEnded, Told
 from bot.exchange.live.reading import (
     NOT_OPEN,
     NotOpen,
@@ -232,6 +232,11 @@ class BinanceAccount:
             return _stop(row, symbol, held, self._size(row, listed))
 
         return readable(orders, "openAlgoOrders", stop)
+
+    @property
+    def margin_history(self) -> MarginHistory:
+        """That of a contract's positions, by the row."""
+        return MarginHistory(self.margin_call, self.margin_changes_of)
 
     def margin_call(self, name: str, since_ms: int) -> Call:
         """The history of margin moved into positions of a contract."""

@@ -29,7 +29,7 @@ from bot.exchange.live.reading import (
     sort_out,
     told_in,
 )
-from bot.exchange.ports import AccountChanged, MarginChange, NoMarginHistory
+from bot.exchange.ports import AccountChanged, NoMarginHistory
 from bot.exchange.venues.bitget_market import (
     COIN,
     OF_USDT,
@@ -237,14 +237,8 @@ def _stop(row: Row, listed: Listed, positions: Sequence[Position]) -> list[StopO
     ]
 
 
-def margin_call(name: str, since_ms: int) -> NoMarginHistory:
-    """None: of bills with an amount of margin the sign and the field are not told."""
-    return NoMarginHistory()
-
-
-def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
-    """Never asked for."""
-    raise Unreadable("margin: expected no history of it")
+margin_history = NoMarginHistory()
+"""None: of bills with an amount of margin the sign and the field are not told."""
 
 
 # -- the account's stream ------------------------------------------------------------------

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from bot.core.model import AccountSnapshot, MarginMode, Position, PositionMode, Side, StopOrder
 from bot.core.units import ZERO, Money, Price, Quantity
-from bot.exchange.live.calls import Call, Json, Unreadable
+from bot.exchange.live.calls import Call, Json
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import Irrelevant, Listed, Opening, StreamEnded, Told
 from bot.exchange.live.reading import (
@@ -29,7 +29,7 @@ from bot.exchange.live.reading import (
     sort_out,
     told_in,
 )
-from bot.exchange.ports import AccountChanged, MarginChange, NoMarginHistory
+from bot.exchange.ports import AccountChanged, NoMarginHistory
 from bot.exchange.venues.bitunix_market import (
     API,
     COIN,
@@ -211,14 +211,8 @@ def _is_of_mark(row: Row) -> bool:
     return row.text("slStopType").upper() in {"MARK_PRICE", "MARK"} and kind == "MARKET"
 
 
-def margin_call(name: str, since_ms: int) -> NoMarginHistory:
-    """None: the venue keeps no history of it."""
-    return NoMarginHistory()
-
-
-def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
-    """Never asked for."""
-    raise Unreadable("margin: expected no history of it")
+margin_history = NoMarginHistory()
+"""None: the venue keeps no history of it."""
 
 
 # -- the account's stream ------------------------------------------------------------------

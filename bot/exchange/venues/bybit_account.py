@@ -30,7 +30,7 @@ from bot.exchange.live.reading import (
     sort_out,
     told_in,
 )
-from bot.exchange.ports import AccountChanged, MarginChange, NoMarginHistory
+from bot.exchange.ports import AccountChanged, NoMarginHistory
 from bot.exchange.venues.bybit_market import (
     COIN,
     LINEAR,
@@ -304,14 +304,8 @@ def _client_id(row: Row) -> str:
     return str(row.raw("orderLinkId")) or row.text("orderId")
 
 
-def margin_call(name: str, since_ms: int) -> NoMarginHistory:
-    """None: the account's log has no kind for margin that moves within it."""
-    return NoMarginHistory()
-
-
-def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
-    """Never asked for."""
-    raise Unreadable("margin: expected no history of it")
+margin_history = NoMarginHistory()
+"""None: the account's log has no kind for margin that moves within it."""
 
 
 # -- the account's stream ------------------------------------------------------------------

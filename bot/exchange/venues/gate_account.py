@@ -23,7 +23,7 @@ from bot.core.model import (
     StopOrder,
 )
 from bot.core.units import ZERO, Money, Price, Quantity
-from bot.exchange.live.calls import Call, Json, Unreadable
+from bot.exchange.live.calls import Call, Json
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import Irrelevant, Listed, Opening, StreamEnded, Told
 from bot.exchange.live.reading import (
@@ -38,7 +38,7 @@ from bot.exchange.live.reading import (
     sort_out,
     told_in,
 )
-from bot.exchange.ports import AccountChanged, MarginChange, NoMarginHistory
+from bot.exchange.ports import AccountChanged, NoMarginHistory
 from bot.exchange.venues.gate_market import COIN, OF_USDT, PRIVATE, SECOND_MS, STREAMS
 
 MARK = 1
@@ -241,14 +241,8 @@ def _client_id(order: Row, row: Row) -> str:
     return row.identity("id")
 
 
-def margin_call(name: str, since_ms: int) -> NoMarginHistory:
-    """None: the account's book has only what comes into the account and leaves it."""
-    return NoMarginHistory()
-
-
-def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
-    """Never asked for."""
-    raise Unreadable("margin: expected no history of it")
+margin_history = NoMarginHistory()
+"""None: the account's book has only what comes into the account and leaves it."""
 
 
 # -- the account's stream ------------------------------------------------------------------

@@ -27,7 +27,7 @@ from bot.exchange.live.reading import (
     sort_out,
     told_in,
 )
-from bot.exchange.ports import AccountChanged, MarginChange, NoMarginHistory
+from bot.exchange.ports import AccountChanged, NoMarginHistory
 from bot.exchange.venues.hyperliquid_market import AGENT, PING, PRIVATE, STREAM, info, subscription
 
 _STANDARD = frozenset({"disabled", "default"})
@@ -267,14 +267,8 @@ def _client_id(row: Row, number: str) -> str:
     return client_id_of(cloid) if cloid else number
 
 
-def margin_call(name: str, since_ms: int) -> NoMarginHistory:
-    """None: the account's ledger has no kind for margin that moves within it."""
-    return NoMarginHistory()
-
-
-def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
-    """Never asked for."""
-    raise Unreadable("margin: expected no history of it")
+margin_history = NoMarginHistory()
+"""None: the account's ledger has no kind for margin that moves within it."""
 
 
 # -- the account's stream ------------------------------------------------------------------

@@ -26,7 +26,7 @@ from bot.core.model import (
     StopOrder,
 )
 from bot.core.units import ZERO, Money, Price, Quantity
-from bot.exchange.live.calls import Call, Json, Unreadable
+from bot.exchange.live.calls import Call, Json
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import Irrelevant, Listed, Opening, StreamEnded, Told
 from bot.exchange.live.reading import (
@@ -39,7 +39,7 @@ from bot.exchange.live.reading import (
     sort_out,
     told_in,
 )
-from bot.exchange.ports import AccountChanged, MarginChange, NoMarginHistory
+from bot.exchange.ports import AccountChanged, NoMarginHistory
 from bot.exchange.venues.krakenfutures_market import (
     ACCOUNTS,
     COIN,
@@ -221,14 +221,8 @@ def client_id_of(row: Row) -> str:
     return ""
 
 
-def margin_call(name: str, since_ms: int) -> NoMarginHistory:
-    """None: no position has a margin of its own."""
-    return NoMarginHistory()
-
-
-def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
-    """Never asked for."""
-    raise Unreadable("margin: expected no history of it")
+margin_history = NoMarginHistory()
+"""None: no position has a margin of its own."""
 
 
 # -- the account's stream ------------------------------------------------------------------

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from bot.core.model import AccountSnapshot, MarginMode, Position, PositionMode, Side, StopOrder
 from bot.core.units import ZERO, Money, Price, Quantity
-from bot.exchange.live.calls import Call, Json, Unreadable
+from bot.exchange.live.calls import Call, Json
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import Irrelevant, Listed, Opening, StreamEnded, Told
 from bot.exchange.live.reading import (
@@ -29,7 +29,7 @@ from bot.exchange.live.reading import (
     sort_out,
     told_in,
 )
-from bot.exchange.ports import AccountChanged, MarginChange, NoMarginHistory
+from bot.exchange.ports import AccountChanged, NoMarginHistory
 from bot.exchange.venues.kucoin_market import data_of
 
 _OF_USDT = {"currency": "USDT"}
@@ -250,14 +250,8 @@ def closing(side: Side) -> str:
     return "sell" if side is Side.LONG else "buy"
 
 
-def margin_call(name: str, since_ms: int) -> Call | NoMarginHistory:
-    """None: the venue's ledger is of profit and transfers."""
-    return NoMarginHistory()
-
-
-def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
-    """Never asked for."""
-    raise Unreadable("margin: expected no history of it")
+margin_history = NoMarginHistory()
+"""None: the venue's ledger is of profit and transfers."""
 
 
 # -- the account's stream ------------------------------------------------------------------

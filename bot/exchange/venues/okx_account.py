@@ -31,7 +31,7 @@ from bot.exchange.live.reading import (
     sort_out,
     told_in,
 )
-from bot.exchange.ports import AccountChanged, MarginChange, NoMarginHistory
+from bot.exchange.ports import AccountChanged, NoMarginHistory
 from bot.exchange.venues.okx_market import (
     COIN,
     PAGE,
@@ -259,14 +259,8 @@ def _stop(row: Row, listed: Listed, positions: tuple[Position, ...]) -> list[Sto
     ]
 
 
-def margin_call(name: str, since_ms: int) -> NoMarginHistory:
-    """None that is used: the venue has bills of it, and how to ask for them is not clear."""
-    return NoMarginHistory()
-
-
-def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
-    """Never asked for."""
-    raise Unreadable("margin: expected no history of it")
+margin_history = NoMarginHistory()
+"""None that is used: the venue has bills of it, and how to ask for them is not clear."""
 
 
 # -- the account's stream ------------------------------------------------------------------

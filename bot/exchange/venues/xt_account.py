@@ -36,7 +36,7 @@ from bot.exchange.live.reading import (
     sort_out,
     told_in,
 )
-from bot.exchange.ports import AccountChanged, MarginChange, NoMarginHistory
+from bot.exchange.ports import AccountChanged, NoMarginHistory
 from bot.exchange.venues.xt_market import PING, PONG, PRIVATE, STREAMS, asking_for, result_of
 
 log = structlog.get_logger()
@@ -204,14 +204,8 @@ def closing(side: Side) -> str:
     return "SELL" if side is Side.LONG else "BUY"
 
 
-def margin_call(name: str, since_ms: int) -> NoMarginHistory:
-    """None: the account's bills have only what comes into the account and leaves it."""
-    return NoMarginHistory()
-
-
-def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
-    """Never asked for."""
-    raise Unreadable("margin: expected no history of it")
+margin_history = NoMarginHistory()
+"""None: the account's bills have only what comes into the account and leaves it."""
 
 
 # -- the account's stream ------------------------------------------------------------------
