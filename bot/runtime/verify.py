@@ -13,6 +13,7 @@ from bot.core.decision import Decision
 from bot.core.engine import decide
 from bot.core.events import OutcomeReported
 from bot.core.ids import Birth
+from bot.core.policy import Policy
 from bot.core.state import (
     DAY_MS,
     Intent,
@@ -34,12 +35,16 @@ class Verified:
     digest: str
 
 
-async def verify(journal: Journal) -> Verified:
-    """Check the chain of hashes, then every row. Raises `JournalDamaged` at the first mismatch."""
+async def verify(journal: Journal, *known: Policy) -> Verified:
+    """
+    Check the chain of hashes, then every row. Raises `JournalDamaged` at the first mismatch.
+
+    `known` are policies that need not be parsed where a row names their text.
+    """
     rows = await journal.rows(0)
     if not rows:
         raise JournalDamaged("the journal has no rows")
-    reader = Reader(journal)
+    reader = Reader(journal, *known)
     intents: dict[str, Intent] = {}
     decisions = 0
     for row in rows:
