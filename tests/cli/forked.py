@@ -26,6 +26,7 @@ READ_FIRST = (
     "bot.app",
     "bot.cli.alerts",
     "bot.cli.checked",
+    "bot.cli.data",
     "bot.cli.explain",
     "bot.cli.margin",
     "bot.cli.paper",
@@ -34,6 +35,8 @@ READ_FIRST = (
     "bot.cli.show",
     "bot.cli.tests",
     "bot.cli.venues",
+    "bot.live",
+    "bot.live_paper",
 )
 """What commands read when they run, and what that reads in turn."""
 
