@@ -27,7 +27,7 @@ from bot.app import (
 from bot.clock import Clock, system_wall_ms
 from bot.core.policy import Policy
 from bot.exchange.live.account import LiveAccount
-from bot.exchange.live.connection import Route, connect, reach
+from bot.exchange.live.connection import USUAL, Egress, Route, connect, follow, reach
 from bot.exchange.live.credentials import Credentials, KeyPlaces, find_credentials
 from bot.exchange.live.dialect import Dialect
 from bot.exchange.live.findings import Finding, Standing, require_sound
@@ -71,20 +71,24 @@ def keys_of(policy_file: Path, places: KeyPlaces, answered_for: Set[str]) -> Liv
     return LiveKeys(find_credentials(places, name), name in answered_for)
 
 
-def doctor(policy_file: Path, keys: LiveKeys, route: Route) -> tuple[Finding, ...]:
+def doctor(
+    policy_file: Path, keys: LiveKeys, route: Route, egress: Egress = USUAL
+) -> tuple[Finding, ...]:
     """
     Everything that is looked at before an account is guarded, and what was found.
 
     Raises `PolicyError`, `RunError`, `Unreachable`.
     """
-    return asyncio.run(_doctor(load_policy(policy_file), keys, route))
+    return asyncio.run(_doctor(load_policy(policy_file), keys, route, egress))
 
 
-async def _doctor(policy: Policy, keys: LiveKeys, route: Route) -> tuple[Finding, ...]:
+async def _doctor(
+    policy: Policy, keys: LiveKeys, route: Route, egress: Egress = USUAL
+) -> tuple[Finding, ...]:
     dialect = _dialect_of(policy)
     found = list(_lacks(policy, LiveMode.LIVE))
     clock = Clock(system_wall_ms())
-    async with reach(dialect, keys.credentials, route, clock) as venue:
+    async with reach(dialect, keys.credentials, route, clock, egress) as venue:
         found += await venue.examine()
         snapshot = await venue.account.snapshot()
         held = sorted({position.symbol for position in snapshot.positions})
@@ -169,6 +173,8 @@ def run_live(
     mode: LiveMode,
     route: Route,
     hearers: Audience,
+    *,
+    egress: Egress = USUAL,
 ) -> None:
     """
     Guard the policy's account on its venue until SIGTERM; SIGHUP reads the policy file again.
@@ -176,7 +182,7 @@ def run_live(
     Raises what `connect` and `assemble` raise, `RunError`, `JournalUnavailable`,
     `JournalDamaged`, `LedgerDamaged`, `ControlError`.
     """
-    asyncio.run(_run_live(policy_file, keys, state_dir, mode, route, hearers))
+    asyncio.run(_run_live(policy_file, keys, state_dir, mode, route, hearers, egress=egress))
 
 
 async def _run_live(
@@ -186,6 +192,8 @@ async def _run_live(
     mode: LiveMode,
     route: Route,
     hearers: Audience,
+    *,
+    egress: Egress = USUAL,
 ) -> None:
     policy = load_policy(policy_file)
     dialect = _dialect_of(policy)
@@ -197,7 +205,7 @@ async def _run_live(
     clock = Clock(await resume_at_ms(journal, system_wall_ms()))
     accept = keys.accept_unverified
     async with connect(
-        dialect, keys.credentials, route, clock, accept_unproven_key=accept
+        dialect, keys.credentials, route, clock, egress=egress, accept_unproven_key=accept
     ) as venue:
         known = account_of(policy, venue.account, state_dir)
         account = _observed(known, mode, venue.unsupported)
@@ -210,6 +218,7 @@ async def _run_live(
         ):
             tasks.create_task(outbox.run())
             guarding = tasks.create_task(guard.run())
+            following = tasks.create_task(follow(venue.neighbours, clock))
             looking = tasks.create_task(
                 recheck(
                     venue.examine,
@@ -229,6 +238,7 @@ async def _run_live(
             await guarding
             beating.cancel()
             looking.cancel()
+            following.cancel()
             outbox.finish()
     log.info("guard.stopped", account=policy.account)
     await journal.close()
