@@ -67,7 +67,6 @@ class ObservedMachine(PaperMachine):
         """Handle a request, then look."""
         before, wallet = self.observer.eyes.truths(), self.observer.wallet
         reply = super().handle(account, action, client_id, at_ms)
-        self.observer.changed()
         if client_id in self.observer.requests:
             self.observer.handled(client_id, before, wallet, reply)
         self.observer.look()
@@ -228,7 +227,7 @@ class Keeper:
         market, account = self.sides()
         guard = await assemble(self._case.policy, market, account, self._clock, self._journal)
         self.guards.append(guard)
-        self._observer.began(guard.state.mode)
+        self._observer.began(guard)
         if self._venue.ended:
             guard.stop()
         await guard.run()

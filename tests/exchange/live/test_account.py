@@ -198,8 +198,7 @@ async def test_a_read_that_went_wrong_is_no_read(live: Wired) -> None:
         with pytest.raises(Unreachable):
             await read()
         live.server.mishaps.ahead.clear()
-        assert isinstance(live.account._writes, Lane)
-        live.account._writes._quiet = Quiet()
+        live.account._reads._quiet = Quiet()
 
 
 @pytest.mark.parametrize(

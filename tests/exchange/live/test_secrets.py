@@ -75,8 +75,7 @@ async def _read(live: Wired, kind: MishapKind) -> str:
             told.append(repr(await read()))
         except Unreachable:
             told.append(_traceback())
-        assert isinstance(live.account._writes, Lane)
-        live.account._writes._quiet = Quiet()
+        live.account._reads._quiet = Quiet()
     live.server.mishaps.ahead.clear()
     return "\n".join(told)
 
