@@ -30,7 +30,7 @@ from bot.exchange.live.account import LiveAccount
 from bot.exchange.live.connection import USUAL, Egress, Route, connect, follow, reach
 from bot.exchange.live.credentials import Credentials, KeyPlaces, find_credentials
 from bot.exchange.live.dialect import Dialect
-from bot.exchange.live.findings import Finding, Standing, require_sound
+from bot.exchange.live.findings import CheckFailed, Finding, Standing, require_sound
 from bot.exchange.live.numbered import Ledger, NumberedAccount
 from bot.exchange.live.observe import ObservedAccount
 from bot.exchange.ports import Account
@@ -40,6 +40,7 @@ from bot.journal.sqlite import SqliteJournal
 from bot.policy.loader import load_policy
 from bot.runtime.assemble import assemble, unexpected
 from bot.runtime.control import listening, socket_path
+from bot.runtime.guard import PolicyRefused
 from bot.runtime.heartbeat import beat
 from bot.runtime.recheck import only_watched, recheck, watch_endings
 
@@ -124,6 +125,14 @@ def _lacks(policy: Policy, mode: LiveMode) -> Iterator[Finding]:
     if not lacking:
         text = f"{policy.venue} can do all that the policy needs; tried: {can.tried}"
         yield Finding("capabilities", Standing.FINE, text)
+
+
+def require_possible(policy: Policy, mode: LiveMode) -> None:
+    """Raise `PolicyRefused` where a policy needs what its adapter cannot do."""
+    try:
+        require_sound(_lacks(policy, mode), accept_unverified=False)
+    except CheckFailed as e:
+        raise PolicyRefused(str(e)) from e
 
 
 def needed_effects(policy: Policy) -> frozenset[Effect]:
@@ -226,7 +235,7 @@ async def _run_live(
             )
             beating = tasks.create_task(beat(hearers.pulses, lambda: guard.sound_at_ms, clock))
             stop_on_signals(guard)
-            reload_on_hangup(guard, policy_file, tasks)
+            reload_on_hangup(guard, policy_file, tasks, lambda each: require_possible(each, mode))
             for text in venue.unsupported:
                 guard.announce(only_watched(text))
             log.info("guard.started", account=policy.account, mode=_run_of(mode, account))
