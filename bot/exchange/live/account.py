@@ -37,7 +37,7 @@ from bot.exchange.live.dialect import (
     Opening,
     StreamEnded,
 )
-from bot.exchange.live.lanes import Lane
+from bot.exchange.live.lanes import Detour, Lane
 from bot.exchange.live.transport import Network
 from bot.exchange.ports import (
     Banned,
@@ -99,7 +99,7 @@ class LiveAccount:
         credentials: Credentials,
         *,
         reads: Lane,
-        writes: Lane,
+        writes: Lane | Detour,
         network: Network,
         clock: Clock,
     ) -> None:

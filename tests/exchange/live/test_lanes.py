@@ -16,6 +16,7 @@ from bot.exchange.live.lanes import (
     ADDRESS_SHARE_MAX,
     READ_SHARE,
     READ_WINDOW_S,
+    Lane,
     read_budget,
 )
 from bot.exchange.ports import Accepted, Unreachable
@@ -109,6 +110,7 @@ async def test_reads_end_where_others_on_the_address_have_used_much_and_closes_g
 
 
 async def test_writes_have_an_instance_and_connections_of_their_own(live: Wired) -> None:
+    assert isinstance(live.account._writes, Lane)
     reading, writing = live.account._reads._transport, live.account._writes._transport
     assert reading is not writing
     assert reading._ccxt is not writing._ccxt
@@ -120,6 +122,7 @@ async def test_an_instance_holds_nothing_that_grows(live: Wired) -> None:
     await live.account.snapshot()
     await live.account.send(CLOSE, "c1")
     for lane in (live.account._reads, live.account._writes):
+        assert isinstance(lane, Lane)
         ccxt = lane._transport._ccxt
         assert not ccxt.markets
         assert not ccxt.orders
