@@ -10,6 +10,7 @@ told. No account of the venue has been met yet.
 
 import json as text_json
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import assert_never
 from urllib.parse import urlencode
 
@@ -81,6 +82,8 @@ _PAGE = 200
 
 _ISOLATED, _CROSS = "ISOLATED", "CROSS"
 _BOTH = "BOTH"
+_SIZE_OFF_MAX = Decimal("0.2")
+"""Of the worth told: the mark beside it may be of another moment."""
 _ORDER_OPEN, _ORDER_OVER = "open", "done"
 _PING = '{"id":"1","type":"ping"}'
 _TOPICS = (
@@ -207,10 +210,14 @@ def _position(row: Row, listed: Listed, mode: PositionMode) -> Position | NotOpe
     if (_named_side(row) == _BOTH) is not (mode is PositionMode.ONE_WAY):
         raise row.wrong("positionSide", f"a side of {mode}, as the account's mode")
     is_cross = _is_cross(row)
+    quantity = abs(lots) * listed.sizes[name]
+    worth = quantity * row.above_zero("markPrice")
+    if abs(abs(row.number("markValue")) - worth) > worth * _SIZE_OFF_MAX:
+        raise row.wrong("markValue", f"about {worth:f}: a contract may have changed its size")
     return Position(
         symbol=listed.symbols[name],
         side=_side(row),
-        quantity=Quantity(abs(lots) * listed.sizes[name]),
+        quantity=Quantity(quantity),
         entry_price=Price(row.above_zero("avgEntryPrice")),
         margin_mode=MarginMode.CROSS if is_cross else MarginMode.ISOLATED,
         isolated_margin=Money(ZERO if is_cross else row.above_zero("posMargin")),
@@ -553,7 +560,7 @@ def check_calls() -> Sequence[Call]:
 
 def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
     """Why this key or account cannot be guarded, a sentence each."""
-    key, mode, held = jsons
+    key, _, held = jsons
     found = []
     allowed = {
         word.strip() for word in Row(data_of(key, "key"), "key").text("permission").split(",")
@@ -564,11 +571,15 @@ def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
         f"API key: expected one that moves no money out, was allowed to ({word})"
         for word in sorted(allowed - _KEY_MAY)
     ]
-    kind = Row(data_of(mode, "account mode"), "account mode").text("selfAccountMode")
-    if kind != "CLASSIC":
-        found.append(f"account: expected a classic one, was {kind}")
     found += readable(_held(held), "positions", _refused)
     return tuple(found)
+
+
+def unsupported(jsons: Sequence[Json]) -> tuple[str, ...]:
+    """What makes it an account whose liquidation is not known, a sentence each."""
+    _, mode, _ = jsons
+    kind = Row(data_of(mode, "account mode"), "account mode").text("selfAccountMode")
+    return () if kind == "CLASSIC" else (f"account: expected a classic one, was {kind}",)
 
 
 def _refused(row: Row) -> list[str]:
