@@ -368,7 +368,7 @@ def _on_their_way(state: AccountState, key: PositionKey) -> Iterator[Intent]:
     The stops of which no read can have shown yet that they rest.
 
     What a venue answers no question about stays open for as long. Where reads of the account come
-    all the same, one of them ends the waiting; where none come, nothing else is sent into the dark.
+    all the same, one of them ends the waiting; where none come, nothing more is sent in the dark.
     """
     for intent in _placed(state, key):
         lost_at_ms = intent.planned_at_ms + LOST_MS
