@@ -25,6 +25,7 @@ from bot.core.units import Money, Price
 from bot.exchange.paper.books import Cause, FundingPaid, Realised
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.ports import Barred, Refused, Reply
+from bot.runtime.guard import Guard
 from tests.sim.case import ACCOUNT, Case
 from tests.sim.judge import Judge
 from tests.sim.losses import Losses
@@ -65,8 +66,8 @@ class Observer:
     history: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     requests: dict[str, Request] = field(default_factory=dict)
-    reasons: dict[str, str] = field(default_factory=dict)
-    """Why the guard says it wants an intent."""
+    guard: Guard = field(init=False)
+    """The newest life of it."""
     clearing: dict[str, str] = field(default_factory=dict)
     """The close that a cancel says it is a part of, and clears the way of."""
     durable: set[str] = field(default_factory=set)
@@ -148,8 +149,6 @@ class Observer:
         """The guard logged something."""
         facts = " ".join(f"{key}={event[key]}" for key in sorted(event) if key != "event")
         self.note(f"guard: {event['event']} {facts}")
-        if event["event"] == "intent.prepared":
-            self.reasons[str(event["intent"])] = str(event["reason"])
         if event["event"] == "way.clearing":
             self.clearing[str(event["part"])] = str(event["intent"])
         if method == "critical" and event.get("kind") in ("promise", "spooled"):
@@ -157,8 +156,9 @@ class Observer:
             if event["kind"] == "promise" and not str(event["text"]).startswith(STORE_FAILED):
                 self.broke("assertion", f"the guard found itself about to break {event['text']}")
 
-    def began(self, mode: AccountMode) -> None:
+    def began(self, guard: Guard) -> None:
         """A life of the guard has recovered and runs."""
+        self.guard, mode = guard, guard.state.mode
         self.lives += 1
         self.life, self.up_since_ms = self.lives, self.clock.now_ms()
         self.last_began_ms = self.up_since_ms
@@ -253,12 +253,13 @@ class Observer:
         self.asks()
         if client_id in self.requests:
             self.broke("4", f"{client_id} is sent again")
+        intents = self.guard.state.intents
         request = Request(
             client_id,
             action,
             self.clock.now_ms(),
             self.life,
-            self.reasons.get(client_id, "of an earlier life"),
+            intents[client_id].reason if client_id in intents else "of an earlier life",
             part_of=self.clearing.get(client_id, ""),
         )
         clears = (each for each in self.requests.values() if each.part_of == client_id)
