@@ -15,7 +15,7 @@ from bot.core.desk import REPEAT_MS, Desk
 from bot.core.events import IntentState
 from bot.core.funding import settling_until_ms
 from bot.core.guardrails import approve_stop, looks_closed
-from bot.core.ids import birth_prefix
+from bot.core.ids import Birth, account_prefix, birth_prefix
 from bot.core.kept import kept
 from bot.core.ladder import NO_WAKE_MS
 from bot.core.margin import Liquidation
@@ -46,6 +46,9 @@ from bot.core.units import ZERO, Duration, Price, Quantity
 
 STOP_WAY_MS = 5_000
 """How long a stop may be on its way, and how long a drifted one keeps its place."""
+
+LOST_MS = 60_000
+"""A read that was asked for so long after a stop shows it, or it is not on its way any more."""
 
 STOP_GRACE_MS = 3_000
 """How long a resting stop may take to fill once the mark has passed it."""
@@ -97,25 +100,32 @@ def survey(
     Those of another guard of this account are neither: it moves them as it sees fit, and if each
     took the other's for the user's will, neither could ever move its own away from the mark.
     """
-    prefix = birth_prefix(state.birth)
+    own, foreign = _resting(state.stops, position, state.birth)
     cancelled = _cancelled(state.intents, state.account)
-    stops = tuple(
-        stop
-        for stop in state.stops
-        if stop.symbol == position.symbol and stop.side is position.side
-    )
-    own = tuple(stop for stop in stops if stop.client_id.startswith(prefix))
     standing = tuple(stop for stop in own if stop.client_id not in cancelled)
     stopped = stopped_as(instrument, position, state.positions)
     most = _most_stopped(position, stopped)
     ours = tuple(stop for stop in standing if stop.quantity <= most)
     too_large = tuple(stop for stop in standing if stop.quantity > most)
     going = tuple(stop for stop in own if stop.client_id in cancelled)
-    foreign = tuple(stop for stop in stops if not state.is_guards(stop))
-    mark = state.marks.get(position.symbol)
-    users = () if mark is None else users_own(instrument, position, foreign, mark.price, settled)
+    users: tuple[Price, ...] = ()
+    if foreign and (mark := state.marks.get(position.symbol)) is not None:
+        users = users_own(instrument, position, foreign, mark.price, settled)
     held = state.shared.bounds(position.key)
     return Ground(position, stopped, instrument, settled, ours, going, too_large, users, held)
+
+
+@kept(most=256)
+def _resting(
+    stops: tuple[StopOrder, ...], position: Position, birth: Birth
+) -> tuple[tuple[StopOrder, ...], tuple[StopOrder, ...]]:
+    """The stops that rest for `position`: our own, and those of no guard of the account."""
+    its = [each for each in stops if each.symbol == position.symbol and each.side is position.side]
+    ours, guards = birth_prefix(birth), account_prefix(birth.account)
+    return (
+        tuple(stop for stop in its if stop.client_id.startswith(ours)),
+        tuple(stop for stop in its if not stop.client_id.startswith(guards)),
+    )
 
 
 def _most_stopped(position: Position, stopped: StoppedAs) -> Decimal:
@@ -357,9 +367,16 @@ def _free_way_ms(state: AccountState, key: PositionKey) -> int:
 
 
 def _on_their_way(state: AccountState, key: PositionKey) -> Iterator[Intent]:
-    """The stops of which no read can have shown yet that they rest."""
+    """
+    The stops of which no read can have shown yet that they rest.
+
+    What a venue answers no question about stays open for as long. Where reads of the account come
+    all the same, one of them ends the waiting; where none come, nothing more is sent in the dark.
+    """
     for intent in _placed(state, key):
-        if intent.is_open or state.is_unseen(intent):
+        lost_at_ms = intent.planned_at_ms + LOST_MS
+        on_its_way = intent.is_open and _asked_before(state.account, lost_at_ms)
+        if on_its_way or state.is_unseen(intent):
             yield intent
 
 

@@ -228,7 +228,7 @@ class Keeper:
         market, account = self.sides()
         guard = await assemble(self._case.policy, market, account, self._clock, self._journal)
         self.guards.append(guard)
-        self._observer.began(guard.state.mode)
+        self._observer.began(guard)
         if self._venue.ended:
             guard.stop()
         await guard.run()

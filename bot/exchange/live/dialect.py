@@ -13,7 +13,7 @@ from bot.core.actions import Action
 from bot.core.events import BarsReported
 from bot.core.model import AccountSnapshot, Instrument, PositionMode
 from bot.core.units import Price, Ratio
-from bot.exchange.live.calls import Call, Heard, Json
+from bot.exchange.live.calls import Call, Heard, Json, Unreadable
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.ports import (
     MarginChange,
@@ -53,12 +53,26 @@ class Listed:
             {**self.price_places, **newer.price_places},
         )
 
+    def symbol_of(self, name: str) -> str:
+        """The unified symbol, or the venue's id of what is not listed."""
+        return self.symbols.get(name, name)
+
+    def size_of(self, name: str, size: Decimal) -> Decimal:
+        """`size`, as the venue says that a contract is; raises `Resized` for another."""
+        if size != self.sizes[name]:
+            raise Resized(f"{name}: expected a size of {self.sizes[name]}, was {size}")
+        return size
+
     def id_of(self, symbol: str) -> str:
         """The venue's id; raises `KeyError` with the symbol where it is not listed."""
         for name, listed in self.symbols.items():
             if listed == symbol:
                 return name
         raise KeyError(symbol)
+
+
+class Resized(Unreadable):
+    """A contract that is of another size than it is listed with: the listing is out of date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +152,15 @@ class Irrelevant:
 Told: TypeAlias = Notice | StreamEnded | Irrelevant
 
 
+@dataclass(frozen=True, slots=True)
+class MarginHistory:
+    """How margin moved into positions of a contract is asked for, and what the answer tells."""
+
+    call: Callable[[str, int], Call]
+    """By the venue's id, and since a time of its clock in ms."""
+    changes_of: Callable[[Json, Listed], tuple[MarginChange, ...]]
+
+
 class MarketDialect(Protocol):
     """What the venue is: its clock and limits, its contracts and their prices."""
 
@@ -159,7 +182,9 @@ class MarketDialect(Protocol):
     def listing_call(self) -> Call: ...
     def listing_of(self, json: Json) -> Listed: ...
     def instrument_calls(self, name: str) -> Sequence[Call]: ...
-    def instrument_of(self, jsons: Sequence[Json], listed: Listed, name: str) -> Instrument: ...
+    def instrument_of(self, jsons: Sequence[Json], listed: Listed, name: str) -> Instrument:
+        """Its rules; raises `Resized` where its size is not the listed one."""
+
     def interval_call(self, name: str) -> Call: ...
     def interval_of(self, json: Json, name: str) -> int:
         """How often the contract settles funding, in milliseconds."""
@@ -173,11 +198,7 @@ class MarketDialect(Protocol):
 
 
 class AccountDialect(Protocol):
-    """What its key may ask and do: the account, its orders, and what proves them."""
-
-    @property
-    def request_life_ms(self) -> int:
-        """How long after its date the venue accepts a request, at most."""
+    """What its key may ask: the account, what waits in it, its stream, and what it allows."""
 
     def terms_calls(self) -> Sequence[Call]: ...
     def state_calls(self) -> Sequence[Call]: ...
@@ -194,22 +215,9 @@ class AccountDialect(Protocol):
         taken_at_ms: int,
     ) -> AccountSnapshot: ...
 
-    def ground_calls(self, action: Action, listed: Listed) -> Sequence[Call]:
-        """What has to be asked before the recipe is known: the venue's own id of a stop."""
-
-    def write_call(
-        self, action: Action, client_id: str, listed: Listed, ground: Ground
-    ) -> Call | Refused:
-        """The recipe, or why there is nothing to send."""
-
-    def reply_of(self, heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply: ...
-
-    def order_calls(self, name: str, client_id: str) -> Sequence[Call]: ...
-    def order_of(
-        self, answers: Sequence[Heard], client_id: str, name: str, listed: Listed
-    ) -> OrderFound | OrderAbsent: ...
-    def margin_call(self, name: str, since_ms: int) -> Call | NoMarginHistory: ...
-    def margin_changes_of(self, json: Json, listed: Listed) -> tuple[MarginChange, ...]: ...
+    @property
+    def margin_history(self) -> MarginHistory | NoMarginHistory:
+        """Margin moved into positions, where the venue keeps a history of it."""
 
     def account_calls(self) -> Sequence[Call]:
         """What has to be asked before the account's stream can be opened: a key to listen."""
@@ -226,8 +234,38 @@ class AccountDialect(Protocol):
     def refusals(self, jsons: Sequence[Json]) -> tuple[str, ...]:
         """Why this key or account cannot be guarded, a sentence each."""
 
+    def unsupported(self, jsons: Sequence[Json]) -> tuple[str, ...]:
+        """
+        What makes it an account whose liquidation is not known, a sentence each.
+
+        Portfolio margin, several assets, credit: it is watched, and nothing is sent for it.
+        """
+
     def unproven(self, jsons: Sequence[Json]) -> tuple[str, ...]:
         """What the venue does not tell about the key, and the user has to answer for."""
+
+
+class OrderDialect(Protocol):
+    """What its key may do: how that is sent, and what proves that it was done."""
+
+    @property
+    def request_life_ms(self) -> int:
+        """How long after its date the venue accepts a request, at most."""
+
+    def ground_calls(self, action: Action, listed: Listed) -> Sequence[Call]:
+        """What has to be asked before the recipe is known: the venue's own id of a stop."""
+
+    def write_call(
+        self, action: Action, client_id: str, listed: Listed, ground: Ground
+    ) -> Call | Refused:
+        """The recipe, or why there is nothing to send."""
+
+    def reply_of(self, heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply: ...
+
+    def order_calls(self, name: str, client_id: str) -> Sequence[Call]: ...
+    def order_of(
+        self, answers: Sequence[Heard], client_id: str, name: str, listed: Listed
+    ) -> OrderFound | OrderAbsent: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,3 +274,4 @@ class Dialect:
 
     market: MarketDialect
     account: AccountDialect
+    orders: OrderDialect

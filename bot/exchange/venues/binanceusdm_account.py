@@ -11,7 +11,6 @@ from bot.exchange.live.calls import Call, Json
 from bot.exchange.live.reading import Row, readable, rows
 from bot.exchange.venues.binance_account import BinanceAccount, Terms
 from bot.exchange.venues.binance_market import only
-from bot.exchange.venues.binanceusdm_refusals import REFUSED
 
 _API, _API_V3 = "fapiPrivate", "fapiPrivateV3"
 _MODES = {"ISOLATED": MarginMode.ISOLATED, "CROSSED": MarginMode.CROSS}
@@ -27,10 +26,7 @@ def _terms_of(position: Row, terms: Sequence[Json]) -> Terms:
         return [row] if row.text("symbol") == name else []
 
     row = only(readable(terms[0], "symbolConfig", own), "symbol", name)
-    told = row.text("marginType")
-    if told not in _MODES:
-        raise row.wrong("marginType", "ISOLATED or CROSSED")
-    return Terms(_MODES[told], row.above_zero("leverage"))
+    return Terms(row.meaning("marginType", _MODES), row.above_zero("leverage"))
 
 
 def _unfit(jsons: Sequence[Json]) -> Iterator[str]:
@@ -38,11 +34,15 @@ def _unfit(jsons: Sequence[Json]) -> Iterator[str]:
     mode = Row(account, "accountConfig")
     if not mode.flag("canTrade"):
         yield "account: expected one that can trade, was not (canTrade)"
-    if mode.flag("multiAssetsMargin"):
-        yield "account: multi-assets margin is not supported: other assets back it too"
     for row in rows(configs, "symbolConfig"):
         if row.flag("isAutoAddMargin"):
             yield f"{row.text('symbol')}: expected the venue's auto-margin to be off, was on"
+
+
+def _strange(jsons: Sequence[Json]) -> Iterator[str]:
+    account, _ = jsons
+    if Row(account, "accountConfig").flag("multiAssetsMargin"):
+        yield "account: multi-assets margin is not supported: other assets back it too"
 
 
 ACCOUNT = BinanceAccount(
@@ -58,6 +58,6 @@ ACCOUNT = BinanceAccount(
     agreed=("isolatedWallet",),
     check=(_ACCOUNT_CONFIG, _CONFIGS),
     unfit=_unfit,
-    refused=REFUSED,
+    strange=_strange,
     listening="wss://fstream.binance.com/private/ws?listenKey=",
 )
