@@ -145,17 +145,17 @@ def _heed_others(state: AccountState, draft: Draft) -> AccountState:
         born_at_ms(stop.client_id)
         for stop in state.stops
         if state.is_guards(stop) and not stop.client_id.startswith(own)
-    }
+    } | state.heard
     for born_ms in sorted(others - state.others):
         since = _utc(born_ms)
-        text = f"a stop rests that another guard of this account has placed, born {since}"
+        text = f"another guard of this account, born {since}, has a stop or sends orders"
         if born_ms > state.birth.at_ms:
             text += ": it is the younger one, and is to spend nothing; stop one of the two"
         else:
             text += (
                 ": it is the elder one, so this one adds no margin (NO_SPEND), but keeps stops "
                 "and closes. Stop one of the two; if it is this one's own past, whose journal is "
-                "lost, cancel that stop and resume"
+                "lost, cancel its stops and resume"
             )
             if state.mode is AccountMode.ACTIVE:
                 reason = f"an elder guard of this account, born {since}"

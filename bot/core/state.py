@@ -258,7 +258,8 @@ class AccountState:
     `book` is what is remembered of all cross positions together, `shared` of the wallet that
     backs them; `refunds` are keyed by the intent of the close that freed them. Until
     `banned_until_ms` nothing may be sent; `bans` are those that no human has heard of. `others` is
-    when the journals began of the other guards whose orders were seen on the account.
+    when the journals began of the other guards whose orders were seen on the account, `heard` of
+    those whose orders its stream has told of.
     `garbled_told_ms` is when it was last said of a symbol that its position cannot be read.
     """
 
@@ -283,6 +284,7 @@ class AccountState:
     banned_until_ms: int = NEVER_MS
     bans: tuple[AddressBanned, ...] = ()
     others: frozenset[int] = frozenset()
+    heard: frozenset[int] = frozenset()
     garbled_told_ms: Mapping[str, int] = field(default_factory=dict)
     memos: Mapping[PositionKey, Any] = field(
         default_factory=dict, compare=False, repr=False, metadata={"journal": False}

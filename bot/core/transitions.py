@@ -21,13 +21,14 @@ from bot.core.events import (
     IntentState,
     Liquidated,
     MarkPrice,
+    OrderHeard,
     OutcomeReported,
     PolicyLoaded,
     StreamLost,
     Tick,
 )
 from bot.core.held import Shared, after_read, released, taken
-from bot.core.ids import birth_prefix
+from bot.core.ids import account_prefix, birth_prefix, born_at_ms
 from bot.core.margin import funding_payment, profit, value
 from bot.core.model import (
     AccountSnapshot,
@@ -67,7 +68,7 @@ CLOCKS_MS = 60_000
 """The venue's clock, by which it settles funding, and ours differ by no more."""
 
 
-def apply(state: AccountState, event: Event) -> AccountState:  # noqa: C901 - a case an event
+def apply(state: AccountState, event: Event) -> AccountState:  # noqa: C901, PLR0912 - a case an event
     """The state after `event`. Never decides anything."""
     match event:
         case MarkPrice():
@@ -87,6 +88,8 @@ def apply(state: AccountState, event: Event) -> AccountState:  # noqa: C901 - a 
                 shared=taken(state.shared, PositionKey(event.symbol, event.side)),
                 lost_at_ms=max(state.lost_at_ms, event.received_at_ms),
             )
+        case OrderHeard(client_id):
+            return _heard(state, client_id)
         case AddressBanned():
             return _banned(state, event)
         case StreamLost():
@@ -142,6 +145,15 @@ def resumed(state: AccountState, policy_digest: str, now_ms: int) -> AccountStat
         intents_planned=max(state.intents_planned, now_ms),
         memos={},
     )
+
+
+def _heard(state: AccountState, client_id: str) -> AccountState:
+    """What it tells is only whether another guard of this account is at work."""
+    is_guards = client_id.startswith(account_prefix(state.birth.account))
+    if not is_guards or client_id.startswith(birth_prefix(state.birth)):
+        return state
+    born_ms = born_at_ms(client_id)
+    return state if born_ms in state.heard else replace(state, heard=state.heard | {born_ms})
 
 
 def _banned(state: AccountState, event: AddressBanned) -> AccountState:

@@ -19,6 +19,7 @@ from bot.core.events import (
     Event,
     InstrumentsReported,
     Liquidated,
+    OrderHeard,
     StreamLost,
 )
 from bot.core.model import BAR_MS, AccountSnapshot, Instrument
@@ -275,6 +276,7 @@ class Feed:
         match notice:
             case Liquidated() | AutoDeleveraged():
                 self._publish(notice)
-            case AccountChanged():
-                pass
+            case AccountChanged(client_id=client_id):
+                if client_id:
+                    self._publish(OrderHeard(client_id, self._clock.now_ms()))
         self._wanted.set()

@@ -288,7 +288,7 @@ class BinanceAccount:
                         Price(order.above_zero("ap")),
                         received_at_ms,
                     )
-                return AccountChanged()
+                return AccountChanged(order.text("c"))
             case "ACCOUNT_UPDATE" | "ALGO_UPDATE" | "ACCOUNT_CONFIG_UPDATE" | "MARGIN_CALL":
                 return AccountChanged()
             case _:
