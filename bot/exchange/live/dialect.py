@@ -67,6 +67,14 @@ class Listed:
         raise KeyError(symbol)
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """So many requests in so many seconds; all of them may be at once."""
+
+    count: int
+    window_s: int
+
+
 class Resized(Unreadable):
     """A contract that is of another size than it is listed with: the listing is out of date."""
 
@@ -162,6 +170,10 @@ class MarketDialect(Protocol):
     @property
     def used_weight_header(self) -> str:
         """In small letters, the header that tells what the address has used of a minute, or ""."""
+
+    @property
+    def write_pace(self) -> Pace:
+        """What is sent for an account at most: less than the venue takes, or as much."""
 
     def time_call(self) -> Call | ByDate: ...
     def time_of(self, json: Json) -> int: ...

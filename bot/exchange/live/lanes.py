@@ -17,6 +17,7 @@ from asyncio_throttle.throttler import Throttler
 
 from bot.clock import Clock
 from bot.exchange.live.calls import Call, Heard, Hushed, NotSent, Outcome
+from bot.exchange.live.dialect import Pace
 from bot.exchange.live.transport import Transport
 
 READ_SHARE = 0.5
@@ -29,9 +30,6 @@ Of a minute, once: what a start may read at once beside that, where the venue co
 position has a stop until the rules of all are known; those of twenty contracts are a fifth of what
 Binance allows.
 """
-
-WRITES_PER_WINDOW, WRITE_WINDOW_S = 100, 10
-"""Orders in 10 s: a third of what Binance allows an account. A burst of them waits for nothing."""
 
 ADDRESS_SHARE = 0.6
 """Of what the venue allows an address: beyond it reads trickle until the next minute."""
@@ -95,13 +93,13 @@ class Lane:
         quiet: Quiet,
         allowance: Allowance,
         *,
-        budget: int,
+        pace: Pace,
         at_first: int,
         is_read: bool,
         bans_all: bool = True,
     ) -> None:
         """
-        Spend up to `budget` of weight in each window of its kind, and once `at_first`.
+        Spend weight at `pace`, and once `at_first`.
 
         Of reads, which the venue counts by address, it is shared with other guards on that. A ban
         that is met here `bans_all`, unless writes leave by another address.
@@ -110,8 +108,8 @@ class Lane:
         self._transport = transport
         self._clock = clock
         self._quiet = quiet
-        self._budget = budget
-        self._throttler = Throttler(budget, READ_WINDOW_S if is_read else WRITE_WINDOW_S)
+        self._budget = pace.count
+        self._throttler = Throttler(pace.count, pace.window_s)
         self._at_first = at_first
         self._turn = asyncio.Lock()
         self._is_read = is_read
@@ -229,6 +227,6 @@ def start_budget(allowance: Allowance) -> int:
     return int(allowance.weight_per_minute * START_SHARE) if allowance.used_header else 0
 
 
-def read_budget(weight_per_minute: int) -> int:
+def read_pace(weight_per_minute: int) -> Pace:
     """The weight of reads in a window, out of what the venue allows in a minute."""
-    return int(weight_per_minute * READ_SHARE * READ_WINDOW_S / 60)
+    return Pace(int(weight_per_minute * READ_SHARE * READ_WINDOW_S / 60), READ_WINDOW_S)
