@@ -28,6 +28,7 @@ from bot.exchange.live.transport import Transport
 from bot.exchange.ports import Accepted, Unreachable
 from bot.exchange.venues.binanceusdm_account import ACCOUNT
 from bot.exchange.venues.binanceusdm_market import MARKET
+from bot.exchange.venues.binanceusdm_orders import ORDERS
 from bot.exchange.venues.dialects import DIALECTS
 from tests.exchange.live.wired import Wired, wired
 from tests.exchange.wire.build import BTC, D
@@ -57,7 +58,7 @@ def reads() -> Sequence[Call]:
         *ACCOUNT.state_calls(),
         ACCOUNT.stops_call("BTCUSDT"),
         ACCOUNT.all_stops_call(),
-        *ACCOUNT.order_calls("BTCUSDT", "none"),
+        *ORDERS.order_calls("BTCUSDT", "none"),
         ACCOUNT.margin_call("BTCUSDT", 0),
         *MARKET.marks_calls(("BTCUSDT",)),
         *ACCOUNT.check_calls(),

@@ -1,14 +1,12 @@
 """The venues that have an adapter, each on a stage of its own."""
 
 from collections.abc import Callable
-from types import ModuleType
 
 import pytest
+from asyncio_throttle.throttler import Throttler
 
 from bot.core.model import PositionMode
 from bot.exchange.live import connection, lanes
-from bot.exchange.live.dialect import Pace
-from bot.exchange.venues.dialects import DIALECTS
 from tests.exchange.venues.apex_desk import ApexDesk
 from tests.exchange.venues.binance_desk import BinanceDesk, coinm_desk
 from tests.exchange.venues.bitget_desk import BitgetDesk
@@ -64,8 +62,6 @@ def venue(request: pytest.FixtureRequest) -> str:
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait a moment for answers, as the stage is on this machine, and for no budget of ours."""
     monkeypatch.setattr(lanes, "READ_SHARE", 100)
-    for dialect in DIALECTS.values():
-        if isinstance(dialect.market, ModuleType):  # Binance's is quick enough
-            monkeypatch.setattr(dialect.market, "write_pace", Pace(10_000, 1))
+    monkeypatch.setattr(lanes, "Throttler", lambda _, window_s: Throttler(100_000, window_s))
     monkeypatch.setattr(connection, "READ_TIMEOUT_MS", 600)
     monkeypatch.setattr(connection, "WRITE_TIMEOUT_MS", 400)
