@@ -301,7 +301,7 @@ def _writes(market: MarketDialect, transport: Transport, clock: Clock, quiet: Qu
 
 
 def _allowance(market: MarketDialect) -> Allowance:
-    return Allowance(market.read_weight_per_minute, market.used_weight_header)
+    return Allowance(market.read_weight_per_minute, market.used_weight_header, market.too_many)
 
 
 def _network(route: Route, address: str) -> Network:

@@ -17,7 +17,7 @@ from asyncio_throttle.throttler import Throttler
 
 from bot.clock import Clock
 from bot.exchange.live.calls import Call, Heard, Hushed, NotSent, Outcome
-from bot.exchange.live.dialect import Pace
+from bot.exchange.live.dialect import Pace, TooMany
 from bot.exchange.live.transport import Transport
 
 READ_SHARE = 0.5
@@ -39,6 +39,9 @@ ADDRESS_SHARE_MAX = 0.8
 
 MINUTE_MS = 60_000
 RETRY_AFTER_USUAL_S = 60
+RETRY_AFTER_WORDS_S = 10
+"""Limits that are told with HTTP 200 are of one second, or of ten."""
+
 TRICKLE_MS = 5_000
 TRICKLE_WEIGHT = 50
 """
@@ -74,6 +77,7 @@ class Allowance:
     weight_per_minute: int
     used_header: str
     """In small letters; empty where the venue tells nothing."""
+    too_many: TooMany
 
 
 class Asks(Protocol):
@@ -132,8 +136,10 @@ class Lane:
         outcome = await self._transport.ask(call)
         if isinstance(outcome, Heard):
             self._mind(outcome)
-            if outcome.status in (_TOO_MANY, _BANNED):
-                return self._be_quiet(outcome)
+            if outcome.status in (_TOO_MANY, _BANNED, *self._allowance.too_many.statuses):
+                return self._be_quiet(outcome, RETRY_AFTER_USUAL_S)
+            if self._allowance.too_many.is_said_so(outcome):
+                return self._be_quiet(outcome, RETRY_AFTER_WORDS_S)
         return outcome
 
     def follow_clock(self, ahead_ms: int) -> None:
@@ -172,12 +178,12 @@ class Lane:
         if used >= self._allowance.weight_per_minute * ADDRESS_SHARE_MAX:
             self._quiet.trickle_at_ms, self._quiet.trickle_left = until_ms - TRICKLE_MS, 0
 
-    def _be_quiet(self, heard: Heard) -> Outcome:
-        """Heed a 429 or a 418; what it means for the request that it answers."""
+    def _be_quiet(self, heard: Heard, usual_s: int) -> Outcome:
+        """Heed a 429, or what is like one, or a 418; what it means for the request it answers."""
         quiet, now_ms = self._quiet, self._clock.now_ms()
         headers = {name.lower(): text for name, text in heard.headers.items()}
         told = headers.get("retry-after", "")
-        wait_s = int(told) if told.isdecimal() else RETRY_AFTER_USUAL_S
+        wait_s = int(told) if told.isdecimal() else usual_s
         until_ms = now_ms + wait_s * 1000
         reason = f"HTTP {heard.status}: {heard.text[:120]}"
         if heard.status == _BANNED:

@@ -19,7 +19,7 @@ from bot.core.model import (
 )
 from bot.core.units import ZERO, Price, Quantity, Ratio
 from bot.exchange.live.calls import Call, Json, Unreadable
-from bot.exchange.live.dialect import Listed, Marked, Opening, Pace
+from bot.exchange.live.dialect import Listed, Marked, Opening, Pace, TooMany
 from bot.exchange.live.reading import (
     Row,
     closed_bars,
@@ -34,6 +34,7 @@ ccxt_id = "bitget"
 read_weight_per_minute = 300
 """5 reads a second of the slowest endpoint: `documented`, counted here as if all were one."""
 
+too_many = TooMany()
 write_pace = Pace(10, 1)
 """Orders and stops of an account in a second: `documented`; margin is 5."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import cast
 
 import pytest
 import pytest_asyncio
@@ -12,7 +13,7 @@ from bot.core.model import Side
 from bot.core.units import Quantity
 from bot.exchange.live import connection
 from bot.exchange.live.asking import hear
-from bot.exchange.live.calls import Call
+from bot.exchange.live.calls import Call, Heard, Hushed
 from bot.exchange.live.credentials import NO_KEYS
 from bot.exchange.live.lanes import (
     ADDRESS_SHARE,
@@ -142,6 +143,53 @@ async def test_writes_have_the_pace_of_their_venue(venue: str) -> None:
     assert (throttler.rate_limit, throttler.period) == PACES[venue]
     await transport.close()
     await network.close()
+
+
+SAID_TOO_MANY = [
+    ("bybit", 200, '{"retCode":10006,"retMsg":"Too many visits!","result":{}}', 10),
+    ("bybit", 403, "<html>access too frequent</html>", 60),
+    ("bitunix", 200, '{"code":10005,"msg":"Too frequent"}', 10),
+    ("bitunix", 200, '{"code": "10006", "msg": "Too frequent"}', 10),
+    ("krakenfutures", 200, '{"result":"error","serverTime":"x","error":"apiLimitExceeded"}', 10),
+    ("okx", 429, "{}", 60),
+]
+NOT_SO = [
+    ("bybit", 200, '{"retCode":0,"result":{"list":[{"retCode":10006}]}}', 0),
+    ("bybit", 200, '{"retCode":100060,"retMsg":"x"}', 0),
+    ("okx", 403, "<html>", 0),
+    ("bitunix", 200, '{"code":0,"data":[{"code":10005}]}', 0),
+]
+
+
+class Said:
+    """A transport that is always told the same."""
+
+    def __init__(self, heard: Heard) -> None:
+        self.heard = heard
+        self.asked = 0
+
+    async def ask(self, call: Call) -> Heard:
+        self.asked += 1
+        return self.heard
+
+
+@pytest.mark.parametrize(("venue", "status", "text", "quiet_s"), [*SAID_TOO_MANY, *NOT_SO])
+async def test_too_many_requests_are_heeded_however_they_are_said(
+    venue: str, status: int, text: str, quiet_s: int
+) -> None:
+    market, clock, quiet = DIALECTS[venue].market, Clock(system_wall_ms()), Quiet()
+    said = Said(Heard(status, {}, text))
+    transport = cast(Transport, said)
+    reads = connection._reads(market, transport, clock, quiet, bans_all=True)
+    writes = connection._writes(market, transport, clock, quiet)
+    asked_ms = clock.now_ms()
+    answer = await writes.ask(Call("private", "POST", "order", {}))
+    assert answer == said.heard  # whose parser says what became of it
+    assert quiet.reads_until_ms in range(
+        asked_ms + 1_000 * quiet_s, clock.now_ms() + 1_000 * quiet_s + 1
+    ) or not (quiet_s or quiet.reads_until_ms)
+    assert isinstance(await reads.ask(market.listing_call()), Hushed if quiet_s else Heard)
+    assert isinstance(await writes.ask(Call("private", "POST", "order", {})), Heard)
 
 
 async def test_writes_have_an_instance_and_connections_of_their_own(live: Wired) -> None:
