@@ -13,6 +13,8 @@ from hypothesis import settings
 
 # CI draws the same examples every time; a shared machine is no stopwatch.
 settings.register_profile("liqguard", deadline=None, derandomize="CI" in os.environ)
+# What a machine may draw by itself for an hour: `pytest --hypothesis-profile=many`.
+settings.register_profile("many", deadline=None, max_examples=5_000)
 settings.load_profile("liqguard")
 
 # A shell that starts this in the background has SIGINT ignored, also by whoever is started here.
