@@ -4,7 +4,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bot.core.actions import AT_MARKET, Action, ClosePosition
@@ -126,6 +126,7 @@ def test_after_a_slice_that_came_to_nothing_the_next_waits_a_second(ended: Inten
     least=st.integers(1, 50),
     most=st.integers(60, 5_000),
 )
+@example(asked=1, size=3, least=2, most=60)  # what is raised to the least leaves less than that
 def test_whatever_is_asked_for_the_venue_takes_what_is_sent(
     asked: int, size: int, least: int, most: int
 ) -> None:
