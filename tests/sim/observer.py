@@ -14,6 +14,7 @@ mark after a loss, "assertion" for what the guard itself found wrong with its ow
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import ceil
 from operator import is_not
 from typing import assert_never
 
@@ -114,7 +115,9 @@ class Observer:
         self._user_stops: dict[tuple[str, float], int] = {}
         self._stops: tuple[tuple[StopOrder, ...], tuple[StopOrder, ...]] = (), ()
         self._seen_in: tuple[object, ...] = ()
-        """The orders and positions that the stops were seen in: they are replaced, not changed."""
+        """The orders and positions that the stops were seen in, which are never changed, and"""
+        self._is_seen = False
+        """whether nothing can have happened to these since."""
 
     # -- what is told ------------------------------------------------------------------------
 
@@ -295,6 +298,9 @@ class Observer:
 
     def stops(self) -> tuple[tuple[StopOrder, ...], tuple[StopOrder, ...]]:
         """The stops that rest: the guard's and the user's."""
+        if self._is_seen:
+            return self._stops
+        self._is_seen = True
         book = self.machine._books.accounts[ACCOUNT]
         seen_in = (*book.open_orders.values(), *book.holdings.values())
         if len(seen_in) != len(self._seen_in) or any(map(is_not, seen_in, self._seen_in)):
@@ -305,25 +311,54 @@ class Observer:
             self._stops = ours, theirs
         return self._stops
 
+    def changed(self) -> None:
+        """Something happens on the exchange: what was seen of its orders may be wrong now."""
+        self._is_seen = False
+
     def proper_stops(self, truth: Truth, level: float) -> tuple[StopOrder, ...]:
         """The guard's stops that close the whole position before it is liquidated at `level`."""
         ours, _ = self.stops()
-        return tuple(stop for stop in ours if _is_proper(stop, truth, level))
+        return self.whole(tuple(stop for stop in ours if _is_safe(stop, truth, level)), truth)
+
+    def whole(self, stops: tuple[StopOrder, ...], truth: Truth) -> tuple[StopOrder, ...]:
+        """
+        Those of `stops` that are for the whole of a position.
+
+        Of one too large for an order these are several: all, if the fewest that could be for it
+        are, the largest of them.
+        """
+        fewest = self.orders_for(truth)
+        if fewest == 1:
+            return tuple(stop for stop in stops if stop.quantity >= truth.quantity)
+        largest = sorted([stop.quantity for stop in stops], reverse=True)[:fewest]
+        return stops if sum(largest) >= truth.quantity else ()
+
+    def orders_for(self, truth: Truth) -> int:
+        """How many orders at market it takes to close a position."""
+        most = self.case.listed[truth.symbol].quantity_max
+        return max(ceil(truth.quantity / most), 1) if most.is_finite() else 1
 
     def user_stops(self, symbol: str) -> tuple[float, ...]:
         """Triggers of the user's own stops, those of the last minute too."""
         return tuple(trigger for each, trigger in self._user_stops if each == symbol)
 
     def user_stops_now(self, truth: Truth, level: float) -> tuple[float, ...]:
-        """Triggers of the user's own proper stops."""
+        """Where the user's own proper stops close the whole position."""
         _, theirs = self.stops()
-        return tuple(
-            float(stop.trigger_price) for stop in theirs if _is_proper(stop, truth, level)
-        )
+        safe = [stop for stop in theirs if _is_safe(stop, truth, level)]
+        if self.orders_for(truth) == 1:
+            return tuple(float(stop.trigger_price) for stop in self.whole(tuple(safe), truth))
+        # Several stops close the whole where the last of them does.
+        safe.sort(key=lambda stop: truth.side.sign * stop.trigger_price, reverse=True)
+        for count in range(1, len(safe) + 1):
+            if self.whole(tuple(safe[:count]), truth):
+                return (float(safe[count - 1].trigger_price),)
+        return ()
 
     def look(self) -> None:
         """Prices moved, or an account changed."""
-        if ACCOUNT not in self.machine.accounts:
+        self.changed()
+        if ACCOUNT not in self.machine._books.accounts:
             return
         now_ms = self.machine.at_ms
         self._take_happened()
@@ -396,11 +431,10 @@ def short(action: Action) -> str:
     assert_never(action)
 
 
-def _is_proper(stop: StopOrder, truth: Truth, level: float) -> bool:
+def _is_safe(stop: StopOrder, truth: Truth, level: float) -> bool:
     return (
         stop.symbol == truth.symbol
         and stop.side is truth.side
-        and stop.quantity >= truth.quantity
         and truth.side.sign * (float(stop.trigger_price) - level) > 0
     )
 

@@ -37,7 +37,8 @@ from bot.exchange.live.dialect import (
     Opening,
     StreamEnded,
 )
-from bot.exchange.live.lanes import Lane
+from bot.exchange.live.lanes import Detour, Lane
+from bot.exchange.live.sessions import Redials
 from bot.exchange.live.transport import Network
 from bot.exchange.ports import (
     Banned,
@@ -100,7 +101,7 @@ class LiveAccount:
         credentials: Credentials,
         *,
         reads: Lane,
-        writes: Lane,
+        writes: Lane | Detour,
         network: Network,
         clock: Clock,
     ) -> None:
@@ -114,6 +115,7 @@ class LiveAccount:
         self._clock = clock
         self._terms_read = _TermsRead(NEVER_MS, frozenset(), ())
         self._swept_at_ms = NEVER_MS
+        self._redials, self._dial_at_ms = Redials(), NEVER_MS
         self._waiting: frozenset[str] = frozenset()
         self._stopped_at_ms: dict[str, int] = {}
         """When a stop was sent last, by contract: it may rest where nothing is held any more."""
@@ -180,6 +182,15 @@ class LiveAccount:
 
     async def stream(self, publish: Callable[[Notice], None]) -> None:
         """Publish notices until cancelled; raises `Unreachable` when the stream is lost."""
+        await self._clock.sleep_until_ms(self._dial_at_ms)
+        begun_ms = self._clock.now_ms()
+        try:
+            await self._follow(publish)
+        finally:
+            now_ms = self._clock.now_ms()
+            self._dial_at_ms = now_ms + self._redials.pause_ms(now_ms - begun_ms)
+
+    async def _follow(self, publish: Callable[[Notice], None]) -> None:
         try:
             answers = await read_all(self._reads, self._dialect.account_calls())
             opening = self._dialect.account_opening(
