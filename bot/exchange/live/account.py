@@ -52,6 +52,7 @@ from bot.exchange.ports import (
     Reply,
     Unreachable,
     Unsure,
+    not_sent,
 )
 
 READS_TRIED = 3
@@ -218,7 +219,7 @@ class LiveAccount:
             case Heard() as heard:
                 return self._orders.reply_of(heard, action, client_id, self._contracts.listed)
             case NotSent(reason):
-                return Refused("NOT_SENT", reason)
+                return not_sent(reason)
             case Hushed(reason, until_ms):
                 return Barred(reason, until_ms)
             case Silent(reason):
@@ -238,7 +239,7 @@ class LiveAccount:
     async def _recipe(self, action: Action, client_id: str) -> Call | Refused | Barred:
         """What to send. That it cannot be known is proof that nothing is sent."""
         if isinstance(self._position_mode, _Unread):
-            return Refused("NOT_SENT", "the account has not been read yet")
+            return not_sent("the account has not been read yet")
         try:
             asked = [
                 await read(self._writes, call)
@@ -249,7 +250,7 @@ class LiveAccount:
         except Banned as e:
             return Barred(str(e), e.until_ms)
         except (Unreachable, Unreadable) as e:
-            return Refused("NOT_SENT", str(e))
+            return not_sent(str(e))
 
     async def margin_changes(
         self, symbol: str, since_ms: int
