@@ -30,7 +30,8 @@ from bot.exchange.venues.okx_market import PAGE, PRIVATE, SWAPS, row_of, rows_of
 from bot.exchange.venues.okx_refusals import REFUSED
 
 request_life_ms = 30_000
-"""A request is good for half a minute after its date: `documented`."""
+"""A request is good for half a minute after its date: `documented`. An order ends sooner by a
+header of its own; stops, cancels and margin do not."""
 
 GONE = frozenset({"51400", "51401", "51402", "51603"})
 _NOT_THERE = "51603"
