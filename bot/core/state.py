@@ -86,6 +86,7 @@ class PositionMemory:
     the position is, `alerted` by the kind of alert, with the time it last went out.
     `episode` is when the newest episode began, so that no two of them share it; `funding_paid`
     is what settlements have charged since the one before ended, by rate and mark price.
+    `past_stop_until_ms` is when the mark price was seen to be back from beyond the stop's level.
     `cancelled_at_ms` is when a read first showed that somebody else had cancelled our stop, which
     is `cancelled_surely` once another one has, of a position as large. `reentered`: it was closed
     in an episode and opened again, which nobody has been told of yet.
@@ -101,6 +102,7 @@ class PositionMemory:
     flat_read_at_ms: int = NEVER_MS
     unknown_since_ms: int = NEVER_MS
     past_stop_since_ms: int = NEVER_MS
+    past_stop_until_ms: int = NEVER_MS
     naked_since_ms: int = NEVER_MS
     stop_sent_at_ms: int = NEVER_MS
     stop_refused_at_ms: int = NEVER_MS
