@@ -105,8 +105,8 @@ class Case:
         yield from merge(prices, *terms, key=lambda item: item.at_ms)
 
 
-def draw(seed: int) -> Case:
-    """The case of `seed`: the same in every process."""
+def draw(seed: int, forced: frozenset[str] = frozenset()) -> Case:
+    """The case of `seed`, with those ingredients: the same in every process."""
     random = Random(f"{seed}:case")
     kind = draw_kind(seed)
     venue = Random(f"{seed}:venue")
@@ -128,7 +128,16 @@ def draw(seed: int) -> Case:
     duration_ms = random.randint(*_LONG_S[kind] if is_long else _SHORT_S) * SECOND_MS
     quiet_ms = (_LONG_QUIET_S[kind] if is_long else _SHORT_QUIET_S) * SECOND_MS
     rarer, newer = Random(f"{seed}:rarer"), Random(f"{seed}:newer")
-    swarm = draw_swarm(random, rarer, newer, START_MS, duration_ms, quiet_ms)
+    swarm = draw_swarm(
+        random,
+        rarer,
+        newer,
+        lambda name: Random(f"{seed}:{name}"),
+        forced,
+        START_MS,
+        duration_ms,
+        quiet_ms,
+    )
     text = policy_text(
         random,
         kind,

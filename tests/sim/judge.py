@@ -210,7 +210,7 @@ class Judge:
 
     def _check_pace(self, request: Request) -> None:
         """No more actions in a minute than the policy allows, and a step's cooldown between."""
-        observer, now_ms = self._observer, request.begun_at_ms
+        observer, now_ms = self._observer, request.by_its_clock_ms
         recent = [
             each
             for each in observer.requests.values()
@@ -220,7 +220,9 @@ class Judge:
             # What was sent from the spool of a process that died is on no record.
             and observer.spooled.get(each.client_id) not in observer.killed
         ]
-        in_a_minute = sum(now_ms - each.begun_at_ms < MINUTE_MS - SENDING_MS for each in recent)
+        in_a_minute = sum(
+            now_ms - each.by_its_clock_ms < MINUTE_MS - SENDING_MS for each in recent
+        )
         if in_a_minute >= observer.case.policy.guardrails.actions_1m_max:
             self._broke("rate", f"{in_a_minute} actions in the minute before {request.client_id}")
         cooldown_ms = observer.rules.cooldown_ms(request.reason) - SENDING_MS
@@ -229,7 +231,7 @@ class Judge:
             if (
                 same
                 and isinstance(each.action, AddMargin)
-                and now_ms - each.begun_at_ms < cooldown_ms
+                and now_ms - each.by_its_clock_ms < cooldown_ms
             ):
                 self._broke("rate", f"{request.reason} acts again within its cooldown")
 
@@ -436,9 +438,9 @@ class Judge:
         rails = observer.case.policy.guardrails
         spends = sorted(
             (each for each in self._moves_of_margin() if each.accepted and not each.is_refund),
-            key=lambda each: each.sent_at_ms,
+            key=lambda each: each.by_its_clock_ms,
         )
-        amounts = [(each.sent_at_ms, each.amount) for each in spends]
+        amounts = [(each.by_its_clock_ms, each.amount) for each in spends]
         last_ms = amounts[-1][0]
         hour = sum((amount for at_ms, amount in amounts if at_ms > last_ms - HOUR_MS), Decimal(0))
         everything = sum((amount for _, amount in amounts), Decimal(0))
@@ -482,7 +484,7 @@ class Judge:
         """The newest ones that can only be of one episode."""
         newest = spends[-1:]
         for earlier in reversed(spends[:-1]):
-            if newest[0].sent_at_ms - earlier.sent_at_ms >= EPISODE_MS:
+            if newest[0].by_its_clock_ms - earlier.by_its_clock_ms >= EPISODE_MS:
                 break
             newest.insert(0, earlier)
         return newest

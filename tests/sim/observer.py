@@ -13,7 +13,8 @@ mark after a loss, "assertion" for what the guard itself found wrong with its ow
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import assert_never
 
 from bot.clock import Clock
@@ -70,6 +71,8 @@ class Observer:
     """The close that a cancel says it is a part of, and clears the way of."""
     durable: set[str] = field(default_factory=set)
     spooled: dict[str, int] = field(default_factory=dict)
+    offset_ms: int = 0
+    """By how much the wall clock of the running process is ahead."""
     life: int = 0
     """The number of the process that is running, 0 while none is."""
     lives: int = 0
@@ -109,6 +112,10 @@ class Observer:
         self.losses = Losses(self)
         self.failing_since_ms, self.loud_at_ms = NEVER_MS, NEVER_MS
         self._realised, self._funding = 0, 0
+        self.offsets_ms: dict[int, int] = {}
+        """By how much the clock was ahead that a row of the journal names the time by."""
+        self.margins: dict[str, list[tuple[int, Money]]] = {}
+        """The margins of isolated positions, and since when."""
         self._user_stops: dict[tuple[str, float], int] = {}
         self._stops: tuple[tuple[StopOrder, ...], tuple[StopOrder, ...]] | None = None
         """Looked up once for every change of the exchange: everything asks for them."""
@@ -130,17 +137,22 @@ class Observer:
 
     def disturbed(self, kind: str) -> None:
         """A fault really occurred. Of one stretch of the same kind the first is counted."""
-        now_ms = self.clock.now_ms()
-        if now_ms - self.last_ms[kind] > STRETCH_MS or kind not in _STRETCHES:
-            self.faults[kind] += 1
-            self.note(f"fault: {kind}")
-        self.last_ms[kind] = now_ms
+        now_ms = self.occurred(kind)
         if kind != "journal_down":
             self.disturbed_at_ms = now_ms
         if kind.startswith("user_"):
             self.losses.user_acted()
         if kind not in ("journal_down", "stops_refused"):
             self.hampered_at_ms = now_ms
+
+    def occurred(self, kind: str) -> int:
+        """As `disturbed`, of what excuses nothing; when that is."""
+        now_ms = self.clock.now_ms()
+        if now_ms - self.last_ms[kind] > STRETCH_MS or kind not in _STRETCHES:
+            self.faults[kind] += 1
+            self.note(f"fault: {kind}")
+        self.last_ms[kind] = now_ms
+        return now_ms
 
     def logged(self, method: str, event: dict[str, object]) -> None:
         """The guard logged something."""
@@ -200,6 +212,10 @@ class Observer:
         """Since when the running life may send what it wants."""
         return max(self.up_since_ms, self.banned_until_ms)
 
+    def margin_moved(self, symbol: str, from_ms: int, to_ms: int) -> bool:
+        """Whether anything has moved the margin of the position between two moments."""
+        return any(from_ms <= at_ms <= to_ms for at_ms, _ in self.margins.get(symbol, ()))
+
     def became_durable(self, intent_id: str) -> None:
         """A PREPARED row is on disk."""
         self.durable.add(intent_id)
@@ -224,17 +240,19 @@ class Observer:
         self.marks_since_ms.setdefault(symbol, now_ms)
         self.marks_at_ms[symbol], self.marks[symbol] = now_ms, price
 
-    def mark_withheld(self, symbol: str, kind: str) -> None:
-        """A price did not reach the guard."""
-        self.disturbed(kind)
+    def mark_withheld(self, symbol: str) -> None:
+        """A price did not reach the guard, or not in time."""
         self.marks_since_ms.pop(symbol, None)
 
     def read_delivered(self, snapshot: AccountSnapshot) -> None:
         """A snapshot reached the guard."""
         if not self.reads or self.reads[-1][0].taken_at_ms <= snapshot.taken_at_ms:
-            self.reads[:] = [*self.reads, (snapshot, self.clock.now_ms())][-READS:]
+            before = self.reads[-1][0] if self.reads else snapshot
+            believed = as_believed(snapshot, before)
+            self.reads[:] = [*self.reads, (believed, self.clock.now_ms())][-READS:]
         self.watch.read_delivered(snapshot)
-        self.losses.read_delivered(snapshot)
+        if not snapshot.garbled:
+            self.losses.read_delivered(snapshot)
 
     def replied(self, client_id: str, reply: Reply) -> None:
         """The guard got the answer to a request."""
@@ -256,6 +274,7 @@ class Observer:
             action,
             self.clock.now_ms(),
             self.life,
+            self.offset_ms,
             self.reasons.get(client_id, "of an earlier life"),
             part_of=self.clearing.get(client_id, ""),
         )
@@ -329,14 +348,21 @@ class Observer:
         self._take_realised()
         scene = self.scene()
         self._take_flat(scene, now_ms)
+        for opening in self.case.openings:
+            here = scene.truths.get(opening.symbol)
+            margin = Money(Decimal(0)) if here is None else here.margin
+            known = self.margins.setdefault(opening.symbol, [])
+            if not known or known[-1][1] != margin:
+                known.append((now_ms, margin))
         for symbol, truth in scene.truths.items():
             self._note_user_stops(truth, scene.real[truth.group].levels[symbol], now_ms)
         self.past.add(scene)
         if self.stops_are_refused(now_ms) and scene.truths:
             self.disturbed_at_ms = now_ms
-        if self.case.swarm.outages["banned"].cover(now_ms):
+        outages = self.case.swarm.outages
+        if any(outages[kind].cover(now_ms) for kind in ("banned", "maintenance")):
             self.disturbed_at_ms = self.hampered_at_ms = now_ms
-        if self.case.swarm.outages["throttled"].cover(now_ms):
+        if outages["throttled"].cover(now_ms):
             self.disturbed_at_ms = now_ms
         self.losses.look(scene)
         self.watch.look(scene)
@@ -383,6 +409,23 @@ class Observer:
                 del self._user_stops[key]
 
 
+def as_believed(read: AccountSnapshot, before: AccountSnapshot) -> AccountSnapshot:
+    """A read with what it does not tell of as it was before: there is no newer word on that."""
+    there = {each.symbol for each in read.positions}
+    kept = [
+        each
+        for each in before.positions
+        if each.symbol not in there and not read.tells_of(each.symbol)
+    ]
+    if not read.garbled:
+        return read
+    return replace(
+        read,
+        positions=(*read.positions, *kept),
+        wallet_balance=min(read.wallet_balance, before.wallet_balance),
+    )
+
+
 def short(action: Action) -> str:
     """An action in few words."""
     match action:
@@ -411,6 +454,9 @@ _STRETCHES = frozenset(
         "throttled",
         "blackout",
         "banned",
+        "maintenance",
+        "no_margin_history",
+        "prices_late",
         "market_stalled",
         "symbol_stalled",
         "journal_down",

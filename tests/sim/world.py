@@ -27,8 +27,10 @@ from tests.sim.afterwards import judge_journal
 from tests.sim.case import ACCOUNT, Case, draw
 from tests.sim.coverage import variants_of
 from tests.sim.human import Human
+from tests.sim.ingredients import own_stream
 from tests.sim.line import ObservedAccount, QueueingVenue
 from tests.sim.lives import LIFE, Life, make_task
+from tests.sim.mishaps import SKEW_MAX_MS
 from tests.sim.observer import Observer
 from tests.sim.swarm import FailingJournal, StallingMarket, SwarmFaults
 
@@ -160,6 +162,18 @@ class _World:
             yield item
 
 
+class _Wall(Clock):
+    """The wall clock of a process, which is ahead of the world's."""
+
+    def __init__(self, world: Clock, offset_ms: int) -> None:
+        super().__init__(world.now_ms())
+        self._world, self._offset_ms = world, offset_ms
+
+    def now_ms(self) -> int:
+        """Wall time now."""
+        return self._world.now_ms() + self._offset_ms
+
+
 class Keeper:
     """
     Keeps the guard's process running, and kills it when its hour has come.
@@ -187,8 +201,12 @@ class Keeper:
     async def keep(self) -> None:
         """Start the guard, again and again until the prices end."""
         random = self._case.stream("pauses")
+        walls = own_stream(self._case.stream, "wall_jumps", "lives")
         while not self._venue.ended:
             self._life = life = Life()
+            if "wall_jumps" in self._case.swarm.enabled:
+                self._observer.offset_ms = walls.randint(-SKEW_MAX_MS, SKEW_MAX_MS)
+                self._observer.occurred("wall_jumps")
             self.context = context = copy_context()
             context.run(LIFE.set, life)
             loop = asyncio.get_running_loop()
@@ -226,7 +244,8 @@ class Keeper:
 
     async def _one_life(self) -> None:
         market, account = self.sides()
-        guard = await assemble(self._case.policy, market, account, self._clock, self._journal)
+        clock = _Wall(self._clock, self._observer.offset_ms)
+        guard = await assemble(self._case.policy, market, account, clock, self._journal)
         self.guards.append(guard)
         self._observer.began(guard.state.mode)
         if self._venue.ended:

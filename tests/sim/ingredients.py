@@ -1,0 +1,59 @@
+"""
+Ingredients that a seed has or has not by a stream of that ingredient's own.
+
+What one of them draws shifts nothing else: a seed without it is what it was before there was it.
+The word in each stream's name is chosen so that the seeds which are known to see a planted bug are
+without (`python -m tests.sim.words` looks for such words).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+
+Stream = Callable[[str], Random]
+"""A random stream by its name, always the same one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ingredient:
+    """Which share of the seeds have it, and the word in the names of its streams."""
+
+    share: float
+    word: str
+
+
+VARIANTS: Mapping[str, Ingredient] = {
+    "no_margin_history": Ingredient(0.15, "0"),
+}
+"""What a venue may be like where nothing goes wrong."""
+
+MISHAPS: Mapping[str, Ingredient] = {
+    "garbled": Ingredient(0.05, "0"),
+    "stops_unread": Ingredient(0.05, "0"),
+    "prices_late": Ingredient(0.05, "0"),
+    "notices_late": Ingredient(0.05, "0"),
+    "maintenance": Ingredient(0.05, "0"),
+    "venue_jumps": Ingredient(0.05, "0"),
+    "wall_jumps": Ingredient(0.05, "0"),
+}
+"""What goes wrong, but where nothing does."""
+
+INGREDIENTS: Mapping[str, Ingredient] = {**VARIANTS, **MISHAPS}
+
+LATE_MAX_MS = 3_000
+"""A price or a notice comes at most so much late: within the age that no policy allows for."""
+
+
+def own_stream(stream: Stream, kind: str, what: str) -> Random:
+    """What an ingredient draws its `what` from."""
+    return stream(f"{kind} {INGREDIENTS[kind].word}: {what}")
+
+
+def draw_ingredients(stream: Stream, calm: bool) -> frozenset[str]:
+    """Those of a seed, of which nothing goes wrong in a `calm` one."""
+    return frozenset(
+        kind
+        for kind, each in INGREDIENTS.items()
+        if own_stream(stream, kind, "whether").random() < each.share
+        and not (calm and kind in MISHAPS)
+    )
