@@ -29,6 +29,7 @@ from tests.sim.bills import generated_terms
 from tests.sim.mishaps import Swarm, draw_swarm
 from tests.sim.policies import draw_canary, draw_share, policy_text
 from tests.sim.prices import Trend, Weather, generated_path
+from tests.sim.recorded import recorded_path
 
 START_MS = 1_700_000_000_000
 ACCOUNT = "sim"
@@ -89,7 +90,8 @@ class Case:
 
     def path(self) -> Iterator[PathItem]:
         """The prices and funding terms after the start."""
-        prices: Iterator[PathItem] = generated_path(
+        is_recorded = "recorded" in self.swarm.enabled
+        prices: Iterator[PathItem] = (recorded_path if is_recorded else generated_path)(
             self.stream("prices"), START_MS, self.duration_ms, self.weather
         )
         terms: Iterator[Iterator[PathItem]] = (

@@ -24,8 +24,9 @@ class Ingredient:
 
 VARIANTS: Mapping[str, Ingredient] = {
     "no_margin_history": Ingredient(0.15, "0"),
+    "recorded": Ingredient(0.2, "0"),
 }
-"""What a venue may be like where nothing goes wrong."""
+"""What a seed may be about where nothing goes wrong."""
 
 MISHAPS: Mapping[str, Ingredient] = {
     "garbled": Ingredient(0.05, "0"),
@@ -35,6 +36,11 @@ MISHAPS: Mapping[str, Ingredient] = {
     "maintenance": Ingredient(0.05, "0"),
     "venue_jumps": Ingredient(0.05, "0"),
     "wall_jumps": Ingredient(0.05, "0"),
+    "commits_fails": Ingredient(0.04, "0"),
+    "append_fails": Ingredient(0.04, "0"),
+    "bot_reenters": Ingredient(0.04, "0"),
+    "delisted": Ingredient(0.03, "0"),
+    "deleveraged": Ingredient(0.04, "0"),
 }
 """What goes wrong, but where nothing does."""
 

@@ -33,6 +33,9 @@ RARER = ("banned", "read_late", "margin_queued", "said_twice", "skewed", *MEDDLI
 NEWER = ("throttled",)
 """Drawn by another one, so that nothing before them is drawn differently."""
 
+SURPRISES = frozenset({"delisted", "deleveraged"})
+"""What the venue itself does to a position, done with the same hand as what users do."""
+
 SKEW_MAX_MS = 4_000
 """Of two clocks; what the guard does in time for a settlement allows for as much."""
 
@@ -148,6 +151,9 @@ def draw_swarm(  # noqa: PLR0917 - streams that must not be taken for one anothe
         "banned": windows("banned", 120_000, rarer),
         "throttled": windows("throttled", 60_000, newer),
         "maintenance": windows("maintenance", 90_000, own_stream(stream, "maintenance", "when")),
+        "bot_reenters": windows(
+            "bot_reenters", 90_000, own_stream(stream, "bot_reenters", "when")
+        ),
     }
     if "stops_down_for_good" in enabled:
         outages["stops_down"] = Windows(((moment(), start_ms + duration_ms + 10**9),))
@@ -163,6 +169,9 @@ def draw_swarm(  # noqa: PLR0917 - streams that must not be taken for one anothe
     human += [
         (moment(rarer), kind) for kind in MEDDLING if kind in enabled for _ in times(4, rarer)
     ]
+    for kind in sorted(SURPRISES & enabled):
+        when = own_stream(stream, kind, "when")
+        human += [(moment(when), kind) for _ in times(2, when)]
     lost, reply_lost = random.choice(((0.5, 0.0), (0.0, 0.5), (0.3, 0.4)))
     hits_margin = "margin_lost" in enabled
     jump = own_stream(stream, "venue_jumps", "when")

@@ -18,6 +18,7 @@ from bot.journal.port import (
     Head,
     IntentMoved,
     Journal,
+    JournalDamaged,
     JournalUnavailable,
     Kind,
     Row,
@@ -29,6 +30,9 @@ from tests.sim.observer import Observer
 MAINTAINED = "503 The system is being maintained."
 
 T = TypeVar("T")
+
+STORE_FAILS = 0.03
+"""So many of the appends fail in a seed where some do."""
 
 HALTED = 0.5
 """In so many of the maintained venues prices stop too."""
@@ -205,7 +209,7 @@ class StallingMarket:
     ) -> None:
         swarm = observer.case.swarm
         self._market, self._faults, self._clock = market, faults, clock
-        self._observer, self._skewed_ms = observer, swarm.skewed_ms
+        self._observer, self._skew_ms = observer, swarm.skew_ms
         self._offset_ms = observer.offset_ms
         self._lags = "prices_late" in swarm.enabled
         self._came: dict[tuple[type[Quoted], str], Quoted] = {}
@@ -258,11 +262,11 @@ class StallingMarket:
 
     def _told(self, quoted: Quoted) -> Quoted:
         """As the guard is told it: received now, with the time by the venue's clock."""
-        now_ms = self._clock.now_ms()
-        at_ms = now_ms + self._offset_ms
+        at_ms = self._clock.now_ms() + self._offset_ms
         match quoted:
             case FundingReported(next_at_ms=next_at_ms):
-                by_venue_ms = next_at_ms + self._skewed_ms(now_ms)
+                # A settlement has its place on the venue's calendar: no clock that jumps moves it.
+                by_venue_ms = next_at_ms + self._skew_ms
                 return replace(quoted, next_at_ms=by_venue_ms, received_at_ms=at_ms)
             case MarkPrice(received_at_ms=received_at_ms) if received_at_ms == at_ms:
                 return quoted
@@ -295,12 +299,20 @@ class FailingJournal:
 
     def __init__(self, journal: Journal, clock: Clock, down: Windows, observer: Observer) -> None:
         self._journal, self._clock, self._down = journal, clock, down
-        self._observer = observer
+        self._observer, self._swarm = observer, observer.case.swarm
+        stream = observer.case.stream
+        self._own = {
+            kind: own_stream(stream, kind, "each") for kind in ("commits_fails", "append_fails")
+        }
+        self.lies = "commits_fails" in self._swarm.enabled
+        """Whether it may take rows and say that it has failed."""
 
     async def append(self, entries: Sequence[Entry]) -> Head:
         """Write all rows or none."""
         await self._clock.sleep_ms(0)
         self._fail_if_down()
+        if self._strikes("append_fails"):
+            raise JournalUnavailable("simulated: an input or output error")
         head = await self._journal.append(entries)
         self._observer.journal_works()
         for sequence in range(head.sequence - len(entries) + 1, head.sequence + 1):
@@ -313,8 +325,20 @@ class FailingJournal:
                     self._observer.became_durable(intent_id)
                 case _:
                     pass
+        if self._strikes("commits_fails"):
+            raise JournalDamaged("simulated: the disk failed, and yet the rows are there")
         await self._clock.sleep_ms(0)
         return head
+
+    def _strikes(self, kind: str) -> bool:
+        """Whether the store fails at this moment, in that way."""
+        is_on = kind in self._swarm.enabled and self._clock.now_ms() < self._swarm.until_ms
+        if not (is_on and self._own[kind].random() < STORE_FAILS):
+            return False
+        self._observer.disturbed(kind)
+        if kind == "append_fails":
+            self._observer.journal_failed()
+        return True
 
     async def keep(self, text: str) -> str:
         """Store a text."""

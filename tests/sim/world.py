@@ -18,7 +18,7 @@ from bot.exchange.paper.prices import PathItem, Prices
 from bot.exchange.paper.store import MemoryOnly
 from bot.exchange.paper.venue import PaperMarket
 from bot.exchange.ports import Accepted, Account, MarketData, Refused, Unreachable
-from bot.journal.port import JournalUnavailable
+from bot.journal.port import JournalDamaged, JournalUnavailable
 from bot.journal.sqlite import SqliteJournal
 from bot.rehearsal.loop import run_virtual
 from bot.runtime.assemble import assemble
@@ -127,10 +127,12 @@ class _World:
                 keeper = Keeper(case, venue, clock, journal, observer)
                 by_hand = Human(case, venue, clock, keeper.guards, observer)
                 human = tasks.create_task(by_hand.live())
+                bot = tasks.create_task(by_hand.reopen())
                 keeping = tasks.create_task(keeper.keep())
                 reaping = tasks.create_task(keeper.reap())
                 await venue.run()
                 human.cancel()
+                bot.cancel()
                 reaping.cancel()
                 keeper.finish()
                 await keeping
@@ -260,10 +262,21 @@ class Keeper:
         if error is None:
             return
         could_not_start = not self.guards and isinstance(error, JournalUnavailable | Unreachable)
-        if could_not_start or self._forgives(error):
+        if self._journal.lies and all(isinstance(each, JournalDamaged) for each in leaves(error)):
+            self._observer.disturbed("ended_by_the_store")
+        elif could_not_start or self._forgives(error):
             self._observer.disturbed("could_not_start")
         else:
             self._observer.broke("0", f"the guard crashed: {error!r} {_causes(error)}")
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """What a group of errors comes to."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from leaves(each)
+    else:
+        yield error
 
 
 def _causes(error: BaseException) -> list[str]:
