@@ -325,7 +325,7 @@ async def _run_paper(
         guard = await assemble(policy, PaperMarket(venue, setup.charts), account, clock, journal)
         outbox = outbox_of(journal, written, guard, state_dir, hearers, clock)
         async with (
-            listening(socket, guard, outbox, clock.now_ms, "paper"),
+            listening(socket, guard, outbox, clock.now_ms, lambda: "paper"),
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(outbox.run())

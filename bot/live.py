@@ -5,7 +5,7 @@ As `bot.app`, for what needs a venue: commands import it when they run, as it br
 """
 
 import asyncio
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ from bot.policy.loader import load_policy
 from bot.runtime.assemble import assemble, unexpected
 from bot.runtime.control import listening, socket_path
 from bot.runtime.heartbeat import beat
-from bot.runtime.recheck import recheck
+from bot.runtime.recheck import only_watched, recheck
 
 log = structlog.get_logger()
 
@@ -148,6 +148,20 @@ def account_of(policy: Policy, account: LiveAccount, state_dir: Path) -> Account
     assert_never(MATRIX[policy.venue].stop_name)
 
 
+def _observed(account: Account, mode: LiveMode, unsupported: Sequence[str]) -> ObservedAccount:
+    match mode:
+        case LiveMode.OBSERVE:
+            return ObservedAccount(account, "observe: nothing is sent")
+        case LiveMode.LIVE:
+            return ObservedAccount(account, "; ".join(unsupported))
+    assert_never(mode)
+
+
+def _run_of(mode: LiveMode, account: ObservedAccount) -> str:
+    """Where what is decided goes, in a word: live, observe or alert-only."""
+    return "alert-only" if mode is LiveMode.LIVE and account.why else str(mode)
+
+
 def run_live(
     policy_file: Path,
     keys: LiveKeys,
@@ -186,23 +200,32 @@ async def _run_live(
         dialect, keys.credentials, route, clock, accept_unproven_key=accept
     ) as venue:
         known = account_of(policy, venue.account, state_dir)
-        account = known if mode is LiveMode.LIVE else ObservedAccount(known)
+        account = _observed(known, mode, venue.unsupported)
         guard = await assemble(policy, venue.market, account, clock, journal)
         socket = socket_path(state_dir, policy.account)
         outbox = outbox_of(journal, written, guard, state_dir, hearers, clock)
         async with (
-            listening(socket, guard, outbox, clock.now_ms, str(mode)),
+            listening(socket, guard, outbox, clock.now_ms, lambda: _run_of(mode, account)),
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(outbox.run())
             guarding = tasks.create_task(guard.run())
             looking = tasks.create_task(
-                recheck(venue.examine, venue.endings, guard, clock, accept_unverified=accept)
+                recheck(
+                    venue.examine,
+                    venue.endings,
+                    guard,
+                    account.observe,
+                    clock,
+                    accept_unverified=accept,
+                )
             )
             beating = tasks.create_task(beat(hearers.pulses, lambda: guard.sound_at_ms, clock))
             stop_on_signals(guard)
             reload_on_hangup(guard, policy_file, tasks)
-            log.info("guard.started", account=policy.account, mode=str(mode))
+            for text in venue.unsupported:
+                guard.announce(only_watched(text))
+            log.info("guard.started", account=policy.account, mode=_run_of(mode, account))
             await guarding
             beating.cancel()
             looking.cancel()

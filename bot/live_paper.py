@@ -183,7 +183,11 @@ async def _run(
             outbox = outbox_of(journal, written, guard, state_dir, hearers, clock)
             async with (
                 listening(
-                    socket_path(state_dir, policy.account), guard, outbox, clock.now_ms, "paper"
+                    socket_path(state_dir, policy.account),
+                    guard,
+                    outbox,
+                    clock.now_ms,
+                    lambda: "paper",
                 ),
                 asyncio.TaskGroup() as tasks,
             ):

@@ -5,12 +5,13 @@ from dataclasses import asdict
 
 import typer
 
-from bot.exchange.live.findings import Finding, blocking
+from bot.exchange.live.findings import Finding, blocking, unsupported
 
 
 def show_findings(found: tuple[Finding, ...], *, accept_unverified: bool, as_json: bool) -> bool:
-    """Print them all; whether the account can be guarded."""
-    sound = not blocking(found, accept_unverified=accept_unverified)
+    """Print them all; whether the account can be guarded, and not only watched."""
+    watched = bool(unsupported(found))
+    sound = not watched and not blocking(found, accept_unverified=accept_unverified)
     if as_json:
         rows = [asdict(each) for each in found]
         typer.echo(json.dumps({"sound": sound, "findings": rows}))
@@ -18,5 +19,6 @@ def show_findings(found: tuple[Finding, ...], *, accept_unverified: bool, as_jso
     width = max(len(each.standing) for each in found)
     for each in found:
         typer.echo(f"{each.standing:{width}}  {each.check}: {each.text}")
-    typer.echo("can be guarded" if sound else "cannot be guarded as it is")
+    otherwise = "can only be watched as it is" if watched else "cannot be guarded as it is"
+    typer.echo("can be guarded" if sound else otherwise)
     return sound

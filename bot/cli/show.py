@@ -180,6 +180,8 @@ def show_status(answer: Answer, as_json: bool) -> None:
     out = console()
     if answer["run"] == "observe":
         out.print("OBSERVE: nothing is sent; what is decided is journalled as withheld")
+    if answer["run"] == "alert-only":
+        out.print("ALERT-ONLY: an account of a kind that is not supported; nothing is sent for it")
     reason = f" ({answer['mode_reason']})" if answer["mode_reason"] else ""
     out.print(
         f"{answer['account']}  {str(answer['mode']).upper()}{reason}  "

@@ -49,16 +49,16 @@ def socket_path(state_dir: Path, account: str) -> Path:
 
 @asynccontextmanager
 async def listening(
-    path: Path, guard: Guard, outbox: Outbox, now_ms: Callable[[], int], run: str
+    path: Path, guard: Guard, outbox: Outbox, now_ms: Callable[[], int], run: Callable[[], str]
 ) -> AsyncIterator[None]:
     """
     Answer on `path` while the block runs: of a guard whose actions go where `run` says (paper,
-    observe or live). The caller holds the account's lock.
+    observe, live, or nowhere: alert-only). The caller holds the account's lock.
     """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = await reader.readline()
-        answer = _answer(guard, outbox, line, now_ms(), run)
+        answer = _answer(guard, outbox, line, now_ms(), run())
         writer.write(json.dumps(answer).encode() + b"\n")
         await writer.drain()
         writer.close()

@@ -1,8 +1,9 @@
 """
 Look at the account again while it is guarded: what was fine at the start may not be any more.
 
-A key that may withdraw now, an account of another kind, a margin that the venue adds by itself:
-spending is latched off, loudly, and stops and closes go on. Nothing is taken back by itself.
+A key that may withdraw now, a margin that the venue adds by itself: spending is latched off,
+loudly, and stops and closes go on. An account of another kind, whose liquidation is not known, is
+only watched from then on; what rests on the exchange stays there. Nothing is taken back by itself.
 """
 
 from collections.abc import Awaitable, Callable, Collection
@@ -12,7 +13,7 @@ import structlog
 from bot.clock import Clock
 from bot.core.decision import Alert, AlertSeverity
 from bot.core.events import AccountMode, Command
-from bot.exchange.live.findings import Finding, blocking
+from bot.exchange.live.findings import Finding, blocking, unsupported
 from bot.exchange.ports import Unreachable
 from bot.runtime.guard import Guard
 
@@ -23,15 +24,26 @@ HOUR_MS = 3_600_000
 log = structlog.get_logger()
 
 
+def only_watched(why: str) -> Alert:
+    """What is said of an account of a kind that is not supported."""
+    text = f"{why}: it is only watched, and nothing is sent for it"
+    return Alert("account", "unsupported", AlertSeverity.CRITICAL, text)
+
+
 async def recheck(
     examine: Callable[[], Awaitable[tuple[Finding, ...]]],
     endings: Callable[[Collection[str]], Awaitable[tuple[Finding, ...]]],
     guard: Guard,
+    observe: Callable[[str], None],
     clock: Clock,
     *,
     accept_unverified: bool,
 ) -> None:
-    """Look once a day until cancelled. `endings` is asked about the contracts that are held."""
+    """
+    Look once a day until cancelled. `endings` is asked about the contracts that are held.
+
+    `observe` has nothing sent any more, for a reason.
+    """
     wait_ms = DAY_MS
     while True:
         await clock.sleep_ms(wait_ms)
@@ -46,6 +58,9 @@ async def recheck(
         wrong = blocking(found, accept_unverified=accept_unverified)
         for each in wrong:
             guard.announce(Alert("account", "recheck", AlertSeverity.CRITICAL, each.text))
+        for text in unsupported(found):
+            observe(text)
+            guard.announce(only_watched(text))
         for each in ending:
             guard.announce(Alert("account", "ending", AlertSeverity.CRITICAL, each.text))
         if wrong and guard.state.mode is AccountMode.ACTIVE:

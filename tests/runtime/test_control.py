@@ -56,7 +56,7 @@ async def listened(path: Path, *corners: tuple[int, int]) -> AsyncIterator[tuple
     async with (
         world(*corners) as here,
         here.guarding() as guard,
-        listening(path, guard, untold(here), here.clock.now_ms, "paper"),
+        listening(path, guard, untold(here), here.clock.now_ms, lambda: "paper"),
     ):
         await here.clock.sleep_ms(20_000)
         yield here, guard

@@ -1,7 +1,7 @@
 """The daily look: what has become unsound latches spending off and is said; silence is not."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import pytest
 
@@ -20,6 +20,7 @@ from tests.runtime.paper import World, world
 
 FINE = (Finding("key", Standing.FINE, "may trade"),)
 WITHDRAWS = (Finding("key", Standing.REFUSED, "the key can withdraw"),)
+PORTFOLIO = (Finding("account", Standing.UNSUPPORTED, "portfolio margin"),)
 UNVERIFIED = (Finding("key", Standing.UNVERIFIED, "nobody knows what the key may"),)
 
 
@@ -28,6 +29,7 @@ def live(
     days: float = 1.5,
     mode: AccountMode = AccountMode.ACTIVE,
     ending: tuple[Finding, ...] = (),
+    observe: Callable[[str], None] = lambda why: None,
     accept: bool = False,
 ) -> tuple[AccountMode, list[str], int]:
     """Guard for some days; the mode then, what was said of it, and how often was looked."""
@@ -48,7 +50,7 @@ def live(
                 clock = here.clock
                 assert isinstance(clock, Clock)
                 looking = tasks.create_task(
-                    recheck(examine, endings, guard, clock, accept_unverified=accept)
+                    recheck(examine, endings, guard, observe, clock, accept_unverified=accept)
                 )
                 await here.clock.sleep_ms(int(days * DAY_MS))
                 looking.cancel()
@@ -74,6 +76,14 @@ def test_a_key_that_has_learnt_to_withdraw_ends_spending_loudly() -> None:
     mode, said, _ = live(WITHDRAWS)
     assert mode is AccountMode.NO_SPEND
     assert said == ["the key can withdraw"]
+
+
+def test_an_account_that_has_become_of_another_kind_is_only_watched() -> None:
+    why: list[str] = []
+    mode, said, _ = live(PORTFOLIO, observe=why.append)
+    assert why == ["portfolio margin"]
+    assert said == ["portfolio margin: it is only watched, and nothing is sent for it"]
+    assert mode is AccountMode.ACTIVE
 
 
 def test_what_a_human_holds_stays_on_hold() -> None:

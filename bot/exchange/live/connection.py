@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from statistics import median
 from typing import TypeAlias
@@ -16,7 +16,7 @@ from bot.exchange.live.account import LiveAccount, read, venue_time_ms
 from bot.exchange.live.calls import Unreadable
 from bot.exchange.live.credentials import NO_KEYS, Credentials
 from bot.exchange.live.dialect import Dialect, Listed, MarketDialect
-from bot.exchange.live.findings import Finding, Standing, require_sound
+from bot.exchange.live.findings import Finding, Standing, require_sound, unsupported
 from bot.exchange.live.keyless import Documents, Keyless
 from bot.exchange.live.lanes import (
     WRITES_PER_WINDOW,
@@ -56,12 +56,17 @@ Route: TypeAlias = Internet | Loopback
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Both sides of a venue, for one account, and what is asked about it again and again."""
+    """
+    Both sides of a venue, for one account, and what is asked about it again and again.
+
+    `unsupported` was found when it was made, a sentence each: such an account is only watched.
+    """
 
     market: LiveMarket
     account: LiveAccount
     dialect: Dialect
     reads: Lane
+    unsupported: tuple[str, ...] = ()
 
     async def examine(self) -> tuple[Finding, ...]:
         """
@@ -73,10 +78,12 @@ class Connection:
         answers = [await read(self.reads, call) for call in self.dialect.account.check_calls()]
         try:
             refused = self.dialect.account.refusals(answers)
+            strange = self.dialect.account.unsupported(answers)
             unproven = self.dialect.account.unproven(answers)
         except Unreadable as e:
             raise Unreachable(str(e)) from e
         found = [Finding("key and account", Standing.REFUSED, each) for each in refused]
+        found += [Finding("account", Standing.UNSUPPORTED, each) for each in strange]
         found += [Finding("key", Standing.UNVERIFIED, each) for each in unproven]
         if not found:
             text = "may trade and cannot withdraw; of a kind that can be guarded"
@@ -116,7 +123,7 @@ async def connect(
     async with reach(dialect, credentials, route, clock) as connection:
         findings = await connection.examine()
         require_sound(findings, accept_unverified=accept_unproven_key)
-        yield connection
+        yield replace(connection, unsupported=unsupported(findings))
 
 
 @asynccontextmanager

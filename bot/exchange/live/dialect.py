@@ -226,6 +226,13 @@ class AccountDialect(Protocol):
     def refusals(self, jsons: Sequence[Json]) -> tuple[str, ...]:
         """Why this key or account cannot be guarded, a sentence each."""
 
+    def unsupported(self, jsons: Sequence[Json]) -> tuple[str, ...]:
+        """
+        What makes it an account whose liquidation is not known, a sentence each.
+
+        Portfolio margin, several assets, credit: it is watched, and nothing is sent for it.
+        """
+
     def unproven(self, jsons: Sequence[Json]) -> tuple[str, ...]:
         """What the venue does not tell about the key, and the user has to answer for."""
 

@@ -13,6 +13,8 @@ class Standing(StrEnum):
     """A human should know; the guard works."""
     UNVERIFIED = "unverified"
     """The venue does not tell: the user has to answer for it."""
+    UNSUPPORTED = "unsupported"
+    """How such an account is liquidated is not known: it is watched, and nothing is sent."""
     REFUSED = "refused"
 
 
@@ -33,6 +35,11 @@ def blocking(findings: Iterable[Finding], *, accept_unverified: bool) -> tuple[F
     """Those because of which the account is not guarded, or not spent from any more."""
     stops = {Standing.REFUSED} if accept_unverified else {Standing.REFUSED, Standing.UNVERIFIED}
     return tuple(each for each in findings if each.standing in stops)
+
+
+def unsupported(findings: Iterable[Finding]) -> tuple[str, ...]:
+    """What makes it an account that is only watched, a sentence each."""
+    return tuple(each.text for each in findings if each.standing is Standing.UNSUPPORTED)
 
 
 def require_sound(findings: Iterable[Finding], *, accept_unverified: bool) -> None:

@@ -1,4 +1,4 @@
-"""Observing: everything of a live account is read, and nothing is ever sent."""
+"""Observing: everything of a live account is read, and nothing is sent."""
 
 from collections.abc import Callable
 
@@ -17,11 +17,21 @@ from bot.exchange.ports import (
 
 
 class ObservedAccount:
-    """An `Account` whose writes stay here."""
+    """An `Account` whose writes stay here, for as long as there is a reason."""
 
-    def __init__(self, account: Account) -> None:
-        """Read through `account`."""
+    def __init__(self, account: Account, why: str = "") -> None:
+        """Read through `account`; send nothing, because of `why`. Without a reason all is sent."""
         self._account = account
+        self._why = why
+
+    @property
+    def why(self) -> str:
+        """Why nothing is sent; empty if all is."""
+        return self._why
+
+    def observe(self, why: str) -> None:
+        """Send nothing from now on."""
+        self._why = why
 
     @property
     def request_life_ms(self) -> int:
@@ -29,8 +39,10 @@ class ObservedAccount:
         return self._account.request_life_ms
 
     async def send(self, action: Action, client_id: str) -> Reply:
-        """Send nothing, and say so."""
-        return Withheld("observe: nothing is sent")
+        """Send it, or say why nothing is sent."""
+        if self._why:
+            return Withheld(self._why)
+        return await self._account.send(action, client_id)
 
     async def snapshot(self) -> AccountSnapshot:
         """One complete read."""

@@ -350,9 +350,15 @@ def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
     """Why this key or account cannot be guarded, a sentence each."""
     account = Row(data_of(jsons[0], "account"), "account")
     own = Row(account.raw("contractAccount"), "account.contractAccount")
-    found = []
     if own.raw("status") != "NORMAL":
-        found.append(f"account: expected NORMAL, was {own.raw('status')}")
+        return (f"account: expected NORMAL, was {own.raw('status')}",)
+    return ()
+
+
+def unsupported(jsons: Sequence[Json]) -> tuple[str, ...]:
+    """What makes it an account whose liquidation is not known, a sentence each."""
+    account = Row(data_of(jsons[0], "account"), "account")
+    found = []
     for row in rows(account.raw("contractWallets"), "contractWallets"):
         coin = row.raw("asset") if row.has("asset") else row.raw("token")
         if coin != COIN and row.number("balance") != ZERO:

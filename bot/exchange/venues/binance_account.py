@@ -69,8 +69,9 @@ class BinanceAccount:
     `api` is its private one as ccxt names it. `terms` ends with the answer that tells the
     position mode, and `terms_of` finds a position's own in its row or in those answers. `state`
     are the positions and the money; `agreed` is what of a position both must tell the same.
-    `check` is asked besides what the key may do, and `unfit` judges the answers. A key to listen
-    with is put behind the address `listening`.
+    `check` is asked besides what the key may do; `unfit` and `strange` judge the answers: what is
+    not as it has to be, and what makes it an account whose liquidation is not known. A key to
+    listen with is put behind the address `listening`.
     """
 
     coin: str
@@ -82,6 +83,7 @@ class BinanceAccount:
     agreed: tuple[str, ...]
     check: tuple[Call, ...]
     unfit: Callable[[Sequence[Json]], Iterable[str]]
+    strange: Callable[[Sequence[Json]], Iterable[str]]
     refused: Mapping[int, str]
     listening: str
     request_life_ms: int = 5_000
@@ -338,6 +340,11 @@ class BinanceAccount:
         key, *answers = jsons
         return (*_of_key(Row(key, "apiRestrictions")), *self.unfit(answers))
 
+    def unsupported(self, jsons: Sequence[Json]) -> tuple[str, ...]:
+        """What makes it an account whose liquidation is not known, a sentence each."""
+        key, *answers = jsons
+        return (*_of_kind(Row(key, "apiRestrictions")), *self.strange(answers))
+
     def unproven(self, jsons: Sequence[Json]) -> tuple[str, ...]:
         """Nothing: the venue tells what a key may do."""
         return ()
@@ -411,7 +418,11 @@ def _of_key(allowed: Row) -> list[str]:
             found.append(f"API key: expected one that cannot {what}, was allowed to ({name})")
     if not allowed.flag("enableFutures"):
         found.append("API key: expected one that may trade futures, was not (enableFutures)")
+    return found
+
+
+def _of_kind(allowed: Row) -> list[str]:
     portfolio = "enablePortfolioMarginTrading"
     if allowed.has(portfolio) and allowed.flag(portfolio):
-        found.append("account: portfolio margin is not supported: more than futures back it")
-    return found
+        return ["account: portfolio margin is not supported: more than futures back it"]
+    return []

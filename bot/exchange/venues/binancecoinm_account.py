@@ -48,6 +48,7 @@ def account_of(coin: str) -> BinanceAccount:
         agreed=(),
         check=(_ACCOUNT, _POSITIONS),
         unfit=_unfit,
+        strange=lambda answers: (),
         refused=REFUSED,
         listening="wss://dstream.binance.com/ws/",
     )

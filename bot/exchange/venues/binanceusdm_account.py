@@ -38,11 +38,15 @@ def _unfit(jsons: Sequence[Json]) -> Iterator[str]:
     mode = Row(account, "accountConfig")
     if not mode.flag("canTrade"):
         yield "account: expected one that can trade, was not (canTrade)"
-    if mode.flag("multiAssetsMargin"):
-        yield "account: multi-assets margin is not supported: other assets back it too"
     for row in rows(configs, "symbolConfig"):
         if row.flag("isAutoAddMargin"):
             yield f"{row.text('symbol')}: expected the venue's auto-margin to be off, was on"
+
+
+def _strange(jsons: Sequence[Json]) -> Iterator[str]:
+    account, _ = jsons
+    if Row(account, "accountConfig").flag("multiAssetsMargin"):
+        yield "account: multi-assets margin is not supported: other assets back it too"
 
 
 ACCOUNT = BinanceAccount(
@@ -58,6 +62,7 @@ ACCOUNT = BinanceAccount(
     agreed=("isolatedWallet",),
     check=(_ACCOUNT_CONFIG, _CONFIGS),
     unfit=_unfit,
+    strange=_strange,
     refused=REFUSED,
     listening="wss://fstream.binance.com/private/ws?listenKey=",
 )

@@ -569,6 +569,11 @@ def check_calls() -> Sequence[Call]:
 
 def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
     """Why this key or account cannot be guarded, a sentence each."""
+    return tuple(readable(_held(jsons[1]), "positions", _refused))
+
+
+def unsupported(jsons: Sequence[Json]) -> tuple[str, ...]:
+    """What makes it an account whose liquidation is not known, a sentence each."""
     money = _money(jsons[0])
     found = []
     if money.has("assetMode") and money.raw("assetMode") == "union":
@@ -578,7 +583,6 @@ def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
         for name in ("coupon", "grant")
         if number_or_none(money, name) is not None
     ]
-    found += readable(_held(jsons[1]), "positions", _refused)
     return tuple(found)
 
 

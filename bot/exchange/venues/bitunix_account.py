@@ -577,7 +577,12 @@ def check_calls() -> Sequence[Call]:
 
 
 def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
-    """Why this key or account cannot be guarded, a sentence each."""
+    """Nothing: the venue tells nothing of the key."""
+    return ()
+
+
+def unsupported(jsons: Sequence[Json]) -> tuple[str, ...]:
+    """What makes it an account whose liquidation is not known, a sentence each."""
     account = one_of(jsons[0], "account")
     found = []
     if account.number("bonus") != ZERO:

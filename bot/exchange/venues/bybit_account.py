@@ -606,9 +606,22 @@ def check_calls() -> Sequence[Call]:
 
 def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
     """Why this key or account cannot be guarded, a sentence each."""
-    key, info, positions, wallet = jsons
+    key, info, positions, _ = jsons
     found = [*_key_problems(result_of(key, "query-api"))]
+    mode = result_of(info, "account/info").text("marginMode")
+    found += [
+        f"{row.text('symbol')}: expected the venue's auto-margin to be off, was on"
+        for row in _held(positions)
+        if row.integer("autoAddMargin") != 0 and _MODES.get(mode) is MarginMode.ISOLATED
+    ]
+    return tuple(found)
+
+
+def unsupported(jsons: Sequence[Json]) -> tuple[str, ...]:
+    """What makes it an account whose liquidation is not known, a sentence each."""
+    _, info, _, wallet = jsons
     account = result_of(info, "account/info")
+    found = []
     if (status := account.integer("unifiedMarginStatus")) not in _UNIFIED:
         kind = "a classic one" if status == 1 else f"of the kind {status}"
         found.append(f"account: expected a unified account 2.0, was {kind}")
@@ -617,11 +630,6 @@ def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
         found.append(f"account: {mode} is not supported: its requirement is not known")
     elif _MODES[mode] is MarginMode.CROSS:
         found += [f"account: {problem}" for problem in _foreign(_coins(wallet))]
-    found += [
-        f"{row.text('symbol')}: expected the venue's auto-margin to be off, was on"
-        for row in _held(positions)
-        if row.integer("autoAddMargin") != 0 and _MODES.get(mode) is MarginMode.ISOLATED
-    ]
     return tuple(found)
 
 

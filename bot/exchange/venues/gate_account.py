@@ -634,7 +634,12 @@ def check_calls() -> Sequence[Call]:
 
 
 def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
-    """Why this key or account cannot be guarded, a sentence each."""
+    """Nothing: the venue tells nothing of what the key may do."""
+    return ()
+
+
+def unsupported(jsons: Sequence[Json]) -> tuple[str, ...]:
+    """What makes it an account whose liquidation is not known, a sentence each."""
     detail, account = Row(jsons[0], "account/detail"), Row(jsons[1], "accounts")
     key = Row(detail.raw("key"), "account/detail.key")
     found = []

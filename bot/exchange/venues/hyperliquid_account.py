@@ -686,7 +686,7 @@ def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
 
     An API wallet may trade and cannot withdraw (`documented`); the account's own key can.
     """
-    role, asset, kept = jsons
+    role, asset, _ = jsons
     found = []
     told = Row(role, "userRole")
     if told.raw("role") != "agent":
@@ -702,13 +702,19 @@ def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
                 "API key: expected an API wallet of this account, was another's (sub-accounts "
                 "and vaults are not supported)"
             )
+    return tuple(found)
+
+
+def unsupported(jsons: Sequence[Json]) -> tuple[str, ...]:
+    """What makes it an account whose liquidation is not known, a sentence each."""
+    _, _, kept = jsons
     if not isinstance(kept, str):
         raise Unreadable(f"userAbstraction: expected a text, was {kept!r:.80}")
     if kept not in _STANDARD:
-        found.append(
-            f"account: expected one that keeps its perpetuals' money apart (disabled), was {kept}"
+        return (
+            f"account: expected one that keeps its perpetuals' money apart (disabled), was {kept}",
         )
-    return tuple(found)
+    return ()
 
 
 def unproven(jsons: Sequence[Json]) -> tuple[str, ...]:

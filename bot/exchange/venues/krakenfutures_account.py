@@ -584,9 +584,14 @@ def check_calls() -> Sequence[Call]:
 
 def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
     """Why this key or account cannot be guarded, a sentence each."""
-    key, accounts, held = jsons
-    wallet = _wallet(accounts)
-    return (*_of_key(Row(key, "check")), *_of_wallet(wallet), *_of_positions(held))
+    key, _, _ = jsons
+    return tuple(_of_key(Row(key, "check")))
+
+
+def unsupported(jsons: Sequence[Json]) -> tuple[str, ...]:
+    """What makes it an account whose liquidation is not known, a sentence each."""
+    _, accounts, held = jsons
+    return (*_of_wallet(_wallet(accounts)), *_of_positions(held))
 
 
 def _of_key(row: Row) -> Iterator[str]:

@@ -553,7 +553,7 @@ def check_calls() -> Sequence[Call]:
 
 def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
     """Why this key or account cannot be guarded, a sentence each."""
-    key, mode, held = jsons
+    key, _, held = jsons
     found = []
     allowed = {
         word.strip() for word in Row(data_of(key, "key"), "key").text("permission").split(",")
@@ -564,11 +564,15 @@ def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
         f"API key: expected one that moves no money out, was allowed to ({word})"
         for word in sorted(allowed - _KEY_MAY)
     ]
-    kind = Row(data_of(mode, "account mode"), "account mode").text("selfAccountMode")
-    if kind != "CLASSIC":
-        found.append(f"account: expected a classic one, was {kind}")
     found += readable(_held(held), "positions", _refused)
     return tuple(found)
+
+
+def unsupported(jsons: Sequence[Json]) -> tuple[str, ...]:
+    """What makes it an account whose liquidation is not known, a sentence each."""
+    _, mode, _ = jsons
+    kind = Row(data_of(mode, "account mode"), "account mode").text("selfAccountMode")
+    return () if kind == "CLASSIC" else (f"account: expected a classic one, was {kind}",)
 
 
 def _refused(row: Row) -> list[str]:

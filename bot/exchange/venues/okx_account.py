@@ -660,6 +660,18 @@ _KINDS = {"1": "a spot one", "3": "a multi-currency one", "4": "one of portfolio
 def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
     """Why this key or account cannot be guarded, a sentence each."""
     config = row_of(jsons[0], "account/config")
+    found = []
+    allowed = config.text("perm").split(",")
+    if "trade" not in allowed:
+        found.append(f"API key: expected one that may trade, was {config.raw('perm')}")
+    if "withdraw" in allowed:
+        found.append("API key: expected one that cannot withdraw, was allowed to (perm)")
+    return tuple(found)
+
+
+def unsupported(jsons: Sequence[Json]) -> tuple[str, ...]:
+    """What makes it an account whose liquidation is not known, a sentence each."""
+    config = row_of(jsons[0], "account/config")
     level = config.text("acctLv")
     if level != _FUTURES:
         kind = _KINDS.get(level, f"of level {level}")
@@ -668,11 +680,6 @@ def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
         _ours(jsons[1])
         _money(jsons[2])
         found = []
-    allowed = config.text("perm").split(",")
-    if "trade" not in allowed:
-        found.append(f"API key: expected one that may trade, was {config.raw('perm')}")
-    if "withdraw" in allowed:
-        found.append("API key: expected one that cannot withdraw, was allowed to (perm)")
     if config.has("roleType") and config.raw("roleType") == _LEADS:
         found.append("account: one whose trades others copy is not supported")
     return tuple(found)

@@ -522,6 +522,11 @@ def refusals(jsons: Sequence[Json]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def unsupported(jsons: Sequence[Json]) -> tuple[str, ...]:
+    """Nothing: there is one kind of account."""
+    return ()
+
+
 def unproven(jsons: Sequence[Json]) -> tuple[str, ...]:
     """What the venue does not tell about the key."""
     return ("API key: the venue does not tell whether it can withdraw",)

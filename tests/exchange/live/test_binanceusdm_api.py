@@ -634,12 +634,14 @@ KEY = {"enableFutures": True, "enableWithdrawals": False, "permitsUniversalTrans
 def test_a_key_or_account_that_cannot_be_guarded_is_refused(
     key: dict[str, bool], mode: dict[str, bool], config: dict[str, bool], word: str
 ) -> None:
-    (sentence,) = ACCOUNT.refusals((KEY | key, ONE_WAY | mode, [CONFIGS[0] | config]))
+    answers = (KEY | key, ONE_WAY | mode, [CONFIGS[0] | config])
+    (sentence,) = (*ACCOUNT.refusals(answers), *ACCOUNT.unsupported(answers))
     assert word in sentence
 
 
 def test_a_good_key_and_account_are_fine() -> None:
-    assert ACCOUNT.refusals((KEY, ONE_WAY, CONFIGS)) == ()
+    good = (KEY, ONE_WAY, CONFIGS)
+    assert ACCOUNT.refusals(good) == ACCOUNT.unsupported(good) == ()
 
 
 def test_a_contract_that_is_to_be_settled_says_when() -> None:

@@ -1,21 +1,14 @@
 """Canary keys through every fault at the deepest logging: nothing that we write shows them."""
 
 import asyncio
-import io
 import logging
-import re
 import traceback
-from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 import structlog
 from pydantic import SecretStr
 
-from bot import logs
 from bot.core.actions import Action, AddMargin, ClosePosition, PlaceStop
 from bot.core.model import Side
 from bot.core.units import Money, Price, Quantity
@@ -27,44 +20,14 @@ from bot.exchange.ports import Unreachable
 from bot.journal.sqlite import SqliteJournal
 from bot.policy.loader import parse_policy
 from bot.runtime.assemble import assemble
+from tests.exchange.live.canary import heard, leaks, spellings
 from tests.exchange.live.wired import Wired, until, wired
 from tests.exchange.wire.build import BTC, D
 
 KEY, SECRET = "paper-canary-7f3a91", "canary+secret/5b1e=d0"
-CANARIES = {
-    form
-    for text in (KEY, SECRET)
-    for form in (
-        text,
-        quote(text, safe=""),
-        text.encode().hex(),
-        b64encode(text.encode()).decode(),
-    )
-}
-SIGNED = re.compile(r"signature=[0-9a-f]{16}|listenKey=\\w{16}")
+CANARIES = spellings(KEY, SECRET)
 QUICK = [each for each in MishapKind if each not in (MishapKind.LATE, MishapKind.NO_REPLY)]
 POLICY = Path("config/policies/demo.yaml")
-
-
-def leaks(text: str) -> list[str]:
-    return [each for each in CANARIES if each in text] + SIGNED.findall(text)
-
-
-@contextmanager
-def heard(*secrets: SecretStr) -> Iterator[io.StringIO]:
-    """Everything that any logger says, libraries too, at DEBUG."""
-    stream = io.StringIO()
-    root, before = logging.getLogger(), structlog.get_config()
-    handlers, level = root.handlers, root.level
-    logs.configure("json", "debug", stream, is_terminal=False, secrets=secrets)
-    for handler in root.handlers:
-        handler.setLevel(logging.DEBUG)
-    root.setLevel(logging.DEBUG)
-    try:
-        yield stream
-    finally:
-        root.handlers, root.level = handlers, level
-        structlog.configure(**before)
 
 
 @pytest.mark.timeout(300)
@@ -85,7 +48,7 @@ async def test_no_fault_makes_anything_show_a_key(
         said += [stream.getvalue(), *_bytes_of(tmp_path)]
     assert "mishap.met" in stream.getvalue(), "the logs were heard"
     for text in said:
-        assert not leaks(text), text[:2_000]
+        assert not leaks(text, CANARIES), text[:2_000]
 
 
 async def _sent(live: Wired, kind: MishapKind) -> str:
@@ -160,10 +123,18 @@ def _bytes_of(folder: Path) -> list[str]:
     return [file.read_bytes().decode("latin-1") for file in folder.iterdir()]
 
 
+def test_a_leak_would_be_seen() -> None:
+    listens = "wss://fstream.example/ws?listenKey=pqia91ma19a5s61cv6a81va6"
+    signed = "GET /order?symbol=BTCUSDT&signature=c8db56825ae71d6d79447849e617115f"
+    for text in (*CANARIES, listens, signed):
+        assert leaks(f"it was {text} here", CANARIES), text
+    assert not leaks("GET /order?symbol=BTCUSDT", CANARIES)
+
+
 def test_the_logs_hide_a_key_that_they_were_told_of_however_it_is_spelled() -> None:
     with heard(SecretStr(KEY), SecretStr(SECRET)) as stream:
         for form in CANARIES:
             structlog.get_logger().error("odd.thing_happened", detail=f"it was {form} here")
             logging.getLogger("library").debug("it was %s here", form)
     assert stream.getvalue().count("[redacted]") == 2 * len(CANARIES)
-    assert not leaks(stream.getvalue())
+    assert not leaks(stream.getvalue(), CANARIES)

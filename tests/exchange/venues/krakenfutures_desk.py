@@ -17,7 +17,7 @@ from uuid import UUID
 from bot.clock import system_wall_ms
 from bot.exchange.live.dialect import Dialect
 from bot.exchange.venues.dialects import DIALECTS
-from tests.exchange.venues.stage import BASE64_KEYS, Asked, Book, D, Said
+from tests.exchange.venues.stage import BASE64_KEYS, KEY, Asked, Book, D, Said
 
 LEVELS = [
     {"numNonContractUnits": 0, "initialMargin": 0.008, "maintenanceMargin": 0.004},
@@ -102,7 +102,7 @@ class KrakenDesk:
 
     def _private(self, asked: Asked) -> Said:
         if asked.path == _CHECK:
-            return Said(200, {"apiKey": "a-key", "permissions": self.permissions})
+            return Said(200, {"apiKey": KEY, "permissions": self.permissions})
         match asked.method, asked.path.removeprefix(_API):
             case "GET", "accounts":
                 return good(accounts={"cash": {"type": "cashAccount"}, "flex": self._flex()})

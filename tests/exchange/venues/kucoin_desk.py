@@ -81,7 +81,7 @@ BILL = {
 }
 KEY = {
     "remark": "guard",
-    "apiKey": "a-key",
+    "apiKey": KEYS.key.get_secret_value(),
     "apiVersion": 3,
     "permission": "General,Futures",
     "createdAt": 1705001832000,

@@ -12,7 +12,7 @@ from bot.clock import system_wall_ms
 from bot.core.model import MarginMode, PositionMode
 from bot.exchange.live.dialect import Dialect
 from bot.exchange.venues.dialects import DIALECTS
-from tests.exchange.venues.stage import Asked, Book, D, Said
+from tests.exchange.venues.stage import PHRASE, Asked, Book, D, Said
 
 CONTRACT = {
     "instType": "SWAP",
@@ -91,7 +91,7 @@ class OkxDesk:
             return self._public(path, asked.query)
         if "OK-ACCESS-SIGN" not in asked.headers:
             return failed("50106", status=401)
-        if asked.headers.get("OK-ACCESS-PASSPHRASE") != "a-phrase":
+        if asked.headers.get("OK-ACCESS-PASSPHRASE") != PHRASE:
             return failed("50105", status=401)
         if self.is_write(asked):
             return self._write(path, asked.body)
@@ -186,7 +186,7 @@ class OkxDesk:
         asked = json.loads(text)
         if asked["op"] == "login":
             (given,) = asked["args"]
-            good = len(given["sign"]) == 44 and given["passphrase"] == "a-phrase"
+            good = len(given["sign"]) == 44 and given["passphrase"] == PHRASE
             event, code = ("login", "0") if good else ("error", "60009")
             return [json.dumps({"event": event, "code": code, "msg": "", "connId": "a"})]
         return [json.dumps({"event": "subscribe", "arg": arg}) for arg in asked["args"]]

@@ -8,6 +8,7 @@ all. ccxt's real class asks, with the venue's real addresses rewritten on the wi
 import asyncio
 import json
 import re
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -35,9 +36,11 @@ from tests.exchange.venues.nicknames import NicknamedAccount
 
 D = Decimal
 BTC = "BTC/USDT:USDT"
-KEYS = Credentials(SecretStr("a-key"), SecretStr("a-secret"), SecretStr("a-phrase"))
-BASE64_KEYS = Credentials(SecretStr("a-key"), SecretStr("b25seSBmb3IgdGVzdHM="))
-HEX_KEYS = Credentials(SecretStr("0x" + "Ab" * 20), SecretStr("0x" + "1c" * 32))
+KEY, SECRET, PHRASE = "canary-7f3a91-key", "canary+secret/5b1e=d0", "canary phrase 3c"
+KEYS = Credentials(SecretStr(KEY), SecretStr(SECRET), SecretStr(PHRASE))
+BASE64_KEYS = Credentials(SecretStr(KEY), SecretStr(b64encode(SECRET.encode()).decode()))
+PRIVATE = "0x" + "c4a1" * 16
+HEX_KEYS = Credentials(SecretStr("0x" + "Ab" * 20), SecretStr(PRIVATE))
 
 SYMBOLS = {
     "binancecoinm": "BTC/USD:BTC",

@@ -348,8 +348,9 @@ def test_a_login_is_signed_as_the_venues_page_signs_it() -> None:
     ],
 )
 def test_an_account_that_cannot_be_guarded_is_refused(change: dict[str, Any], word: str) -> None:
-    assert apex_account.refusals(({"data": ACCOUNT}, WORTH)) == ()
-    (sentence,) = apex_account.refusals((ACCOUNT | change, WORTH))
+    good, wrong = ({"data": ACCOUNT}, WORTH), (ACCOUNT | change, WORTH)
+    assert apex_account.refusals(good) == apex_account.unsupported(good) == ()
+    (sentence,) = (*apex_account.refusals(wrong), *apex_account.unsupported(wrong))
     assert word in sentence
 
 

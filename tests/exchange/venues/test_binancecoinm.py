@@ -558,12 +558,13 @@ def test_a_key_or_account_that_cannot_be_guarded_is_refused(
     key: dict[str, bool], can_trade: bool, position: dict[str, str], word: str
 ) -> None:
     answers = (KEY | key, {"canTrade": can_trade}, [LONG_ROW | position])
-    (sentence,) = ACCOUNT.refusals(answers)
+    (sentence,) = (*ACCOUNT.refusals(answers), *ACCOUNT.unsupported(answers))
     assert word in sentence
 
 
 def test_a_good_key_and_account_are_fine() -> None:
-    assert ACCOUNT.refusals((KEY, account(LONG_ROW), [LONG_ROW, FLAT])) == ()
+    good = (KEY, account(LONG_ROW), [LONG_ROW, FLAT])
+    assert ACCOUNT.refusals(good) == ACCOUNT.unsupported(good) == ()
     assert ACCOUNT.unproven(()) == ()
 
 

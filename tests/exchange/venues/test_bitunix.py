@@ -545,9 +545,9 @@ def test_an_account_that_cannot_be_guarded_is_refused(
     account: dict[str, Any], position: dict[str, Any], word: str
 ) -> None:
     own = LONG | {"subAccountId": 1}
-    assert bitunix_account.refusals((done([ACCOUNT]), done([own]))) == ()
+    assert bitunix_account.unsupported((done([ACCOUNT]), done([own]))) == ()
     wrong = (done([ACCOUNT | account]), done([own, own | position]))
-    (sentence,) = bitunix_account.refusals(wrong)
+    (sentence,) = bitunix_account.unsupported(wrong)
     assert word in sentence
     assert "withdraw" in bitunix_account.unproven(wrong)[0]
 

@@ -604,9 +604,8 @@ def checks(
     coin: Any = USDT,
 ) -> tuple[str, ...]:
     info = ok({"marginMode": mode, "unifiedMarginStatus": status})
-    return bybit_account.refusals(
-        (ok(key), info, enveloped(leg), enveloped({"coin": [USDT, coin]}))
-    )
+    answers = (ok(key), info, enveloped(leg), enveloped({"coin": [USDT, coin]}))
+    return (*bybit_account.refusals(answers), *bybit_account.unsupported(answers))
 
 
 def allowed(**groups: Any) -> dict[str, Any]:

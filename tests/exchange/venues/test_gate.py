@@ -439,8 +439,9 @@ def test_an_account_that_cannot_be_guarded_is_refused(
     key: dict[str, Any], account: dict[str, Any], word: str
 ) -> None:
     detail = {"user_id": 1666, "key": {"mode": 1} | key}
-    assert gate_account.refusals(({"key": {"mode": 1}}, ACCOUNT)) == ()
-    (sentence,) = gate_account.refusals((detail, ACCOUNT | account))
+    good, wrong = ({"key": {"mode": 1}}, ACCOUNT), (detail, ACCOUNT | account)
+    assert gate_account.refusals(good) == gate_account.unsupported(good) == ()
+    (sentence,) = (*gate_account.refusals(wrong), *gate_account.unsupported(wrong))
     assert word in sentence
 
 

@@ -904,17 +904,19 @@ ASSET = {"user": ADDRESS, "coin": "BTC", "leverage": {"type": "cross", "value": 
 def test_a_key_that_can_withdraw_and_an_account_of_another_kind_are_refused(
     role: Any, kept: str, word: str
 ) -> None:
-    (told,) = venue.refusals([role, ASSET, kept])
+    answers = [role, ASSET, kept]
+    (told,) = (*venue.refusals(answers), *venue.unsupported(answers))
     assert word in told
 
 
 def test_an_api_wallet_of_a_plain_account_is_fine() -> None:
     for kept in ("disabled", "default"):
-        assert venue.refusals([OWN_AGENT, ASSET, kept]) == ()
+        good = [OWN_AGENT, ASSET, kept]
+        assert venue.refusals(good) == venue.unsupported(good) == ()
     assert venue.unproven([OWN_AGENT, ASSET, "disabled"]) == ()
     for spoilt in ([{}, ASSET, "disabled"], [OWN_AGENT, {}, "disabled"], [OWN_AGENT, ASSET, None]):
         with pytest.raises(Unreadable):
-            venue.refusals(spoilt)
+            (venue.refusals(spoilt), venue.unsupported(spoilt))
 
 
 def test_every_position_is_the_one_that_the_vocabulary_knows() -> None:

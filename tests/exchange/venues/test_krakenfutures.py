@@ -955,7 +955,8 @@ def refusals(
     key: Mapping[str, Any] = KEY,
     wallet: Mapping[str, Any] = WALLET,
 ) -> tuple[str, ...]:
-    return venue.refusals((json_of(key), *state(*positions, wallet=wallet)))
+    answers = (json_of(key), *state(*positions, wallet=wallet))
+    return (*venue.refusals(answers), *venue.unsupported(answers))
 
 
 def test_dollars_cross_positions_and_a_key_that_cannot_withdraw_are_guarded() -> None:

@@ -604,8 +604,9 @@ def test_bars_are_hours_of_the_mark_price_that_are_over() -> None:
 )
 def test_a_key_or_account_that_cannot_be_guarded_is_refused(changed: Any, word: str) -> None:
     rest = (enveloped(LONG), enveloped({"details": [USDT]}))
-    assert okx_account.refusals((enveloped(CONFIG), *rest)) == ()
-    (sentence,) = okx_account.refusals((enveloped(CONFIG | changed), *rest))
+    good, wrong = ((enveloped(each), *rest) for each in (CONFIG, CONFIG | changed))
+    assert okx_account.refusals(good) == okx_account.unsupported(good) == ()
+    (sentence,) = (*okx_account.refusals(wrong), *okx_account.unsupported(wrong))
     assert word in sentence
     assert okx_account.unproven(()) == ()
 
