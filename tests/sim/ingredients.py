@@ -23,24 +23,24 @@ class Ingredient:
 
 
 VARIANTS: Mapping[str, Ingredient] = {
-    "no_margin_history": Ingredient(0.15, "0"),
-    "recorded": Ingredient(0.2, "0"),
+    "no_margin_history": Ingredient(0.15, "697"),
+    "recorded": Ingredient(0.2, "5011"),
 }
 """What a seed may be about where nothing goes wrong."""
 
 MISHAPS: Mapping[str, Ingredient] = {
-    "garbled": Ingredient(0.05, "0"),
+    "garbled": Ingredient(0.05, "11"),
     "stops_unread": Ingredient(0.05, "0"),
-    "prices_late": Ingredient(0.05, "0"),
-    "notices_late": Ingredient(0.05, "0"),
-    "maintenance": Ingredient(0.05, "0"),
-    "venue_jumps": Ingredient(0.05, "0"),
+    "prices_late": Ingredient(0.05, "1"),
+    "notices_late": Ingredient(0.05, "24"),
+    "maintenance": Ingredient(0.05, "8"),
+    "venue_jumps": Ingredient(0.05, "8"),
     "wall_jumps": Ingredient(0.05, "0"),
-    "commits_fails": Ingredient(0.04, "0"),
-    "append_fails": Ingredient(0.04, "0"),
-    "bot_reenters": Ingredient(0.04, "0"),
-    "delisted": Ingredient(0.03, "0"),
-    "deleveraged": Ingredient(0.04, "0"),
+    "commits_fails": Ingredient(0.04, "9"),
+    "append_fails": Ingredient(0.04, "2"),
+    "bot_reenters": Ingredient(0.04, "2"),
+    "delisted": Ingredient(0.03, "13"),
+    "deleveraged": Ingredient(0.04, "7"),
 }
 """What goes wrong, but where nothing does."""
 

@@ -51,10 +51,11 @@ def main() -> int:
         parser.error(f"--with: expected some of {', '.join(INGREDIENTS)}, was {unknown}")
     seeds = asked.seed or range(asked.first, asked.first + asked.seeds)
     if len(seeds) == 1:
-        return _report(map(_teller(asked.verbose, asked.only, forced), seeds))
+        return _report(map(_teller(asked.verbose, asked.only, forced), seeds), asked.forced)
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         return _report(
-            pool.map(partial(_timed, forced), seeds, chunksize=min(10, 1 + len(seeds) // 20))
+            pool.map(partial(_timed, forced), seeds, chunksize=min(10, 1 + len(seeds) // 20)),
+            asked.forced,
         )
 
 
@@ -87,8 +88,8 @@ def _timed(forced: frozenset[str], seed: int) -> Timed:
     return result, time.process_time() - began_s
 
 
-def _report(results: Iterable[Timed]) -> int:
-    coverage = Coverage()
+def _report(results: Iterable[Timed], forced: str | None) -> int:
+    coverage, again = Coverage(), f" --with {forced}" if forced else ""
     began_s, spent_s, failed = time.perf_counter(), 0.0, 0
     for result, took_s in results:
         coverage.add(result)
@@ -99,7 +100,7 @@ def _report(results: Iterable[Timed]) -> int:
         _print(f"seed {result.seed} FAILED")
         for line in (*result.violations, *result.history[-EVENTS_SHOWN:]):
             _print(f"  {line}")
-        _print(f"  again: .venv/bin/python tests/sim/run.py --seed {result.seed} -v")
+        _print(f"  again: .venv/bin/python tests/sim/run.py --seed {result.seed} -v{again}")
         _print(f"  what of it is needed: make shrink SEED={result.seed}")
     for line in coverage.lines():
         _print(line)

@@ -233,6 +233,8 @@ class StallingMarket:
     def latest(self) -> tuple[Quoted, ...]:
         """The newest prices and bills; none of those that do not come."""
         if self._lags:
+            for each in self._market.latest():  # what was there before the stream began
+                self._came.setdefault((type(each), each.symbol), each)
             return tuple(self._told(each) for each in self._came.values() if self._delivers(each))
         return tuple(self._told(each) for each in self._market.latest() if self._delivers(each))
 

@@ -29,6 +29,9 @@ SURELY_BILLED_MS = 240_000
 BILL_SEEN_MS = 65_000
 """So long after a settlement the guard may not have seen yet what it took."""
 
+STILL_AHEAD_MS = 5_000
+"""By a clock that is so late, and without a newer word, what is settled is still ahead."""
+
 FAR = 1_000
 """A mark does not get so many times as high."""
 
@@ -80,8 +83,9 @@ class Scene:
     One moment of the whole account.
 
     `real` is how each group is, `billed` how it will be once the bills ahead are paid. `views`
-    are all that the guard may believe of it, the real one first. `costs` are the next bill and a
-    day of bills as shares of each position's margin, with the time of the settlement.
+    are all that the guard may believe of it, the real one first. `costs` are the next bill, and
+    the one before where that is just over, and a day of bills as shares of each position's margin,
+    with the time of the settlement.
     """
 
     at_ms: int
@@ -235,15 +239,19 @@ class Eyes:
         )
 
     def _costs(self, truth: Truth) -> Iterator[tuple[float, float, int]]:
-        term = self._machine.terms.get(truth.symbol)
-        if term is None or term.next_at_ms <= self._machine.at_ms:
-            return
+        term, at_ms = self._machine.terms.get(truth.symbol), self._machine.at_ms
         margin = float(truth.margin)
         if truth.mode is MarginMode.CROSS:
             margin = self._worth(truth) / float(truth.leverage)
-        if margin > 0:
+        if term is None or margin <= 0:
+            return
+        if term.next_at_ms > at_ms:
             share = self.bill_of(truth) / margin
             yield share, share * 86_400_000 / term.interval_ms, term.next_at_ms
+        settled_ms, rate = self._settled.get(truth.symbol, (0, 0.0))
+        if at_ms - settled_ms <= STILL_AHEAD_MS:
+            share = truth.side.sign * self._worth(truth) * rate / margin
+            yield share, share * 86_400_000 / term.interval_ms, settled_ms
 
 
 class Past:
