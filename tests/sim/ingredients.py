@@ -40,6 +40,7 @@ MISHAPS: Mapping[str, Ingredient] = {
     "append_fails": Ingredient(0.04, "2"),
     "bot_reenters": Ingredient(0.04, "2"),
     "delisted": Ingredient(0.03, "13"),
+    "rival": Ingredient(0.03, "1"),
     "deleveraged": Ingredient(0.04, "7"),
 }
 """What goes wrong, but where nothing does."""

@@ -85,7 +85,10 @@ class Judge:
                 self._check_close(request, action)
             case CancelStop(target_client_id=target):
                 # An order that a killed life wrote down and never sent may rest for all it knows.
-                if target not in self._observer.requests.keys() | self._observer.durable:
+                # That may also be true of one that another guard of the account has placed.
+                observer = self._observer
+                known = observer.requests.keys() | observer.durable | observer.strangers
+                if target not in known:
                     self._broke("8", f"cancels a foreign order: {action}")
             case _:
                 assert_never(action)
@@ -536,7 +539,12 @@ class Judge:
             del self._in_its_own_way[symbol]
             return
         ours, theirs = observer.stops()
-        reserved = sum(stop.quantity for stop in theirs if stop.symbol == symbol)
+        others = [
+            stop
+            for stop in observer.machine.stops(ACCOUNT)
+            if stop.client_id in observer.strangers
+        ]
+        reserved = sum(stop.quantity for stop in (*theirs, *others) if stop.symbol == symbol)
         truth = before.get(symbol)
         fits = truth is not None and close.quantity + reserved <= truth.quantity
         is_troubled = self._now_ms - observer.hampered_at_ms < SPEND_FENCE_MS

@@ -119,8 +119,10 @@ def draw_swarm(  # noqa: PLR0917 - streams that must not be taken for one anothe
     enabled |= {kind for kind in RARER if rarer.random() < share / 2 and not calm}
     enabled |= {kind for kind in NEWER if newer.random() < share / 2 and not calm}
     enabled |= draw_ingredients(stream, calm) | forced
-    if enabled & {"skewed", "venue_jumps"}:
-        enabled -= {"wall_jumps"}  # of two clocks one is enough: together they go by too much
+    if enabled & {"skewed", "venue_jumps", "rival"}:
+        # Of two clocks one is enough: together they go by too much. Which guard is the elder one
+        # they say by their own.
+        enabled -= {"wall_jumps"}
     first_ms, until_ms = start_ms + 5_000, start_ms + duration_ms - quiet_ms
 
     def moment(chance: Random = random) -> int:

@@ -7,12 +7,13 @@ them. What a request must keep is in `judge`, what must hold while time passes i
 A promise is called by its number, 0 for a liquidation that was no fate and for a crash. The others
 are words: "wrongful close" and "bill" for what the policy does not ask for, or asks in vain,
 "bound" for the price of a close, "refund" for margin that a trim owes, "rate" for actions too soon
-after one another, "ban" for what is asked in a ban, "loosened" for a stop that moves away from the
+after one another, "ban" for what is asked in a ban, "two guards" for what a
+second one of the account does, "loosened" for a stop that moves away from the
 mark after a loss, "assertion" for what the guard itself found wrong with its own decision.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import assert_never
@@ -69,6 +70,10 @@ class Observer:
     """Why the guard says it wants an intent."""
     clearing: dict[str, str] = field(default_factory=dict)
     """The close that a cancel says it is a part of, and clears the way of."""
+    strangers: set[str] = field(default_factory=set)
+    """The orders of another guard of the account."""
+    born_ms: int = NEVER_MS
+    """When the journal of the guard that is judged began."""
     durable: set[str] = field(default_factory=set)
     spooled: dict[str, int] = field(default_factory=dict)
     offset_ms: int = 0
@@ -314,7 +319,8 @@ class Observer:
         if self._stops is None:
             resting = self.machine.stops(ACCOUNT)
             ours = tuple(stop for stop in resting if stop.client_id in self.requests)
-            theirs = tuple(stop for stop in resting if stop.client_id not in self.requests)
+            known = self.requests.keys() | self.strangers
+            theirs = tuple(stop for stop in resting if stop.client_id not in known)
             self._stops = ours, theirs
         return self._stops
 
@@ -326,6 +332,17 @@ class Observer:
         """The guard's stops that close the whole position before it is liquidated at `level`."""
         ours, _ = self.stops()
         return tuple(stop for stop in ours if _is_proper(stop, truth, level))
+
+    def proper_of(
+        self, client_ids: Container[str], truth: Truth, level: float
+    ) -> tuple[StopOrder, ...]:
+        """The like among the stops of those ids."""
+        resting = self.machine.stops(ACCOUNT)
+        return tuple(
+            stop
+            for stop in resting
+            if stop.client_id in client_ids and _is_proper(stop, truth, level)
+        )
 
     def user_stops(self, symbol: str) -> tuple[float, ...]:
         """Triggers of the user's own stops, those of the last minute too."""

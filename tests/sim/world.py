@@ -32,6 +32,7 @@ from tests.sim.line import ObservedAccount, QueueingVenue
 from tests.sim.lives import LIFE, Life, make_task
 from tests.sim.mishaps import SKEW_MAX_MS
 from tests.sim.observer import Observer
+from tests.sim.rival import IS_RIVAL, Rival
 from tests.sim.swarm import FailingJournal, StallingMarket, SwarmFaults
 
 RESTART_MS = 1_000
@@ -128,11 +129,17 @@ class _World:
                 by_hand = Human(case, venue, clock, keeper.guards, observer)
                 human = tasks.create_task(by_hand.live())
                 bot = tasks.create_task(by_hand.reopen())
+                rivalling = [
+                    tasks.create_task(Rival(case, venue, clock, observer).live())
+                    for _ in case.swarm.enabled & {"rival"}
+                ]
                 keeping = tasks.create_task(keeper.keep())
                 reaping = tasks.create_task(keeper.reap())
                 await venue.run()
                 human.cancel()
                 bot.cancel()
+                for task in rivalling:
+                    task.cancel()
                 reaping.cancel()
                 keeper.finish()
                 await keeping
@@ -250,6 +257,7 @@ class Keeper:
         guard = await assemble(self._case.policy, market, account, clock, self._journal)
         self.guards.append(guard)
         self._observer.began(guard.state.mode)
+        self._observer.born_ms = guard.state.birth.at_ms
         if self._venue.ended:
             guard.stop()
         await guard.run()
@@ -305,7 +313,10 @@ def logged(observer: Observer) -> Iterator[None]:
     """What the guard logs goes to the observer, and nowhere else."""
 
     def pass_on(_logger: Any, method: str, event: Any) -> Any:
-        observer.logged(method, event)
+        if IS_RIVAL.get():
+            observer.note(f"the other guard: {event['event']}")
+        else:
+            observer.logged(method, event)
         raise structlog.DropEvent
 
     before = structlog.get_config()
