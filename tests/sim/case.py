@@ -84,6 +84,11 @@ class Case:
         """The contracts by symbol."""
         return {each.symbol: each.instrument for each in self.openings}
 
+    @property
+    def betas(self) -> dict[str, Ratio]:
+        """What the policy says of each symbol."""
+        return {each.symbol: self.policy.stress.beta_of(each.symbol) for each in self.openings}
+
     def stream(self, name: str) -> Random:
         """A random stream of its own: what one thing draws shifts no other."""
         return Random(f"{self.seed}:{name}")

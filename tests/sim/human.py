@@ -1,6 +1,6 @@
 """The user, who shares the account with the guard and asks nobody."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from decimal import Decimal
 from random import Random
@@ -8,10 +8,10 @@ from random import Random
 from bot.clock import Clock
 from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
 from bot.core.events import AccountMode, Command
-from bot.core.model import MarginMode, Side
+from bot.core.model import MarginMode, PositionMode, Side
 from bot.core.units import Money, Price, Quantity, ceil_to, floor_to
 from bot.exchange.paper.arithmetic import MONEY_STEP
-from bot.exchange.paper.books import AccountBook
+from bot.exchange.paper.books import AccountBook, slot_of
 from bot.exchange.paper.deleveraging import deleverage
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.venue import PaperVenue
@@ -28,6 +28,15 @@ FLAT_MS = 15_000
 """So long after a position is gone the user may open another."""
 
 HOLD_MAX_MS = 600_000
+_OTHER_MODE = {
+    MarginMode.ISOLATED: MarginMode.CROSS,
+    MarginMode.CROSS: MarginMode.ISOLATED,
+}
+_OTHER_POSITION_MODE = {
+    PositionMode.ONE_WAY: PositionMode.HEDGE,
+    PositionMode.HEDGE: PositionMode.ONE_WAY,
+}
+
 RETRY_MS = 1_000
 BOT_MS = 2_000
 """A bot looks so often whether it has its position."""
@@ -106,7 +115,9 @@ class Human:
         if truths:
             self._change(kind, machine, chance, truths[chance.choice(sorted(truths))])
 
-    def _change(self, kind: str, machine: PaperMachine, chance: Random, truth: Truth) -> None:
+    def _change(  # noqa: C901 - a case a deed
+        self, kind: str, machine: PaperMachine, chance: Random, truth: Truth
+    ) -> None:
         symbol, side = truth.symbol, truth.side
         instrument, share = self._case.listed[symbol], _share(chance, 0.05, 0.95)
         match kind:
@@ -133,6 +144,20 @@ class Human:
             case "delisted":
                 machine.delist(symbol, truth.mark, machine.at_ms)
                 self._surprise(kind, symbol)
+            case "margin_mode":
+                self._clear(kind, machine, (truth,))
+                other = _OTHER_MODE[truth.mode]
+                machine.set_margin_mode(ACCOUNT, symbol, other, machine.at_ms)
+                opening = replace(self._opening(symbol), margin_mode=other)
+                self._open(kind, machine, chance, opening, side)
+            case "position_mode":
+                truths = tuple(self._observer.eyes.truths().values())
+                self._clear(kind, machine, truths)
+                other_mode = _OTHER_POSITION_MODE[machine._books.accounts[ACCOUNT].mode]
+                reply = machine.set_position_mode(ACCOUNT, other_mode, machine.at_ms)
+                self._observer.note(f"user: {other_mode}: {reply}")
+                for each in truths:
+                    self._open(kind, machine, chance, self._opening(each.symbol), each.side)
             case "deleveraged":
                 part = Quantity(floor_to(truth.quantity * share, instrument.quantity_step))
                 self._deleverage(machine, truth, chance.choice((part, truth.quantity)))
@@ -140,11 +165,20 @@ class Human:
             case "user_grows" | "user_withdraws" | "user_levers":
                 self._observer.user_spent_at_ms = self._clock.now_ms()
                 self._observer.disturbed(kind)
-                done = meddling.meddle(kind, machine, symbol, share)
+                done = meddling.meddle(kind, machine, truth, share)
                 self._observer.note(f"user: {kind} {symbol}: {done}")
                 machine.move(machine.at_ms, {})  # what follows from it, and a look at it
             case _:
                 raise ValueError(f"no user does {kind}")
+
+    def _clear(self, kind: str, machine: PaperMachine, truths: Iterable[Truth]) -> None:
+        """Close positions, and take off the book what waits in their contracts."""
+        self._observer.user_spent_at_ms = self._clock.now_ms()
+        for truth in truths:
+            self._order(kind, machine, ClosePosition(truth.symbol, truth.side, truth.quantity))
+            for stop in machine.stops(ACCOUNT):
+                if stop.symbol == truth.symbol:
+                    self._order(kind, machine, CancelStop(stop.symbol, stop.side, stop.client_id))
 
     def _surprise(self, kind: str, symbol: str) -> None:
         self._observer.note(f"exchange: {symbol} is {kind}")
@@ -154,7 +188,8 @@ class Human:
 
     def _deleverage(self, machine: PaperMachine, truth: Truth, quantity: Quantity) -> None:
         """Have the position fill what nobody else takes of somebody's liquidation."""
-        held = machine._books.accounts[ACCOUNT].holdings[truth.symbol]
+        book = machine._books.accounts[ACCOUNT]
+        held = book.holdings[slot_of(book, truth.symbol, truth.side)]
         other = Side.SHORT if truth.side is Side.LONG else Side.LONG
         theirs = replace(held, side=other)
         for account, notice in deleverage(

@@ -33,8 +33,8 @@ RARER = ("banned", "read_late", "margin_queued", "said_twice", "skewed", *MEDDLI
 NEWER = ("throttled",)
 """Drawn by another one, so that nothing before them is drawn differently."""
 
-SURPRISES = frozenset({"delisted", "deleveraged"})
-"""What the venue itself does to a position, done with the same hand as what users do."""
+SURPRISES = frozenset({"delisted", "deleveraged", "margin_mode", "position_mode"})
+"""What changes the account itself, done with the same hand as what users do."""
 
 SKEW_MAX_MS = 4_000
 """Of two clocks; what the guard does in time for a settlement allows for as much."""

@@ -7,9 +7,10 @@ them. What a request must keep is in `judge`, what must hold while time passes i
 A promise is called by its number, 0 for a liquidation that was no fate and for a crash. The others
 are words: "wrongful close" and "bill" for what the policy does not ask for, or asks in vain,
 "bound" for the price of a close, "refund" for margin that a trim owes, "rate" for actions too soon
-after one another, "ban" for what is asked in a ban, "two guards" for what a
-second one of the account does, "loosened" for a stop that moves away from the
-mark after a loss, "assertion" for what the guard itself found wrong with its own decision.
+after one another, "ban" for what is asked in a ban, "two guards" for what a second one of the
+account does, "mode" for what an account gets that is not as the policy says, "loosened" for a stop
+that moves away from the mark after a loss, "assertion" for what the guard itself found wrong with
+its own decision.
 """
 
 from collections import Counter
@@ -44,6 +45,7 @@ STORE_FAILED = "promise 5"
 
 USER_STOP_MS = 65_000
 STRETCH_MS = 10_000
+LOUD_MS = 10_000
 HISTORY = 40
 READS = 64
 """More than come while a close clears its way: each intent that is open asks for some."""
@@ -116,6 +118,7 @@ class Observer:
         self.judge = Judge(self)
         self.losses = Losses(self)
         self.failing_since_ms, self.loud_at_ms = NEVER_MS, NEVER_MS
+        self.strange_since_ms, self.cried_at_ms = NEVER_MS, NEVER_MS
         self._realised, self._funding = 0, 0
         self.offsets_ms: dict[int, int] = {}
         """By how much the clock was ahead that a row of the journal names the time by."""
@@ -167,6 +170,8 @@ class Observer:
             self.reasons[str(event["intent"])] = str(event["reason"])
         if event["event"] == "way.clearing":
             self.clearing[str(event["part"])] = str(event["intent"])
+        if method == "critical":
+            self.cried_at_ms = self.clock.now_ms()
         if method == "critical" and event.get("kind") in ("promise", "spooled"):
             self.loud_at_ms, self.latched_life = self.clock.now_ms(), self.life
             if event["kind"] == "promise" and not str(event["text"]).startswith(STORE_FAILED):
@@ -382,7 +387,32 @@ class Observer:
         if outages["throttled"].cover(now_ms):
             self.disturbed_at_ms = now_ms
         self.losses.look(scene)
-        self.watch.look(scene)
+        if self._is_as_expected:
+            self.strange_since_ms = NEVER_MS
+            self.watch.look(scene)
+        else:
+            self.disturbed_at_ms = self.hampered_at_ms = now_ms
+            self._check_strange(scene, now_ms)
+
+    @property
+    def _is_as_expected(self) -> bool:
+        """Whether the account keeps positions as the policy says."""
+        mode = self.machine._books.accounts[ACCOUNT].mode
+        return mode is self.case.policy.position_mode
+
+    def _check_strange(self, scene: Scene, now_ms: int) -> None:
+        """An account that is not as the policy says is said to be so, loudly."""
+        expected = self.case.policy.position_mode
+        shown = self.reads and self.reads[-1][0].position_mode is not expected
+        if not (shown and scene.truths):
+            self.strange_since_ms = NEVER_MS
+            return
+        if self.strange_since_ms == NEVER_MS:
+            self.strange_since_ms = now_ms
+        allowed_ms = self.case.policy.protect.unknown_after_ms + LOUD_MS
+        if now_ms - self.strange_since_ms > allowed_ms and self.cried_at_ms < self.up_since_ms:
+            self.broke("mode", "the account is in another mode, and nobody is told")
+            self.strange_since_ms = now_ms
 
     def _take_flat(self, scene: Scene, now_ms: int) -> None:
         for opening in self.case.openings:
@@ -412,10 +442,10 @@ class Observer:
             self.note(f"exchange: {fill.cause} of {fill.quantity} {fill.symbol} at {fill.price}")
             self.deeds[f"{fill.cause} fills"] += 1
             self.losses.filled(fill)
-            if fill.cause is Cause.LIQUIDATION:
-                self.watch.liquidated(fill.symbol)
-            else:
+            if fill.cause is not Cause.LIQUIDATION:
                 self.watch.filled(fill)
+            elif self._is_as_expected:
+                self.watch.liquidated(fill.symbol)
         self._realised = len(realised)
 
     def _note_user_stops(self, truth: Truth, level: float, now_ms: int) -> None:

@@ -21,7 +21,7 @@ from tests.sim.line import QueueingVenue
 from tests.sim.lives import LIFE, Life
 from tests.sim.observer import Observer
 from tests.sim.requests import NEVER_MS
-from tests.sim.watch import QUIET_MS
+from tests.sim.watch import BACKOFF_MS, QUIET_MS
 
 HEARD_MS = 1_000
 RETRY_MS = 1_000
@@ -41,6 +41,8 @@ class RivalAccount(PaperAccount):
         """Whether the guard that is judged was there before it."""
         self.saw_at_ms = NEVER_MS
         """When it was first shown a stop of that one."""
+        self.refused_at_ms = NEVER_MS
+        """When a stop of its own was refused, or did not get through, last."""
 
     async def snapshot(self) -> AccountSnapshot:
         """Read, and remember what was seen of the other guard."""
@@ -67,6 +69,8 @@ class RivalAccount(PaperAccount):
             observer.user_spent_at_ms = now_ms
         elif isinstance(reply, Accepted):
             observer.occurred("rival_stops")
+        elif isinstance(action, PlaceStop):
+            self.refused_at_ms = observer.clock.now_ms()
         return reply
 
 
@@ -129,6 +133,7 @@ class Rival:
                 continue
             since_ms = self._bare_since_ms.setdefault(symbol, at_ms)
             troubled_ms = max(since_ms, observer.disturbed_at_ms, self._began_at_ms)
-            if at_ms - troubled_ms > QUIET_MS:
+            refused_ms = at_ms - self._account.refused_at_ms
+            if at_ms - troubled_ms > QUIET_MS and refused_ms > BACKOFF_MS:
                 self._bare_since_ms[symbol] = at_ms
                 observer.broke("two guards", f"the younger one keeps no stop of {symbol}")

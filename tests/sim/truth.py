@@ -107,7 +107,7 @@ class Eyes:
     def __init__(self, case: Case, machine: PaperMachine) -> None:
         self._case, self._machine = case, machine
         self._listings = {each.symbol: Listing(each.instrument) for each in case.openings}
-        self._betas = {each.symbol: each.beta for each in case.openings}
+        self._betas = case.betas
         self._rates: dict[str, float] = {}
         self._settled: dict[str, tuple[int, float]] = {}
         self._terms: dict[str, FundingTerm] = {}
@@ -121,8 +121,10 @@ class Eyes:
         books = self._machine._books
         holdings = books.accounts[ACCOUNT].holdings
         return {
-            symbol: _truth(self._machine.at_ms, symbol, held, books.quotes[symbol].mark)
-            for symbol, held in holdings.items()
+            held.symbol: _truth(
+                self._machine.at_ms, held.symbol, held, books.quotes[held.symbol].mark
+            )
+            for held in holdings.values()
         }
 
     def scene(self, reads: Iterable[AccountSnapshot]) -> Scene:

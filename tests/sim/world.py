@@ -21,7 +21,7 @@ from bot.exchange.ports import Accepted, Account, MarketData, Refused, Unreachab
 from bot.journal.port import JournalDamaged, JournalUnavailable
 from bot.journal.sqlite import SqliteJournal
 from bot.rehearsal.loop import run_virtual
-from bot.runtime.assemble import assemble
+from bot.runtime.assemble import StartRefused, assemble
 from bot.runtime.guard import Guard
 from tests.sim.afterwards import judge_journal
 from tests.sim.case import ACCOUNT, Case, draw
@@ -34,6 +34,9 @@ from tests.sim.mishaps import SKEW_MAX_MS
 from tests.sim.observer import Observer
 from tests.sim.rival import IS_RIVAL, Rival
 from tests.sim.swarm import FailingJournal, StallingMarket, SwarmFaults
+
+MODES = frozenset({"margin_mode", "position_mode"})
+"""A guard does not start where the account is not as the policy says."""
 
 RESTART_MS = 1_000
 """A supervisor waits this long before it starts a process that could not start."""
@@ -272,6 +275,8 @@ class Keeper:
         could_not_start = not self.guards and isinstance(error, JournalUnavailable | Unreachable)
         if self._journal.lies and all(isinstance(each, JournalDamaged) for each in leaves(error)):
             self._observer.disturbed("ended_by_the_store")
+        elif isinstance(error, StartRefused) and self._case.swarm.enabled & MODES:
+            self._observer.disturbed("start_refused")
         elif could_not_start or self._forgives(error):
             self._observer.disturbed("could_not_start")
         else:
