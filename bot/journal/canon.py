@@ -2,8 +2,8 @@
 The canonical text of a frozen value, written from its type: see `bot.journal.codec`.
 
 For every type a writer is made once. A decision row carries the whole state before it, and most of
-that is the same as in the row before: of what stands in a tuple or a mapping the text is kept for
-as long as it is the same object.
+that is the same as in the row before: of a tuple, of a mapping and of what stands in them the text
+is kept for as long as it is the same object.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,8 +21,8 @@ from bot.core.kept import kept
 TAG = "type"
 """The key under which a member of a union carries its class name."""
 
-ITEMS_KEPT = 1_024
-"""Of each type of item; then all of their texts are forgotten."""
+ITEMS_KEPT, WHOLES_KEPT = 1_024, 128
+"""Of each type of item, and of tuple and mapping; then all of their texts are forgotten."""
 
 Writer: TypeAlias = Callable[[Any], str]
 
@@ -157,7 +157,7 @@ def _of_tuple(type_: Any) -> Writer:
     types = get_args(type_)
     if types[-1] is Ellipsis:
         write = _of_item(types[0])
-        return lambda value: f"[{','.join(map(write, value))}]"
+        return _of_whole(lambda value: f"[{','.join(map(write, value))}]", "[]")
     writers = [writer_of(each) for each in types]
     return lambda value: f"[{','.join(w(item) for w, item in zip(writers, value, strict=True))}]"
 
@@ -173,14 +173,20 @@ def _of_mapping(type_: Any) -> Writer:
                 f"{{{','.join(f'{write_key(key)}:{write_value(item)}' for key, item in items)}}}"
             )
 
-        return write
+        return _of_whole(write, "{}")
 
     def write_pairs(value: Any) -> str:
         pairs = [(write_key(key), item) for key, item in value.items()]
         pairs.sort(key=itemgetter(0))
         return f"[{','.join(f'[{key},{write_value(item)}]' for key, item in pairs)}]"
 
-    return write_pairs
+    return _of_whole(write_pairs, "[]")
+
+
+def _of_whole(write: Writer, empty: str) -> Writer:
+    """Of a tuple or a mapping, of which most are in the next row as well."""
+    write_kept = kept(most=WHOLES_KEPT)(write)
+    return lambda value: write_kept(value) if value else empty
 
 
 def _of_item(type_: Any) -> Writer:

@@ -118,6 +118,8 @@ class Executor:
         rests, the venue will say so.
         """
         cancels = []
+        if not intent.clears:
+            return []
         async with asyncio.TaskGroup() as tasks:
             for number, target in enumerate(intent.clears):
                 part = part_id(intent.id, number)

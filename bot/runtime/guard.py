@@ -24,7 +24,6 @@ from bot.core.events import (
     PolicyLoaded,
     Tick,
 )
-from bot.core.guardrails import Approved
 from bot.core.ladder import symbols_to_chart
 from bot.core.model import Instrument
 from bot.core.policy import Policy
@@ -160,8 +159,15 @@ class Guard:
                 if intent.is_open
             }
             while not self._stopping:
-                for approved in await self._turn():
+                decision = await self._turn()
+                for approved in decision.approved:  # before all that may take a turn of the loop
                     settling.add(tasks.create_task(to_its_end(self._executor.perform, approved)))
+                if decision.approved:
+                    tasks.create_task(self._say_once_sent(decision))
+                else:
+                    self._say(decision)
+                self._feed.pace(decision.endangered, decision.needs_read)
+                self._feed.chart(symbols_to_chart(self.policy, self.state.positions))
                 settling = {task for task in settling if not task.done()}
                 await self._inbox.wait(self.decision.wake_at_ms)
             feeding.cancel()
@@ -171,7 +177,7 @@ class Guard:
                 task.cancel()
         await self._write_last_rows()
 
-    async def _turn(self) -> tuple[Approved, ...]:
+    async def _turn(self) -> Decision:
         for event in (*self._market.latest(), *self._inbox.drain()):
             self._take(event)
         now_ms = self._clock.now_ms()
@@ -196,7 +202,7 @@ class Guard:
                 sentence = f"sending {len(decision.approved)} without a journal row: {e}"
                 self._cry("spooled", sentence, now_ms)
         self._commit(state, decision, now_ms)
-        return decision.approved
+        return decision
 
     def _take(self, event: Event) -> None:
         known = self.state.instruments.by_symbol
@@ -243,6 +249,21 @@ class Guard:
         for approved in decision.approved:
             durable = OutcomeReported(approved.intent.id, IntentState.PREPARED, "durable", now_ms)
             state = apply(state, durable)
+        self.state = state
+        self.decision = decision
+        self._signature = decision.signature
+        if not self._unwritten and stands_on_fresh_data(state, decision):
+            self.sound_at_ms = now_ms
+
+    async def _say_once_sent(self, decision: Decision) -> None:
+        """Log a decision behind its requests: a line takes as long as to sign one of them."""
+        try:
+            await self._clock.sleep_ms(0)  # made in one turn of the loop, they leave in the next
+        finally:
+            self._say(decision)
+
+    def _say(self, decision: Decision) -> None:
+        for approved in decision.approved:
             log.info(
                 "intent.prepared",
                 intent=approved.intent.id,
@@ -252,13 +273,6 @@ class Guard:
             )
         for alert in decision.alerts:
             self._announce(alert)
-        self.state = state
-        self.decision = decision
-        self._signature = decision.signature
-        if not self._unwritten and stands_on_fresh_data(state, decision):
-            self.sound_at_ms = now_ms
-        self._feed.pace(decision.endangered, decision.needs_read)
-        self._feed.chart(symbols_to_chart(self.policy, state.positions))
 
     def _cry(self, kind: str, sentence: str, now_ms: int) -> None:
         """Say what no decision says."""

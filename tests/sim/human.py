@@ -183,7 +183,6 @@ class Human:
     def _surprise(self, kind: str, symbol: str) -> None:
         self._observer.note(f"exchange: {symbol} is {kind}")
         self._observer.disturbed(kind)
-        self._observer.losses.user_acted()  # it is none of the guard's losses
         self._observer.look()
 
     def _deleverage(self, machine: PaperMachine, truth: Truth, quantity: Quantity) -> None:

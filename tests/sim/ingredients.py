@@ -40,8 +40,8 @@ MISHAPS: Mapping[str, Ingredient] = {
     "append_fails": Ingredient(0.04, "2"),
     "bot_reenters": Ingredient(0.04, "2"),
     "delisted": Ingredient(0.03, "13"),
-    "margin_mode": Ingredient(0.03, "0"),
-    "position_mode": Ingredient(0.02, "0"),
+    "margin_mode": Ingredient(0.03, "20"),
+    "position_mode": Ingredient(0.02, "3"),
     "rival": Ingredient(0.03, "1"),
     "deleveraged": Ingredient(0.04, "7"),
 }

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from operator import is_not
 from typing import assert_never
 
 from bot.clock import Clock
@@ -24,9 +25,10 @@ from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, Place
 from bot.core.events import AccountMode
 from bot.core.model import AccountSnapshot, StopOrder
 from bot.core.units import Money, Price
-from bot.exchange.paper.books import Cause
+from bot.exchange.paper.books import Cause, FundingPaid, Realised
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.ports import Barred, Refused, Reply
+from bot.runtime.guard import Guard
 from tests.sim.case import ACCOUNT, Case
 from tests.sim.judge import Judge
 from tests.sim.losses import Losses
@@ -68,8 +70,8 @@ class Observer:
     history: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     requests: dict[str, Request] = field(default_factory=dict)
-    reasons: dict[str, str] = field(default_factory=dict)
-    """Why the guard says it wants an intent."""
+    guard: Guard = field(init=False)
+    """The newest life of it."""
     clearing: dict[str, str] = field(default_factory=dict)
     """The close that a cancel says it is a part of, and clears the way of."""
     strangers: set[str] = field(default_factory=set)
@@ -119,14 +121,15 @@ class Observer:
         self.losses = Losses(self)
         self.failing_since_ms, self.loud_at_ms = NEVER_MS, NEVER_MS
         self.strange_since_ms, self.cried_at_ms = NEVER_MS, NEVER_MS
-        self._realised, self._funding = 0, 0
+        self._happened = 0
         self.offsets_ms: dict[int, int] = {}
         """By how much the clock was ahead that a row of the journal names the time by."""
         self.margins: dict[str, list[tuple[int, Money]]] = {}
         """The margins of isolated positions, and since when."""
         self._user_stops: dict[tuple[str, float], int] = {}
-        self._stops: tuple[tuple[StopOrder, ...], tuple[StopOrder, ...]] | None = None
-        """Looked up once for every change of the exchange: everything asks for them."""
+        self._stops: tuple[tuple[StopOrder, ...], tuple[StopOrder, ...]] = (), ()
+        self._seen_in: tuple[object, ...] = ()
+        """The orders and positions that the stops were seen in: they are replaced, not changed."""
 
     # -- what is told ------------------------------------------------------------------------
 
@@ -148,7 +151,7 @@ class Observer:
         now_ms = self.occurred(kind)
         if kind != "journal_down":
             self.disturbed_at_ms = now_ms
-        if kind.startswith("user_"):
+        if kind.startswith("user_") or kind in _NOT_THE_GUARDS:
             self.losses.user_acted()
         if kind not in ("journal_down", "stops_refused"):
             self.hampered_at_ms = now_ms
@@ -166,8 +169,6 @@ class Observer:
         """The guard logged something."""
         facts = " ".join(f"{key}={event[key]}" for key in sorted(event) if key != "event")
         self.note(f"guard: {event['event']} {facts}")
-        if event["event"] == "intent.prepared":
-            self.reasons[str(event["intent"])] = str(event["reason"])
         if event["event"] == "way.clearing":
             self.clearing[str(event["part"])] = str(event["intent"])
         if method == "critical":
@@ -177,8 +178,9 @@ class Observer:
             if event["kind"] == "promise" and not str(event["text"]).startswith(STORE_FAILED):
                 self.broke("assertion", f"the guard found itself about to break {event['text']}")
 
-    def began(self, mode: AccountMode) -> None:
+    def began(self, guard: Guard) -> None:
         """A life of the guard has recovered and runs."""
+        self.guard, mode = guard, guard.state.mode
         self.lives += 1
         self.life, self.up_since_ms = self.lives, self.clock.now_ms()
         self.last_began_ms = self.up_since_ms
@@ -279,13 +281,14 @@ class Observer:
         self.asks()
         if client_id in self.requests:
             self.broke("4", f"{client_id} is sent again")
+        intents = self.guard.state.intents
         request = Request(
             client_id,
             action,
             self.clock.now_ms(),
             self.life,
             self.offset_ms,
-            self.reasons.get(client_id, "of an earlier life"),
+            intents[client_id].reason if client_id in intents else "of an earlier life",
             part_of=self.clearing.get(client_id, ""),
         )
         clears = (each for each in self.requests.values() if each.part_of == client_id)
@@ -321,17 +324,16 @@ class Observer:
 
     def stops(self) -> tuple[tuple[StopOrder, ...], tuple[StopOrder, ...]]:
         """The stops that rest: the guard's and the user's."""
-        if self._stops is None:
+        book = self.machine._books.accounts[ACCOUNT]
+        seen_in = (*book.open_orders.values(), *book.holdings.values())
+        if len(seen_in) != len(self._seen_in) or any(map(is_not, seen_in, self._seen_in)):
+            self._seen_in = seen_in
             resting = self.machine.stops(ACCOUNT)
             ours = tuple(stop for stop in resting if stop.client_id in self.requests)
             known = self.requests.keys() | self.strangers
             theirs = tuple(stop for stop in resting if stop.client_id not in known)
             self._stops = ours, theirs
         return self._stops
-
-    def changed(self) -> None:
-        """Something happens on the exchange: what was seen of its orders may be wrong now."""
-        self._stops = None
 
     def proper_stops(self, truth: Truth, level: float) -> tuple[StopOrder, ...]:
         """The guard's stops that close the whole position before it is liquidated at `level`."""
@@ -362,12 +364,10 @@ class Observer:
 
     def look(self) -> None:
         """Prices moved, or an account changed."""
-        self.changed()
         if ACCOUNT not in self.machine.accounts:
             return
         now_ms = self.machine.at_ms
-        self._take_funding()
-        self._take_realised()
+        self._take_happened()
         scene = self.scene()
         self._take_flat(scene, now_ms)
         for opening in self.case.openings:
@@ -427,18 +427,18 @@ class Observer:
                 self.watch.flat(symbol)
                 self.losses.flat(symbol)
 
-    def _take_funding(self) -> None:
-        paid = self.machine.funding(ACCOUNT)
-        for each in paid[self._funding :]:
-            self.note(f"exchange: {each.symbol} pays {each.amount} at {each.rate}")
-            self.deeds["bills" if each.amount > 0 else "bills in favour"] += 1
-            self.watch.billed(each)
-            self.eyes.settled(each.symbol, each.at_ms)
-        self._funding = len(paid)
-
-    def _take_realised(self) -> None:
-        realised = self.machine.realised(ACCOUNT)
-        for fill in realised[self._realised :]:
+    def _take_happened(self) -> None:
+        happened = self.machine.history(ACCOUNT, self._happened)
+        self._happened += len(happened)
+        for each in happened:
+            if isinstance(each, FundingPaid):
+                self.note(f"exchange: {each.symbol} pays {each.amount} at {each.rate}")
+                self.deeds["bills" if each.amount > 0 else "bills in favour"] += 1
+                self.watch.billed(each)
+                self.eyes.settled(each.symbol, each.at_ms)
+        for fill in happened:
+            if not isinstance(fill, Realised):
+                continue
             self.note(f"exchange: {fill.cause} of {fill.quantity} {fill.symbol} at {fill.price}")
             self.deeds[f"{fill.cause} fills"] += 1
             self.losses.filled(fill)
@@ -446,7 +446,6 @@ class Observer:
                 self.watch.filled(fill)
             elif self._is_as_expected:
                 self.watch.liquidated(fill.symbol)
-        self._realised = len(realised)
 
     def _note_user_stops(self, truth: Truth, level: float, now_ms: int) -> None:
         for trigger in self.user_stops_now(truth, level):
@@ -495,6 +494,18 @@ def _is_proper(stop: StopOrder, truth: Truth, level: float) -> bool:
         and truth.side.sign * (float(stop.trigger_price) - level) > 0
     )
 
+
+_NOT_THE_GUARDS = frozenset(
+    {
+        "bot_reenters",
+        "deleveraged",
+        "delisted",
+        "margin_mode",
+        "position_mode",
+        "rival_acts",
+    }
+)
+"""What is lost by these, or opened, is as if a user had done it."""
 
 _STRETCHES = frozenset(
     {

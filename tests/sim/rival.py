@@ -65,7 +65,6 @@ class RivalAccount(PaperAccount):
         observer.note(f"the other guard: {action}: {reply}")
         if not isinstance(action, PlaceStop | CancelStop):
             observer.disturbed("rival_acts")
-            observer.losses.user_acted()
             observer.user_spent_at_ms = now_ms
         elif isinstance(reply, Accepted):
             observer.occurred("rival_stops")

@@ -73,7 +73,6 @@ class ObservedMachine(PaperMachine):
         """Handle a request, then look."""
         before, wallet = self.observer.eyes.truths(), self.observer.wallet
         reply = super().handle(account, action, client_id, at_ms)
-        self.observer.changed()
         if client_id in self.observer.requests:
             self.observer.handled(client_id, before, wallet, reply)
         self.observer.look()
@@ -259,7 +258,7 @@ class Keeper:
         clock = _Wall(self._clock, self._observer.offset_ms)
         guard = await assemble(self._case.policy, market, account, clock, self._journal)
         self.guards.append(guard)
-        self._observer.began(guard.state.mode)
+        self._observer.began(guard)
         self._observer.born_ms = guard.state.birth.at_ms
         if self._venue.ended:
             guard.stop()

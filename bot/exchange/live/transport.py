@@ -1,8 +1,9 @@
 """
-ccxt signs a request, addresses it and sends it; what comes back is handed on as it is.
+ccxt signs a request and addresses it; it is sent once, and what comes back is handed on as it is.
 
-ccxt's own reading is left out on purpose: it takes a page of HTML with status 200 for an order,
-and a cut answer for a refusal. Its retries are off: a lost answer would be sent for twice.
+ccxt's own sending and reading are left out on purpose: it takes a page of HTML with status 200
+for an order, and a cut answer for a refusal, and what it does around a request takes as long as
+to sign it.
 """
 
 import logging
@@ -13,6 +14,7 @@ from typing import Any, TypeAlias
 
 import aiohttp
 import ccxt.async_support
+from yarl import URL
 
 from bot.exchange.live.calls import Call, Heard, NotSent, Outcome, Silent
 from bot.exchange.live.credentials import Credentials
@@ -30,14 +32,6 @@ Network: TypeAlias = aiohttp.ClientSession | LoopbackSession
 logging.getLogger("ccxt").setLevel(logging.WARNING)
 
 
-class _Heard(Exception):
-    """Carries an answer out of ccxt before it is read there."""
-
-    def __init__(self, heard: Heard) -> None:
-        super().__init__(heard.status)
-        self.heard = heard
-
-
 class Transport:
     """One ccxt instance, with its own connections."""
 
@@ -45,19 +39,20 @@ class Transport:
         self, ccxt_id: str, credentials: Credentials, network: Network, timeout_ms: int
     ) -> None:
         """Speak for `credentials` over `network`, which stays the caller's to close."""
-        self._ccxt = _raw(_class_of(ccxt_id))(
+        self._network = network
+        self._timeout = aiohttp.ClientTimeout(
+            total=timeout_ms / 1000, sock_connect=timeout_ms / 1000, sock_read=timeout_ms / 1000
+        )
+        self._ccxt = _class_of(ccxt_id)(
             {
                 "apiKey": credentials.key.get_secret_value(),
                 "secret": credentials.secret.get_secret_value(),
                 "password": credentials.passphrase.get_secret_value(),
                 "session": network,
-                "timeout": timeout_ms,
                 "enableRateLimit": False,
-                "options": {"recvWindow": RECV_WINDOW_MS, "maxRetriesOnFailure": 0},
+                "options": {"recvWindow": RECV_WINDOW_MS},
             }
         )
-        if self._ccxt.options["maxRetriesOnFailure"] != 0:
-            raise AssertionError("ccxt: expected no retries of writes")
 
     def set_clock_offset_ms(self, ahead_ms: int) -> None:
         """Date requests by the venue's clock, which this machine's is `ahead_ms` ahead of."""
@@ -65,26 +60,29 @@ class Transport:
 
     async def ask(self, call: Call) -> Outcome:
         """Send once. Never raises for what the network or the venue did."""
+        sent: Any = dict(call.parameters)
+        if call.is_batch:
+            sent = [sent]
         try:
-            sent: Any = dict(call.parameters)
-            if call.is_batch:
-                sent = [sent]
             with localcontext():  # ccxt sets the rounding of whoever calls it, and leaves it so
-                await self._ccxt.request(
-                    call.path, call.api.split("."), call.method, sent, {"cost": 0}
-                )
-        except _Heard as e:
-            return e.heard
+                signed = self._ccxt.sign(call.path, call.api.split("."), call.method, sent)
+            headers = self._ccxt.prepare_request_headers(signed["headers"])
         except ccxt.BaseError as e:
-            # The message may carry the signed address: only kinds are told.
-            cause = e.__cause__
-            reason = f"{type(e).__name__} from {type(cause).__name__}"
-            if isinstance(cause, aiohttp.ClientConnectorError | socket.gaierror):
-                return NotSent(reason)
-            return Silent(reason)
-        except OSError as e:
+            return NotSent(f"{type(e).__name__}: not signed")
+        send = getattr(self._network, signed["method"].lower())
+        body = signed["body"].encode() if signed["body"] else None
+        url = URL(signed["url"], encoded=True)
+        try:
+            async with send(url, data=body, headers=headers, timeout=self._timeout) as answer:
+                text = await answer.text(errors="replace")
+                return Heard(answer.status, dict(answer.headers), text.strip())
+        # The message may carry the signed address: only kinds are told.
+        except (aiohttp.ClientConnectorError, socket.gaierror) as e:
+            return NotSent(type(e).__name__)
+        except TimeoutError as e:
+            return Silent(f"RequestTimeout from {type(e).__name__}")
+        except (aiohttp.ClientError, OSError) as e:
             return Silent(type(e).__name__)
-        return Silent("ccxt returned without an answer")
 
     async def close(self) -> None:
         """Let go of ccxt's own resources."""
@@ -95,15 +93,3 @@ def _class_of(ccxt_id: str) -> Any:
     """ccxt's own class, or by its full name one that we made where ccxt has none."""
     module, dot, name = ccxt_id.rpartition(".")
     return getattr(import_module(module) if dot else ccxt.async_support, name)
-
-
-def _raw(base: Any) -> Any:
-    """The venue's class of ccxt whose answers are not read by it."""
-
-    class Raw(base):  # type: ignore[misc]
-        def on_rest_response(self, code: int, *rest: Any) -> str:
-            """Called by ccxt with reason, url, method, headers, body and the request's own."""
-            _, _, _, headers, body, *_ = rest
-            raise _Heard(Heard(code, dict(headers), body.strip()))
-
-    return Raw
