@@ -54,7 +54,9 @@ def _judge_intents(
     for intent_id, at_ms in prepared.items():
         due_ms = max(at_ms, case.swarm.until_ms, observer.last_began_ms) + TERMINAL_MS
         _, ended_ms = concluded.get(intent_id, (IntentState.UNKNOWN, due_ms + 1))
-        if ended_ms > due_ms and due_ms < case.ends_at_ms:
+        # Where the account is not as the policy says no guard starts that could settle it.
+        can_start = not observer.faults["start_refused"]
+        if ended_ms > due_ms and due_ms < case.ends_at_ms and can_start:
             observer.broke("5", f"{intent_id} was not terminal {TERMINAL_MS} ms after the faults")
 
 

@@ -31,6 +31,7 @@ VARIANTS: Mapping[str, Ingredient] = {
 MISHAPS: Mapping[str, Ingredient] = {
     "garbled": Ingredient(0.05, "11"),
     "stops_unread": Ingredient(0.05, "0"),
+    "lacking": Ingredient(0.0, "0"),
     "prices_late": Ingredient(0.05, "1"),
     "notices_late": Ingredient(0.05, "24"),
     "maintenance": Ingredient(0.05, "8"),

@@ -509,8 +509,8 @@ class Judge:
         sign, at = truth.side.sign, float(stop.trigger_price)
         scenes = [*self._scenes(stop.symbol, stop.side, self._now_ms), scene]
         real = [scene.real[truth.group].levels[stop.symbol]]
-        if truth.group == CROSS:
-            # The other marks may have moved while it was under way.
+        if any(each.truths[stop.symbol].group == CROSS for each in scenes):
+            # The other marks may have moved while it was under way, or its own mode have changed.
             real += request.levels
             real += _shared_levels(scenes, stop.symbol)
         if all(sign * (at - level) <= 0 for level in real) or truth.is_past(at):

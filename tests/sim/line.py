@@ -95,6 +95,9 @@ class ObservedAccount(PaperAccount):
         if read.positions and self._faults.strikes("garbled", GARBLED):
             self._observer.disturbed("garbled")
             read = reads.garbled(read, self._faults.own("garbled"))
+        if read.positions and self._faults.strikes("lacking", GARBLED):
+            self._observer.disturbed("lacking")
+            read = reads.lacking(read, self._faults.own("lacking"))
         if read.stops and self._faults.strikes("stops_unread", GARBLED):
             self._observer.disturbed("stops_unread")
             read = reads.without_a_stop(read, self._faults.own("stops_unread"))
