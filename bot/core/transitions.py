@@ -232,7 +232,7 @@ def _same_bill(one: FundingReported, other: FundingReported) -> bool:
 
 def _read(state: AccountState, event: AccountReported) -> AccountState:
     match state.account:
-        case AccountRead(snapshot=older) if older.taken_at_ms > event.snapshot.taken_at_ms:
+        case AccountRead() as before if _is_overtaken(event, before):
             return state
         case AccountRead(snapshot=older):
             event, carried = _carried_over(older, event)
@@ -279,6 +279,17 @@ def _read(state: AccountState, event: AccountReported) -> AccountState:
         # What is missing from a garbled read was not closed, and its balance may hold its margin.
         shared=state.shared if snapshot.garbled else shared,
     )
+
+
+def _is_overtaken(event: AccountReported, before: AccountRead) -> bool:
+    """
+    Whether what is known is newer than a read, by the venue's time.
+
+    Only of two that were under way together: one that was asked for when the other had arrived is
+    newer whatever a clock says that was put back, or that another server goes by.
+    """
+    crossed = event.asked_at_ms <= before.received_at_ms
+    return crossed and event.snapshot.taken_at_ms < before.snapshot.taken_at_ms
 
 
 def _carried_over(

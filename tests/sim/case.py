@@ -1,6 +1,6 @@
 """What one seed stands for: an account, a policy, prices, bills, and all that will go wrong."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from decimal import Decimal
 from heapq import merge
@@ -26,6 +26,7 @@ from tests.sim.accounts import (
     told_of_stops,
 )
 from tests.sim.bills import generated_terms
+from tests.sim.ingredients import streams_of
 from tests.sim.mishaps import Swarm, draw_swarm
 from tests.sim.policies import draw_canary, draw_share, policy_text
 from tests.sim.prices import Trend, Weather, generated_path
@@ -112,7 +113,7 @@ class Case:
         yield from merge(prices, *terms, key=lambda item: item.at_ms)
 
 
-def draw(seed: int, forced: frozenset[str] = frozenset()) -> Case:
+def draw(seed: int, forced: Set[str] = frozenset()) -> Case:
     """The case of `seed`, with those ingredients: the same in every process."""
     random = Random(f"{seed}:case")
     kind = draw_kind(seed)
@@ -139,7 +140,7 @@ def draw(seed: int, forced: frozenset[str] = frozenset()) -> Case:
         random,
         rarer,
         newer,
-        lambda name: Random(f"{seed}:{name}"),
+        streams_of(seed),
         forced,
         START_MS,
         duration_ms,

@@ -50,8 +50,16 @@ MISHAPS: Mapping[str, Ingredient] = {
 
 INGREDIENTS: Mapping[str, Ingredient] = {**VARIANTS, **MISHAPS}
 
+FORCED_ONLY = frozenset(kind for kind, each in INGREDIENTS.items() if not each.share)
+"""Those that no seed has unless it is told to: what is to mend them is still under way."""
+
 LATE_MAX_MS = 3_000
 """A price or a notice comes at most so much late: within the age that no policy allows for."""
+
+
+def streams_of(seed: int) -> Stream:
+    """The random streams of a seed."""
+    return lambda name: Random(f"{seed}:{name}")
 
 
 def own_stream(stream: Stream, kind: str, what: str) -> Random:
@@ -59,7 +67,7 @@ def own_stream(stream: Stream, kind: str, what: str) -> Random:
     return stream(f"{kind} {INGREDIENTS[kind].word}: {what}")
 
 
-def draw_ingredients(stream: Stream, calm: bool) -> frozenset[str]:
+def draw_ingredients(stream: Stream, *, calm: bool) -> frozenset[str]:
     """Those of a seed, of which nothing goes wrong in a `calm` one."""
     return frozenset(
         kind

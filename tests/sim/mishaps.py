@@ -1,5 +1,6 @@
 """Everything that goes wrong in a seed, drawn in advance."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 from random import Random
 
@@ -38,6 +39,9 @@ SURPRISES = frozenset({"delisted", "deleveraged", "margin_mode", "position_mode"
 
 SKEW_MAX_MS = 4_000
 """Of two clocks; what the guard does in time for a settlement allows for as much."""
+
+JUMPS_MAX_MS = (SKEW_MAX_MS, SKEW_MAX_MS, 90_000)
+"""By so much a venue's clock may be off after a jump: one of its servers is another's replica."""
 
 QUEUED_MAX_MS = 24_000
 """A venue that has taken a request in time may perform it so much later."""
@@ -106,7 +110,7 @@ def draw_swarm(  # noqa: PLR0917 - streams that must not be taken for one anothe
     rarer: Random,
     newer: Random,
     stream: Stream,
-    forced: frozenset[str],
+    forced: Set[str],
     start_ms: int,
     duration_ms: int,
     quiet_ms: int,
@@ -118,7 +122,7 @@ def draw_swarm(  # noqa: PLR0917 - streams that must not be taken for one anothe
     enabled = frozenset(kind for kind in KINDS if random.random() < shares[kind] and not calm)
     enabled |= {kind for kind in RARER if rarer.random() < share / 2 and not calm}
     enabled |= {kind for kind in NEWER if newer.random() < share / 2 and not calm}
-    enabled |= draw_ingredients(stream, calm) | forced
+    enabled |= draw_ingredients(stream, calm=calm) | forced
     if enabled & {"skewed", "venue_jumps", "rival"}:
         # Of two clocks one is enough: together they go by too much. Which guard is the elder one
         # they say by their own.
@@ -177,7 +181,10 @@ def draw_swarm(  # noqa: PLR0917 - streams that must not be taken for one anothe
     lost, reply_lost = random.choice(((0.5, 0.0), (0.0, 0.5), (0.3, 0.4)))
     hits_margin = "margin_lost" in enabled
     jump = own_stream(stream, "venue_jumps", "when")
-    jumps = [(moment(jump), jump.randint(-SKEW_MAX_MS, SKEW_MAX_MS)) for _ in times(5, jump)]
+    jumps = [
+        (moment(jump), jump.randint(-jump_ms, jump_ms))
+        for jump_ms in (jump.choice(JUMPS_MAX_MS) for _ in times(5, jump))
+    ]
     return Swarm(
         enabled=enabled,
         until_ms=until_ms,
