@@ -213,9 +213,12 @@ class StallingMarket:
         self._offset_ms = observer.offset_ms
         self._lags = "prices_late" in swarm.enabled
         self._came: dict[tuple[type[Quoted], str], Quoted] = {}
-        self._stalls = [swarm.outages["market_stalled"], swarm.outages["blackout"]]
-        if own_stream(observer.case.stream, "maintenance", "prices").random() < HALTED:
-            self._stalls.append(swarm.outages["maintenance"])
+        halts = own_stream(observer.case.stream, "maintenance", "prices").random() < HALTED
+        self._stalls = (
+            swarm.outages["market_stalled"],
+            swarm.outages["blackout"],
+            swarm.outages["maintenance"] if halts else Windows(),
+        )
         self._symbol_stalls, self._weak = swarm.outages["symbol_stalled"], weak
 
     async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
@@ -278,7 +281,8 @@ class StallingMarket:
 
     def _delivers(self, quoted: Quoted) -> bool:
         now_ms = self._clock.now_ms()
-        if any(windows.cover(now_ms) for windows in self._stalls):
+        stalled, dark, halted = self._stalls
+        if stalled.cover(now_ms) or dark.cover(now_ms) or halted.cover(now_ms):
             self._observer.disturbed("market_stalled")
             self._observer.mark_withheld(quoted.symbol)
             return False

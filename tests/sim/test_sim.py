@@ -9,7 +9,7 @@ import pytest
 from tests.sim.accounts import Kind, draw_kind
 from tests.sim.case import draw
 from tests.sim.ingredients import FORCED_ONLY, INGREDIENTS, draw_ingredients, streams_of
-from tests.sim.planted import PLANTED, UNSEEN, Caught, Planted, Survived, hunt
+from tests.sim.planted import PLANTED, UNSEEN, Caught, Failed, Planted, Survived, hunt
 from tests.sim.words import CI_SEEDS
 from tests.sim.world import run_seed
 
@@ -56,6 +56,15 @@ def test_a_seed_without_an_ingredient_is_what_it_was_before_there_was_one() -> N
         forced.swarm.kills,
     )
     assert set(plain.swarm.human) <= set(forced.swarm.human)
+
+
+@pytest.mark.parametrize(
+    "planted", [each for each in PLANTED if each.seed == UNSEEN], ids=lambda planted: planted.name
+)
+def test_a_planted_bug_that_no_seed_is_known_to_see_fails_a_test(planted: Planted) -> None:
+    assert isinstance(hunt(planted, ()), Failed)
+    for test in planted.tests:
+        test()  # without the bug it passes
 
 
 def test_a_bug_that_no_seed_sees_survives() -> None:

@@ -18,12 +18,16 @@ LOOPBACK = "127.0.0.1"
 class LoopbackSession:
     """What ccxt needs of an `aiohttp.ClientSession`: the venue's methods and WebSockets."""
 
-    def __init__(self, port: int) -> None:
-        """Send everything to `port`. Needs a running loop; close it when done."""
+    def __init__(self, port: int, address: str = "") -> None:
+        """
+        Send everything to `port`, from `address` of this machine if there is one.
+
+        Needs a running loop; close it when done.
+        """
         self.headers: dict[str, str] = {}
         """Sent with every request: none besides the client's own."""
         self._port = port
-        self._session = session(aiohttp.TCPConnector())
+        self._session = session(aiohttp.TCPConnector(local_addr=(address, 0) if address else None))
 
     def get(self, url: URL, **options: Any) -> Any:
         """GET."""

@@ -16,11 +16,13 @@ from bot.exchange.live.lanes import (
     ADDRESS_SHARE_MAX,
     READ_SHARE,
     READ_WINDOW_S,
+    Lane,
     read_budget,
 )
 from bot.exchange.ports import Accepted, Unreachable
 from bot.exchange.venues.binanceusdm_account import ACCOUNT
 from bot.exchange.venues.binanceusdm_market import MARKET
+from bot.exchange.venues.binanceusdm_orders import ORDERS
 from tests.exchange.live.wired import Wired, wired
 from tests.exchange.wire.build import BTC, D
 
@@ -49,7 +51,7 @@ def reads() -> Sequence[Call]:
         *ACCOUNT.state_calls(),
         ACCOUNT.stops_call("BTCUSDT"),
         ACCOUNT.all_stops_call(),
-        *ACCOUNT.order_calls("BTCUSDT", "none"),
+        *ORDERS.order_calls("BTCUSDT", "none"),
         ACCOUNT.margin_call("BTCUSDT", 0),
         *MARKET.marks_calls(("BTCUSDT",)),
         *ACCOUNT.check_calls(),
@@ -108,6 +110,7 @@ async def test_reads_end_where_others_on_the_address_have_used_much_and_closes_g
 
 
 async def test_writes_have_an_instance_and_connections_of_their_own(live: Wired) -> None:
+    assert isinstance(live.account._writes, Lane)
     reading, writing = live.account._reads._transport, live.account._writes._transport
     assert reading is not writing
     assert reading._ccxt is not writing._ccxt
@@ -119,6 +122,7 @@ async def test_an_instance_holds_nothing_that_grows(live: Wired) -> None:
     await live.account.snapshot()
     await live.account.send(CLOSE, "c1")
     for lane in (live.account._reads, live.account._writes):
+        assert isinstance(lane, Lane)
         ccxt = lane._transport._ccxt
         assert not ccxt.markets
         assert not ccxt.orders
