@@ -26,7 +26,7 @@ from bot.core.events import (
     StreamLost,
     Tick,
 )
-from bot.core.held import Shared, after_read, released, taken
+from bot.core.held import Shared, after_read, released, taken, without
 from bot.core.ids import birth_prefix
 from bot.core.margin import funding_payment, profit, value
 from bot.core.model import (
@@ -273,7 +273,7 @@ def _read(state: AccountState, event: AccountReported) -> AccountState:
     ours = [stop for stop in snapshot.stops if state.is_guards(stop)]
     closed = _maybe_closed(state, ours)
     shared = after_read(
-        state.shared,
+        without(state.shared, _opened_anew(state, snapshot)),
         snapshot,
         (*ours, *_gone_with(state, closed)),
         closed,
@@ -427,6 +427,23 @@ def _gone_with(state: AccountState, closed: frozenset[PositionKey]) -> Iterator[
                 is_ours = state.is_guards(stop) and stop.client_id not in replaced
                 if is_ours and PositionKey(stop.symbol, stop.side) in closed:
                     yield stop
+
+
+def _opened_anew(state: AccountState, snapshot: AccountSnapshot) -> frozenset[PositionKey]:
+    """
+    The positions that were closed and opened again between two reads, as a bot does it.
+
+    No close changes an entry price, but for what a venue rounds: less than a tick.
+    """
+    entries = {each.key: each.entry_price for each in state.positions}
+    ticks = {each: rules.tick_size for each, rules in state.instruments.by_symbol.items()}
+    return frozenset(
+        each.key
+        for each in snapshot.positions
+        if each.key in entries
+        and each.symbol in ticks
+        and abs(each.entry_price - entries[each.key]) > ticks[each.symbol]
+    )
 
 
 def _maybe_closed(state: AccountState, resting: list[StopOrder]) -> frozenset[PositionKey]:
