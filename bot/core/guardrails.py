@@ -244,18 +244,28 @@ def review_close(request: Request, position: Position, holds: bool, bound: Bound
     """
     Whether the whole of the position may be closed now. It waits only for another such close.
 
+    Of one too large for an order the next slice does not wait for what became of those that the
+    venue has taken: it is for what they leave.
+
     `holds`: the account mode forbids this close (HOLD, for closes the ladder asks for).
     """
     if holds:
         return _exhausted("hold", "the account is on HOLD")
     for denied in _reasons_to_be_quiet(request):
         return denied
-    quantity = sendable(request.state, position, closable(request.state, position))
+    whole = closable(request.state, position)
+    rest = whole - sum(_taken_in_slices(request), ZERO)
+    is_next = ZERO < rest < whole
+    quantity = sendable(request.state, position, rest if is_next else whole)
     for intent in _in_order(request.state):
         if not isinstance(intent.action, ClosePosition) or intent.key != request.key:
             continue
         if intent.action.quantity < quantity:
             continue  # part of it: no reason to keep the rest
+        if _is_slice(request.state, intent.action) and (
+            intent.state is IntentState.APPLIED or (is_next and intent.state is IntentState.ACKED)
+        ):
+            continue  # another part of it
         if intent.is_open and intent.state is not IntentState.UNKNOWN:
             return _wait("in_flight", "a close is under way", FAR_MS)
         withheld = intent.state is IntentState.WITHHELD
@@ -264,6 +274,25 @@ def review_close(request: Request, position: Position, holds: bool, bound: Bound
             return _wait("in_flight", "a close has just ended", retry_at_ms)
     action = ClosePosition(position.symbol, position.side, quantity, bound)
     return _approved(request, action, (), clears=in_the_way(request.state, request.key))
+
+
+def _taken_in_slices(request: Request) -> Iterator[Quantity]:
+    """What the venue has taken to close of the position, and no read may have shown yet."""
+    state = request.state
+    for intent in state.intents.values():
+        if (
+            isinstance(intent.action, ClosePosition)
+            and intent.key == request.key
+            and _is_slice(state, intent.action)
+            and (intent.state is IntentState.ACKED or state.is_unseen(intent))
+        ):
+            yield intent.action.quantity
+
+
+def _is_slice(state: AccountState, close: ClosePosition) -> bool:
+    """Whether it is for as much as one order may be: most likely there was more to close."""
+    instrument = state.instruments.by_symbol[close.symbol]
+    return close.quantity >= floor_to(instrument.quantity_max, instrument.quantity_step)
 
 
 def approve_stop(request: Request, action: PlaceStop | CancelStop) -> Approved:

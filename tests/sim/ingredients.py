@@ -23,7 +23,7 @@ class Ingredient:
 
 
 VARIANTS: Mapping[str, Ingredient] = {
-    "no_margin_history": Ingredient(0.15, "697"),
+    "no_margin_history": Ingredient(0.15, "13"),
     "recorded": Ingredient(0.2, "5011"),
 }
 """What a seed may be about where nothing goes wrong."""
@@ -32,7 +32,7 @@ MISHAPS: Mapping[str, Ingredient] = {
     "garbled": Ingredient(0.05, "11"),
     "stops_unread": Ingredient(0.05, "0"),
     "lacking": Ingredient(0.0, "0"),
-    "prices_late": Ingredient(0.05, "1"),
+    "prices_late": Ingredient(0.05, "20"),
     "notices_late": Ingredient(0.05, "24"),
     "maintenance": Ingredient(0.05, "8"),
     "venue_jumps": Ingredient(0.05, "8"),
@@ -44,7 +44,7 @@ MISHAPS: Mapping[str, Ingredient] = {
     "margin_mode": Ingredient(0.03, "20"),
     "position_mode": Ingredient(0.02, "3"),
     "rival": Ingredient(0.03, "1"),
-    "deleveraged": Ingredient(0.04, "7"),
+    "deleveraged": Ingredient(0.04, "9"),
 }
 """What goes wrong, but where nothing does."""
 

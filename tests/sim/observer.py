@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from math import ceil
 from operator import is_not
 from typing import assert_never
 
@@ -347,29 +348,49 @@ class Observer:
     def proper_stops(self, truth: Truth, level: float) -> tuple[StopOrder, ...]:
         """The guard's stops that close the whole position before it is liquidated at `level`."""
         ours, _ = self.stops()
-        return tuple(stop for stop in ours if _is_proper(stop, truth, level))
+        return self.whole(tuple(stop for stop in ours if _is_safe(stop, truth, level)), truth)
+
+    def whole(self, stops: tuple[StopOrder, ...], truth: Truth) -> tuple[StopOrder, ...]:
+        """
+        Those of `stops` that are for the whole of a position.
+
+        Of one too large for an order these are several: all, if the fewest that could be for it
+        are, the largest of them.
+        """
+        fewest = self.orders_for(truth)
+        if fewest == 1:
+            return tuple(stop for stop in stops if stop.quantity >= truth.quantity)
+        largest = sorted([stop.quantity for stop in stops], reverse=True)[:fewest]
+        return stops if sum(largest) >= truth.quantity else ()
+
+    def orders_for(self, truth: Truth) -> int:
+        """How many orders at market it takes to close a position."""
+        most = self.case.listed[truth.symbol].quantity_max
+        return max(ceil(truth.quantity / most), 1) if most.is_finite() else 1
 
     def proper_of(
         self, client_ids: Container[str], truth: Truth, level: float
     ) -> tuple[StopOrder, ...]:
         """The like among the stops of those ids."""
-        resting = self.machine.stops(ACCOUNT)
-        return tuple(
-            stop
-            for stop in resting
-            if stop.client_id in client_ids and _is_proper(stop, truth, level)
-        )
+        theirs = (stop for stop in self.machine.stops(ACCOUNT) if stop.client_id in client_ids)
+        return self.whole(tuple(stop for stop in theirs if _is_safe(stop, truth, level)), truth)
 
     def user_stops(self, symbol: str) -> tuple[float, ...]:
         """Triggers of the user's own stops, those of the last minute too."""
         return tuple(trigger for each, trigger in self._user_stops if each == symbol)
 
     def user_stops_now(self, truth: Truth, level: float) -> tuple[float, ...]:
-        """Triggers of the user's own proper stops."""
+        """Where the user's own proper stops close the whole position."""
         _, theirs = self.stops()
-        return tuple(
-            float(stop.trigger_price) for stop in theirs if _is_proper(stop, truth, level)
-        )
+        safe = [stop for stop in theirs if _is_safe(stop, truth, level)]
+        if self.orders_for(truth) == 1:
+            return tuple(float(stop.trigger_price) for stop in self.whole(tuple(safe), truth))
+        # Several stops close the whole where the last of them does.
+        safe.sort(key=lambda stop: truth.side.sign * stop.trigger_price, reverse=True)
+        for count in range(1, len(safe) + 1):
+            if self.whole(tuple(safe[:count]), truth):
+                return (float(safe[count - 1].trigger_price),)
+        return ()
 
     def look(self) -> None:
         """Prices moved, or an account changed."""
@@ -496,11 +517,10 @@ def short(action: Action) -> str:
     assert_never(action)
 
 
-def _is_proper(stop: StopOrder, truth: Truth, level: float) -> bool:
+def _is_safe(stop: StopOrder, truth: Truth, level: float) -> bool:
     return (
         stop.symbol == truth.symbol
         and stop.side is truth.side
-        and stop.quantity >= truth.quantity
         and truth.side.sign * (float(stop.trigger_price) - level) > 0
     )
 

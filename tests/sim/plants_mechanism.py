@@ -250,6 +250,24 @@ def stop_for_a_part(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(upkeep, "approve_stop", smaller)
 
 
+def stop_with_more_than_a_venue_takes(patch: pytest.MonkeyPatch) -> None:
+    for module in (protection, upkeep):
+        patch.setattr(module, "slices", lambda instrument, quantity: (quantity,))
+
+
+def rest_only_the_first_order_of_a_stop(patch: pytest.MonkeyPatch) -> None:
+    rest = upkeep._rest
+
+    def first(desk: Any, ground: Any, target: Any, found: Audit, lacking: Any) -> None:
+        rest(desk, ground, target, found, lacking[:1] if len(lacking) > 1 else ())
+
+    patch.setattr(upkeep, "_rest", first)
+
+
+def let_a_slice_wait_for_the_last(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(guardrails, "_is_slice", lambda state, close: False)
+
+
 def take_any_stop_for_a_whole_one(patch: pytest.MonkeyPatch) -> None:
     standing = protection.standing
 

@@ -180,7 +180,10 @@ class Watch:
             return abs(trigger - target) <= gap * DRIFT + ticks
 
         triggers = [float(stop.trigger_price) for stop in proper]
-        placed = any(near(trigger, to) for trigger in triggers for to in wanted)
+        there = (
+            stop for stop in proper if any(near(float(stop.trigger_price), to) for to in wanted)
+        )
+        placed = bool(observer.whole(tuple(there), truth))
         tightest = sign * max([sign * price for price in wanted])
         stray = any(
             sign * (trigger - tightest) > 0 and not near(trigger, tightest) for trigger in triggers
@@ -192,7 +195,8 @@ class Watch:
             return
         self._check_quiet(truth, naked_ms, drifted_ms)
         ours, _ = observer.stops()
-        if sum(stop.symbol == symbol for stop in ours) > STOPS_MAX:
+        stops_max = STOPS_MAX + 2 * (observer.orders_for(truth) - 1)
+        if sum(stop.symbol == symbol for stop in ours) > stops_max:
             self._broke(symbol, "drifted", truth.at_ms, "6", f"stops of {symbol} pile up")
         self._check_reaction(truth, naked_ms)
         if proper or truth.is_past(tightest):

@@ -37,7 +37,7 @@ def word_for(kind: str, share: float, seeds: frozenset[int]) -> str:
 def main() -> None:
     """Print a word for each ingredient whose own one does not do any more."""
     seeds = frozenset(each.seed for each in PLANTED)
-    for kind in INGREDIENTS.keys() - FORCED_ONLY:
+    for kind in sorted(INGREDIENTS.keys() - FORCED_ONLY):
         each = INGREDIENTS[kind]
         sys.stdout.write(f"{kind}: {word_for(kind, each.share, seeds)}, is {each.word}\n")
 
