@@ -27,7 +27,7 @@ from bot.core.events import (
     StreamLost,
     Tick,
 )
-from bot.core.held import Shared, after_read, released, taken
+from bot.core.held import Shared, after_read, released, taken, without
 from bot.core.ids import account_prefix, birth_prefix, born_at_ms
 from bot.core.margin import funding_payment, profit, value
 from bot.core.model import (
@@ -258,7 +258,7 @@ def _same_bill(one: FundingReported, other: FundingReported) -> bool:
 
 def _read(state: AccountState, event: AccountReported) -> AccountState:
     match state.account:
-        case AccountRead(snapshot=older) if older.taken_at_ms > event.snapshot.taken_at_ms:
+        case AccountRead() as before if _is_overtaken(event, before):
             return state
         case AccountRead(snapshot=older) as before:
             event, carried = _carried_over(older, event)
@@ -296,7 +296,7 @@ def _read(state: AccountState, event: AccountReported) -> AccountState:
     ours = [stop for stop in snapshot.stops if state.is_guards(stop)]
     closed = _maybe_closed(state, ours)
     shared = after_read(
-        state.shared,
+        without(state.shared, _opened_anew(state, shown)),
         shown,
         (*ours, *_gone_with(state, closed)),
         closed,
@@ -311,6 +311,17 @@ def _read(state: AccountState, event: AccountReported) -> AccountState:
         # What is missing from a garbled read was not closed, and its balance may hold its margin.
         shared=state.shared if snapshot.garbled else shared,
     )
+
+
+def _is_overtaken(event: AccountReported, before: AccountRead) -> bool:
+    """
+    Whether what is known is newer than a read, by the venue's time.
+
+    Only of two that were under way together: one that was asked for when the other had arrived is
+    newer whatever a clock says that was put back, or that another server goes by.
+    """
+    crossed = event.asked_at_ms <= before.received_at_ms
+    return crossed and event.snapshot.taken_at_ms < before.snapshot.taken_at_ms
 
 
 def _carried_over(
@@ -538,6 +549,23 @@ def _gone_with(state: AccountState, closed: frozenset[PositionKey]) -> Iterator[
                 is_ours = state.is_guards(stop) and stop.client_id not in replaced
                 if is_ours and PositionKey(stop.symbol, stop.side) in closed:
                     yield stop
+
+
+def _opened_anew(state: AccountState, snapshot: AccountSnapshot) -> frozenset[PositionKey]:
+    """
+    The positions that were closed and opened again between two reads, as a bot does it.
+
+    No close changes an entry price, but for what a venue rounds: less than a tick.
+    """
+    entries = {each.key: each.entry_price for each in state.positions}
+    ticks = {each: rules.tick_size for each, rules in state.instruments.by_symbol.items()}
+    return frozenset(
+        each.key
+        for each in snapshot.positions
+        if each.key in entries
+        and each.symbol in ticks
+        and abs(each.entry_price - entries[each.key]) > ticks[each.symbol]
+    )
 
 
 def _maybe_closed(state: AccountState, resting: list[StopOrder]) -> frozenset[PositionKey]:
