@@ -19,7 +19,7 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from importlib.resources import files
@@ -32,13 +32,13 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import structlog
 
 from bot.app import NOBODY, instrument_for, run_paper
-from bot.core.actions import AddMargin
+from bot.core.actions import Action, AddMargin, ClosePosition
 from bot.core.events import TERMINAL, IntentState
 from bot.core.model import MarginMode, Reported, Side
 from bot.core.policy import Policy
 from bot.core.state import HOUR_MS
-from bot.core.units import Money
-from bot.exchange.paper.books import Cause
+from bot.core.units import ZERO, Money
+from bot.exchange.paper.books import Cause, Realised
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.store import FileStore
 from bot.exchange.paper.venue import PaperAccount
@@ -300,14 +300,40 @@ async def _judge(folder: Path, policy: Policy) -> tuple[Counter[str], list[str]]
         hour = [each for each in changes if 0 <= change.at_ms - each.at_ms < HOUR_MS]
         if sum(each.amount for each in hour) > policy.guardrails.top_up_1h_max:
             wrongs.append(f"beyond the budget of an hour at {change.at_ms}")
+    realised = saved.realised(account)
     wrongs += [
         f"{each.quantity} {each.symbol} was liquidated"
-        for each in saved.realised(account)
+        for each in realised
         if each.cause is Cause.LIQUIDATION
     ]
+    wrongs += misclosed(realised, planned, ended)
     wrongs += _naked(saved, account)
     effects = Counter(type(action).__name__ for action in planned.values())
     return effects + Counter(rows=len(rows), decisions=verified.decisions), wrongs
+
+
+def misclosed(
+    realised: Iterable[Realised], planned: Mapping[str, Action], ended: Mapping[str, IntentState]
+) -> list[str]:
+    """Closes that filled more than was planned, on no plan, or other than is on record."""
+    filled: dict[str, Decimal] = {}
+    wrongs: list[str] = []
+    for each in realised:
+        if each.client_id not in planned and each.cause in (Cause.CLOSE, Cause.STOP):
+            wrongs.append(f"{each.client_id!r} closed {each.quantity} and is on no plan")
+        elif each.cause is Cause.CLOSE and each.client_id in filled:
+            wrongs.append(f"{each.client_id} was filled twice")
+        filled[each.client_id] = filled.get(each.client_id, ZERO) + each.quantity
+    for intent, action in planned.items():
+        state = ended.get(intent)
+        if not isinstance(action, ClosePosition) or (state not in TERMINAL and state is not None):
+            continue  # what is not settled yet may be either
+        done = state in (IntentState.APPLIED, IntentState.PARTIAL)
+        if done != (intent in filled):
+            wrongs.append(f"{intent} is {state}, and filled {filled.get(intent, ZERO)}")
+        elif done and filled[intent] > action.quantity:
+            wrongs.append(f"{intent} asked for {action.quantity}, and filled {filled[intent]}")
+    return wrongs
 
 
 def _naked(saved: PaperMachine, account: str) -> list[str]:

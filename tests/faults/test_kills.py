@@ -2,9 +2,17 @@
 
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+
+from bot.core.actions import AT_MARKET, ClosePosition
+from bot.core.events import IntentState
+from bot.core.model import Side
+from bot.core.units import Money, Price, Quantity
+from bot.exchange.paper.books import Cause, Realised
+from tests.faults.kills import misclosed
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,3 +73,34 @@ def test_a_guard_that_sends_what_is_on_no_row_is_found_out() -> None:
     )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "is on the exchange and on no row" in done.stdout
+
+
+ZERO = Money(Decimal(0))
+CLOSE = ClosePosition("BTC/USDT:USDT", Side.LONG, Quantity(Decimal("0.2")), AT_MARKET)
+
+
+def fill(client_id: str = "a", quantity: str = "0.2", cause: Cause = Cause.CLOSE) -> Realised:
+    size, price = Quantity(Decimal(quantity)), Price(Decimal(50_000))
+    return Realised(0, client_id, CLOSE.symbol, CLOSE.side, size, price, ZERO, ZERO, ZERO, cause)
+
+
+@pytest.mark.parametrize(
+    ("fills", "state", "said"),
+    [
+        ((fill(),), IntentState.APPLIED, []),
+        ((fill(quantity="0.1"),), IntentState.PARTIAL, []),
+        ((), IntentState.NOT_APPLIED, []),
+        ((fill(),), IntentState.UNKNOWN, []),
+        ((), IntentState.UNKNOWN, []),
+        ((fill(), fill("", cause=Cause.LIQUIDATION)), IntentState.APPLIED, []),
+        ((fill(quantity="0.1"),) * 2, IntentState.APPLIED, ["a was filled twice"]),
+        ((fill(quantity="0.4"),), IntentState.APPLIED, ["a asked for 0.2, and filled 0.4"]),
+        ((fill(), fill("b")), IntentState.APPLIED, ["'b' closed 0.2 and is on no plan"]),
+        ((), IntentState.APPLIED, ["a is applied, and filled 0"]),
+        ((fill(),), IntentState.NOT_APPLIED, ["a is not_applied, and filled 0.2"]),
+    ],
+)
+def test_a_close_that_is_doubled_or_other_than_is_on_record_is_found_out(
+    fills: tuple[Realised, ...], state: IntentState, said: list[str]
+) -> None:
+    assert misclosed(fills, {"a": CLOSE}, {"a": state}) == said
