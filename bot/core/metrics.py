@@ -172,7 +172,6 @@ class Facts:
     mark_price: Price
 
 
-@kept(most=256)
 def support(
     instrument: Instrument, position: Position, read: AccountSnapshot, policy: Policy
 ) -> Supported | NotSupported:
@@ -283,6 +282,7 @@ def _cross(positions: tuple[Position, ...]) -> tuple[Position, ...]:
     )
 
 
+@kept(most=8)
 def measured_book(book: Book) -> BookKnown:
     """The joint distance and the ratio of a book."""
     reached = joint_liquidation(book)

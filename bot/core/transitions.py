@@ -4,7 +4,7 @@ What an event makes of the state of an account. Nothing here decides anything.
 `apply` takes the one value to the next; `resumed` is what a fresh process may believe of it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import assert_never
 
@@ -69,7 +69,7 @@ def apply(state: AccountState, event: Event) -> AccountState:  # noqa: C901 - a 
     """The state after `event`. Never decides anything."""
     match event:
         case MarkPrice():
-            return _marked(state, event)
+            return marked(state, (event,))
         case FundingReported():
             return _billed(state, event)
         case BarsReported():
@@ -169,14 +169,17 @@ def _memories_under(
     }
 
 
-def _marked(state: AccountState, event: MarkPrice) -> AccountState:
-    known = state.marks.get(event.symbol)
-    # What is newest is told again at every turn, whether it has changed or not.
-    if known is not None and (
-        known.received_at_ms > event.received_at_ms or _same_mark(known, event)
-    ):
-        return state
-    return replace(state, marks={**state.marks, event.symbol: event})
+def marked(state: AccountState, events: Iterable[MarkPrice]) -> AccountState:
+    """The state after several mark prices, as after each of them in turn."""
+    newer: dict[str, MarkPrice] = {}
+    for event in events:
+        known = newer.get(event.symbol, state.marks.get(event.symbol))
+        # What is newest is told again at every turn, whether it has changed or not.
+        if known is None or not (
+            known.received_at_ms > event.received_at_ms or _same_mark(known, event)
+        ):
+            newer[event.symbol] = event
+    return replace(state, marks={**state.marks, **newer}) if newer else state
 
 
 def _same_mark(one: MarkPrice, other: MarkPrice) -> bool:

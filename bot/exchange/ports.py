@@ -83,6 +83,11 @@ class Refused:
     text: str
 
 
+def not_sent(why: str) -> Refused:
+    """The refusal that is our own: nothing was sent, and no venue can have taken it."""
+    return Refused("NOT_SENT", why)
+
+
 @dataclass(frozen=True, slots=True)
 class Barred:
     """Not taken, which is proven: this address is banned until `until_ms` of the guard's clock."""

@@ -22,12 +22,11 @@ from bot.exchange.live.dialect import Dialect, MarketDialect
 from bot.exchange.live.findings import Finding, Standing, require_sound, unsupported
 from bot.exchange.live.keyless import Documents, Keyless
 from bot.exchange.live.lanes import (
-    WRITES_PER_WINDOW,
     Allowance,
     Detour,
     Lane,
     Quiet,
-    read_budget,
+    read_pace,
     start_budget,
 )
 from bot.exchange.live.loopback import LoopbackSession
@@ -282,7 +281,7 @@ def _reads(
         clock,
         quiet,
         _allowance(market),
-        budget=read_budget(market.read_weight_per_minute),
+        pace=read_pace(market.read_weight_per_minute),
         at_first=start_budget(_allowance(market)) // quiet.guards,
         is_read=True,
         bans_all=bans_all,
@@ -295,14 +294,14 @@ def _writes(market: MarketDialect, transport: Transport, clock: Clock, quiet: Qu
         clock,
         quiet,
         _allowance(market),
-        budget=WRITES_PER_WINDOW,
+        pace=market.write_pace,
         at_first=0,
         is_read=False,
     )
 
 
 def _allowance(market: MarketDialect) -> Allowance:
-    return Allowance(market.read_weight_per_minute, market.used_weight_header)
+    return Allowance(market.read_weight_per_minute, market.used_weight_header, market.too_many)
 
 
 def _network(route: Route, address: str) -> Network:

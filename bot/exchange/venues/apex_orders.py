@@ -13,7 +13,7 @@ from bot.core.units import ZERO, Price, Quantity
 from bot.exchange.live.calls import Call, Heard
 from bot.exchange.live.dialect import Ground, Listed
 from bot.exchange.live.reading import Row, answer_of, rests
-from bot.exchange.ports import OrderAbsent, OrderFound, Refused, Reply, Unsure
+from bot.exchange.ports import OrderAbsent, OrderFound, Refused, Reply, Unsure, not_sent
 from bot.exchange.venues.apex_account import client_id_of
 from bot.exchange.venues.apex_market import PRIVATE, data_of
 
@@ -38,7 +38,7 @@ def ground_calls(action: Action, listed: Listed) -> Sequence[Call]:
 
 def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -> Refused:
     """No recipe: nothing is sent, which is proof."""
-    return Refused("NOT_SENT", WHY_NOT)
+    return not_sent(WHY_NOT)
 
 
 def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply:

@@ -22,7 +22,7 @@ from bot.core.units import ZERO, Price, Quantity
 from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Listed
 from bot.exchange.live.reading import Row, answer_of, readable, rests, rows
-from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure
+from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure, not_sent
 from bot.exchange.venues.bitget_account import (
     ACCOUNT,
     ORDER,
@@ -100,7 +100,7 @@ def _close(
 
     margin_modes = readable(held_in(ground.state[1]), "positions", mode_of)
     if len(margin_modes) != 1:
-        return Refused("NOT_SENT", f"expected a position in {of['symbol']}, was none")
+        return not_sent(f"expected a position in {of['symbol']}, was none")
     is_long = action.side is Side.LONG
     how: dict[str, Json]
     match ground.position_mode:

@@ -23,7 +23,7 @@ from bot.core.units import ZERO, Price, Quantity
 from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Listed
 from bot.exchange.live.reading import Row, page, rests, rows
-from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure
+from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure, not_sent
 from bot.exchange.venues.gate_account import FALLS_TO, MARK, OURS, PAGE, RISES_TO, stops_call
 from bot.exchange.venues.gate_market import OF_USDT, PRIVATE
 from bot.exchange.venues.gate_refusals import REFUSED
@@ -130,7 +130,7 @@ def _cancel(name: str, target: str, ground: Ground) -> Call | Refused:
         if Row(row.raw("initial"), f"{row.where}.initial").raw("text") == OURS + target
     ]
     if len(numbers) != 1:
-        return Refused("NOT_SENT", f"expected one stop {target} in {name}, was {len(numbers)}")
+        return not_sent(f"expected one stop {target} in {name}, was {len(numbers)}")
     of = OF_USDT | {"order_id": numbers[0]}
     return Call(PRIVATE, "DELETE", "{settle}/price_orders/{order_id}", of)
 

@@ -24,7 +24,7 @@ from bot.core.model import NO_FILL, PositionMode, Side
 from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Listed
 from bot.exchange.live.reading import Row, answer_of, filled_in, rests, rows
-from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure
+from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure, not_sent
 from bot.exchange.venues.okx_account import AT_MARKET, margin_mode_of, side_of, whole
 from bot.exchange.venues.okx_market import PAGE, PRIVATE, SWAPS, row_of, rows_of, words_of
 from bot.exchange.venues.okx_refusals import REFUSED
@@ -67,7 +67,7 @@ def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -
         case PlaceStop(quantity=quantity) | ClosePosition(quantity=quantity):
             margin_mode = _held_in(ground, name, action.side)
             if margin_mode is None:
-                return Refused("NOT_SENT", f"no {action.side} position of {name} is known")
+                return not_sent(f"no {action.side} position of {name} is known")
             order: dict[str, Json] = {
                 "instId": name,
                 "tdMode": margin_mode,

@@ -23,7 +23,7 @@ from bot.core.model import NO_FILL
 from bot.exchange.live.calls import Call, Heard, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Listed
 from bot.exchange.live.reading import Row, answer_of, filled_in, rests
-from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure
+from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure, not_sent
 from bot.exchange.venues.xt_account import PAGE, TRADE, USER, closing, items_of, stops_call
 from bot.exchange.venues.xt_market import PRIVATE, code_of
 from bot.exchange.venues.xt_refusals import REFUSED
@@ -105,7 +105,7 @@ def _cancel(name: str, target: str, ground: Ground) -> Call | Refused:
         if row.has("clientOrderId") and row.raw("clientOrderId") == target
     ]
     if len(numbers) != 1:
-        return Refused("NOT_SENT", f"expected one stop {target} in {name}, was {len(numbers)}")
+        return not_sent(f"expected one stop {target} in {name}, was {len(numbers)}")
     sent = {"entrustId": numbers[0]}
     return Call(PRIVATE, "POST", f"{TRADE}/entrust/cancel-plan", sent)
 

@@ -1,16 +1,21 @@
 """What is looked at before an account is guarded, against the exchange over the wire."""
 
+import asyncio
 from typing import Any
 
+import aiohttp
 import pytest
 
 from bot.exchange.live import connection as module
 from bot.exchange.live.connection import Loopback, connect, reach
+from bot.exchange.live.credentials import NO_KEYS
 from bot.exchange.live.findings import CheckFailed, Finding, Standing, blocking, require_sound
+from bot.exchange.live.transport import Transport
 from bot.exchange.paper.wire import routes
 from bot.exchange.paper.wire.asked import Private
 from bot.exchange.venues import binance_market
 from bot.exchange.venues.dialects import DIALECTS
+from bot.rehearsal.loop import run_virtual
 from tests.exchange.live.wired import ALICE, wired
 from tests.exchange.wire.build import BTC
 
@@ -35,6 +40,17 @@ def withdrawing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def of_check(found: tuple[Finding, ...], check: str) -> list[Standing]:
     return [each.standing for each in found if each.check == check]
+
+
+def test_whoever_lets_go_of_ccxt_waits_for_nothing() -> None:
+    """Its quarter of a second is for connections of its own; it is given ours."""
+
+    async def let_go() -> float:
+        async with aiohttp.ClientSession() as network:
+            await Transport("binanceusdm", NO_KEYS, network, 1_000).close()
+        return asyncio.get_running_loop().time()
+
+    assert run_virtual(let_go()) == 0
 
 
 async def test_a_sound_account_is_told_to_be_sound() -> None:
