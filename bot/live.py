@@ -42,7 +42,7 @@ from bot.policy.loader import load_policy
 from bot.runtime.assemble import assemble, unexpected
 from bot.runtime.control import listening, socket_path
 from bot.runtime.heartbeat import beat
-from bot.runtime.recheck import only_watched, recheck
+from bot.runtime.recheck import only_watched, recheck, watch_endings
 
 log = structlog.get_logger()
 
@@ -227,15 +227,10 @@ async def _run_live(
         ):
             tasks.create_task(outbox.run())
             guarding = tasks.create_task(guard.run())
-            looking = tasks.create_task(
-                recheck(
-                    venue.examine,
-                    venue.endings,
-                    guard,
-                    account.observe,
-                    clock,
-                    accept_unverified=accept,
-                )
+            daily = recheck(venue.examine, guard, account.observe, clock, accept_unverified=accept)
+            looking = (
+                tasks.create_task(daily),
+                tasks.create_task(watch_endings(venue.endings, guard, clock)),
             )
             beating = tasks.create_task(beat(hearers.pulses, lambda: guard.sound_at_ms, clock))
             stop_on_signals(guard)
@@ -245,7 +240,8 @@ async def _run_live(
             log.info("guard.started", account=policy.account, mode=_run_of(mode, account))
             await guarding
             beating.cancel()
-            looking.cancel()
+            for each in looking:
+                each.cancel()
             outbox.finish()
     log.info("guard.stopped", account=policy.account)
     await journal.close()

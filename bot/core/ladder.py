@@ -8,6 +8,7 @@ known but the metric of a rule is not, the steps of that rule do nothing, but a 
 them has tightened stays tightened.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -60,6 +61,16 @@ class StepVerdict:
 
     reason: str
     phase: StepPhase
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A step by its name, and all that it can come to."""
+
+    rule: Rule
+    step: Step
+    reason: str
+    verdicts: Mapping[StepPhase, StepVerdict]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +141,16 @@ def steps_for_book(policy: Policy) -> Covering:
     )
 
 
+@kept(most=256)
+def _named(covering: Covering) -> tuple[_Named, ...]:
+    return tuple(
+        _Named(rule, step, reason, {phase: StepVerdict(reason, phase) for phase in StepPhase})
+        for rule, step in covering
+        for reason in (reason_of(rule, step),)
+    )
+
+
+@kept(most=64)
 def symbols_to_chart(policy: Policy, positions: tuple[Position, ...]) -> frozenset[str]:
     """The symbols whose bars a rule asks for."""
     return frozenset(
@@ -148,9 +169,7 @@ def evaluate(
     match measured:
         case Unknown(since_ms=first_ms):
             since = first_ms if memory.unknown_since_ms == NEVER_MS else memory.unknown_since_ms
-            verdicts = tuple(
-                StepVerdict(reason_of(rule, step), StepPhase.UNKNOWN) for rule, step in covering
-            )
+            verdicts = tuple(each.verdicts[StepPhase.UNKNOWN] for each in _named(covering))
             blind = replace(memory, unknown_since_ms=since)
             return Evaluation(blind, verdicts, (), (), (), (), NO_WAKE_MS)
         case Known() | BookKnown():
@@ -169,13 +188,13 @@ def _advance(
     held: list[tuple[Rule, Step]] = []
     blind: dict[str, Blind] = {}
     wake_at_ms = NO_WAKE_MS
-    for rule, step in covering:
-        reason = reason_of(rule, step)
+    for named in _named(covering):
+        rule, step, reason = named.rule, named.step, named.reason
         before = memory.steps.get(reason, IDLE)
         value = metric_value(rule.metric, known)
         if isinstance(value, NotKnown):
             steps[reason] = before  # unknown neither fires nor clears
-            verdicts.append(StepVerdict(reason, StepPhase.UNKNOWN))
+            verdicts.append(named.verdicts[StepPhase.UNKNOWN])
             since_ms = memory.blind_since_ms.get(rule.name, now_ms)
             blind[rule.name] = Blind(rule, value.reason, since_ms)
             if before.phase is Phase.FIRING:
@@ -183,7 +202,7 @@ def _advance(
             continue
         after = _step(rule, step, before, value, now_ms, blind_ms)
         steps[reason] = after
-        verdicts.append(StepVerdict(reason, _SHOWN[after.phase]))
+        verdicts.append(named.verdicts[_SHOWN[after.phase]])
         if after.phase is Phase.FIRING:
             due_ms = _due_from_ms(rule, step, known)
             if now_ms >= due_ms:

@@ -172,6 +172,7 @@ class Facts:
     mark_price: Price
 
 
+@kept(most=256)
 def support(
     instrument: Instrument, position: Position, read: AccountSnapshot, policy: Policy
 ) -> Supported | NotSupported:
@@ -269,9 +270,14 @@ def _pledge(coin: Collateral, mark: MarkPrice, stress: Stress) -> Pledge:
 
 def cross_positions(state: AccountState) -> tuple[Position, ...]:
     """The open cross positions, in the order of their keys."""
+    return _cross(state.positions)
+
+
+@kept(most=64)
+def _cross(positions: tuple[Position, ...]) -> tuple[Position, ...]:
     return tuple(
         sorted(
-            (each for each in state.positions if each.margin_mode is MarginMode.CROSS),
+            (each for each in positions if each.margin_mode is MarginMode.CROSS),
             key=lambda each: (each.symbol, each.side),
         )
     )

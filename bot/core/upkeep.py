@@ -15,7 +15,7 @@ from bot.core.desk import REPEAT_MS, Desk
 from bot.core.events import IntentState
 from bot.core.funding import settling_until_ms
 from bot.core.guardrails import approve_stop
-from bot.core.ids import birth_prefix
+from bot.core.ids import Birth, account_prefix, birth_prefix
 from bot.core.kept import kept
 from bot.core.ladder import NO_WAKE_MS
 from bot.core.margin import Liquidation
@@ -96,25 +96,32 @@ def survey(
     Those of another guard of this account are neither: it moves them as it sees fit, and if each
     took the other's for the user's will, neither could ever move its own away from the mark.
     """
-    prefix = birth_prefix(state.birth)
+    own, foreign = _resting(state.stops, position, state.birth)
     cancelled = _cancelled(state.intents, state.account)
-    stops = tuple(
-        stop
-        for stop in state.stops
-        if stop.symbol == position.symbol and stop.side is position.side
-    )
-    own = tuple(stop for stop in stops if stop.client_id.startswith(prefix))
     standing = tuple(stop for stop in own if stop.client_id not in cancelled)
     stopped = stopped_as(instrument, position, state.positions)
     most = _most_stopped(position, stopped)
     ours = tuple(stop for stop in standing if stop.quantity <= most)
     too_large = tuple(stop for stop in standing if stop.quantity > most)
     going = tuple(stop for stop in own if stop.client_id in cancelled)
-    foreign = tuple(stop for stop in stops if not state.is_guards(stop))
-    mark = state.marks.get(position.symbol)
-    users = () if mark is None else users_own(instrument, position, foreign, mark.price, settled)
+    users: tuple[Price, ...] = ()
+    if foreign and (mark := state.marks.get(position.symbol)) is not None:
+        users = users_own(instrument, position, foreign, mark.price, settled)
     held = state.shared.bounds(position.key)
     return Ground(position, stopped, instrument, settled, ours, going, too_large, users, held)
+
+
+@kept(most=256)
+def _resting(
+    stops: tuple[StopOrder, ...], position: Position, birth: Birth
+) -> tuple[tuple[StopOrder, ...], tuple[StopOrder, ...]]:
+    """The stops that rest for `position`: our own, and those of no guard of the account."""
+    its = [each for each in stops if each.symbol == position.symbol and each.side is position.side]
+    ours, guards = birth_prefix(birth), account_prefix(birth.account)
+    return (
+        tuple(stop for stop in its if stop.client_id.startswith(ours)),
+        tuple(stop for stop in its if not stop.client_id.startswith(guards)),
+    )
 
 
 def _most_stopped(position: Position, stopped: StoppedAs) -> Decimal:

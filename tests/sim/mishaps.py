@@ -47,7 +47,7 @@ class Windows:
 
     def cover(self, at_ms: int) -> bool:
         """Whether `at_ms` lies in one of them."""
-        return any(first <= at_ms < last for first, last in self.spans)
+        return bool(self.spans) and any(first <= at_ms < last for first, last in self.spans)
 
     def end(self, at_ms: int) -> int:
         """When those that `at_ms` lies in are over, 0 where it lies in none."""

@@ -14,6 +14,7 @@ mark after a loss, "assertion" for what the guard itself found wrong with its ow
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from operator import is_not
 from typing import assert_never
 
 from bot.clock import Clock
@@ -21,7 +22,7 @@ from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, Place
 from bot.core.events import AccountMode
 from bot.core.model import AccountSnapshot, StopOrder
 from bot.core.units import Money, Price
-from bot.exchange.paper.books import Cause
+from bot.exchange.paper.books import Cause, FundingPaid, Realised
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.ports import Barred, Refused, Reply
 from bot.runtime.guard import Guard
@@ -109,10 +110,11 @@ class Observer:
         self.judge = Judge(self)
         self.losses = Losses(self)
         self.failing_since_ms, self.loud_at_ms = NEVER_MS, NEVER_MS
-        self._realised, self._funding = 0, 0
+        self._happened = 0
         self._user_stops: dict[tuple[str, float], int] = {}
-        self._stops: tuple[tuple[StopOrder, ...], tuple[StopOrder, ...]] | None = None
-        """Looked up once for every change of the exchange: everything asks for them."""
+        self._stops: tuple[tuple[StopOrder, ...], tuple[StopOrder, ...]] = (), ()
+        self._seen_in: tuple[object, ...] = ()
+        """The orders and positions that the stops were seen in: they are replaced, not changed."""
 
     # -- what is told ------------------------------------------------------------------------
 
@@ -293,16 +295,15 @@ class Observer:
 
     def stops(self) -> tuple[tuple[StopOrder, ...], tuple[StopOrder, ...]]:
         """The stops that rest: the guard's and the user's."""
-        if self._stops is None:
+        book = self.machine._books.accounts[ACCOUNT]
+        seen_in = (*book.open_orders.values(), *book.holdings.values())
+        if len(seen_in) != len(self._seen_in) or any(map(is_not, seen_in, self._seen_in)):
+            self._seen_in = seen_in
             resting = self.machine.stops(ACCOUNT)
             ours = tuple(stop for stop in resting if stop.client_id in self.requests)
             theirs = tuple(stop for stop in resting if stop.client_id not in self.requests)
             self._stops = ours, theirs
         return self._stops
-
-    def changed(self) -> None:
-        """Something happens on the exchange: what was seen of its orders may be wrong now."""
-        self._stops = None
 
     def proper_stops(self, truth: Truth, level: float) -> tuple[StopOrder, ...]:
         """The guard's stops that close the whole position before it is liquidated at `level`."""
@@ -322,12 +323,10 @@ class Observer:
 
     def look(self) -> None:
         """Prices moved, or an account changed."""
-        self.changed()
         if ACCOUNT not in self.machine.accounts:
             return
         now_ms = self.machine.at_ms
-        self._take_funding()
-        self._take_realised()
+        self._take_happened()
         scene = self.scene()
         self._take_flat(scene, now_ms)
         for symbol, truth in scene.truths.items():
@@ -355,18 +354,18 @@ class Observer:
                 self.watch.flat(symbol)
                 self.losses.flat(symbol)
 
-    def _take_funding(self) -> None:
-        paid = self.machine.funding(ACCOUNT)
-        for each in paid[self._funding :]:
-            self.note(f"exchange: {each.symbol} pays {each.amount} at {each.rate}")
-            self.deeds["bills" if each.amount > 0 else "bills in favour"] += 1
-            self.watch.billed(each)
-            self.eyes.settled(each.symbol, each.at_ms)
-        self._funding = len(paid)
-
-    def _take_realised(self) -> None:
-        realised = self.machine.realised(ACCOUNT)
-        for fill in realised[self._realised :]:
+    def _take_happened(self) -> None:
+        happened = self.machine.history(ACCOUNT, self._happened)
+        self._happened += len(happened)
+        for each in happened:
+            if isinstance(each, FundingPaid):
+                self.note(f"exchange: {each.symbol} pays {each.amount} at {each.rate}")
+                self.deeds["bills" if each.amount > 0 else "bills in favour"] += 1
+                self.watch.billed(each)
+                self.eyes.settled(each.symbol, each.at_ms)
+        for fill in happened:
+            if not isinstance(fill, Realised):
+                continue
             self.note(f"exchange: {fill.cause} of {fill.quantity} {fill.symbol} at {fill.price}")
             self.deeds[f"{fill.cause} fills"] += 1
             self.losses.filled(fill)
@@ -374,7 +373,6 @@ class Observer:
                 self.watch.liquidated(fill.symbol)
             else:
                 self.watch.filled(fill)
-        self._realised = len(realised)
 
     def _note_user_stops(self, truth: Truth, level: float, now_ms: int) -> None:
         for trigger in self.user_stops_now(truth, level):

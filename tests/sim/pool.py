@@ -56,10 +56,9 @@ class Listing:
             return quantity * price
         return quantity / price if price > 0 else math.inf
 
-    def gain(self, each: Stake, price: float) -> float:
-        """What a position gains from its entry to `price`."""
-        sign = -each.sign if self.is_inverse else each.sign
-        return sign * (self.worth(each.quantity, price) - self.worth(each.quantity, each.entry))
+    def gain(self, each: Stake, worth: float, paid: float) -> float:
+        """What a position gains from its entry, where it was worth `paid`."""
+        return (-each.sign if self.is_inverse else each.sign) * (worth - paid)
 
     def maintenance(self, notional: float) -> tuple[float, float]:
         """Each slice of the notional pays the rate of its tier: the sum, and the last rate."""
@@ -81,9 +80,12 @@ class Pool:
 
     def equity(self, shock: float = 0.0) -> float:
         """The balance with what the positions gain and lose after a common adverse shock."""
-        return self.balance + sum(
-            each.listing.gain(each, _after(each, shock)) for each in self.stakes.values()
-        )
+        gains = 0.0
+        for each in self.stakes.values():
+            listing, quantity = each.listing, each.quantity
+            worth = listing.worth(quantity, _after(each, shock))
+            gains += listing.gain(each, worth, listing.worth(quantity, each.entry))
+        return self.balance + gains
 
     def ratio(self) -> float:
         """Requirement as a share of equity."""
@@ -152,9 +154,9 @@ class Pool:
         for each in self.stakes.values():
             mark, quantity, listing = _after(each, shock), each.quantity, each.listing
             worth = listing.worth(quantity, mark)
-            at = worth if listing.by_mark else listing.worth(quantity, each.entry)
-            needed, rate = listing.maintenance(at)
-            spare += listing.gain(each, mark)
+            paid = listing.worth(quantity, each.entry)
+            needed, rate = listing.maintenance(worth if listing.by_mark else paid)
+            spare += listing.gain(each, worth, paid)
             spare -= needed + worth * listing.fee
             if listing.bankruptcy_fee:
                 spare -= self._fee_at_bankruptcy(each)

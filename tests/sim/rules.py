@@ -9,15 +9,13 @@ from bot.core.strategy import Severity
 from bot.policy.verbs import BoundVerb
 from strategies import partial_close, place_stop, trim_and_refund
 from tests.sim.case import Case
-from tests.sim.truth import Scene, Truth
+from tests.sim.truth import BILLS, Scene, Truth
 
 BILL_ACT_MS = 610_000
 """So long before a settlement what it costs may be acted on: by any clock, and on the way."""
 
 MARGIN = 1.01
 """Distances within one per cent of each other are the same."""
-
-_BILLS = (Metric.FUNDING_COST_INTERVAL, Metric.FUNDING_COST_24H)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +64,15 @@ class Rules:
         self._cooldowns = {
             f"{rule.name}/{step.name}": step.cooldown_ms for rule, step in self._steps()
         }
+        protect = self.policy.protect
+        self._room, self._share = float(protect.room), float(protect.share)
+        self._loss_max = float(self.policy.guardrails.loss_max)
         self._rooms = {mode: tuple(self._find_rooms(mode)) for mode in MarginMode}
         self._cuts = {mode: tuple(self._find_cuts(mode)) for mode in MarginMode}
+        self._bill_steps = {
+            mode: tuple(cut for cut in cuts if cut.rule.metric in BILLS)
+            for mode, cuts in self._cuts.items()
+        }
 
     def tick(self, symbol: str) -> float:
         """The smallest difference of two prices."""
@@ -79,7 +84,7 @@ class Rules:
 
         What the venue says of that is a tick off, and `room` is left before it: L / (1 - room).
         """
-        rooms = [float(self.policy.protect.room), *(room for _, room in self._rooms[truth.mode])]
+        rooms = [self._room, *(room for _, room in self._rooms[truth.mode])]
         return self._ticks[truth.symbol] * (1 + 1 / (1 - max(rooms)))
 
     def cooldown_ms(self, reason: str) -> int:
@@ -88,33 +93,40 @@ class Rules:
 
     def stops_wanted(self, truth: Truth, level: float, users: tuple[float, ...]) -> list[float]:
         """Where the standing stop may belong: loosest first, then as steps tighten it."""
+        return self.stops_beyond(self.least(truth, users), truth, level)
+
+    def least(self, truth: Truth, users: tuple[float, ...]) -> float:
+        """The price, times the sign, that neither `loss_max` nor these stops let it pass."""
         sign = truth.side.sign
-        base = max(sign * each for each in (self._loss_cap(truth), *users))
-        if level > 0:
-            base = max(base, sign * self._with_room(truth, level, float(self.policy.protect.room)))
-        if level > 0 and (share := float(self.policy.protect.share)):
-            base = max(base, sign * (level + share * (float(truth.entry) - level)))
+        return max([sign * self._loss_cap(truth), *[sign * each for each in users]])
+
+    def stops_beyond(self, least: float, truth: Truth, level: float) -> list[float]:
+        """As `stops_wanted`, from what `least` said: that is the same for every level."""
+        sign = truth.side.sign
+        if level <= 0:
+            return [sign * least]
+        base = max(least, sign * self._with_room(truth, level, self._room))
+        if self._share:
+            base = max(base, sign * (level + self._share * (float(truth.entry) - level)))
         tighter = [
             max(base, sign * self._with_room(truth, level, room))
             for _, room in self._rooms[truth.mode]
-            if level > 0
         ]
-        return [sign * each for each in (base, *tighter)]
+        return [sign * base, *[sign * each for each in tighter]]
 
     def breaks_loss_cap(self, truth: Truth, quantity: float, at: float) -> bool:
         """Whether a stop at `at` would lose more than the user allows."""
         entry, sign = float(truth.entry), truth.side.sign
         inverse = truth.symbol in self._inverse
         move = 1 / at - 1 / entry if inverse else entry - at
-        return sign * move * quantity > float(self.policy.guardrails.loss_max) + 1e-6
+        return sign * move * quantity > self._loss_max + 1e-6
 
     def _loss_cap(self, truth: Truth) -> float:
         """Where `loss_max` is lost; far away for a short that cannot lose so much."""
         sign, entry, quantity = truth.side.sign, float(truth.entry), float(truth.quantity)
-        limit = float(self.policy.guardrails.loss_max)
         if truth.symbol not in self._inverse:
-            return entry - sign * limit / quantity
-        worth = quantity / entry + sign * limit
+            return entry - sign * self._loss_max / quantity
+        worth = quantity / entry + sign * self._loss_max
         return quantity / worth if worth > 0 else 1e12
 
     def asks_for_close(
@@ -140,13 +152,13 @@ class Rules:
             for view in scene.views[scene.truths[symbol].group]
         )
 
-    def bill_steps(self, mode: MarginMode) -> Iterator[Cut]:
+    def bill_steps(self, mode: MarginMode) -> tuple[Cut, ...]:
         """The steps that close something because of the next bill."""
-        return (cut for cut in self._cuts[mode] if cut.rule.metric in _BILLS)
+        return self._bill_steps[mode]
 
     def cross_limits(self) -> Iterator[tuple[Metric, float]]:
         """What all cross positions together must keep when margin leaves the wallet."""
-        yield Metric.LIQUIDATION_DISTANCE, float(self.policy.protect.room)
+        yield Metric.LIQUIDATION_DISTANCE, self._room
         for rule, step in self._steps():
             if rule.metric.is_shared and rule.match.covers_mode(MarginMode.CROSS):
                 yield rule.metric, Cut(rule, step, 0.0).clears_at
@@ -170,7 +182,7 @@ class Rules:
 
     def _nearest(self, mode: MarginMode, cuts: list[Cut], least: float) -> float:
         """Below this distance a close may be asked for, once it was as small as `least`."""
-        limits = [float(self.policy.protect.room)]
+        limits = [self._room]
         limits += [room for threshold, room in self._rooms[mode] if least < threshold]
         limits += [
             cut.clears_at
@@ -181,10 +193,10 @@ class Rules:
 
     def _is_dear(self, cut: Cut, scene: Scene, symbol: str) -> bool:
         """Whether the next bill is such that a step of a rule on it may act now."""
-        if cut.rule.metric not in _BILLS:
+        if cut.rule.metric not in BILLS:
             return False
         return any(
-            max((interval, day)[_BILLS.index(cut.rule.metric)], 0.0) * MARGIN > cut.clears_at
+            max((interval, day)[BILLS.index(cut.rule.metric)], 0.0) * MARGIN > cut.clears_at
             and next_ms - scene.at_ms <= BILL_ACT_MS
             for interval, day, next_ms in scene.costs[symbol]
         )

@@ -9,8 +9,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from operator import is_not
 
 from bot.core.model import AccountSnapshot, MarginMode, Position, Side
+from bot.core.policy import Metric
 from bot.core.units import Money, Price, Quantity
 from bot.exchange.paper.books import Holding
 from bot.exchange.paper.machine import PaperMachine
@@ -31,6 +33,9 @@ BILL_SEEN_MS = 65_000
 
 FAR = 1_000
 """A mark does not get so many times as high."""
+
+BILLS = (Metric.FUNDING_COST_INTERVAL, Metric.FUNDING_COST_24H)
+"""What a rule may watch of the next bill, in the order of `Scene.costs`."""
 
 ALONE = Decimal(1)
 CROSS = "cross positions"
@@ -81,7 +86,8 @@ class Scene:
 
     `real` is how each group is, `billed` how it will be once the bills ahead are paid. `views`
     are all that the guard may believe of it, the real one first. `costs` are the next bill and a
-    day of bills as shares of each position's margin, with the time of the settlement.
+    day of bills as shares of each position's margin, with the time of the settlement; none where
+    the policy has no rule on bills.
     """
 
     at_ms: int
@@ -104,13 +110,15 @@ class Eyes:
         self._case, self._machine = case, machine
         self._listings = {each.symbol: Listing(each.instrument) for each in case.openings}
         self._betas = {each.symbol: each.beta for each in case.openings}
-        self._rates: dict[str, float] = {}
+        self._heeds_bills = any(rule.metric in BILLS for rule in case.policy.rules)
+        self._compared: tuple[object, ...] = ()
+        self._is_same = False
         self._settled: dict[str, tuple[int, float]] = {}
         self._terms: dict[str, FundingTerm] = {}
 
     def settled(self, symbol: str, at_ms: int) -> None:
         """A settlement has just charged the position."""
-        self._settled[symbol] = (at_ms, float(self._machine.terms[symbol].rate))
+        self._settled[symbol] = (at_ms, float(self._machine._books.terms[symbol].rate))
 
     def truths(self) -> dict[str, Truth]:
         """The open positions by symbol."""
@@ -136,6 +144,8 @@ class Eyes:
             if (bill := sum(bills[symbol][1] for symbol in pool.stakes)) > 0:
                 billed[group] = view_of(pool.less(bill))
         for read in reads:
+            if self._still_shows(read):
+                continue
             marks = {symbol: truth.mark for symbol, truth in truths.items()}
             for group, pool in self.believed(read, marks).items():
                 if (
@@ -156,9 +166,27 @@ class Eyes:
             {symbol: tuple(self._costs(truth)) for symbol, truth in truths.items()},
         )
 
+    def _still_shows(self, read: AccountSnapshot) -> bool:
+        """Whether the account is as a read tells it: then there is nothing else to believe."""
+        book = self._machine._books.accounts[ACCOUNT]
+        compared = (read, book.wallet, *book.holdings.values())
+        before = self._compared
+        if len(before) != len(compared) or any(map(is_not, before, compared)):
+            told = {
+                (p.symbol, p.side, p.margin_mode, p.quantity, p.entry_price, p.isolated_margin)
+                for p in read.positions
+            }
+            real = {
+                (h.symbol, h.side, h.margin_mode, h.quantity, h.entry_price, h.margin)
+                for h in book.holdings.values()
+            }
+            self._compared = compared
+            self._is_same = read.wallet_balance == book.wallet and told == real
+        return self._is_same
+
     def _see_settlements(self, at_ms: int) -> None:
         """One that charged nothing, as the position was gone by then, may be counted as well."""
-        for symbol, term in self._machine.terms.items():
+        for symbol, term in self._machine._books.terms.items():
             before = self._terms.get(symbol, term)
             if self._settled.get(symbol, (0, 0.0))[0] < before.next_at_ms <= at_ms:
                 self._settled[symbol] = (before.next_at_ms, float(before.rate))
@@ -183,7 +211,7 @@ class Eyes:
 
     def bill_of(self, truth: Truth) -> float:
         """What the next settlement takes from the position at its mark; negative if it gives."""
-        term = self._machine.terms.get(truth.symbol)
+        term = self._machine._books.terms.get(truth.symbol)
         if term is None or term.next_at_ms <= self._machine.at_ms:
             return 0.0
         return truth.side.sign * self._worth(truth) * float(term.rate)
@@ -222,21 +250,19 @@ class Eyes:
 
     def _bill(self, truth: Truth, at_ms: int) -> tuple[float, float, float]:
         """The bill that may be counted, that must be, and that may not have been seen yet."""
-        term = self._machine.terms.get(truth.symbol)
+        term = self._machine._books.terms.get(truth.symbol)
         ahead_ms = 0 if term is None else term.next_at_ms - at_ms
-        bill = max(self.bill_of(truth), 0.0)
+        bill = unseen = 0.0
+        if ahead_ms <= BILL_MS:
+            bill = max(self.bill_of(truth), 0.0)
         settled_ms, rate = self._settled.get(truth.symbol, (0, 0.0))
-        paid = truth.side.sign * self._worth(truth) * rate
-        unseen = max(paid, 0.0) if at_ms - settled_ms < BILL_SEEN_MS else 0.0
-        return (
-            bill if ahead_ms <= BILL_MS else 0.0,
-            bill if ahead_ms <= SURELY_BILLED_MS else 0.0,
-            unseen,
-        )
+        if at_ms - settled_ms < BILL_SEEN_MS:
+            unseen = max(truth.side.sign * self._worth(truth) * rate, 0.0)
+        return bill, bill if ahead_ms <= SURELY_BILLED_MS else 0.0, unseen
 
     def _costs(self, truth: Truth) -> Iterator[tuple[float, float, int]]:
-        term = self._machine.terms.get(truth.symbol)
-        if term is None or term.next_at_ms <= self._machine.at_ms:
+        term = self._machine._books.terms.get(truth.symbol)
+        if not self._heeds_bills or term is None or term.next_at_ms <= self._machine.at_ms:
             return
         margin = float(truth.margin)
         if truth.mode is MarginMode.CROSS:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from bot.core.actions import ClosePosition, PlaceStop
 from bot.core.model import AccountSnapshot, MarginOnReduce
-from bot.core.policy import Metric
 from bot.exchange.paper.books import FundingPaid, Realised
 from tests.sim.requests import NEVER_MS
-from tests.sim.truth import CROSS, SURELY_BILLED_MS, Scene, Truth
+from tests.sim.truth import BILLS, CROSS, SURELY_BILLED_MS, Scene, Truth
 
 if TYPE_CHECKING:
     from tests.sim.observer import Observer
@@ -56,6 +55,9 @@ class Watch:
 
     def __init__(self, observer: "Observer") -> None:
         self._observer = observer
+        self._on_reduce = {
+            each.symbol: each.instrument.rules.margin_on_reduce for each in observer.case.openings
+        }
         self._since: dict[tuple[str, str], int] = {}
         self._refused_at_ms: defaultdict[str, int] = defaultdict(lambda: NEVER_MS)
         self._tried_at_ms: defaultdict[str, int] = defaultdict(lambda: NEVER_MS)
@@ -155,33 +157,31 @@ class Watch:
 
     def _position(self, scene: Scene, truth: Truth) -> None:
         observer, sign, symbol = self._observer, truth.side.sign, truth.symbol
-        levels = {view[truth.group].levels[symbol] for view in (scene.real, scene.billed)}
-        level = scene.real[truth.group].levels[symbol]
+        rules, group = observer.rules, truth.group
+        level, billed = scene.real[group].levels[symbol], scene.billed[group].levels[symbol]
         users = observer.user_stops_now(truth, level)
         proper = observer.proper_stops(truth, level)
-        kept = observer.losses.levels(symbol)
-        believed = dict.fromkeys((*levels, *scene.levels(symbol)))
-        by_level = {each: observer.rules.stops_wanted(truth, each, users) for each in believed}
+        believed = dict.fromkeys((level, billed, *scene.levels(symbol)))
+        least = rules.least(truth, users)
+        by_level = [rules.stops_beyond(least, truth, each) for each in believed]
         # What can be liquidated at no price, by the guard's newest read either, needs no stop.
-        tightest_by_level = (max(each, key=lambda at: sign * at) for each in by_level.values())
+        tightest_by_level = [sign * max([sign * at for at in each]) for each in by_level]
         is_needed = all(truth.can_reach(each) for each in tightest_by_level)
         naked_ms = self._lasts(symbol, "naked", is_needed and not proper, truth.at_ms)
-        wanted = [price for prices in by_level.values() for price in prices]
-        wanted += [
-            price
-            for each in believed
-            for at in kept
-            for price in observer.rules.stops_wanted(truth, each, (*users, at))
-        ]
-        ticks = 2 * observer.rules.tick(symbol)
+        wanted = [price for prices in by_level for price in prices]
+        for at in observer.losses.levels(symbol):
+            if sign * at > least:
+                for each in believed:
+                    wanted += rules.stops_beyond(sign * at, truth, each)
+        ticks = 2 * rules.tick(symbol)
 
         def near(trigger: float, target: float) -> bool:
-            gap = max(abs(target - each) for each in levels)
+            gap = max(abs(target - level), abs(target - billed))
             return abs(trigger - target) <= gap * DRIFT + ticks
 
         triggers = [float(stop.trigger_price) for stop in proper]
         placed = any(near(trigger, to) for trigger in triggers for to in wanted)
-        tightest = max(wanted, key=lambda price: sign * price)
+        tightest = sign * max([sign * price for price in wanted])
         stray = any(
             sign * (trigger - tightest) > 0 and not near(trigger, tightest) for trigger in triggers
         )
@@ -269,15 +269,13 @@ class Watch:
         Not of a position under water whose margin stays with what is left of it: the wallet would
         pay the closed part's loss, and as much margin would be at risk as before.
         """
-        metrics = (Metric.FUNDING_COST_INTERVAL, Metric.FUNDING_COST_24H)
-        rules = self._observer.case.listed[truth.symbol].rules
-        stays = rules.margin_on_reduce is MarginOnReduce.RETAINED
-        fires = not (stays and truth.is_past(float(truth.entry))) and any(
-            cost[metrics.index(cut.rule.metric)] > cut.crosses_at * 1.01
+        stays = self._on_reduce[truth.symbol] is MarginOnReduce.RETAINED
+        fires = any(
+            cost[BILLS.index(cut.rule.metric)] > cut.crosses_at * 1.01
             and cost[2] - scene.at_ms <= SURELY_BILLED_MS
             for cut in self._observer.rules.bill_steps(truth.mode)
             for cost in scene.costs[truth.symbol]
-        )
+        ) and not (stays and truth.is_past(float(truth.entry)))
         self._lasts(truth.symbol, "dear", fires, scene.at_ms)
 
     def liquidated(self, symbol: str) -> None:

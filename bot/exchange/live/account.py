@@ -6,15 +6,18 @@ or it is `Unsure`; the one thing proven without an answer is that nothing was se
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import aiohttp
 import structlog
 
 from bot.clock import Clock, system_wall_ms
 from bot.core.actions import Action, PlaceStop
-from bot.core.model import AccountSnapshot, PositionMode
+from bot.core.model import AccountSnapshot, PositionKey, PositionMode
+from bot.core.units import ZERO, Quantity
+from bot.exchange.live.asking import hear, read, read_all, venue_time_ms
 from bot.exchange.live.calls import (
     Call,
     Heard,
@@ -25,18 +28,16 @@ from bot.exchange.live.calls import (
     Unreadable,
     parse_json,
 )
+from bot.exchange.live.contracts import Contracts
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import (
-    ByDate,
     Dialect,
     Ground,
     Irrelevant,
-    Listed,
-    MarketDialect,
     Opening,
     StreamEnded,
 )
-from bot.exchange.live.lanes import Asks, Lane
+from bot.exchange.live.lanes import Lane
 from bot.exchange.live.transport import Network
 from bot.exchange.ports import (
     Banned,
@@ -48,7 +49,6 @@ from bot.exchange.ports import (
     OrderFound,
     Refused,
     Reply,
-    Throttled,
     Unreachable,
     Unsure,
 )
@@ -65,15 +65,14 @@ SWEEP_MS = 60_000
 CLOCK_TRIP_MAX_MS = 1_000
 """An answer that took longer does not tell the time well enough."""
 
-LISTING_MS = 60_000
-"""How often the contracts may be asked for again, which is a heavy read."""
+SIZE_TURN = Decimal("1.5")
+"""A position that has become so many times as large, or as small, is looked into."""
 
 NEVER_MS = -(2**62)
 HEARTBEAT_S = 10
 CONNECT_S = 5
 KEEP_ALIVE_MS = 20 * 60_000
 PING_MS = 10_000
-HTTP_OK = 200
 
 log = structlog.get_logger()
 
@@ -96,7 +95,7 @@ class LiveAccount:
     def __init__(
         self,
         dialect: Dialect,
-        listed: Listed,
+        contracts: Contracts,
         credentials: Credentials,
         *,
         reads: Lane,
@@ -106,7 +105,7 @@ class LiveAccount:
     ) -> None:
         """Speak for the account of `credentials`, which the lanes sign with."""
         self._venue, self._dialect = dialect.market, dialect.account
-        self._listed = listed
+        self._contracts = contracts
         self._credentials = credentials
         self._reads = reads
         self._writes = writes
@@ -117,7 +116,7 @@ class LiveAccount:
         self._waiting: frozenset[str] = frozenset()
         self._stopped_at_ms: dict[str, int] = {}
         """When a stop was sent last, by contract: it may rest where nothing is held any more."""
-        self._listed_at_ms = clock.now_ms()
+        self._quantities: Mapping[PositionKey, Quantity] = {}
         self._position_mode: PositionMode | _Unread = _Unread()
         self._state: Sequence[Json] = ()
 
@@ -135,25 +134,48 @@ class LiveAccount:
             try:
                 held = self._dialect.held_names(state)
                 terms, stops = await self._terms(held), await self._stops(held)
-                seen = self._dialect.snapshot_of(terms, state, stops, self._listed, at_ms)
+                seen = self._seen(terms, state, stops, at_ms)
+                if self._is_other(seen):
+                    await self._contracts.renew()
+                    seen = self._seen(terms, state, stops, at_ms)
             except Unreadable as e:
                 problem = str(e)
                 log.warning("account.unreadable", reason=problem)
                 self._terms_read.at_ms = NEVER_MS
-                await self._list_again()
+                await self._contracts.renew_if_due()
             else:
-                known = set(self._listed.symbols.values())
+                known = set(self._contracts.listed.symbols.values())
                 is_known = all(position.symbol in known for position in seen.positions)
                 if seen.garbled and tried < READS_TRIED - 1:
                     # It may only have been opened, or changed, between two of the answers.
                     self._terms_read.at_ms = NEVER_MS
-                    await self._list_again()
-                elif is_known or not await self._list_again():
+                    await self._contracts.renew_if_due()
+                elif is_known or not await self._contracts.renew_if_due():
                     self._position_mode, self._state = seen.position_mode, state
+                    self._quantities = {each.key: each.quantity for each in seen.positions}
                     return seen
                 else:
                     problem = "a position in a contract that was not listed"
         raise Unreachable(problem)
+
+    def _seen(
+        self, terms: Sequence[Json], state: Sequence[Json], stops: Sequence[Json], at_ms: int
+    ) -> AccountSnapshot:
+        listed = self._contracts.listed
+        return self._dialect.snapshot_of(terms, state, stops, listed, at_ms)
+
+    def _is_other(self, seen: AccountSnapshot) -> bool:
+        """
+        Whether a position has come, or is of another size by half or more: it was traded, or its
+        contract is of another size. Not every venue tells its worth, which would tell them apart.
+        """
+        if not self._contracts.listed.sizes or isinstance(self._position_mode, _Unread):
+            return False  # what it is counted in has just been read
+        return any(
+            not was / SIZE_TURN < each.quantity < was * SIZE_TURN
+            for each in seen.positions
+            for was in [self._quantities.get(each.key, ZERO)]
+        )
 
     async def stream(self, publish: Callable[[Notice], None]) -> None:
         """Publish notices until cancelled; raises `Unreachable` when the stream is lost."""
@@ -180,10 +202,10 @@ class LiveAccount:
         if not isinstance(call, Call):
             return call
         if isinstance(action, PlaceStop):
-            self._stopped_at_ms[self._listed.id_of(action.symbol)] = self._clock.now_ms()
+            self._stopped_at_ms[self._contracts.listed.id_of(action.symbol)] = self._clock.now_ms()
         match await self._writes.ask(call):
             case Heard() as heard:
-                return self._dialect.reply_of(heard, action, client_id, self._listed)
+                return self._dialect.reply_of(heard, action, client_id, self._contracts.listed)
             case NotSent(reason):
                 return Refused("NOT_SENT", reason)
             case Hushed(reason, until_ms):
@@ -193,12 +215,12 @@ class LiveAccount:
 
     async def order(self, symbol: str, client_id: str) -> OrderFound | OrderAbsent:
         """Look an order of ours up, in the regular and in the conditional book."""
-        name = self._listed.id_of(symbol)
+        name = self._contracts.listed.id_of(symbol)
         answers = [
             await hear(self._reads, call) for call in self._dialect.order_calls(name, client_id)
         ]
         try:
-            return self._dialect.order_of(answers, client_id, name, self._listed)
+            return self._dialect.order_of(answers, client_id, name, self._contracts.listed)
         except Unreadable as e:
             raise Unreachable(str(e)) from e
 
@@ -209,10 +231,10 @@ class LiveAccount:
         try:
             asked = [
                 await read(self._writes, call)
-                for call in self._dialect.ground_calls(action, self._listed)
+                for call in self._dialect.ground_calls(action, self._contracts.listed)
             ]
             ground = Ground(self._position_mode, asked, self._state)
-            return self._dialect.write_call(action, client_id, self._listed, ground)
+            return self._dialect.write_call(action, client_id, self._contracts.listed, ground)
         except Banned as e:
             return Barred(str(e), e.until_ms)
         except (Unreachable, Unreadable) as e:
@@ -222,11 +244,13 @@ class LiveAccount:
         self, symbol: str, since_ms: int
     ) -> tuple[MarginChange, ...] | NoMarginHistory:
         """Margin added to positions of `symbol` at or after the venue time `since_ms`."""
-        call = self._dialect.margin_call(self._listed.id_of(symbol), since_ms)
+        call = self._dialect.margin_call(self._contracts.listed.id_of(symbol), since_ms)
         if isinstance(call, NoMarginHistory):
             return call
         try:
-            return self._dialect.margin_changes_of(await read(self._reads, call), self._listed)
+            return self._dialect.margin_changes_of(
+                await read(self._reads, call), self._contracts.listed
+            )
         except Unreadable as e:
             raise Unreachable(str(e)) from e
 
@@ -244,19 +268,6 @@ class LiveAccount:
             self._reads.follow_clock(ahead_ms)
             self._writes.follow_clock(ahead_ms)
         return venue_ms
-
-    async def _list_again(self) -> bool:
-        """Ask for the contracts, as one may be new, unless it was just done: whether it was."""
-        now_ms = self._clock.now_ms()
-        if now_ms - self._listed_at_ms <= LISTING_MS:
-            return False
-        self._listed_at_ms = now_ms
-        listing = await read(self._reads, self._venue.listing_call())
-        try:
-            self._listed = self._listed.renewed_by(self._venue.listing_of(listing))
-        except Unreadable as e:
-            raise Unreachable(str(e)) from e
-        return True
 
     async def _terms(self, held: frozenset[str]) -> Sequence[Json]:
         """As read last, unless that is long ago or a position has been opened since."""
@@ -339,7 +350,7 @@ class LiveAccount:
         """Publish what a frame tells; whether the stream is over."""
         try:
             told = self._dialect.account_frame(
-                parse_json(text), self._listed, self._clock.now_ms()
+                parse_json(text), self._contracts.listed, self._clock.now_ms()
             )
         except Unreadable as e:
             # An alarm that cannot be read is an alarm: the account is read anew.
@@ -353,55 +364,3 @@ class LiveAccount:
             case notice:
                 publish(notice)
                 return False
-
-
-async def hear(lane: Asks, call: Call) -> Heard:
-    """An answer to a read, of any status; raises `Unreachable` when there is none."""
-    match await lane.ask(call):
-        case Heard() as heard:
-            return heard
-        case Hushed(reason, until_ms, everything=True):
-            raise Banned(f"{call.path}: {reason}", until_ms)
-        case Hushed(reason, until_ms):
-            raise Throttled(f"{call.path}: {reason}", until_ms)
-        case NotSent(reason) | Silent(reason):
-            raise Unreachable(f"{call.path}: {reason}")
-
-
-async def read_all(lane: Asks, calls: Sequence[Call]) -> Sequence[Json]:
-    """The answers of calls that are made at the same time; `Unreachable` for any failure."""
-    answers = await asyncio.gather(*(read(lane, call) for call in calls), return_exceptions=True)
-    for each in answers:
-        if isinstance(each, BaseException):
-            raise each
-    return answers
-
-
-async def venue_time_ms(dialect: MarketDialect, lane: Lane) -> int:
-    """The venue's clock; raises `Unreachable`."""
-    asking = dialect.time_call()
-    call = asking.call if isinstance(asking, ByDate) else asking
-    heard = await hear(lane, call)
-    json = _parsed(heard, call)
-    if isinstance(asking, ByDate):
-        headers = {name.lower(): text for name, text in heard.headers.items()}
-        json = {"date": headers.get("date", ""), "answer": json}
-    try:
-        return dialect.time_of(json)
-    except Unreadable as e:
-        raise Unreachable(str(e)) from e
-
-
-async def read(lane: Asks, call: Call) -> Json:
-    """The parsed answer to a read; raises `Unreachable` for anything but a good one."""
-    return _parsed(await hear(lane, call), call)
-
-
-def _parsed(heard: Heard, call: Call) -> Json:
-    try:
-        json = parse_json(heard.text)
-    except Unreadable as e:
-        raise Unreachable(f"{call.path}: HTTP {heard.status}: {e}") from e
-    if heard.status != HTTP_OK:
-        raise Unreachable(f"{call.path}: HTTP {heard.status}: {heard.text[:120]}")
-    return json

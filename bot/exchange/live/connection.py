@@ -12,16 +12,17 @@ import aiohttp
 import certifi
 
 from bot.clock import Clock, system_wall_ms
-from bot.exchange.live.account import LiveAccount, read, venue_time_ms
+from bot.exchange.live.account import LiveAccount
+from bot.exchange.live.asking import read, venue_time_ms
 from bot.exchange.live.calls import Unreadable
+from bot.exchange.live.contracts import Contracts, listing
 from bot.exchange.live.credentials import NO_KEYS, Credentials
-from bot.exchange.live.dialect import Dialect, Listed, MarketDialect
+from bot.exchange.live.dialect import Dialect, MarketDialect
 from bot.exchange.live.findings import Finding, Standing, require_sound, unsupported
 from bot.exchange.live.keyless import Documents, Keyless
 from bot.exchange.live.lanes import (
     WRITES_PER_WINDOW,
     Allowance,
-    Asks,
     Lane,
     Quiet,
     read_budget,
@@ -64,6 +65,7 @@ class Connection:
 
     market: LiveMarket
     account: LiveAccount
+    contracts: Contracts
     dialect: Dialect
     reads: Lane
     unsupported: tuple[str, ...] = ()
@@ -92,7 +94,7 @@ class Connection:
 
     async def endings(self, symbols: Collection[str]) -> tuple[Finding, ...]:
         """Those of `symbols` that the venue is to settle or has taken off; `Unreachable`."""
-        listed = await self.market.renew()
+        listed = await self.contracts.renew()
         found = []
         for symbol in sorted(symbols):
             if symbol not in listed.symbols.values():
@@ -151,18 +153,20 @@ async def reach(
         ahead_ms = await _clock_ahead_ms(dialect.market, reads)
         for lane in (reads, writes):
             lane.follow_clock(ahead_ms)
-        listed = await _listed(dialect.market, reads)
+        listed = await listing(dialect.market, reads)
+        contracts = Contracts(dialect.market, listed, reads, clock)
         yield Connection(
-            LiveMarket(dialect.market, listed, reads=reads, network=networks[0], clock=clock),
+            LiveMarket(dialect.market, contracts, reads=reads, network=networks[0], clock=clock),
             LiveAccount(
                 dialect,
-                listed,
+                contracts,
                 credentials,
                 reads=reads,
                 writes=writes,
                 network=networks[0],
                 clock=clock,
             ),
+            contracts,
             dialect,
             reads,
         )
@@ -182,8 +186,8 @@ async def watch(
     transport = Transport(dialect.ccxt_id, NO_KEYS, network, READ_TIMEOUT_MS)
     try:
         reads = Keyless(_reads(dialect, transport, clock, Quiet()), documents)
-        listed = await _listed(dialect, reads)
-        yield LiveMarket(dialect, listed, reads=reads, network=network, clock=clock)
+        contracts = Contracts(dialect, await listing(dialect, reads), reads, clock)
+        yield LiveMarket(dialect, contracts, reads=reads, network=network, clock=clock)
     finally:
         await transport.close()
         await network.close()
@@ -203,13 +207,6 @@ def _reads(market: MarketDialect, transport: Transport, clock: Clock, quiet: Qui
 
 def _allowance(market: MarketDialect) -> Allowance:
     return Allowance(market.read_weight_per_minute, market.used_weight_header)
-
-
-async def _listed(dialect: MarketDialect, reads: Asks) -> Listed:
-    try:
-        return dialect.listing_of(await read(reads, dialect.listing_call()))
-    except Unreadable as e:
-        raise Unreachable(str(e)) from e
 
 
 def _network(route: Route) -> Network:

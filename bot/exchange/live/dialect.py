@@ -13,7 +13,7 @@ from bot.core.actions import Action
 from bot.core.events import BarsReported
 from bot.core.model import AccountSnapshot, Instrument, PositionMode
 from bot.core.units import Price, Ratio
-from bot.exchange.live.calls import Call, Heard, Json
+from bot.exchange.live.calls import Call, Heard, Json, Unreadable
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.ports import (
     MarginChange,
@@ -53,12 +53,22 @@ class Listed:
             {**self.price_places, **newer.price_places},
         )
 
+    def size_of(self, name: str, size: Decimal) -> Decimal:
+        """`size`, as the venue says that a contract is; raises `Resized` for another."""
+        if size != self.sizes[name]:
+            raise Resized(f"{name}: expected a size of {self.sizes[name]}, was {size}")
+        return size
+
     def id_of(self, symbol: str) -> str:
         """The venue's id; raises `KeyError` with the symbol where it is not listed."""
         for name, listed in self.symbols.items():
             if listed == symbol:
                 return name
         raise KeyError(symbol)
+
+
+class Resized(Unreadable):
+    """A contract that is of another size than it is listed with: the listing is out of date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +169,9 @@ class MarketDialect(Protocol):
     def listing_call(self) -> Call: ...
     def listing_of(self, json: Json) -> Listed: ...
     def instrument_calls(self, name: str) -> Sequence[Call]: ...
-    def instrument_of(self, jsons: Sequence[Json], listed: Listed, name: str) -> Instrument: ...
+    def instrument_of(self, jsons: Sequence[Json], listed: Listed, name: str) -> Instrument:
+        """Its rules; raises `Resized` where its size is not the listed one."""
+
     def interval_call(self, name: str) -> Call: ...
     def interval_of(self, json: Json, name: str) -> int:
         """How often the contract settles funding, in milliseconds."""

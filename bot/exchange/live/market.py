@@ -17,9 +17,10 @@ from bot.clock import Clock
 from bot.core.events import BarsReported, FundingReported, MarkPrice
 from bot.core.model import Instrument
 from bot.core.units import ZERO, Price, Ratio
-from bot.exchange.live.account import read, read_all
-from bot.exchange.live.calls import Unreadable, parse_json
-from bot.exchange.live.dialect import Listed, Marked, MarketDialect, Unmoved
+from bot.exchange.live.asking import read, read_all
+from bot.exchange.live.calls import Json, Unreadable, parse_json
+from bot.exchange.live.contracts import Contracts
+from bot.exchange.live.dialect import Marked, MarketDialect, Resized, Unmoved
 from bot.exchange.live.lanes import Asks
 from bot.exchange.live.transport import Network
 from bot.exchange.ports import Quoted, Unreachable
@@ -54,15 +55,15 @@ class LiveMarket:
     def __init__(
         self,
         dialect: MarketDialect,
-        listed: Listed,
+        contracts: Contracts,
         *,
         reads: Asks,
         network: Network,
         clock: Clock,
     ) -> None:
-        """Watch what `listed` names."""
+        """Watch what `contracts` names."""
         self._dialect = dialect
-        self._listed = listed
+        self._contracts = contracts
         self._intervals: dict[str, int] = {}
         self._reads = reads
         self._network = network
@@ -77,23 +78,15 @@ class LiveMarket:
             self._instruments[symbol] = await self._instrument(symbol)
         return tuple(self._instruments[symbol] for symbol in symbols)
 
-    async def renew(self) -> Listed:
-        """The contracts as they are now; raises `Unreachable`."""
-        listing = await read(self._reads, self._dialect.listing_call())
-        try:
-            listed = self._dialect.listing_of(listing)
-            self._listed = self._listed.renewed_by(listed)
-        except Unreadable as e:
-            raise Unreachable(str(e)) from e
-        return listed
-
     def latest(self) -> tuple[Quoted, ...]:
         """The newest mark price and funding of each symbol that has any, without waiting."""
         return tuple(self._latest.values())
 
     async def bars(self, symbol: str) -> BarsReported:
         """The newest closed bars of the symbol's mark price."""
-        json = await read(self._reads, self._dialect.bars_call(self._listed.id_of(symbol)))
+        json = await read(
+            self._reads, self._dialect.bars_call(self._contracts.listed.id_of(symbol))
+        )
         try:
             return self._dialect.bars_of(json, symbol, self._clock.now_ms())
         except Unreadable as e:
@@ -114,25 +107,33 @@ class LiveMarket:
                 await self._clock.sleep_ms(IDLE_MS)
 
     async def _instrument(self, symbol: str) -> Instrument:
-        name = self._listed.id_of(symbol)
+        name = self._contracts.listed.id_of(symbol)
         of_it, settling = self._dialect.instrument_calls(name), self._dialect.interval_call(name)
         calls = [*of_it] if settling in of_it else [*of_it, settling]
         answers = await read_all(self._reads, calls)
         try:
             interval_ms = self._dialect.interval_of(answers[calls.index(settling)], name)
             self._intervals[symbol] = interval_ms
-            return self._dialect.instrument_of(answers[: len(of_it)], self._listed, name)
+            try:
+                return self._ruled(answers[: len(of_it)], name)
+            except Resized as e:
+                log.warning("contract.resized", symbol=symbol, reason=str(e))
+                await self._contracts.renew()
+                return self._ruled(answers[: len(of_it)], name)
         except Unreadable as e:
             raise Unreachable(str(e)) from e
 
+    def _ruled(self, answers: Sequence[Json], name: str) -> Instrument:
+        return self._dialect.instrument_of(answers, self._contracts.listed, name)
+
     def _watched(self) -> tuple[str, ...]:
-        return tuple(sorted(self._listed.id_of(symbol) for symbol in self._instruments))
+        return tuple(sorted(self._contracts.listed.id_of(symbol) for symbol in self._instruments))
 
     async def _poll(self, watched: tuple[str, ...], publish: Callable[[Quoted], None]) -> None:
         calls = self._dialect.marks_calls(watched)
         answers = [await read(self._reads, call) for call in calls]
         try:
-            self._take(self._dialect.marks_of(answers, self._listed), publish)
+            self._take(self._dialect.marks_of(answers, self._contracts.listed), publish)
         except Unreadable as e:
             raise Unreachable(str(e)) from e
 
@@ -160,7 +161,7 @@ class LiveMarket:
                     raise Unreachable(f"mark stream: {message.type.name}")
                 with suppress(Unreadable):  # the next frame is a second away
                     frame = parse_json(message.data)
-                    self._take(self._dialect.mark_frame(frame, self._listed), publish)
+                    self._take(self._dialect.mark_frame(frame, self._contracts.listed), publish)
         finally:
             await socket.close()
 

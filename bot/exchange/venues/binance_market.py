@@ -99,6 +99,14 @@ class BinanceMarket:
                 return {row.text("symbol"): row.above_zero("contractSize") for row in found}
         assert_never(self.kind)
 
+    def _size_as_listed(self, row: Row, listed: Listed) -> Decimal:
+        match self.kind:
+            case ContractKind.LINEAR:
+                return Decimal(1)
+            case ContractKind.INVERSE:
+                return listed.size_of(row.text("symbol"), row.above_zero("contractSize"))
+        assert_never(self.kind)
+
     def instrument_calls(self, name: str) -> Sequence[Call]:
         """Rules, tiers and fee of one contract."""
         of = {"symbol": name}
@@ -118,7 +126,7 @@ class BinanceMarket:
             if needed not in filters:
                 raise Unreadable(f"{name}: expected a filter {needed}, was {sorted(filters)}")
         steps = [filters[each].above_zero("stepSize") for each in ("LOT_SIZE", "MARKET_LOT_SIZE")]
-        market, size = filters["MARKET_LOT_SIZE"], self._sizes([row]).get(name, Decimal(1))
+        market, size = filters["MARKET_LOT_SIZE"], self._size_as_listed(row, listed)
         stops_max = (
             filters["MAX_NUM_ALGO_ORDERS"].integer("limit")
             if "MAX_NUM_ALGO_ORDERS" in filters

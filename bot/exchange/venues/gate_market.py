@@ -110,7 +110,8 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
     row = Row(info, name)
     if row.raw("name") != name:
         raise row.wrong("name", name)
-    size, least = row.above_zero("quanto_multiplier"), row.above_zero("order_size_min")
+    size = listed.size_of(name, row.above_zero("quanto_multiplier"))
+    least = row.above_zero("order_size_min")
     step = least if _is_decimal(row) else Decimal(1)
     fee = Row(Row(fees, "fee").raw(name), f"fee.{name}")
     return Instrument(

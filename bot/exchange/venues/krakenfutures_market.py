@@ -118,7 +118,7 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
     if name not in by_name:
         raise Unreadable(f"instruments: expected {name}, was not there")
     row = by_name[name]
-    size = row.above_zero("contractSize")
+    size = listed.size_of(name, row.above_zero("contractSize"))
     tiers, measure = _tiers(by_name, accounts, held, name)
     step = Decimal(1).scaleb(-row.integer("contractValueTradePrecision")) * size
     return Instrument(

@@ -10,6 +10,7 @@ told. No account of the venue has been met yet.
 
 import json as text_json
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import assert_never
 from urllib.parse import urlencode
 
@@ -81,6 +82,8 @@ _PAGE = 200
 
 _ISOLATED, _CROSS = "ISOLATED", "CROSS"
 _BOTH = "BOTH"
+_SIZE_OFF_MAX = Decimal("0.2")
+"""Of the worth told: the mark beside it may be of another moment."""
 _ORDER_OPEN, _ORDER_OVER = "open", "done"
 _PING = '{"id":"1","type":"ping"}'
 _TOPICS = (
@@ -207,10 +210,14 @@ def _position(row: Row, listed: Listed, mode: PositionMode) -> Position | NotOpe
     if (_named_side(row) == _BOTH) is not (mode is PositionMode.ONE_WAY):
         raise row.wrong("positionSide", f"a side of {mode}, as the account's mode")
     is_cross = _is_cross(row)
+    quantity = abs(lots) * listed.sizes[name]
+    worth = quantity * row.above_zero("markPrice")
+    if abs(abs(row.number("markValue")) - worth) > worth * _SIZE_OFF_MAX:
+        raise row.wrong("markValue", f"about {worth:f}: a contract may have changed its size")
     return Position(
         symbol=listed.symbols[name],
         side=_side(row),
-        quantity=Quantity(abs(lots) * listed.sizes[name]),
+        quantity=Quantity(quantity),
         entry_price=Price(row.above_zero("avgEntryPrice")),
         margin_mode=MarginMode.CROSS if is_cross else MarginMode.ISOLATED,
         isolated_margin=Money(ZERO if is_cross else row.above_zero("posMargin")),

@@ -109,9 +109,7 @@ def instrument_calls(name: str) -> Sequence[Call]:
 def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrument:
     """The contract, in base, with the fee of an account without discounts."""
     row = _contract(jsons[0], name)
-    size = row.above_zero("multiplier")
-    if size != listed.sizes[name]:
-        raise row.wrong("multiplier", f"{listed.sizes[name]}, as it is listed")
+    size = listed.size_of(name, row.above_zero("multiplier"))
     lot = row.above_zero("lotSize") * size
     # The one of market orders is newer than the specification: where it is not told, the other.
     most = "marketMaxOrderQty" if row.has("marketMaxOrderQty") else "maxOrderQty"

@@ -140,7 +140,7 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
     """The contract. Quantities are in base, whatever the venue counts in."""
     info, tiers, fees = jsons
     row = _named(info, "instruments", name)
-    size = _size_of(row)
+    size = listed.size_of(name, _size_of(row))
     most = min(row.above_zero("maxMktSz"), row.above_zero("maxStopSz"))
     return Instrument(
         symbol=listed.symbols[name],

@@ -121,7 +121,7 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
     if len(named) != 1:
         raise Unreadable(f"symbols: expected one row of {name}, was {len(named)}")
     (row,) = named
-    size = row.above_zero("contractSize")
+    size = listed.size_of(name, row.above_zero("contractSize"))
     return Instrument(
         symbol=listed.symbols[name],
         kind=ContractKind.LINEAR,

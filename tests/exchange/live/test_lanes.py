@@ -9,7 +9,7 @@ import pytest_asyncio
 from bot.core.actions import ClosePosition
 from bot.core.model import Side
 from bot.core.units import Quantity
-from bot.exchange.live.account import hear
+from bot.exchange.live.asking import hear
 from bot.exchange.live.calls import Call
 from bot.exchange.live.lanes import (
     ADDRESS_SHARE,

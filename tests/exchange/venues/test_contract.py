@@ -28,7 +28,7 @@ from bot.core.model import (
     Side,
 )
 from bot.core.units import Money, Price, Quantity
-from bot.exchange.live import account
+from bot.exchange.live import contracts
 from bot.exchange.live.connection import Loopback, connect
 from bot.exchange.live.dialect import Listed
 from bot.exchange.live.findings import CheckFailed
@@ -343,9 +343,9 @@ async def test_a_key_of_which_the_venue_tells_too_little_needs_the_users_word(ve
 async def test_a_contract_listed_since_the_start_is_learnt(
     venue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(account, "LISTING_MS", -1)
+    monkeypatch.setattr(contracts, "LISTING_MS", -1)
     async with staged(desk(venue)) as live:
-        live.live._listed = Listed({}, {})
+        live.live._contracts.listed = Listed({}, {})
         (position,) = (await live.account.snapshot()).positions
     assert position.symbol == live.symbol
 

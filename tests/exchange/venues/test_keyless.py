@@ -8,7 +8,7 @@ import pytest
 
 from bot.clock import Clock, system_wall_ms
 from bot.core.units import Ratio
-from bot.exchange.live.account import read
+from bot.exchange.live.asking import read
 from bot.exchange.live.connection import Loopback, watch
 from bot.exchange.live.keyless import NotTold
 from bot.exchange.live.market import LiveMarket

@@ -71,6 +71,7 @@ LONG = {
     "leverage": 6.0,
 }
 SHORT = LONG | {"currentQty": -2, "liquidationPrice": 139000.5, "posMargin": 40.5}
+SHORT |= {"markValue": -240.01914}
 # ccxt keeps a row of hedge mode: a side with a name, cross, without what isolated rows have.
 CROSS = {
     "id": "600000000001260912",
@@ -80,6 +81,7 @@ CROSS = {
     "currentQty": 1,
     "isOpen": True,
     "markPrice": 96985.6,
+    "markValue": 96.9856,
     "posMargin": 4.84928,
     "unrealisedPnl": 0.0088,
     "avgEntryPrice": 96976.8,
@@ -156,7 +158,7 @@ def snapshot(
 
 def test_a_long_a_short_and_a_flat_row_are_read_in_base() -> None:
     flat = LONG | {"symbol": "NOUSDTM", "currentQty": 0, "positionSide": "?"}
-    eth = SHORT | {"symbol": "ETHUSDTM"}
+    eth = SHORT | {"symbol": "ETHUSDTM", "markValue": -2400.1914}
     seen = snapshot([LONG, flat, eth])
     long, short = seen.positions
     assert seen.position_mode is PositionMode.ONE_WAY
@@ -173,7 +175,7 @@ def test_the_wallet_is_the_equity_without_profit_and_without_what_positions_hold
     half = D("18.40492004")
     rows = [
         LONG | {"posMargin": float(half)},
-        SHORT | {"symbol": "ETHUSDTM", "posMargin": 18.40492004},
+        SHORT | {"symbol": "ETHUSDTM", "markValue": -2400.1914, "posMargin": 18.40492004},
     ]
     seen = snapshot(rows)
     assert seen.wallet_balance == D("81.072921258") - 2 * half
@@ -206,6 +208,8 @@ def test_in_hedge_mode_the_name_is_the_side_whatever_the_sign_of_a_short(lots: i
         ({"positionSide": "up"}, 1),
         ({"marginMode": ""}, 0),
         ({"posMargin": 0}, 0),
+        ({"markValue": 1200.0957}, 0),
+        ({"markValue": 12.000957}, 0),
         ({"avgEntryPrice": None}, 0),
         ({"symbol": "NOUSDTM"}, 0),
     ],
