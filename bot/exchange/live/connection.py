@@ -24,13 +24,14 @@ from bot.exchange.live.lanes import (
     WRITES_PER_WINDOW,
     Allowance,
     Lane,
+    Over,
     Quiet,
     read_budget,
     start_budget,
 )
 from bot.exchange.live.loopback import LoopbackSession
 from bot.exchange.live.market import LiveMarket
-from bot.exchange.live.sessions import session
+from bot.exchange.live.sessions import KEPT_OPEN_S, session
 from bot.exchange.live.transport import Network, Transport
 from bot.exchange.ports import Unreachable
 
@@ -134,9 +135,14 @@ async def reach(
 ) -> AsyncIterator[Connection]:
     """Connect without judging what is found; closes everything at the end. `Unreachable`."""
     networks = [_network(route) for _ in range(2)]
+    # The clock is read over the connection of the writes, so that it is open when one goes out.
     transports = [
         Transport(dialect.market.ccxt_id, credentials, network, timeout_ms)
-        for network, timeout_ms in zip(networks, (READ_TIMEOUT_MS, WRITE_TIMEOUT_MS), strict=True)
+        for network, timeout_ms in (
+            (networks[0], READ_TIMEOUT_MS),
+            (networks[1], WRITE_TIMEOUT_MS),
+            (networks[1], READ_TIMEOUT_MS),
+        )
     ]
     try:
         quiet = Quiet()
@@ -163,6 +169,7 @@ async def reach(
                 credentials,
                 reads=reads,
                 writes=writes,
+                times=Over(reads, transports[2]),
                 network=networks[0],
                 clock=clock,
             ),
@@ -213,7 +220,7 @@ def _network(route: Route) -> Network:
     match route:
         case Internet():
             context = ssl.create_default_context(cafile=certifi.where())
-            return session(aiohttp.TCPConnector(ssl=context))
+            return session(aiohttp.TCPConnector(ssl=context, keepalive_timeout=KEPT_OPEN_S))
         case Loopback(port):
             return LoopbackSession(port)
 
