@@ -6,6 +6,9 @@ SHELL := bash
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 
+# Every worker and child of the tests compiles what it reads, unless the first one may keep it.
+export PYTHONDONTWRITEBYTECODE :=
+
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

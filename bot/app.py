@@ -24,7 +24,7 @@ from bot.alerts.outbox import Outbox
 from bot.alerts.routes import load_alerting, open_channels
 from bot.alerts.store import BoxFile
 from bot.clock import Clock
-from bot.core.decision import AlertSeverity
+from bot.core.decision import Alert, AlertSeverity
 from bot.core.events import OutcomeReported
 from bot.core.model import Instrument
 from bot.core.policy import Policy
@@ -448,17 +448,37 @@ def stop_on_signals(guard: Guard) -> None:
         loop.add_signal_handler(number, guard.stop)
 
 
-def reload_on_hangup(guard: Guard, policy_file: Path, tasks: asyncio.TaskGroup) -> None:
-    """SIGHUP: read the policy again. A bad file leaves the old policy at work, and says so."""
+def admit_any(policy: Policy) -> None:
+    """Every policy can be acted by where the exchange is ours."""
 
-    async def reload() -> None:
-        try:
-            await guard.load(load_policy(policy_file))
-        except (PolicyError, PolicyRefused, JournalUnavailable) as e:
-            log.critical("policy.refused", file=str(policy_file), reason=str(e))
 
+def reload_on_hangup(
+    guard: Guard,
+    policy_file: Path,
+    tasks: asyncio.TaskGroup,
+    admit: Callable[[Policy], None] = admit_any,
+) -> None:
+    """SIGHUP: `reload`."""
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload()))
+    loop.add_signal_handler(
+        signal.SIGHUP, lambda: tasks.create_task(reload(guard, policy_file, admit))
+    )
+
+
+async def reload(guard: Guard, policy_file: Path, admit: Callable[[Policy], None]) -> None:
+    """
+    Read the policy again; a bad file leaves the old one at work, and says so.
+
+    `admit` raises `PolicyRefused` for one that needs what cannot be done here.
+    """
+    try:
+        policy = load_policy(policy_file)
+        admit(policy)
+        await guard.load(policy)
+    except (PolicyError, PolicyRefused, JournalUnavailable) as e:
+        log.critical("policy.refused", file=str(policy_file), reason=str(e))
+        text = f"{policy_file.name} was not taken, the policy of before goes on: {e}"
+        guard.announce(Alert("account", "policy", AlertSeverity.CRITICAL, text))
 
 
 def journal_path(state_dir: Path, account: str) -> Path:

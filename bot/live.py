@@ -28,10 +28,10 @@ from bot.app import (
 from bot.clock import Clock, system_wall_ms
 from bot.core.policy import Policy
 from bot.exchange.live.account import LiveAccount
-from bot.exchange.live.connection import Route, connect, reach
+from bot.exchange.live.connection import USUAL, Egress, Route, connect, follow, reach
 from bot.exchange.live.credentials import Credentials, KeyPlaces, find_credentials
 from bot.exchange.live.dialect import Dialect
-from bot.exchange.live.findings import Finding, Standing, require_sound
+from bot.exchange.live.findings import CheckFailed, Finding, Standing, require_sound
 from bot.exchange.live.numbered import Ledger, NumberedAccount
 from bot.exchange.live.observe import ObservedAccount
 from bot.exchange.ports import Account
@@ -41,6 +41,7 @@ from bot.journal.sqlite import SqliteJournal
 from bot.policy.loader import load_policy
 from bot.runtime.assemble import assemble, unexpected
 from bot.runtime.control import listening, socket_path
+from bot.runtime.guard import PolicyRefused
 from bot.runtime.heartbeat import beat
 from bot.runtime.recheck import only_watched, recheck, watch_endings
 
@@ -76,20 +77,24 @@ def keys_of(policy_file: Path, places: KeyPlaces, answered_for: Set[str]) -> Liv
     return LiveKeys(find_credentials(places, name), name in answered_for)
 
 
-def doctor(policy_file: Path, keys: LiveKeys, route: Route) -> tuple[Finding, ...]:
+def doctor(
+    policy_file: Path, keys: LiveKeys, route: Route, egress: Egress = USUAL
+) -> tuple[Finding, ...]:
     """
     Everything that is looked at before an account is guarded, and what was found.
 
     Raises `PolicyError`, `RunError`, `Unreachable`.
     """
-    return asyncio.run(_doctor(load_policy(policy_file), keys, route))
+    return asyncio.run(_doctor(load_policy(policy_file), keys, route, egress))
 
 
-async def _doctor(policy: Policy, keys: LiveKeys, route: Route) -> tuple[Finding, ...]:
+async def _doctor(
+    policy: Policy, keys: LiveKeys, route: Route, egress: Egress = USUAL
+) -> tuple[Finding, ...]:
     dialect = _dialect_of(policy)
     found = list(_lacks(policy, LiveMode.LIVE))
     clock = Clock(system_wall_ms())
-    async with reach(dialect, keys.credentials, route, clock) as venue:
+    async with reach(dialect, keys.credentials, route, clock, egress) as venue:
         found += await venue.examine()
         snapshot = await venue.account.snapshot()
         held = sorted({position.symbol for position in snapshot.positions})
@@ -125,6 +130,14 @@ def _lacks(policy: Policy, mode: LiveMode) -> Iterator[Finding]:
     if not lacking:
         text = f"{policy.venue} can do all that the policy needs; tried: {can.tried}"
         yield Finding("capabilities", Standing.FINE, text)
+
+
+def require_possible(policy: Policy, mode: LiveMode) -> None:
+    """Raise `PolicyRefused` where a policy needs what its adapter cannot do."""
+    try:
+        require_sound(_lacks(policy, mode), accept_unverified=False)
+    except CheckFailed as e:
+        raise PolicyRefused(str(e)) from e
 
 
 def needed_effects(policy: Policy) -> frozenset[Effect]:
@@ -174,6 +187,8 @@ def run_live(
     mode: LiveMode,
     route: Route,
     hearers: Audience,
+    *,
+    egress: Egress = USUAL,
 ) -> None:
     """
     Guard the policy's account on its venue until SIGTERM; SIGHUP reads the policy file again.
@@ -181,7 +196,7 @@ def run_live(
     Raises what `connect` and `assemble` raise, `RunError`, `JournalUnavailable`,
     `JournalDamaged`, `LedgerDamaged`, `ControlError`.
     """
-    asyncio.run(_run_live(policy_file, keys, state_dir, mode, route, hearers))
+    asyncio.run(_run_live(policy_file, keys, state_dir, mode, route, hearers, egress=egress))
 
 
 def _collect_once() -> None:
@@ -202,6 +217,8 @@ async def _run_live(
     mode: LiveMode,
     route: Route,
     hearers: Audience,
+    *,
+    egress: Egress = USUAL,
 ) -> None:
     policy = load_policy(policy_file)
     dialect = _dialect_of(policy)
@@ -213,7 +230,7 @@ async def _run_live(
     clock = Clock(await resume_at_ms(journal, system_wall_ms()))
     accept = keys.accept_unverified
     async with connect(
-        dialect, keys.credentials, route, clock, accept_unproven_key=accept
+        dialect, keys.credentials, route, clock, egress=egress, accept_unproven_key=accept
     ) as venue:
         known = account_of(policy, venue.account, state_dir)
         account = _observed(known, mode, venue.unsupported)
@@ -231,10 +248,11 @@ async def _run_live(
             looking = (
                 tasks.create_task(daily),
                 tasks.create_task(watch_endings(venue.endings, guard, clock)),
+                tasks.create_task(follow(venue.neighbours, clock)),
             )
             beating = tasks.create_task(beat(hearers.pulses, lambda: guard.sound_at_ms, clock))
             stop_on_signals(guard)
-            reload_on_hangup(guard, policy_file, tasks)
+            reload_on_hangup(guard, policy_file, tasks, lambda each: require_possible(each, mode))
             for text in venue.unsupported:
                 guard.announce(only_watched(text))
             log.info("guard.started", account=policy.account, mode=_run_of(mode, account))

@@ -32,7 +32,7 @@ from bot.core.events import BarsReported
 from bot.core.model import Instrument, PositionMode
 from bot.core.policy import Policy
 from bot.core.units import Money
-from bot.exchange.live.connection import Route, watch
+from bot.exchange.live.connection import USUAL, Egress, Route, follow, watch
 from bot.exchange.live.keyless import Documents, NotTold
 from bot.exchange.live.market import LiveMarket
 from bot.exchange.paper.following import Followed
@@ -121,6 +121,8 @@ def run_live_paper(
     state_dir: Path,
     route: Route,
     hearers: Audience,
+    *,
+    egress: Egress = USUAL,
 ) -> Ended:
     """
     Guard a paper account at the prices of the policy's venue until SIGTERM.
@@ -130,7 +132,9 @@ def run_live_paper(
     Journal and exchange live in `state_dir`: started again, both go on where they were. Raises
     what `run_paper` raises, and `Unreachable`.
     """
-    return asyncio.run(_run(policy_file, entries, reserve, state_dir, route, hearers))
+    return asyncio.run(
+        _run(policy_file, entries, reserve, state_dir, route, hearers, egress=egress)
+    )
 
 
 async def _run(
@@ -140,6 +144,8 @@ async def _run(
     state_dir: Path,
     route: Route,
     hearers: Audience,
+    *,
+    egress: Egress = USUAL,
 ) -> Ended:
     policy = load_policy(policy_file)
     book = Book(policy.venue, entries, reserve, policy.position_mode)
@@ -155,9 +161,11 @@ async def _run(
     begins_ms = now_ms if isinstance(saved, NothingSaved) else max(now_ms, saved.at_ms)
     clock = Clock(await resume_at_ms(journal, begins_ms))
     async with (
-        watch(DIALECTS[policy.venue].market, documents, route, clock) as market,
+        watch(DIALECTS[policy.venue].market, documents, route, clock, egress) as watched,
         asyncio.TaskGroup() as watching,
     ):
+        following = watching.create_task(follow(watched.neighbours, clock))
+        market = watched.market
         listed = await _rules_of(market, policy, book)
         machine = (
             PaperMachine(listed, SLIPPAGE, ladder=WHOLE)
@@ -201,6 +209,7 @@ async def _run(
                 living.cancel()
                 outbox.finish()
         streaming.cancel()
+        following.cancel()
     log.info("guard.stopped", account=policy.account)
     files.store.save(machine)
     return await ended_of(policy, machine, journal)

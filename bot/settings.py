@@ -7,6 +7,7 @@ known is an error: a misspelled variable would otherwise be a default that nobod
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -57,6 +58,13 @@ def _push_url(text: str) -> str:
     return text
 
 
+def _ip_address(text: str) -> str:
+    try:
+        return text and str(ip_address(text))
+    except ValueError as e:
+        raise PydanticCustomError("ip_address", "an IP address of this machine") from e
+
+
 class Settings(BaseSettings):
     """What `load_settings` read: folders, keys answered for, the monitor, the form of the log."""
 
@@ -68,6 +76,8 @@ class Settings(BaseSettings):
     """Where an orchestrator mounts secrets, keys of accounts among them."""
     unverified_keys: Annotated[frozenset[str], NoDecode, BeforeValidator(_names)] = frozenset()
     """The keys, by name, that the user answers for where the venue does not tell what they may."""
+    second_address: Annotated[str, BeforeValidator(_ip_address)] = ""
+    """An address of this machine from which writes are sent, and nothing else; "" for none."""
     heartbeat_url: Annotated[str, BeforeValidator(_push_url)] = Field("", repr=False)
     """What a monitor outside of this machine wants to be asked for now and then; a secret."""
     log_format: LogFormat = "auto"

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Generator
 from decimal import ROUND_HALF_EVEN, getcontext
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from hypothesis import settings
 
 # CI draws the same examples every time; a shared machine is no stopwatch.
 settings.register_profile("liqguard", deadline=None, derandomize="CI" in os.environ)
+# What a machine may draw by itself for an hour: `pytest --hypothesis-profile=many`.
+settings.register_profile("many", deadline=None, max_examples=5_000)
 settings.load_profile("liqguard")
 
 # A shell that starts this in the background has SIGINT ignored, also by whoever is started here.
@@ -35,6 +38,26 @@ def _real_data_dir() -> Path | None:
 def pytest_runtest_setup() -> None:
     """Round as usual: ccxt, with whose orders some tests compare ours, changes that for all."""
     getcontext().rounding = ROUND_HALF_EVEN
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """
+    Let what may take long begin first, a share of it with each worker: what ends last is short.
+
+    Every worker begins with as long a stretch of the tests as the others, and the first to be done
+    takes from the end of somebody else's.
+    """
+    workers = getattr(config, "workerinput", {"workercount": 1})["workercount"]
+    long = [each for each in items if each.get_closest_marker("timeout")]
+    others = (each for each in items if not each.get_closest_marker("timeout"))
+    left, dealt = len(items), list[pytest.Item]()
+    for worker in range(workers):
+        stretch = left // (workers - worker)
+        first = long[worker::workers]
+        dealt += [*first, *islice(others, max(stretch - len(first), 0))]
+        left -= stretch
+    if workers > 1:
+        items[:] = [*dealt, *others]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

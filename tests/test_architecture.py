@@ -165,6 +165,7 @@ def test_only_the_executor_sends() -> None:
     # The others only pass on what the executor hands to them.
     assert senders == {
         "bot/exchange/live/numbered.py",
+        "bot/exchange/live/observe.py",
         "bot/runtime/executor.py",
         "bot/runtime/gate.py",
     }

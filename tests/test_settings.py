@@ -85,8 +85,13 @@ def test_the_environment_of_the_process_is_not_read(monkeypatch: pytest.MonkeyPa
                 "LIQGUARD_QQQ: unknown setting, known are "
                 "LIQGUARD_CACHE_DIR, LIQGUARD_HEARTBEAT_URL, LIQGUARD_LOG_FORMAT, "
                 "LIQGUARD_LOG_LEVEL, "
-                "LIQGUARD_SECRETS_DIR, LIQGUARD_STATE_DIR, LIQGUARD_UNVERIFIED_KEYS"
+                "LIQGUARD_SECOND_ADDRESS, LIQGUARD_SECRETS_DIR, LIQGUARD_STATE_DIR, "
+                "LIQGUARD_UNVERIFIED_KEYS"
             ),
+        ),
+        (
+            {"LIQGUARD_SECOND_ADDRESS": "eth1"},
+            "LIQGUARD_SECOND_ADDRESS: expected an IP address of this machine, was 'eth1'",
         ),
         (
             {"LIQGUARD_LOG_FORMAT": "xml"},

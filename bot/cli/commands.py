@@ -188,7 +188,7 @@ def run(
 ) -> None:
     """Guard an account until SIGTERM, or in paper mode until the data ends."""
     from bot import app as process
-    from bot.cli.opened import asked_for, run_paper
+    from bot.cli.opened import asked_for, egress_of, run_paper
     from bot.cli.show import show_ended
     from bot.policy.loader import load_policy
 
@@ -217,7 +217,15 @@ def run(
         pulses = process.pulses_of(settings.heartbeat_url, os.environ)
         hearers = replace(hearers, pulses=pulses)
         sends = process.LiveMode(mode)
-        live.run_live(policy_file, keys, settings.state_dir, sends, route, hearers)
+        live.run_live(
+            policy_file,
+            keys,
+            settings.state_dir,
+            sends,
+            route,
+            hearers,
+            egress=egress_of(settings),
+        )
         return
     if mode != "paper":
         raise typer.BadParameter(f"expected live, observe or paper, was {mode!r}")
@@ -452,12 +460,13 @@ def doctor(
     """Look at an account as the guard does before it begins: nothing is sent, nothing changes."""
     from bot import live
     from bot.cli.doctor import show_findings
+    from bot.cli.opened import egress_of
     from bot.exchange.live.connection import Internet, Loopback
 
     settings = _configure_logs()
     keys = _known_keys(policy_file, settings)
     route = Internet() if wire is None else Loopback(wire)
-    found = live.doctor(policy_file, keys, route)
+    found = live.doctor(policy_file, keys, route, egress_of(settings))
     if not show_findings(found, accept_unverified=keys.accept_unverified, as_json=as_json):
         raise typer.Exit(Exit.UNSAFE)
 

@@ -1,6 +1,7 @@
 """What `run --mode paper` and `replay` open, from their options or from a file of positions."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,6 +14,9 @@ from bot.rehearsal.cache import find_bars
 from bot.rehearsal.positions import Asked
 from bot.rehearsal.setups import ByMargin, Entry, Opening, Setup
 from bot.settings import Settings
+
+if TYPE_CHECKING:
+    from bot.exchange.live.connection import Egress
 
 
 def openings_of(
@@ -86,5 +90,18 @@ def run_paper(
     refuse_options(context, "only with --data", "speed", "entry_at_ms")
     route = Internet() if wire is None else Loopback(wire)
     return live_paper.run_live_paper(
-        policy_file, asked.entries, reserve, settings.state_dir, route, hearers
+        policy_file,
+        asked.entries,
+        reserve,
+        settings.state_dir,
+        route,
+        hearers,
+        egress=egress_of(settings),
     )
+
+
+def egress_of(settings: Settings) -> "Egress":
+    """From where requests leave, and where guards of this user on the same address meet."""
+    from bot.exchange.live.connection import Egress
+
+    return Egress(settings.state_dir / "addresses", settings.second_address)

@@ -115,7 +115,8 @@ def judge_alone(
     if desk.memory is not before:
         draft.memories[key] = desk.memory
     # What was paid for an episode that has just ended is in the verdict, and is forgotten now.
-    if _is_settled(desk, verdict) and desk.memory.funding_paid == before.funding_paid:
+    # A sum that came to nothing is equal to that, and not the same to the journal.
+    if _is_settled(desk, verdict) and desk.memory.funding_paid is before.funding_paid:
         mark_price = state.marks[position.symbol].price
         draft.memos[key] = Memo(
             verdict,

@@ -143,11 +143,13 @@ def steps_for_book(policy: Policy) -> Covering:
 
 @kept(most=256)
 def _named(covering: Covering) -> tuple[_Named, ...]:
-    return tuple(
-        _Named(rule, step, reason, {phase: StepVerdict(reason, phase) for phase in StepPhase})
-        for rule, step in covering
-        for reason in (reason_of(rule, step),)
-    )
+    return tuple(_by_name(rule, step) for rule, step in covering)
+
+
+@kept(most=256)
+def _by_name(rule: Rule, step: Step) -> _Named:
+    reason = reason_of(rule, step)
+    return _Named(rule, step, reason, {each: StepVerdict(reason, each) for each in StepPhase})
 
 
 @kept(most=64)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from operator import itemgetter
 from typing import TypeAlias
 
 from bot.core.cross import Leg
@@ -240,24 +241,21 @@ def audit(
         case StopWanted(trigger, loosest, drift):
             pass
 
-    safe = sorted(
+    ranked = sorted(
         (
-            stop
+            (
+                sign * (stop.trigger_price - loosest) < ZERO,
+                abs(stop.trigger_price - trigger),
+                stop.client_id,
+                stop,
+            )
             for stop in ours
             if closes(stop, position) and _triggers_before(position, stop.trigger_price, settled)
         ),
-        key=lambda stop: (
-            sign * (stop.trigger_price - loosest) < ZERO,
-            abs(stop.trigger_price - trigger),
-            stop.client_id,
-        ),
+        key=itemgetter(0, 1, 2),
     )
-    good = [
-        stop
-        for stop in safe
-        if abs(stop.trigger_price - trigger) <= drift
-        and sign * (stop.trigger_price - loosest) >= ZERO
-    ]
+    safe = [stop for _, _, _, stop in ranked]
+    good = [stop for is_looser, off, _, stop in ranked if off <= drift and not is_looser]
     if stands := standing(instrument, position, good):
         return Audit(StopStatus.RESTS, tuple(stop for stop in ours if stop not in stands))
     kept, lacking = _lacking(instrument, position, good)

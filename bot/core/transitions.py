@@ -172,9 +172,18 @@ def _memories_under(
 def _marked(state: AccountState, event: MarkPrice) -> AccountState:
     known = state.marks.get(event.symbol)
     # What is newest is told again at every turn, whether it has changed or not.
-    if known is event or (known is not None and known.received_at_ms > event.received_at_ms):
+    if known is not None and (
+        known.received_at_ms > event.received_at_ms or _same_mark(known, event)
+    ):
         return state
     return replace(state, marks={**state.marks, event.symbol: event})
+
+
+def _same_mark(one: MarkPrice, other: MarkPrice) -> bool:
+    """Whether both say the same to the last digit: 1.0 and 1.00 are not the same to a journal."""
+    return one is other or (
+        one.received_at_ms == other.received_at_ms and one.price.compare_total(other.price) == 0
+    )
 
 
 def _billed(state: AccountState, event: FundingReported) -> AccountState:

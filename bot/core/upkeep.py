@@ -47,6 +47,9 @@ from bot.core.units import ZERO, Duration, Price, Quantity
 STOP_WAY_MS = 5_000
 """How long a stop may be on its way, and how long a drifted one keeps its place."""
 
+LOST_MS = 60_000
+"""A read that was asked for so long after a stop shows it, or it is not on its way any more."""
+
 STOP_GRACE_MS = 3_000
 """How long a resting stop may take to fill once the mark has passed it."""
 
@@ -361,9 +364,16 @@ def _free_way_ms(state: AccountState, key: PositionKey) -> int:
 
 
 def _on_their_way(state: AccountState, key: PositionKey) -> Iterator[Intent]:
-    """The stops of which no read can have shown yet that they rest."""
+    """
+    The stops of which no read can have shown yet that they rest.
+
+    What a venue answers no question about stays open for as long. Where reads of the account come
+    all the same, one of them ends the waiting; where none come, nothing more is sent in the dark.
+    """
     for intent in _placed(state, key):
-        if intent.is_open or state.is_unseen(intent):
+        lost_at_ms = intent.planned_at_ms + LOST_MS
+        on_its_way = intent.is_open and _asked_before(state.account, lost_at_ms)
+        if on_its_way or state.is_unseen(intent):
             yield intent
 
 

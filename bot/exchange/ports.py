@@ -19,7 +19,7 @@ from bot.core.events import (
     Liquidated,
     MarkPrice,
 )
-from bot.core.model import AccountSnapshot, Filled, Instrument
+from bot.core.model import AccountSnapshot, Filled, Instrument, Side
 from bot.core.units import Money
 
 
@@ -115,11 +115,16 @@ class OrderAbsent:
 
 @dataclass(frozen=True, slots=True)
 class MarginChange:
-    """A row of the venue's history of margin moved into a position."""
+    """
+    A row of the venue's history of margin moved into a position.
+
+    `sides` are those of the positions that it may have gone to: both where that is not told.
+    """
 
     symbol: str
     amount: Money
     at_ms: int
+    sides: tuple[Side, ...] = tuple(Side)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,14 +32,14 @@ class _VirtualSelector(selectors.DefaultSelector):
         super().__init__()
         self.now_s = 0.0
         self._unasked = 0
-        self._speed = speed
+        self._speed, self._is_unpaced = speed, math.isinf(speed)
         self._started_s = time.perf_counter()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is not None and self._may_skip():
             self.now_s += max(timeout, 0.0)
             return []
-        if timeout is None and math.isinf(self._speed):
+        if timeout is None and self._is_unpaced:
             ready = super().select(0)
             if not ready:
                 raise Deadlock("no timer is set and nothing is ready: this wait would never end")
@@ -57,17 +57,17 @@ class _VirtualSelector(selectors.DefaultSelector):
         That one tells of signals, which are asked for now and then.
         """
         self._unasked = (self._unasked + 1) % ASKED_EVERY
-        return bool(self._unasked) and math.isinf(self._speed) and len(self.get_map()) <= 1
+        return bool(self._unasked) and self._is_unpaced and len(self.get_map()) <= 1
 
     def _due_in_s(self, virtual_s: float) -> float:
         """Real seconds until the pace reaches `virtual_s`."""
-        if math.isinf(self._speed):
+        if self._is_unpaced:
             return 0.0
         return (virtual_s / self._speed) - (time.perf_counter() - self._started_s)
 
     def _paced_s(self) -> float:
         """Where simulated time may be by now."""
-        if math.isinf(self._speed):
+        if self._is_unpaced:
             return math.inf
         return (time.perf_counter() - self._started_s) * self._speed
 

@@ -83,13 +83,15 @@ async def _first_read(feed: Feed, clock: Clock) -> AccountSnapshot:
     while True:
         known = len(feed.listed)
         try:
-            return await feed.read()
+            snapshot = await feed.read()
         except (Banned, Throttled) as e:
             log.warning("start.held_back", until_ms=e.until_ms, reason=str(e))
             await clock.sleep_until_ms(e.until_ms)
-        except Unreachable:
-            if len(feed.listed) == known:
-                raise
+            continue
+        if not feed.unread:
+            return snapshot
+        if len(feed.listed) == known:
+            raise Unreachable("; ".join(f"{each}: {why}" for each, why in feed.unread.items()))
 
 
 def unexpected(

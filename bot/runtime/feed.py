@@ -87,6 +87,8 @@ class Feed:
         self._clock = clock
         self._publish = publish
         self.listed: dict[str, Instrument] = {}
+        self.unread: dict[str, str] = {}
+        """Why the rules of a contract could not be read, of those of which they still are not."""
         self._wanted = asyncio.Event()
         self._interval_ms = POLL_CALM_MS
         self._charted: dict[str, int] = {}
@@ -146,9 +148,14 @@ class Feed:
         return snapshot
 
     async def _learn(self, symbols: tuple[str, ...]) -> None:
-        """Learn the rules of new symbols; one without an answer is no read, and asked again."""
-        known = len(self.listed)
-        unanswered: list[Unreachable] = []
+        """
+        Learn the rules of new symbols, and tell each as soon as it is known.
+
+        Of one without an answer the position stays Unknown, which is alarmed; it is asked about
+        again with the next read, which is soon, and no other waits for it. Raises `Banned` and
+        `Throttled`.
+        """
+        self.unread = {symbol: why for symbol, why in self.unread.items() if symbol in symbols}
         for symbol in symbols:
             if symbol in self.listed:
                 continue
@@ -156,16 +163,17 @@ class Feed:
                 async with patience():
                     (self.listed[symbol],) = await self._market.instruments((symbol,))
             except KeyError:
-                # Its position stays Unknown, which is alarmed; the others must not suffer.
                 log.critical("instrument.not_listed", symbol=symbol)
+            except (Banned, Throttled):
+                raise
             except Unreachable as e:
-                unanswered.append(e)
-                if isinstance(e, Banned | Throttled):
-                    break
-        if len(self.listed) > known:
-            self._publish_rules()
-        if unanswered:
-            raise unanswered[-1]
+                if symbol not in self.unread:
+                    log.critical("instrument.not_read", symbol=symbol, reason=str(e))
+                self.unread[symbol] = str(e)
+                self._wanted.set()
+            else:
+                self.unread.pop(symbol, None)
+                self._publish_rules()
 
     async def _follow_rules(self) -> None:
         """Read the rules of the contracts again and again, and tell where they have changed."""

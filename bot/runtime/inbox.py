@@ -35,11 +35,12 @@ class Inbox:
 
     async def wait(self, until_ms: int) -> None:
         """Return when something has arrived, or at `until_ms`."""
+        loop, wait_s = asyncio.get_running_loop(), (until_ms - self._clock.now_ms()) / 1000
+        timer = loop.call_later(max(wait_s, 0.0), self._arrived.set)
         try:
-            async with asyncio.timeout((until_ms - self._clock.now_ms()) / 1000):
-                await self._arrived.wait()
-        except TimeoutError:
-            return
+            await self._arrived.wait()
+        finally:
+            timer.cancel()
 
     def drain(self) -> list[Event]:
         """Take everything: the newest marks first, then account events in order."""

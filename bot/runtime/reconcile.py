@@ -218,7 +218,7 @@ def _margin_evidence(
 ) -> Evidence:
     if isinstance(changes, NoMarginHistory):
         return _margin_told(intent, add, snapshot)
-    if any(change.amount == add.amount for change in changes):
+    if any(change.amount == add.amount and add.side in change.sides for change in changes):
         return Proven(IntentState.APPLIED, "the venue's margin history shows it")
     margins = [p.isolated_margin for p in snapshot.positions if p.key == intent.key]
     if any(margin >= intent.margin_before + add.amount / 2 for margin in margins):

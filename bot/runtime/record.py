@@ -67,6 +67,11 @@ def decision_entry(state: AccountState, decision: Decision, now_ms: int) -> Entr
     return Entry(Kind.DECISION, now_ms, body, NoIntent())
 
 
+def opening_of(decision: Decision) -> str:
+    """What the body of every row begins with that records `decision`."""
+    return f'{{"decision":{to_json(decision, Decision)},"now_ms":'
+
+
 def prepared_entry(approved: Approved, now_ms: int) -> Entry:
     """The row that makes an intent durable before it is sent."""
     intent = approved.intent

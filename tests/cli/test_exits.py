@@ -3,10 +3,11 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.cli.forked import run_forked
 
 ROOT = Path(__file__).parents[2]
 RUN = ["run", "--mode", "paper", "--policy", "config/policies/demo.yaml", "--data"]
@@ -19,15 +20,7 @@ def liqguard(
     state_dir: Path, *arguments: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LIQGUARD")}
-    return subprocess.run(
-        [sys.executable, "-m", "bot", *arguments],
-        cwd=ROOT,
-        env={**kept, "LIQGUARD_STATE_DIR": str(state_dir), **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_forked(arguments, {**kept, "LIQGUARD_STATE_DIR": str(state_dir), **environment})
 
 
 def assert_refused(found: subprocess.CompletedProcess[str], code: int, words: str) -> None:

@@ -1,9 +1,9 @@
 """`liqguard margin`: what venues print is reproduced, and what is no case is refused by name."""
 
 import json
+import os
 import re
 import subprocess
-import sys
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from bot.cli.margin import answers
 from bot.cli.margin_case import CaseError
 from bot.exchange.venues.margining import UNKNOWN_VENUE, VENUES
+from tests.cli.forked import run_forked
 from tests.cli.test_exits import ROOT, assert_refused
 from tests.core.published import Published, published
 
@@ -252,10 +253,7 @@ def test_the_table_of_venues_in_the_manual_is_the_data() -> None:
 
 
 def asked(text: str, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "bot", "margin", *options]
-    return subprocess.run(
-        command, cwd=ROOT, input=text, capture_output=True, text=True, timeout=60, check=False
-    )
+    return run_forked(("margin", *options), os.environ, text)
 
 
 def test_the_command() -> None:

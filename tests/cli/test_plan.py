@@ -1,8 +1,8 @@
 """`liqguard plan`: options and JSON say the same, and what is amiss is one line."""
 
 import json
+import os
 import subprocess
-import sys
 from contextlib import suppress
 from decimal import Decimal
 from io import StringIO
@@ -22,7 +22,8 @@ from bot.core.planning import NOT_GIVEN, Plan, plan
 from bot.policy.values import KNOWN_VENUES
 from bot.rehearsal.bars import DataError
 from bot.testing import builders as build
-from tests.cli.test_exits import ROOT, assert_refused, liqguard
+from tests.cli.forked import run_forked
+from tests.cli.test_exits import assert_refused, liqguard
 
 D = Decimal
 BASE = {
@@ -66,10 +67,7 @@ def options(fields: dict[str, str]) -> list[str]:
 
 
 def piped(text: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bot", "plan", "--json"],
-        cwd=ROOT, input=text, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    return run_forked(("plan", "--json"), os.environ, text)
 
 
 def test_json_and_options_plan_the_same(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """`liqguard test`: verdicts for people, programs and build servers, and the gate before live."""
 
 import json
+import os
 import subprocess
-import sys
 from pathlib import Path
 from xml.etree.ElementTree import parse
 
 import pytest
+
+from tests.cli.forked import run_forked
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "config" / "policies" / "demo.yaml"
@@ -34,14 +36,7 @@ WRONG = CASES.replace("[place_stop]", "[top_up 250 USDT]")
 
 
 def liqguard(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bot", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    return run_forked(arguments, os.environ, timeout_s=100)
 
 
 @pytest.fixture

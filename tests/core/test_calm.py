@@ -3,6 +3,7 @@
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -171,16 +172,22 @@ def test_a_close_that_another_leg_asked_for_is_not_overlooked() -> None:
     assert to_json(life.decision, Decision) == to_json(bare, Decision)
 
 
-def test_what_an_ended_episode_has_paid_is_not_recalled() -> None:
-    """Its last verdict counts it, and the next one does not any more."""
+@pytest.mark.parametrize("paid", ["100", "0E+3"])
+def test_what_an_ended_episode_has_paid_is_not_recalled(paid: str) -> None:
+    """
+    Its last verdict counts it, and the next one does not any more.
+
+    Nor what came to nothing: it has other digits than what was never paid.
+    """
     life = Life(build.policy(), stops=[GOOD_STOP])
+    life.bill("0.0001", life.now_ms + 7 * 3_600_000)
     life.decide()
     memory = replace(
         life.state.memory_of(LONG.key),
         in_episode=True,
         episode=life.now_ms,
         active_at_ms=life.now_ms,
-        funding_paid=Money(Decimal(100)),
+        funding_paid=Money(Decimal(paid)),
     )
     life.state = replace(life.state, memories={LONG.key: memory}, memos={})
     life.wait(600_000)

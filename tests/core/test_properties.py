@@ -4,6 +4,7 @@ import copy
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,13 +18,22 @@ from bot.core.events import (
 )
 from bot.core.margin import NoLiquidation
 from bot.core.metrics import Known
-from bot.core.model import MarginMode
+from bot.core.model import MarginMode, RestingStops
 from bot.core.policy import Policy
 from bot.core.promises import broken
 from bot.core.protection import StopStatus, StopWanted
 from bot.core.state import DAY_MS, HOUR_MS, AccountState, Plain, Refund, Trim
 from bot.journal.codec import from_json, to_json
-from tests.core.story import OURS, POLICIES, STORIES, SYMBOLS, Story, read_back
+from tests.core.story import (
+    OURS,
+    PAIR_STORIES,
+    PAIRED,
+    POLICIES,
+    STORIES,
+    SYMBOLS,
+    Story,
+    read_back,
+)
 
 
 def actions(decision: Decision) -> list[Action]:
@@ -51,6 +61,27 @@ def test_deciding_is_pure_and_memos_change_nothing(
         assert story.state == bare_state
         assert before == copied
         assert before.memos == copied.memos
+
+
+@pytest.mark.timeout(600)  # of which five minutes are for making a failure smaller
+@given(PAIRED, st.sampled_from(RestingStops), PAIR_STORIES)
+def test_memos_change_no_byte_of_what_is_decided_on_a_pair(
+    policy: Policy,
+    resting_stops: RestingStops,
+    drawn: list[tuple[int, tuple[object, ...]]],
+) -> None:
+    """
+    In either position mode, also where resting orders reserve.
+
+    `--hypothesis-profile=many` draws fifty times as many; 600 take 25 s.
+    """
+    story = Story(policy, resting_stops)
+    for wait_ms, event in drawn:
+        story.step(wait_ms, event)
+        bare_state, bare = decide(replace(story.state, memos={}), policy, story.now_ms)
+        decision = story.decide()
+        assert to_json(decision, Decision) == to_json(bare, Decision)
+        assert to_json(story.state, AccountState) == to_json(bare_state, AccountState)
 
 
 @settings(max_examples=40)

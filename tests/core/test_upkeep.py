@@ -125,6 +125,24 @@ def test_a_drifted_stop_stays_until_it_is_known_what_became_of_the_one_sent_befo
     assert life.decide() == [PLACE]
 
 
+def test_a_stop_that_no_answer_tells_of_is_not_waited_for_once_reads_must_have_shown_it() -> None:
+    """The look-up of one order fails for as long as you like, and reads of the account come."""
+    life = Life(POLICY, stops=[DRIFTED])
+    assert life.decide() == [PLACE]
+    (sent,) = life.decision.approved
+    life.happen(OutcomeReported(sent.intent.id, IntentState.UNKNOWN, "", life.now_ms))
+    life.wait(59_999)
+    life.read(LONG, stops=[DRIFTED])
+    life.mark(50_000)
+    assert life.decide() == []
+    assert life.decision.needs_read
+    life.wait(1)
+    life.mark(50_000)
+    assert life.decide() == []  # the newest read is a moment too old to tell
+    life.read(LONG, stops=[DRIFTED])
+    assert life.decide() == [PLACE]
+
+
 def test_an_unsafe_stop_waits_for_nothing() -> None:
     life = Life(POLICY, stops=[DRIFTED])
     life.decide()

@@ -130,8 +130,9 @@ async def test_who_has_no_guard_is_liquidated_at_the_venue_s_mark() -> None:
         server.serving(0, 0) as (port, _),
         watch(
             DIALECTS["binanceusdm"].market, DOCUMENTS["binanceusdm"], Loopback(port), clock
-        ) as market,
+        ) as watched,
     ):
+        market = watched.market
         machine = PaperMachine(await market.instruments((BTC,)), SLIPPAGE, ladder=WHOLE)
         followed = Followed([BTC], {}, clock)
         shared = SharedMarket(market, machine.instruments, followed)

@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.store import FileStore
 from bot.policy.loader import load_policy
+from tests.cli.forked import run_forked
 
 ROOT = Path(__file__).parents[2]
 POLICY = "config/policies/demo.yaml"
@@ -57,15 +58,8 @@ def running(state_dir: Path, arguments: list[str]) -> Iterator[subprocess.Popen[
 
 
 def liqguard(state_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments),
-        cwd=ROOT,
-        env=environment(state_dir),
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    """A command beside the guard, or the last of its lives; all others are real starts."""
+    return run_forked(arguments, environment(state_dir), timeout_s=100)
 
 
 def saved(state_dir: Path) -> PaperMachine:

@@ -42,23 +42,28 @@ def by_bar(bars: Bars, path: Iterator[PricePoint]) -> list[tuple[Bar, list[Price
     return [(bar, points[index]) for index, bar in enumerate(bars.rows)]
 
 
-def on_leg(bar: Bar, interval_ms: int, against: Side, at_ms: int, mark: bool) -> Fraction:
-    """Where the price has to be, by the definition and in exact fractions."""
-    prices = bar.mark if mark else bar.last
+Corners = list[tuple[int, Fraction]]
+
+
+def corners_of(prices: Ohlc, interval_ms: int, against: Side) -> Corners:
+    """After how many milliseconds of a bar its price has to be where, in exact fractions."""
     low_first = against is Side.LONG
     extremes = (prices.low, prices.high) if low_first else (prices.high, prices.low)
-    corners = list(
+    return list(
         zip(
             (0, interval_ms // 3, 2 * interval_ms // 3, interval_ms - 1),
             (Fraction(price) for price in (prices.open, *extremes, prices.close)),
             strict=True,
         )
     )
-    offset_ms = at_ms - bar.open_at_ms
+
+
+def on_leg(corners: Corners, offset_ms: int) -> Fraction:
+    """Where the price has to be so long after the bar has begun, by the definition."""
     for (from_ms, start), (to_ms, end) in pairwise(corners):
         if from_ms <= offset_ms <= to_ms:
             return start + (end - start) * Fraction(offset_ms - from_ms, to_ms - from_ms)
-    raise AssertionError(f"{at_ms} is outside the bar")
+    raise AssertionError(f"{offset_ms} is outside the bar")
 
 
 @st.composite
@@ -124,18 +129,20 @@ def test_every_point_and_every_line_between_two_points_is_on_a_leg(
     bars: Bars, against: Side, step: Ratio
 ) -> None:
     for bar, points in by_bar(bars, price_path(bars, against, step)):
+        marks = corners_of(bar.mark, bars.interval_ms, against)
+        lasts = corners_of(bar.last, bars.interval_ms, against)
         for before, after in pairwise(points):
             between_ms = (before.at_ms + after.at_ms) // 2
             share = Fraction(between_ms - before.at_ms, after.at_ms - before.at_ms)
-            for start, end, mark in (
-                (Fraction(before.mark), Fraction(after.mark), True),
-                (Fraction(before.last), Fraction(after.last), False),
+            for start, end, corners in (
+                (Fraction(before.mark), Fraction(after.mark), marks),
+                (Fraction(before.last), Fraction(after.last), lasts),
             ):
                 for at_ms, price in (
                     (between_ms, start + (end - start) * share),
                     (after.at_ms, end),
                 ):
-                    exact = on_leg(bar, bars.interval_ms, against, at_ms, mark)
+                    exact = on_leg(corners, at_ms - bar.open_at_ms)
                     assert abs(price - exact) <= ROUNDING * exact
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from structlog.testing import capture_logs
 
 from bot.core.events import (
     AccountReported,
@@ -278,14 +279,16 @@ def test_a_symbol_that_the_venue_does_not_list_costs_the_others_nothing() -> Non
 
 
 @pytest.mark.parametrize("silent", ["ADAUSDT", "ETHUSDT"])
-def test_rules_that_are_not_answered_for_are_no_read_and_cost_the_others_nothing(
+def test_rules_that_are_not_answered_for_are_said_and_cost_the_others_nothing(
     silent: str,
 ) -> None:
     others = {SYMBOL, "ADAUSDT", "ETHUSDT"} - {silent}
 
     class Market(ScriptedMarket):
+        is_silent = True
+
         async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
-            if silent in symbols:
+            if silent in symbols and self.is_silent:
                 raise Unreachable("no reply")
             return await super().instruments(symbols)
 
@@ -293,13 +296,65 @@ def test_rules_that_are_not_answered_for_are_no_read_and_cost_the_others_nothing
         scene = Scene(snapshot([position(each) for each in (SYMBOL, "ADAUSDT", "ETHUSDT")]))
         market = Market([instrument(each) for each in sorted(others | {silent})])
         feed = Feed(market, scene.account, scene.clock, scene.publish)
-        for _ in range(2):
-            with pytest.raises(Unreachable):
-                await feed.read()
-        (event,) = [e for _, e in scene.published if isinstance(e, InstrumentsReported)]
+        with capture_logs() as logs:
+            for _ in range(2):
+                assert len((await feed.read()).positions) == 3
+        *_, event = [e for _, e in scene.published if isinstance(e, InstrumentsReported)]
         assert {each.symbol for each in event.instruments} == others
+        assert [each for each in logs if each["log_level"] == "critical"] == [
+            {
+                "event": "instrument.not_read",
+                "log_level": "critical",
+                "symbol": silent,
+                "reason": "no reply",
+            }
+        ]
+        assert set(feed.unread) == {silent}
+        market.is_silent = False
+        await feed.read()
+        *_, event = [e for _, e in scene.published if isinstance(e, InstrumentsReported)]
+        assert {each.symbol for each in event.instruments} == others | {silent}
+        assert not feed.unread
 
     run_virtual(main())
+
+
+def test_rules_do_not_wait_for_those_of_a_contract_that_nobody_answers_for() -> None:
+    class Market(ScriptedMarket):
+        async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
+            if symbols == ("ETHUSDT",):
+                await asyncio.Event().wait()
+            return await super().instruments(symbols)
+
+    async def main() -> None:
+        scene = Scene(snapshot([position(), position("ETHUSDT")]))
+        feed = Feed(Market([instrument()]), scene.account, scene.clock, scene.publish)
+        await feed.read()
+        (learnt_ms,) = [at for at, e in scene.published if isinstance(e, InstrumentsReported)]
+        (read_ms,) = [at for at, e in scene.published if isinstance(e, AccountReported)]
+        assert learnt_ms == read_ms
+
+    run_virtual(main())
+
+
+def test_a_contract_without_rules_is_asked_about_again_soon() -> None:
+    asked: list[str] = []
+
+    class Market(ScriptedMarket):
+        async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
+            asked.extend(symbols)
+            raise Unreachable("no reply")
+
+    async def main() -> None:
+        scene = Scene()
+        feed = Feed(Market([]), scene.account, scene.clock, scene.publish)
+        await feed.read()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(POLL_CALM_MS / 1000 / 2):
+                await feed.run()
+
+    run_virtual(main())
+    assert len(asked) > 5
 
 
 def test_no_more_rules_are_asked_for_once_the_venue_has_banned_the_address() -> None:

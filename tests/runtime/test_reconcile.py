@@ -12,7 +12,7 @@ from bot.core.events import (
     IntentState,
     OutcomeReported,
 )
-from bot.core.model import NO_FILL, AccountSnapshot, Fill
+from bot.core.model import NO_FILL, AccountSnapshot, Fill, Side
 from bot.core.units import Money, Price, Quantity
 from bot.exchange.ports import (
     NOT_TOLD,
@@ -45,8 +45,8 @@ def found(filled: str, *, resting: bool = False) -> OrderFound:
     return OrderFound("intent-1", resting, fill if fill.quantity else NO_FILL)
 
 
-def change(amount: str) -> MarginChange:
-    return MarginChange(SYMBOL, Money(D(amount)), T0)
+def change(amount: str, *sides: Side) -> MarginChange:
+    return MarginChange(SYMBOL, Money(D(amount)), T0, sides or tuple(Side))
 
 
 def settle(
@@ -106,6 +106,13 @@ def test_what_the_answer_to_a_close_told_is_not_asked_for_but_the_account_is_rea
 def test_a_close_that_was_not_over_when_it_was_answered_is_asked_for() -> None:
     scene = settle(CLOSE, orders(found("1")), told=found("0", resting=True))
     assert scene.outcomes() == [(250, APPLIED)]
+
+
+def test_what_went_to_the_other_leg_of_a_hedge_is_no_proof_of_a_top_up() -> None:
+    other = change("1000", Side.SHORT)
+    assert settle(ADD, margins((other,))).outcomes()[-1][1] is NOT_APPLIED
+    both = margins((other, change("1000", Side.LONG)))
+    assert settle(ADD, both).outcomes() == [(250, APPLIED)]
 
 
 @pytest.mark.parametrize(

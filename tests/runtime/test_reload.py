@@ -1,13 +1,19 @@
 """A running guard goes over to a new policy between two turns, or says why it does not."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
+from bot.app import LiveMode, admit_any, reload
 from bot.core.actions import ClosePosition
+from bot.core.decision import Alert, AlertSeverity
 from bot.core.events import PolicyLoaded
+from bot.core.policy import Policy
 from bot.journal.codec import from_json
 from bot.journal.port import JournalUnavailable, Kind
+from bot.live import require_possible
+from bot.policy.loader import parse_policy
 from bot.rehearsal.loop import run_virtual
 from bot.runtime.guard import Guard, PolicyRefused
 from bot.runtime.verify import verify
@@ -104,6 +110,49 @@ def test_a_policy_that_does_not_expect_what_is_open_is_refused() -> None:
             assert "margin_mode" in await refused(here, guard, cross)
 
     run_virtual(main())
+
+
+def test_one_that_needs_what_cannot_be_done_here_is_refused_loudly(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(EARLIER, encoding="utf-8")
+
+    def admit(each: Policy) -> None:
+        assert each == parse_policy(EARLIER, str(file))
+        raise PolicyRefused("not here")
+
+    async def main() -> None:
+        async with world(*CALM) as here, here.guarding() as guard:
+            await reload(guard, file, admit)
+            await here.clock.sleep_ms(1_000)
+            assert guard.policy == policy()
+            rows = [row.entry for row in await here.journal.rows(0)]
+            (alert,) = [from_json(each.body, Alert) for each in rows if each.kind is Kind.ALERT]
+            assert (alert.kind, alert.severity) == ("policy", AlertSeverity.CRITICAL)
+            assert "not here" in alert.text
+            await reload(guard, file, admit_any)
+            await here.clock.sleep_ms(1_000)
+            assert guard.policy != policy()
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(
+    ("venue", "old", "new", "lacking"),
+    [
+        ("krakenfutures", "margin_mode: isolated", "margin_mode: isolated", "add_margin"),
+        ("kucoin", "do: top_up, with: { to: 7% }, cooldown: 10s", "do: alert", "cross"),
+    ],
+)
+def test_what_an_adapter_cannot_do_is_refused_at_a_reload_as_at_the_start(
+    venue: str, old: str, new: str, lacking: str
+) -> None:
+    text = TEXT.replace("binanceusdm", venue).replace(old, new)
+    if lacking == "cross":
+        text = text.replace("margin_mode: isolated", "margin_mode: cross")
+        text += "stress: { shock: 20% }\n"
+    with pytest.raises(PolicyRefused, match=f"needs {lacking}, which its adapter cannot"):
+        require_possible(parse_policy(text, "p.yaml"), LiveMode.LIVE)
+    require_possible(policy(), LiveMode.LIVE)
 
 
 def test_without_a_journal_that_keeps_its_text_the_old_one_goes_on() -> None:

@@ -38,7 +38,7 @@ async def judge_journal(
     if not replays:
         return
     try:
-        await verify(journal)
+        await verify(journal, observer.case.policy)
     except JournalDamaged as e:
         observer.broke("11", str(e))
 

@@ -14,7 +14,7 @@ from typing import assert_never
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.sim.planted import MECHANISM, PLANTED, Caught, Survived, hunt
+from tests.sim.planted import MECHANISM, PLANTED, Caught, Failed, Survived, hunt
 
 
 def main() -> int:
@@ -36,6 +36,8 @@ def main() -> int:
                 case Caught(seed, said):
                     known = "" if seed == planted.seed else f", not by {planted.seed} any more"
                     _print(f"{planted.name}: seed {seed}{known}: {said[:120]}")
+                case Failed(said):
+                    _print(f"{planted.name}: no seed, a test of the core: {said[:120]}")
                 case Survived(seen):
                     survivors.append((planted, seen))
                     _print(f"{planted.name}: SURVIVED")
@@ -51,7 +53,7 @@ def main() -> int:
     return 1 if survivors else 0
 
 
-def _try(task: tuple[int, int, int]) -> Caught | Survived:
+def _try(task: tuple[int, int, int]) -> Caught | Failed | Survived:
     number, first, last = task
     planted = PLANTED[number]
     return hunt(planted, dict.fromkeys((planted.seed, *range(first, last))))

@@ -114,7 +114,9 @@ class Observer:
         self._user_stops: dict[tuple[str, float], int] = {}
         self._stops: tuple[tuple[StopOrder, ...], tuple[StopOrder, ...]] = (), ()
         self._seen_in: tuple[object, ...] = ()
-        """The orders and positions that the stops were seen in: they are replaced, not changed."""
+        """The orders and positions that the stops were seen in, which are never changed, and"""
+        self._is_seen = False
+        """whether nothing can have happened to these since."""
 
     # -- what is told ------------------------------------------------------------------------
 
@@ -295,6 +297,9 @@ class Observer:
 
     def stops(self) -> tuple[tuple[StopOrder, ...], tuple[StopOrder, ...]]:
         """The stops that rest: the guard's and the user's."""
+        if self._is_seen:
+            return self._stops
+        self._is_seen = True
         book = self.machine._books.accounts[ACCOUNT]
         seen_in = (*book.open_orders.values(), *book.holdings.values())
         if len(seen_in) != len(self._seen_in) or any(map(is_not, seen_in, self._seen_in)):
@@ -304,6 +309,10 @@ class Observer:
             theirs = tuple(stop for stop in resting if stop.client_id not in self.requests)
             self._stops = ours, theirs
         return self._stops
+
+    def changed(self) -> None:
+        """Something happens on the exchange: what was seen of its orders may be wrong now."""
+        self._is_seen = False
 
     def proper_stops(self, truth: Truth, level: float) -> tuple[StopOrder, ...]:
         """The guard's stops that close the whole position before it is liquidated at `level`."""
@@ -323,7 +332,8 @@ class Observer:
 
     def look(self) -> None:
         """Prices moved, or an account changed."""
-        if ACCOUNT not in self.machine.accounts:
+        self.changed()
+        if ACCOUNT not in self.machine._books.accounts:
             return
         now_ms = self.machine.at_ms
         self._take_happened()

@@ -9,7 +9,6 @@ to, how long guards were simulated, and what that took.
 """
 
 import argparse
-import gc
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -47,14 +46,8 @@ def main() -> int:
     seeds = asked.seed or range(asked.first, asked.first + asked.seeds)
     if len(seeds) == 1:
         return _report(map(_teller(asked.verbose, asked.only), seeds))
-    with ProcessPoolExecutor(2, get_context("spawn"), spare_the_collector) as pool:
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         return _report(pool.map(_timed, seeds, chunksize=min(10, 1 + len(seeds) // 20)))
-
-
-def spare_the_collector() -> None:
-    """What is loaded stays, and of what a seed leaves nearly nothing is garbage in a circle."""
-    gc.freeze()
-    gc.set_threshold(100_000)
 
 
 def _teller(verbose: bool, only: str | None) -> Callable[[int], Timed]:

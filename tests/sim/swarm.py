@@ -202,7 +202,8 @@ class StallingMarket:
 
     def _delivers(self, quoted: Quoted) -> bool:
         now_ms = self._clock.now_ms()
-        if any(windows.cover(now_ms) for windows in self._stalls):
+        stalled, dark = self._stalls
+        if stalled.cover(now_ms) or dark.cover(now_ms):
             self._observer.mark_withheld(quoted.symbol, "market_stalled")
             return False
         if quoted.symbol == self._weak and self._symbol_stalls.cover(now_ms):

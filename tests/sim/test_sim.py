@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.sim.accounts import Kind, draw_kind
-from tests.sim.planted import PLANTED, UNSEEN, Caught, Planted, Survived, hunt
+from tests.sim.planted import PLANTED, UNSEEN, Caught, Failed, Planted, Survived, hunt
 from tests.sim.world import run_seed
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +30,15 @@ def test_a_planted_bug_is_caught(planted: Planted) -> None:
     """By a promise that it breaks; the seed that is known to see it comes first."""
     found = hunt(planted, (planted.seed, *OTHERS))
     assert isinstance(found, Caught), found
+
+
+@pytest.mark.parametrize(
+    "planted", [each for each in PLANTED if each.seed == UNSEEN], ids=lambda planted: planted.name
+)
+def test_a_planted_bug_that_no_seed_is_known_to_see_fails_a_test(planted: Planted) -> None:
+    assert isinstance(hunt(planted, ()), Failed)
+    for test in planted.tests:
+        test()  # without the bug it passes
 
 
 def test_a_bug_that_no_seed_sees_survives() -> None:

@@ -75,8 +75,13 @@ class View:
     """How a group looks: its distance, its ratio, and where each mark is when it is liquidated."""
 
     distance: float
-    ratio: float
     levels: Mapping[str, float]
+    pool: Pool
+
+    @property
+    def ratio(self) -> float:
+        """Requirement as a share of equity."""
+        return self.pool.ratio()
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,8 +331,5 @@ def _known(at_ms: int, position: Position, mark: Price) -> Truth:
 def view_of(pool: Pool) -> View:
     """How a group looks."""
     distance = pool.distance()
-    return View(
-        distance,
-        pool.ratio(),
-        {symbol: pool.level(symbol, distance) for symbol in pool.stakes},
-    )
+    levels = {symbol: pool.level(symbol, distance) for symbol in pool.stakes}
+    return View(distance, levels, pool)

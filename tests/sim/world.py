@@ -67,6 +67,7 @@ class ObservedMachine(PaperMachine):
         """Handle a request, then look."""
         before, wallet = self.observer.eyes.truths(), self.observer.wallet
         reply = super().handle(account, action, client_id, at_ms)
+        self.observer.changed()
         if client_id in self.observer.requests:
             self.observer.handled(client_id, before, wallet, reply)
         self.observer.look()

@@ -37,7 +37,7 @@ from bot.exchange.live.dialect import (
     Opening,
     StreamEnded,
 )
-from bot.exchange.live.lanes import Asks, Lane
+from bot.exchange.live.lanes import Asks, Detour, Lane
 from bot.exchange.live.transport import Network
 from bot.exchange.ports import (
     Banned,
@@ -99,13 +99,13 @@ class LiveAccount:
         credentials: Credentials,
         *,
         reads: Lane,
-        writes: Lane,
+        writes: Lane | Detour,
         times: Asks,
         network: Network,
         clock: Clock,
     ) -> None:
         """Speak for the account of `credentials`, which the lanes sign with."""
-        self._venue, self._dialect = dialect.market, dialect.account
+        self._venue, self._dialect, self._orders = dialect.market, dialect.account, dialect.orders
         self._contracts = contracts
         self._credentials = credentials
         self._reads = reads
@@ -125,7 +125,7 @@ class LiveAccount:
     @property
     def request_life_ms(self) -> int:
         """How long after its date the venue may still accept a request that is under way."""
-        return self._dialect.request_life_ms
+        return self._orders.request_life_ms
 
     async def snapshot(self) -> AccountSnapshot:
         """One complete read."""
@@ -207,7 +207,7 @@ class LiveAccount:
             self._stopped_at_ms[self._contracts.listed.id_of(action.symbol)] = self._clock.now_ms()
         match await self._writes.ask(call):
             case Heard() as heard:
-                return self._dialect.reply_of(heard, action, client_id, self._contracts.listed)
+                return self._orders.reply_of(heard, action, client_id, self._contracts.listed)
             case NotSent(reason):
                 return Refused("NOT_SENT", reason)
             case Hushed(reason, until_ms):
@@ -219,10 +219,10 @@ class LiveAccount:
         """Look an order of ours up, in the regular and in the conditional book."""
         name = self._contracts.listed.id_of(symbol)
         answers = [
-            await hear(self._reads, call) for call in self._dialect.order_calls(name, client_id)
+            await hear(self._reads, call) for call in self._orders.order_calls(name, client_id)
         ]
         try:
-            return self._dialect.order_of(answers, client_id, name, self._contracts.listed)
+            return self._orders.order_of(answers, client_id, name, self._contracts.listed)
         except Unreadable as e:
             raise Unreachable(str(e)) from e
 
@@ -233,10 +233,10 @@ class LiveAccount:
         try:
             asked = [
                 await read(self._writes, call)
-                for call in self._dialect.ground_calls(action, self._contracts.listed)
+                for call in self._orders.ground_calls(action, self._contracts.listed)
             ]
             ground = Ground(self._position_mode, asked, self._state)
-            return self._dialect.write_call(action, client_id, self._contracts.listed, ground)
+            return self._orders.write_call(action, client_id, self._contracts.listed, ground)
         except Banned as e:
             return Barred(str(e), e.until_ms)
         except (Unreachable, Unreadable) as e:
@@ -246,13 +246,12 @@ class LiveAccount:
         self, symbol: str, since_ms: int
     ) -> tuple[MarginChange, ...] | NoMarginHistory:
         """Margin added to positions of `symbol` at or after the venue time `since_ms`."""
-        call = self._dialect.margin_call(self._contracts.listed.id_of(symbol), since_ms)
-        if isinstance(call, NoMarginHistory):
-            return call
+        history = self._dialect.margin_history
+        if isinstance(history, NoMarginHistory):
+            return history
+        call = history.call(self._contracts.listed.id_of(symbol), since_ms)
         try:
-            return self._dialect.margin_changes_of(
-                await read(self._reads, call), self._contracts.listed
-            )
+            return history.changes_of(await read(self._reads, call), self._contracts.listed)
         except Unreadable as e:
             raise Unreachable(str(e)) from e
 

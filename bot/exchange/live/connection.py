@@ -1,10 +1,11 @@
 """A live account put together: connections, lanes, clock and the checks before the start."""
 
 import ssl
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from statistics import median
 from typing import TypeAlias
 
@@ -23,6 +24,7 @@ from bot.exchange.live.keyless import Documents, Keyless
 from bot.exchange.live.lanes import (
     WRITES_PER_WINDOW,
     Allowance,
+    Detour,
     Lane,
     Over,
     Quiet,
@@ -31,6 +33,7 @@ from bot.exchange.live.lanes import (
 )
 from bot.exchange.live.loopback import LoopbackSession
 from bot.exchange.live.market import LiveMarket
+from bot.exchange.live.neighbours import LOOK_MS, Neighbours
 from bot.exchange.live.sessions import KEPT_OPEN_S, session
 from bot.exchange.live.transport import Network, Transport
 from bot.exchange.ports import Unreachable
@@ -39,6 +42,8 @@ READ_TIMEOUT_MS = 5_000
 WRITE_TIMEOUT_MS = 2_500
 CLOCK_READS = 5
 CLOCK_OFF_MAX_MS = 60_000
+FIRST_ADDRESS = ""
+"""That of this machine from which the system sends unless it is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,28 @@ Route: TypeAlias = Internet | Loopback
 
 
 @dataclass(frozen=True, slots=True)
+class Alone:
+    """No other process is known to ask a venue from this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Egress:
+    """
+    From where requests leave this machine, and where guards meet that do the same.
+
+    `second_address`, where there is one, is an address of this machine: writes, and what they have
+    to ask before, are sent from it, and a ban of the first does not hold them up. What does not
+    pass there is sent from the first.
+    """
+
+    meeting: Path | Alone
+    second_address: str = ""
+
+
+USUAL = Egress(Alone())
+
+
+@dataclass(frozen=True, slots=True)
 class Connection:
     """
     Both sides of a venue, for one account, and what is asked about it again and again.
@@ -69,6 +96,7 @@ class Connection:
     contracts: Contracts
     dialect: Dialect
     reads: Lane
+    neighbours: tuple[Neighbours, ...]
     unsupported: tuple[str, ...] = ()
 
     async def examine(self) -> tuple[Finding, ...]:
@@ -115,6 +143,7 @@ async def connect(
     route: Route,
     clock: Clock,
     *,
+    egress: Egress = USUAL,
     accept_unproven_key: bool = False,
 ) -> AsyncIterator[Connection]:
     """
@@ -123,7 +152,7 @@ async def connect(
     Raises `Unreachable`, and `CheckFailed` with everything that forbids to guard the account:
     also what the venue does not tell about the key, unless the user answers for it.
     """
-    async with reach(dialect, credentials, route, clock) as connection:
+    async with reach(dialect, credentials, route, clock, egress) as connection:
         findings = await connection.examine()
         require_sound(findings, accept_unverified=accept_unproven_key)
         yield replace(connection, unsupported=unsupported(findings))
@@ -131,84 +160,149 @@ async def connect(
 
 @asynccontextmanager
 async def reach(
-    dialect: Dialect, credentials: Credentials, route: Route, clock: Clock
+    dialect: Dialect,
+    credentials: Credentials,
+    route: Route,
+    clock: Clock,
+    egress: Egress = USUAL,
 ) -> AsyncIterator[Connection]:
     """Connect without judging what is found; closes everything at the end. `Unreachable`."""
-    networks = [_network(route) for _ in range(2)]
-    # The clock is read over the connection of the writes, so that it is open when one goes out.
+    market, apart = dialect.market, egress.second_address
+    ways = [_Way(FIRST_ADDRESS, READ_TIMEOUT_MS), _Way(FIRST_ADDRESS, WRITE_TIMEOUT_MS)]
+    if apart:
+        ways.append(_Way(apart, WRITE_TIMEOUT_MS))
+    networks = [_network(route, way.address) for way in ways]
     transports = [
-        Transport(dialect.market.ccxt_id, credentials, network, timeout_ms)
-        for network, timeout_ms in (
-            (networks[0], READ_TIMEOUT_MS),
-            (networks[1], WRITE_TIMEOUT_MS),
-            (networks[1], READ_TIMEOUT_MS),
-        )
+        Transport(market.ccxt_id, credentials, network, way.timeout_ms)
+        for network, way in zip(networks, ways, strict=True)
     ]
+    # The clock is read over a connection of the writes, so that it is open when one goes out.
+    by_writes = Transport(market.ccxt_id, credentials, networks[1], READ_TIMEOUT_MS)
+    transports.append(by_writes)
+    quiets = {way.address: Quiet() for way in ways}
+    neighbours = _neighbours(market, egress.meeting, quiets, clock)
     try:
-        quiet = Quiet()
-        reads = _reads(dialect.market, transports[0], clock, quiet)
-        writes = Lane(
-            transports[1],
-            clock,
-            quiet,
-            _allowance(dialect.market),
-            budget=WRITES_PER_WINDOW,
-            at_first=0,
-            is_read=False,
+        reads = _reads(market, transports[0], clock, quiets[FIRST_ADDRESS], bans_all=not apart)
+        usual, *second = (
+            _writes(market, transport, clock, quiets[way.address])
+            for transport, way in zip(transports[1 : len(ways)], ways[1:], strict=True)
         )
-        ahead_ms = await _clock_ahead_ms(dialect.market, reads)
-        for lane in (reads, writes):
-            lane.follow_clock(ahead_ms)
-        listed = await listing(dialect.market, reads)
-        contracts = Contracts(dialect.market, listed, reads, clock)
+        writes = Detour(second[0], usual) if second else usual
+        ahead_ms = await _clock_ahead_ms(market, reads)
+        reads.follow_clock(ahead_ms)
+        writes.follow_clock(ahead_ms)
+        contracts = Contracts(market, await listing(market, reads), reads, clock)
         yield Connection(
-            LiveMarket(dialect.market, contracts, reads=reads, network=networks[0], clock=clock),
+            LiveMarket(market, contracts, reads=reads, network=networks[0], clock=clock),
             LiveAccount(
                 dialect,
                 contracts,
                 credentials,
                 reads=reads,
                 writes=writes,
-                times=Over(reads, transports[2]),
+                times=Over(reads, by_writes),
                 network=networks[0],
                 clock=clock,
             ),
             contracts,
             dialect,
             reads,
+            neighbours,
         )
     finally:
+        for each in neighbours:
+            each.leave()
         for transport in transports:
             await transport.close()
         for network in networks:
             await network.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A venue's public side, and who else on this machine asks it."""
+
+    market: LiveMarket
+    neighbours: tuple[Neighbours, ...]
+
+
 @asynccontextmanager
 async def watch(
-    dialect: MarketDialect, documents: Documents, route: Route, clock: Clock
-) -> AsyncIterator[LiveMarket]:
+    dialect: MarketDialect,
+    documents: Documents,
+    route: Route,
+    clock: Clock,
+    egress: Egress = USUAL,
+) -> AsyncIterator[Watched]:
     """A venue's public side alone, without a key; closed at the end. `Unreachable`."""
-    network = _network(route)
+    network = _network(route, FIRST_ADDRESS)
     transport = Transport(dialect.ccxt_id, NO_KEYS, network, READ_TIMEOUT_MS)
+    quiet = Quiet()
+    neighbours = _neighbours(dialect, egress.meeting, {FIRST_ADDRESS: quiet}, clock)
     try:
-        reads = Keyless(_reads(dialect, transport, clock, Quiet()), documents)
+        reads = Keyless(_reads(dialect, transport, clock, quiet, bans_all=True), documents)
         contracts = Contracts(dialect, await listing(dialect, reads), reads, clock)
-        yield LiveMarket(dialect, contracts, reads=reads, network=network, clock=clock)
+        market = LiveMarket(dialect, contracts, reads=reads, network=network, clock=clock)
+        yield Watched(market, neighbours)
     finally:
+        for each in neighbours:
+            each.leave()
         await transport.close()
         await network.close()
 
 
-def _reads(market: MarketDialect, transport: Transport, clock: Clock, quiet: Quiet) -> Lane:
+async def follow(neighbours: Sequence[Neighbours], clock: Clock) -> None:
+    """Hear of others on the same address what they were told, until cancelled."""
+    while True:
+        await clock.sleep_ms(LOOK_MS)
+        for each in neighbours:
+            each.look()
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    address: str
+    timeout_ms: int
+
+
+def _neighbours(
+    market: MarketDialect, meeting: Path | Alone, quiets: Mapping[str, Quiet], clock: Clock
+) -> tuple[Neighbours, ...]:
+    """Those on each of our addresses. They meet by the venue and that."""
+    match meeting:
+        case Alone():
+            return ()
+        case folder:
+            return tuple(
+                Neighbours(folder / f"{market.ccxt_id}@{address or 'first'}", quiet, clock.now_ms)
+                for address, quiet in quiets.items()
+            )
+
+
+def _reads(
+    market: MarketDialect, transport: Transport, clock: Clock, quiet: Quiet, *, bans_all: bool
+) -> Lane:
     return Lane(
         transport,
         clock,
         quiet,
         _allowance(market),
         budget=read_budget(market.read_weight_per_minute),
-        at_first=start_budget(_allowance(market)),
+        at_first=start_budget(_allowance(market)) // quiet.guards,
         is_read=True,
+        bans_all=bans_all,
+    )
+
+
+def _writes(market: MarketDialect, transport: Transport, clock: Clock, quiet: Quiet) -> Lane:
+    return Lane(
+        transport,
+        clock,
+        quiet,
+        _allowance(market),
+        budget=WRITES_PER_WINDOW,
+        at_first=0,
+        is_read=False,
     )
 
 
@@ -216,13 +310,17 @@ def _allowance(market: MarketDialect) -> Allowance:
     return Allowance(market.read_weight_per_minute, market.used_weight_header)
 
 
-def _network(route: Route) -> Network:
+def _network(route: Route, address: str) -> Network:
+    """A session of its own, from `address` of this machine, or from whatever the system takes."""
     match route:
         case Internet():
             context = ssl.create_default_context(cafile=certifi.where())
-            return session(aiohttp.TCPConnector(ssl=context, keepalive_timeout=KEPT_OPEN_S))
+            bound = (address, 0) if address else None
+            return session(
+                aiohttp.TCPConnector(ssl=context, local_addr=bound, keepalive_timeout=KEPT_OPEN_S)
+            )
         case Loopback(port):
-            return LoopbackSession(port)
+            return LoopbackSession(port, address)
 
 
 async def _clock_ahead_ms(dialect: MarketDialect, reads: Lane) -> int:

@@ -53,6 +53,10 @@ class Listed:
             {**self.price_places, **newer.price_places},
         )
 
+    def symbol_of(self, name: str) -> str:
+        """The unified symbol, or the venue's id of what is not listed."""
+        return self.symbols.get(name, name)
+
     def size_of(self, name: str, size: Decimal) -> Decimal:
         """`size`, as the venue says that a contract is; raises `Resized` for another."""
         if size != self.sizes[name]:
@@ -148,6 +152,15 @@ class Irrelevant:
 Told: TypeAlias = Notice | StreamEnded | Irrelevant
 
 
+@dataclass(frozen=True, slots=True)
+class MarginHistory:
+    """How margin moved into positions of a contract is asked for, and what the answer tells."""
+
+    call: Callable[[str, int], Call]
+    """By the venue's id, and since a time of its clock in ms."""
+    changes_of: Callable[[Json, Listed], tuple[MarginChange, ...]]
+
+
 class MarketDialect(Protocol):
     """What the venue is: its clock and limits, its contracts and their prices."""
 
@@ -185,11 +198,7 @@ class MarketDialect(Protocol):
 
 
 class AccountDialect(Protocol):
-    """What its key may ask and do: the account, its orders, and what proves them."""
-
-    @property
-    def request_life_ms(self) -> int:
-        """How long after its date the venue accepts a request, at most."""
+    """What its key may ask: the account, what waits in it, its stream, and what it allows."""
 
     def terms_calls(self) -> Sequence[Call]: ...
     def state_calls(self) -> Sequence[Call]: ...
@@ -206,22 +215,9 @@ class AccountDialect(Protocol):
         taken_at_ms: int,
     ) -> AccountSnapshot: ...
 
-    def ground_calls(self, action: Action, listed: Listed) -> Sequence[Call]:
-        """What has to be asked before the recipe is known: the venue's own id of a stop."""
-
-    def write_call(
-        self, action: Action, client_id: str, listed: Listed, ground: Ground
-    ) -> Call | Refused:
-        """The recipe, or why there is nothing to send."""
-
-    def reply_of(self, heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply: ...
-
-    def order_calls(self, name: str, client_id: str) -> Sequence[Call]: ...
-    def order_of(
-        self, answers: Sequence[Heard], client_id: str, name: str, listed: Listed
-    ) -> OrderFound | OrderAbsent: ...
-    def margin_call(self, name: str, since_ms: int) -> Call | NoMarginHistory: ...
-    def margin_changes_of(self, json: Json, listed: Listed) -> tuple[MarginChange, ...]: ...
+    @property
+    def margin_history(self) -> MarginHistory | NoMarginHistory:
+        """Margin moved into positions, where the venue keeps a history of it."""
 
     def account_calls(self) -> Sequence[Call]:
         """What has to be asked before the account's stream can be opened: a key to listen."""
@@ -249,9 +245,33 @@ class AccountDialect(Protocol):
         """What the venue does not tell about the key, and the user has to answer for."""
 
 
+class OrderDialect(Protocol):
+    """What its key may do: how that is sent, and what proves that it was done."""
+
+    @property
+    def request_life_ms(self) -> int:
+        """How long after its date the venue accepts a request, at most."""
+
+    def ground_calls(self, action: Action, listed: Listed) -> Sequence[Call]:
+        """What has to be asked before the recipe is known: the venue's own id of a stop."""
+
+    def write_call(
+        self, action: Action, client_id: str, listed: Listed, ground: Ground
+    ) -> Call | Refused:
+        """The recipe, or why there is nothing to send."""
+
+    def reply_of(self, heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply: ...
+
+    def order_calls(self, name: str, client_id: str) -> Sequence[Call]: ...
+    def order_of(
+        self, answers: Sequence[Heard], client_id: str, name: str, listed: Listed
+    ) -> OrderFound | OrderAbsent: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """A venue's protocol: a module a side, or a value."""
 
     market: MarketDialect
     account: AccountDialect
+    orders: OrderDialect

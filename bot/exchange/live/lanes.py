@@ -16,7 +16,7 @@ import structlog
 from asyncio_throttle.throttler import Throttler
 
 from bot.clock import Clock
-from bot.exchange.live.calls import Call, Heard, Hushed, Outcome
+from bot.exchange.live.calls import Call, Heard, Hushed, NotSent, Outcome
 from bot.exchange.live.transport import Transport
 
 READ_SHARE = 0.5
@@ -55,12 +55,18 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Quiet:
-    """Until when nothing of a kind is sent, for all accounts on this address."""
+    """Until when nothing of a kind is sent from an address, and how many guards share that."""
 
     reads_until_ms: int = 0
     all_until_ms: int = 0
     trickle_at_ms: int = 0
     trickle_left: int = 0
+    guards: int = 1
+
+    def heed(self, reads_until_ms: int, all_until_ms: int) -> None:
+        """What another guard on this address was told."""
+        self.reads_until_ms = max(self.reads_until_ms, reads_until_ms)
+        self.all_until_ms = max(self.all_until_ms, all_until_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +98,24 @@ class Lane:
         budget: int,
         at_first: int,
         is_read: bool,
+        bans_all: bool = True,
     ) -> None:
-        """Spend up to `budget` of weight in each window of its kind, and once `at_first`."""
+        """
+        Spend up to `budget` of weight in each window of its kind, and once `at_first`.
+
+        Of reads, which the venue counts by address, it is shared with other guards on that. A ban
+        that is met here `bans_all`, unless writes leave by another address.
+        """
         self._allowance = allowance
         self._transport = transport
         self._clock = clock
         self._quiet = quiet
+        self._budget = budget
         self._throttler = Throttler(budget, READ_WINDOW_S if is_read else WRITE_WINDOW_S)
         self._at_first = at_first
         self._turn = asyncio.Lock()
         self._is_read = is_read
+        self._bans_all = bans_all
 
     async def ask(self, call: Call) -> Outcome:
         """Send once, when there is budget; not at all while the venue wants quiet."""
@@ -112,6 +126,8 @@ class Lane:
         if (hushed := self._hushed(call.weight)) is not None:
             return hushed
         async with self._turn:  # whoever waits in the throttler polls: one at a time
+            if self._is_read:
+                self._throttler.rate_limit = max(self._budget // self._quiet.guards, 1)
             given = min(self._at_first, call.weight)
             self._at_first -= given
             for _ in range(call.weight - given):
@@ -134,7 +150,7 @@ class Lane:
         quiet, now_ms = self._quiet, self._clock.now_ms()
         if now_ms < (until_ms := quiet.all_until_ms):
             reason = f"the venue has banned this address until {until_ms}"
-            return Hushed(reason, until_ms, everything=True)
+            return Hushed(reason, until_ms, everything=self._bans_all)
         if self._is_read and now_ms < quiet.reads_until_ms and not self._trickles(weight, now_ms):
             until_ms = quiet.reads_until_ms
             return Hushed(f"the venue wants no reads until {until_ms}", until_ms, everything=False)
@@ -173,7 +189,7 @@ class Lane:
         if heard.status == _BANNED:
             quiet.all_until_ms = max(quiet.all_until_ms, until_ms)
             log.critical("venue.banned", until_ms=until_ms)
-            return Hushed(reason, quiet.all_until_ms, everything=True)
+            return Hushed(reason, quiet.all_until_ms, everything=self._bans_all)
         quiet.reads_until_ms = max(quiet.reads_until_ms, until_ms)
         quiet.trickle_at_ms, quiet.trickle_left = now_ms, 0
         log.error("venue.too_many_requests", until_ms=until_ms)
@@ -191,6 +207,32 @@ class Over:
     async def ask(self, call: Call) -> Outcome:
         """Send once, or say why not."""
         return await self.lane.ask_over(self.transport, call)
+
+
+class Detour:
+    """
+    A lane from a second address of ours, and the usual one for what proves not to pass there.
+
+    That is no blind retry: of what was not sent, or was answered by a ban, nothing was taken.
+    """
+
+    def __init__(self, apart: Lane, usual: Lane) -> None:
+        """Ask by `apart` first."""
+        self._apart = apart
+        self._usual = usual
+
+    async def ask(self, call: Call) -> Outcome:
+        """Send once where it passes."""
+        outcome = await self._apart.ask(call)
+        if isinstance(outcome, NotSent | Hushed):
+            log.error("second_address.refused", reason=outcome.reason)
+            return await self._usual.ask(call)
+        return outcome
+
+    def follow_clock(self, ahead_ms: int) -> None:
+        """Date requests by the venue's clock, which this machine's is `ahead_ms` ahead of."""
+        self._apart.follow_clock(ahead_ms)
+        self._usual.follow_clock(ahead_ms)
 
 
 def start_budget(allowance: Allowance) -> int:

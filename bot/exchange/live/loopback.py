@@ -18,12 +18,19 @@ LOOPBACK = "127.0.0.1"
 class LoopbackSession:
     """What ccxt needs of an `aiohttp.ClientSession`: the venue's methods and WebSockets."""
 
-    def __init__(self, port: int) -> None:
-        """Send everything to `port`. Needs a running loop; close it when done."""
+    def __init__(self, port: int, address: str = "") -> None:
+        """
+        Send everything to `port`, from `address` of this machine if there is one.
+
+        Needs a running loop; close it when done.
+        """
         self.headers: dict[str, str] = {}
         """Sent with every request: none besides the client's own."""
         self._port = port
-        self._session = session(aiohttp.TCPConnector(keepalive_timeout=KEPT_OPEN_S))
+        local = (address, 0) if address else None
+        self._session = session(
+            aiohttp.TCPConnector(local_addr=local, keepalive_timeout=KEPT_OPEN_S)
+        )
 
     def get(self, url: URL, **options: Any) -> Any:
         """GET."""

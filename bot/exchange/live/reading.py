@@ -1,6 +1,6 @@
 """Strict reading of parsed answers. Every error names where it is, what was expected, what was."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
@@ -8,11 +8,23 @@ from typing import Any, TypeVar
 import structlog
 
 from bot.core.events import BarsReported
-from bot.core.model import BAR_MS, Garbled, Position, PriceBar
-from bot.core.units import ZERO, Price
-from bot.exchange.live.calls import Json, Unreadable
+from bot.core.model import (
+    BAR_MS,
+    NO_FILL,
+    Fill,
+    Filled,
+    Garbled,
+    LiquidationReport,
+    NotReported,
+    Position,
+    PriceBar,
+    Reported,
+)
+from bot.core.units import ONE, ZERO, Price, Quantity
+from bot.exchange.live.calls import Heard, Json, Unreadable, parse_json
 
 _MAGNITUDE_MAX = Decimal(10**15)
+_HTTP_OK = 200
 
 _Part = TypeVar("_Part")
 
@@ -104,9 +116,64 @@ class Row:
                 pass
         raise self.wrong(name, "true or false")
 
+    def meaning(self, name: str, meanings: Mapping[str, _Part]) -> _Part:
+        """What the word that is there means, of the few that may be."""
+        word = self.raw(name)
+        if not isinstance(word, str) or word not in meanings:
+            *all_but_last, last = meanings
+            raise self.wrong(name, f"{', '.join(all_but_last)} or {last}")
+        return meanings[word]
+
+    def given(self, name: str) -> str:
+        """The text that is there, or nothing."""
+        value = self.raw(name) if self.has(name) else ""
+        return value if isinstance(value, str) else ""
+
     def wrong(self, name: str, expected: str) -> Unreadable:
         """The error for a part that is not what it has to be."""
         return Unreadable(f"{self.where}.{name}: expected {expected}, was {self._json[name]!r}")
+
+
+def liquidation_in(
+    row: Row, name: str, *, never: Decimal = Decimal("Infinity")
+) -> LiquidationReport:
+    """
+    The liquidation price that a row reports.
+
+    Nothing readable above zero, and below what the venue writes for `never`, is no report: it
+    says nothing about safety.
+    """
+    try:
+        price = row.above_zero(name)
+    except Unreadable as e:
+        log.debug("liquidation_price.not_reported", reason=str(e))
+        return NotReported()
+    return Reported(Price(price)) if price < never else NotReported()
+
+
+def answer_of(heard: Heard, where: str) -> Json:
+    """The answer to a look-up; raises `Unreadable` for one with another status than 200."""
+    if heard.status != _HTTP_OK:
+        raise Unreadable(f"{where}: expected HTTP 200, was {heard.status}")
+    return parse_json(heard.text)
+
+
+def rests(row: Row, name: str, waits: Set[str], over: Set[str]) -> bool:
+    """Whether an order waits still, by a status of one of the two kinds."""
+    status = row.text(name)
+    if status not in waits | over:
+        raise row.wrong(name, "a status that is known")
+    return status in waits
+
+
+def filled_in(row: Row, quantity: str, price: str, size: Decimal = ONE) -> Filled:
+    """What an order has filled, at its average price; `size` is what the venue counts as one."""
+    number = row.number(quantity)
+    if number < ZERO:
+        raise row.wrong(quantity, "0 or above")
+    if number == ZERO:
+        return NO_FILL
+    return Fill(Quantity(number * size), Price(row.above_zero(price)))
 
 
 def rows(json: Json, where: str) -> Iterator[Row]:

@@ -36,7 +36,9 @@ def add_margin(books: Books, book: AccountBook, action: AddMargin) -> Accepted |
         return Refused("-2019", f"Margin is insufficient: {free} is free.")
     book.wallet = Money(book.wallet - action.amount)
     book.holdings[slot] = replace(held, margin=Money(held.margin + action.amount))
-    book.margin_changes.append(MarginChange(action.symbol, action.amount, books.at_ms))
+    book.margin_changes.append(
+        MarginChange(action.symbol, action.amount, books.at_ms, (action.side,))
+    )
     return Accepted()
 
 

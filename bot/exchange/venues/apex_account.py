@@ -1,27 +1,20 @@
 """
-ApeX Omni's protocol for USDT perpetuals, as far as it can be read: nothing is ever written.
+The account on ApeX Omni for USDT perpetuals: what it holds, what waits in it, its stream.
 
-`documented` (API v3), asked through ccxt 4.5.90. Every order needs a zk signature of a library
-that ccxt does not bring, margin cannot be moved into a position, and no answer tells a liquidation
-price: so that an account can be looked at and its decisions observed, and no more. No account of
-the venue has been met yet. In the order of `AccountDialect`.
+`documented` (API v3), asked through ccxt 4.5.90. No answer tells a liquidation price, and nothing
+can be written (`apex_orders`): an account can be looked at and its decisions observed, and no
+more. No account of the venue has been met yet. In the order of `AccountDialect`.
 """
 
 import base64
 import hashlib
 import hmac
 import json as text_json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 
-import structlog
-
-from bot.core.actions import Action
 from bot.core.model import (
-    NO_FILL,
     AccountSnapshot,
-    Fill,
-    Filled,
     MarginMode,
     NotReported,
     Position,
@@ -30,27 +23,11 @@ from bot.core.model import (
     StopOrder,
 )
 from bot.core.units import ZERO, Money, Price, Quantity
-from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
+from bot.exchange.live.calls import Call, Json, Unreadable
 from bot.exchange.live.credentials import Credentials
-from bot.exchange.live.dialect import (
-    Ground,
-    Irrelevant,
-    Listed,
-    Opening,
-    StreamEnded,
-    Told,
-)
-from bot.exchange.live.reading import Row, rows
-from bot.exchange.ports import (
-    AccountChanged,
-    MarginChange,
-    NoMarginHistory,
-    OrderAbsent,
-    OrderFound,
-    Refused,
-    Reply,
-    Unsure,
-)
+from bot.exchange.live.dialect import Irrelevant, Listed, Opening, StreamEnded, Told
+from bot.exchange.live.reading import Row, readable, rows, told_in
+from bot.exchange.ports import AccountChanged, NoMarginHistory
 from bot.exchange.venues.apex_market import (
     COIN,
     PRIVATE,
@@ -61,19 +38,9 @@ from bot.exchange.venues.apex_market import (
     text_of,
 )
 
-log = structlog.get_logger()
 _ACCOUNT = "ws_zk_accounts_v3"
-request_life_ms = 60_000
-"""`assumed`: nothing is written."""
-
-WHY_NOT = (
-    "an order needs a zk signature of a library that ccxt does not bring, and margin cannot be "
-    "moved into a position"
-)
-_HTTP_OK = 200
 _LOGIN_PATH = "/ws/accounts"
-_ORDER_OPEN = frozenset({"PENDING", "OPEN", "UNTRIGGERED"})
-_ORDER_OVER = frozenset({"FILLED", "CANCELED", "EXPIRED"})
+_SIDES = {"LONG": Side.LONG, "SHORT": Side.SHORT}
 
 
 # -- account -------------------------------------------------------------------------------
@@ -109,14 +76,12 @@ def all_stops_call() -> Call:
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
     """The contracts in which something waits."""
-    return frozenset(row.text("symbol") for each in stops for row in _orders(each))
+    return told_in(map(_listed_orders, stops), "orders", lambda row: row.text("symbol"))
 
 
-def _orders(json: Json) -> list[Row]:
+def _listed_orders(json: Json) -> Json:
     data = data_of(json, "orders")
-    return list(
-        rows(data if isinstance(data, list) else Row(data, "orders").raw("orders"), "orders")
-    )
+    return data if isinstance(data, list) else Row(data, "orders").raw("orders")
 
 
 def snapshot_of(
@@ -138,14 +103,13 @@ def snapshot_of(
         raise Unreadable("positions: expected one of a contract, was a long and a short")
     worth = Row(data_of(state[1], "account-balance"), "account-balance")
     won = sum((_won(position, listed, worth) for position in positions), ZERO)
-    unique = {text_json.dumps(each, default=str): each for each in stops}
     return AccountSnapshot(
         taken_at_ms=taken_at_ms,
         position_mode=PositionMode.ONE_WAY,
         wallet_balance=Money(worth.number("totalEquityValue") - won),
         free=Money(max(worth.number("availableBalance"), ZERO)),
         positions=positions,
-        stops=tuple(stop for each in unique.values() for stop in _stops(each, listed)),
+        stops=tuple(stop for each in stops for stop in _stops(each, listed)),
     )
 
 
@@ -169,7 +133,7 @@ def _position(row: Row, listed: Listed, symbols: Json) -> Position:
         raise row.wrong("symbol", "a contract that is listed")
     return Position(
         symbol=listed.symbols[name],
-        side=_side(row),
+        side=row.meaning("side", _SIDES),
         quantity=Quantity(row.above_zero("size")),
         entry_price=Price(row.above_zero("entryPrice")),
         margin_mode=MarginMode.CROSS,
@@ -187,24 +151,9 @@ def _leverage(row: Row, symbols: Json, name: str) -> Decimal:
     return 1 / rate
 
 
-def _side(row: Row) -> Side:
-    match row.raw("side"):
-        case "LONG":
-            return Side.LONG
-        case "SHORT":
-            return Side.SHORT
-        case _:
-            pass
-    raise row.wrong("side", "LONG or SHORT")
-
-
-def _stops(json: Json, listed: Listed) -> Iterator[StopOrder]:
+def _stops(json: Json, listed: Listed) -> tuple[StopOrder, ...]:
     """Reduce-only market orders that wait for the index price, and only those."""
-    for row in _orders(json):
-        try:
-            yield from _stop(row, listed)
-        except Unreadable as e:
-            log.warning("stop.unreadable", reason=str(e))
+    return readable(_listed_orders(json), "orders", lambda row: _stop(row, listed))
 
 
 def _stop(row: Row, listed: Listed) -> list[StopOrder]:
@@ -218,7 +167,7 @@ def _stop(row: Row, listed: Listed) -> list[StopOrder]:
         StopOrder(
             symbol=listed.symbols[name],
             side=Side.LONG if row.raw("side") == "SELL" else Side.SHORT,
-            client_id=_client_id(row),
+            client_id=client_id_of(row),
             quantity=Quantity(row.above_zero("size")),
             trigger_price=Price(row.above_zero("triggerPrice")),
             reduce_only=True,
@@ -226,71 +175,13 @@ def _stop(row: Row, listed: Listed) -> list[StopOrder]:
     ]
 
 
-def _client_id(row: Row) -> str:
+def client_id_of(row: Row) -> str:
     """The placer's, in either of its two names, or the venue's number."""
-    for name in ("clientOrderId", "clientId"):
-        if row.has(name) and isinstance(row.raw(name), str) and row.raw(name):
-            return row.text(name)
-    return row.identity("id")
+    return row.given("clientOrderId") or row.given("clientId") or row.identity("id")
 
 
-# -- writes --------------------------------------------------------------------------------
-
-
-def ground_calls(action: Action, listed: Listed) -> Sequence[Call]:
-    """Nothing."""
-    return ()
-
-
-def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -> Refused:
-    """No recipe: nothing is sent, which is proof."""
-    return Refused("NOT_SENT", WHY_NOT)
-
-
-def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply:
-    """Never heard, as nothing is sent: it would prove nothing."""
-    return Unsure(heard.text[:120])
-
-
-# -- evidence ------------------------------------------------------------------------------
-
-
-def order_calls(name: str, client_id: str) -> Sequence[Call]:
-    """An order by its client's id."""
-    return (Call(PRIVATE, "GET", "v3/order-by-client-order-id", {"id": client_id}),)
-
-
-def order_of(
-    answers: Sequence[Heard], client_id: str, name: str, listed: Listed
-) -> OrderFound | OrderAbsent:
-    """What the books say. By which code the venue tells that there is none is not known."""
-    (heard,) = answers
-    if heard.status != _HTTP_OK:
-        raise Unreadable(f"order: expected HTTP 200, was {heard.status}")
-    row = Row(data_of(parse_json(heard.text), "order"), "order")
-    if row.raw("symbol") != name or _client_id(row) != client_id:
-        raise row.wrong("symbol", f"order {client_id} in {name}")
-    status = row.text("status")
-    if status not in _ORDER_OPEN | _ORDER_OVER:
-        raise row.wrong("status", "a status that is known")
-    return OrderFound(client_id, resting=status in _ORDER_OPEN, filled=_filled(row))
-
-
-def _filled(row: Row) -> Filled:
-    quantity = row.number("cumMatchFillSize")
-    if quantity <= ZERO:
-        return NO_FILL
-    return Fill(Quantity(quantity), Price(row.above_zero("cumMatchFillValue") / quantity))
-
-
-def margin_call(name: str, since_ms: int) -> NoMarginHistory:
-    """None: no position has a margin of its own."""
-    return NoMarginHistory()
-
-
-def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
-    """Never asked for."""
-    raise Unreadable("margin: expected no history of it")
+margin_history = NoMarginHistory()
+"""None: no position has a margin of its own."""
 
 
 # -- the account's stream ------------------------------------------------------------------

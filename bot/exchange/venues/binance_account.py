@@ -3,54 +3,46 @@ The private side of Binance's futures: the account, what waits in it, its stream
 
 USD-M (fapi) and COIN-M (dapi) speak one protocol; what differs between them are values, in
 `binanceusdm_account` and `binancecoinm_account`. Recipes and shapes: `documented`, and compared
-with what ccxt 4.5.90 puts on the wire.
+with what ccxt 4.5.90 puts on the wire. What is sent: `binance_orders`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import assert_never
 
-from bot.core.actions import Action
 from bot.core.events import Liquidated
 from bot.core.model import (
     AccountSnapshot,
     ContractKind,
-    LiquidationReport,
     MarginMode,
-    NotReported,
     Position,
     PositionMode,
-    Reported,
     Side,
     StopOrder,
 )
 from bot.core.units import ZERO, Money, Price, Quantity
-from bot.exchange.live.calls import Call, Heard, Json, Unreadable
+from bot.exchange.live.calls import Call, Json, Unreadable
 from bot.exchange.live.credentials import Credentials
-from bot.exchange.live.dialect import Ground, Irrelevant, Listed, Opening, StreamEnded, Told
+from bot.exchange.live.dialect import Irrelevant, Listed, MarginHistory, Opening, StreamEnded, Told
 from bot.exchange.live.reading import (
     NOT_OPEN,
     NotOpen,
     Row,
+    liquidation_in,
     names_of,
     readable,
     rows,
     sort_out,
     told_in,
 )
-from bot.exchange.ports import (
-    AccountChanged,
-    MarginChange,
-    OrderAbsent,
-    OrderFound,
-    Reply,
-)
-from bot.exchange.venues import binance_orders
+from bot.exchange.ports import AccountChanged, MarginChange
 from bot.exchange.venues.binance_market import only
 
 _NONE: dict[str, str] = {}
 _SIZE_OFF_MAX = Decimal("0.01")
+_CLOSES = {"SELL": Side.LONG, "BUY": Side.SHORT}
+_LEGS = {"LONG": (Side.LONG,), "SHORT": (Side.SHORT,), "BOTH": tuple(Side)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +76,7 @@ class BinanceAccount:
     check: tuple[Call, ...]
     unfit: Callable[[Sequence[Json]], Iterable[str]]
     strange: Callable[[Sequence[Json]], Iterable[str]]
-    refused: Mapping[int, str]
     listening: str
-    request_life_ms: int = 5_000
 
     # -- account ---------------------------------------------------------------------------
 
@@ -134,11 +124,11 @@ class BinanceAccount:
             risks,
             "positionRisk",
             lambda row: self._position(row, listed, terms, beside),
-            lambda row: listed.symbols.get(row.text("symbol"), row.text("symbol")),
+            lambda row: listed.symbol_of(row.text("symbol")),
         )
         unread = {each.symbol for each in garbled}
         seen = [
-            [each for each in side if listed.symbols.get(each[0], each[0]) not in unread]
+            [each for each in side if listed.symbol_of(each[0]) not in unread]
             for side in (wallets, self._essences(risks, "positionRisk"))
         ]
         if "" not in unread and seen[0] != seen[1]:
@@ -185,14 +175,14 @@ class BinanceAccount:
         if terms.margin_mode is MarginMode.CROSS and wallet != ZERO:
             raise row.wrong("isolatedWallet", "0 for a cross position")
         found = Position(
-            symbol=listed.symbols.get(name, name),
+            symbol=listed.symbol_of(name),
             side=side,
             quantity=Quantity(abs(amount) * self._sized(row, listed)),
             entry_price=Price(row.above_zero("entryPrice")),
             margin_mode=terms.margin_mode,
             isolated_margin=Money(wallet),
             leverage=terms.leverage,
-            liquidation=_liquidation(row),
+            liquidation=liquidation_in(row, "liquidationPrice"),
         )
         if name not in beside:
             raise row.wrong("symbol", "a position that account has too, in a row that can be read")
@@ -237,42 +227,16 @@ class BinanceAccount:
             kind = row.raw("orderType") if row.has("orderType") else row.raw("type")
             if kind != "STOP_MARKET" or row.raw("workingType") != "MARK_PRICE":
                 return []
-            symbol = listed.symbols.get(row.text("symbol"), row.text("symbol"))
+            symbol = listed.symbol_of(row.text("symbol"))
             held = [each for each in positions if each.symbol == symbol]
             return _stop(row, symbol, held, self._size(row, listed))
 
         return readable(orders, "openAlgoOrders", stop)
 
-    # -- writes and evidence ---------------------------------------------------------------
-
-    def ground_calls(self, action: Action, listed: Listed) -> Sequence[Call]:
-        """Nothing: stops are cancelled by our own ids."""
-        return ()
-
-    def write_call(self, action: Action, client_id: str, listed: Listed, ground: Ground) -> Call:
-        """The recipe of an action."""
-        name = listed.id_of(action.symbol)
-        size = listed.sizes.get(name, Decimal(1))
-        return binance_orders.write_call(
-            self.api, name, size, action, client_id, ground.position_mode
-        )
-
-    def reply_of(self, heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply:
-        """What an answer to a write proves."""
-        name = listed.id_of(action.symbol)
-        size = listed.sizes.get(name, Decimal(1))
-        return binance_orders.reply_of(heard, action, client_id, name, size, self.refused)
-
-    def order_calls(self, name: str, client_id: str) -> Sequence[Call]:
-        """An order in the plain book, and in the conditional one."""
-        return binance_orders.order_calls(self.api, name, client_id)
-
-    def order_of(
-        self, answers: Sequence[Heard], client_id: str, name: str, listed: Listed
-    ) -> OrderFound | OrderAbsent:
-        """What the two books say."""
-        size = listed.sizes.get(name, Decimal(1))
-        return binance_orders.order_of(answers, client_id, name, size)
+    @property
+    def margin_history(self) -> MarginHistory:
+        """That of a contract's positions, by the row."""
+        return MarginHistory(self.margin_call, self.margin_changes_of)
 
     def margin_call(self, name: str, since_ms: int) -> Call:
         """The history of margin moved into positions of a contract."""
@@ -283,9 +247,10 @@ class BinanceAccount:
         """Its rows that add, oldest first."""
         changes = (
             MarginChange(
-                listed.symbols.get(row.text("symbol"), row.text("symbol")),
+                listed.symbol_of(row.text("symbol")),
                 Money(row.above_zero("amount")),
                 row.integer("time"),
+                row.meaning("positionSide", _LEGS) if row.has("positionSide") else tuple(Side),
             )
             for row in rows(json, "positionMargin/history")
             if row.integer("type") == 1
@@ -318,7 +283,7 @@ class BinanceAccount:
                 order = Row(frame.raw("o"), "frame.o")
                 if order.text("c").startswith("autoclose-") and order.raw("X") == "FILLED":
                     return Liquidated(
-                        listed.symbols.get(order.text("s"), order.text("s")),
+                        listed.symbol_of(order.text("s")),
                         Side.LONG if order.raw("S") == "SELL" else Side.SHORT,
                         Price(order.above_zero("ap")),
                         received_at_ms,
@@ -358,14 +323,6 @@ def _side(row: Row, amount: Decimal) -> Side:
     return side
 
 
-def _liquidation(row: Row) -> LiquidationReport:
-    """Nothing readable above zero is no report: it says nothing about safety."""
-    try:
-        return Reported(Price(row.above_zero("liquidationPrice")))
-    except Unreadable:
-        return NotReported()
-
-
 def _stop(row: Row, symbol: str, held: Sequence[Position], size: Decimal) -> list[StopOrder]:
     """
     The stop; none if it would close the whole of nothing, or grow a leg of hedge mode.
@@ -373,7 +330,8 @@ def _stop(row: Row, symbol: str, held: Sequence[Position], size: Decimal) -> lis
     One that closes all has the size of what it would close. One of a leg can only reduce it.
     """
     closes_all = row.flag("closePosition") if row.has("closePosition") else False
-    side, leg = _closes(row), row.raw("positionSide") if row.has("positionSide") else "BOTH"
+    side = row.meaning("side", _CLOSES)
+    leg = row.raw("positionSide") if row.has("positionSide") else "BOTH"
     if leg not in ("BOTH", side.name):
         return []
     sizes = [each.quantity for each in held if each.side == side]
@@ -389,17 +347,6 @@ def _stop(row: Row, symbol: str, held: Sequence[Position], size: Decimal) -> lis
             reduce_only=closes_all or leg == side.name or row.flag("reduceOnly"),
         )
     ]
-
-
-def _closes(row: Row) -> Side:
-    match row.raw("side"):
-        case "SELL":
-            return Side.LONG
-        case "BUY":
-            return Side.SHORT
-        case _:
-            pass
-    raise row.wrong("side", "BUY or SELL")
 
 
 def _listen_key(answers: Sequence[Json]) -> str:

@@ -7,6 +7,7 @@ and may carry no `reduceOnly` (-1106, `documented`): against its leg it can only
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import assert_never
 
@@ -19,10 +20,10 @@ from bot.core.actions import (
     NoWorseThan,
     PlaceStop,
 )
-from bot.core.model import NO_FILL, Fill, Filled, PositionMode, Side
-from bot.core.units import ZERO, Price, Quantity
+from bot.core.model import NO_FILL, PositionMode, Side
 from bot.exchange.live.calls import Call, Heard, Unreadable, parse_json
-from bot.exchange.live.reading import Row
+from bot.exchange.live.dialect import Ground, Listed
+from bot.exchange.live.reading import Row, filled_in, rests
 from bot.exchange.ports import (
     NOT_TOLD,
     Accepted,
@@ -43,57 +44,119 @@ _ORDER_OPEN = frozenset({"NEW", "PARTIALLY_FILLED"})
 _ORDER_OVER = frozenset({"FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH", "REJECTED"})
 
 
-# -- writes --------------------------------------------------------------------------------
-
-
-def write_call(
-    api: str, name: str, size: Decimal, action: Action, client_id: str, mode: PositionMode
-) -> Call:
+@dataclass(frozen=True, slots=True)
+class BinanceOrders:
     """
-    The recipe of an action in the contract `name`. Every order can only reduce.
+    What is sent to one of the two, by its values: an `OrderDialect`.
 
-    `size` is what the venue counts as one, in our quantities.
+    `api` is its private one as ccxt names it; `refused` are the codes that prove that nothing was
+    done.
     """
-    of = {"symbol": name}
-    match action:
-        case AddMargin(amount=amount):
-            sent = of | _leg(action.side, mode) | {"amount": f"{amount:f}", "type": "1"}
-            return Call(api, "POST", "positionMargin", sent)
-        case PlaceStop(quantity=quantity, trigger_price=trigger):
-            sent = of | {
-                "algoType": "CONDITIONAL",
-                "side": direction(action.side),
-                "type": "STOP_MARKET",
-                "quantity": _counted(quantity, size),
-                "triggerPrice": f"{trigger:f}",
-                "workingType": "MARK_PRICE",
-                **_reducing(action.side, mode),
-                "clientAlgoId": client_id,
-                "newOrderRespType": "RESULT",
-            }
-            return Call(api, "POST", "algoOrder", sent)
-        case CancelStop(target_client_id=target):
-            return Call(api, "DELETE", "algoOrder", {"clientAlgoId": target})
-        case ClosePosition(quantity=quantity, bound=bound):
-            sent = of | {
-                "side": direction(action.side),
-                "quantity": _counted(quantity, size),
-                **_reducing(action.side, mode),
-                "newClientOrderId": client_id,
-                "newOrderRespType": "RESULT",
-            }
-            match bound:
-                case AtMarket():
-                    sent |= {"type": "MARKET"}
-                case NoWorseThan(price):
-                    sent |= {"type": "LIMIT", "timeInForce": "IOC", "price": f"{price:f}"}
-                case _:
-                    assert_never(bound)
-            return Call(api, "POST", "order", sent)
-    assert_never(action)
+
+    api: str
+    refused: Mapping[int, str]
+    request_life_ms: int = 5_000
+
+    # -- writes ----------------------------------------------------------------------------
+
+    def ground_calls(self, action: Action, listed: Listed) -> Sequence[Call]:
+        """Nothing: stops are cancelled by our own ids."""
+        return ()
+
+    def write_call(self, action: Action, client_id: str, listed: Listed, ground: Ground) -> Call:
+        """The recipe of an action. Every order can only reduce."""
+        name, mode = listed.id_of(action.symbol), ground.position_mode
+        size = _size(listed, name)
+        of = {"symbol": name}
+        match action:
+            case AddMargin(amount=amount):
+                sent = of | _leg(action.side, mode) | {"amount": f"{amount:f}", "type": "1"}
+                return Call(self.api, "POST", "positionMargin", sent)
+            case PlaceStop(quantity=quantity, trigger_price=trigger):
+                sent = of | {
+                    "algoType": "CONDITIONAL",
+                    "side": _closing(action.side),
+                    "type": "STOP_MARKET",
+                    "quantity": _counted(quantity, size),
+                    "triggerPrice": f"{trigger:f}",
+                    "workingType": "MARK_PRICE",
+                    **_reducing(action.side, mode),
+                    "clientAlgoId": client_id,
+                    "newOrderRespType": "RESULT",
+                }
+                return Call(self.api, "POST", "algoOrder", sent)
+            case CancelStop(target_client_id=target):
+                return Call(self.api, "DELETE", "algoOrder", {"clientAlgoId": target})
+            case ClosePosition(quantity=quantity, bound=bound):
+                sent = of | {
+                    "side": _closing(action.side),
+                    "quantity": _counted(quantity, size),
+                    **_reducing(action.side, mode),
+                    "newClientOrderId": client_id,
+                    "newOrderRespType": "RESULT",
+                }
+                match bound:
+                    case AtMarket():
+                        sent |= {"type": "MARKET"}
+                    case NoWorseThan(price):
+                        sent |= {"type": "LIMIT", "timeInForce": "IOC", "price": f"{price:f}"}
+                    case _:
+                        assert_never(bound)
+                return Call(self.api, "POST", "order", sent)
+        assert_never(action)
+
+    def reply_of(self, heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply:
+        """
+        What an answer to a write proves. Whatever does not prove itself is Unsure.
+
+        An HTTP client sends a DELETE again when its connection breaks: that there is nothing to
+        cancel may be the answer to the second one.
+        """
+        name = listed.id_of(action.symbol)
+        try:
+            row = Row(parse_json(heard.text), f"HTTP {heard.status}")
+            if row.has("code") and row.integer("code") < 0:
+                code, text = row.integer("code"), str(row.raw("msg"))
+                if code in self.refused:
+                    return Refused(str(code), text)
+                return Unsure(f"{code} {text}")
+            if heard.status != _HTTP_OK:
+                return Unsure(f"HTTP {heard.status} without a code")
+            return _proof(row, action, client_id, name, _size(listed, name))
+        except Unreadable as e:
+            return Unsure(str(e))
+
+    # -- evidence --------------------------------------------------------------------------
+
+    def order_calls(self, name: str, client_id: str) -> Sequence[Call]:
+        """An order in the plain book, and in the conditional one."""
+        return (
+            Call(self.api, "GET", "order", {"symbol": name, "origClientOrderId": client_id}),
+            Call(self.api, "GET", "algoOrder", {"clientAlgoId": client_id}),
+        )
+
+    def order_of(
+        self, answers: Sequence[Heard], client_id: str, name: str, listed: Listed
+    ) -> OrderFound | OrderAbsent:
+        """
+        What the two books say. The conditional one counts where both know the id: once triggered,
+        a stop leaves a plain order of its own name.
+        """
+        plain, conditional = (_found(each) for each in answers)
+        size = _size(listed, name)
+        if conditional is not None:
+            return _stop_found(conditional, client_id, name, size)
+        if plain is not None:
+            return _order_found(plain, client_id, name, size)
+        return OrderAbsent()
 
 
-def direction(side: Side) -> str:
+def _size(listed: Listed, name: str) -> Decimal:
+    """What the venue counts as one, in our quantities."""
+    return listed.sizes.get(name, Decimal(1))
+
+
+def _closing(side: Side) -> str:
     """What closes a position of that side."""
     return "SELL" if side is Side.LONG else "BUY"
 
@@ -117,38 +180,6 @@ def _reducing(side: Side, mode: PositionMode) -> dict[str, str]:
     return _leg(side, mode) or {"reduceOnly": "true"}
 
 
-# -- replies -------------------------------------------------------------------------------
-
-
-def reply_of(
-    heard: Heard,
-    action: Action,
-    client_id: str,
-    name: str,
-    size: Decimal,
-    refused: Mapping[int, str],
-) -> Reply:
-    """
-    What an answer to a write proves. Whatever does not prove itself is Unsure.
-
-    `refused` are the codes that prove that nothing was done. An HTTP client sends a DELETE again
-    when its connection breaks: that there is nothing to cancel may be the answer to the second
-    one.
-    """
-    try:
-        row = Row(parse_json(heard.text), f"HTTP {heard.status}")
-        if row.has("code") and row.integer("code") < 0:
-            code, text = row.integer("code"), str(row.raw("msg"))
-            if code in refused:
-                return Refused(str(code), text)
-            return Unsure(f"{code} {text}")
-        if heard.status != _HTTP_OK:
-            return Unsure(f"HTTP {heard.status} without a code")
-        return _proof(row, action, client_id, name, size)
-    except Unreadable as e:
-        return Unsure(str(e))
-
-
 def _proof(row: Row, action: Action, client_id: str, name: str, size: Decimal) -> Reply:
     order: OrderFound | NotTold = NOT_TOLD
     expected: tuple[object, ...]
@@ -158,13 +189,13 @@ def _proof(row: Row, action: Action, client_id: str, name: str, size: Decimal) -
             expected = (_HTTP_OK, 1, amount)
             echoed = (row.integer("code"), row.integer("type"), row.number("amount"))
         case PlaceStop():
-            expected = (client_id, name, direction(action.side))
+            expected = (client_id, name, _closing(action.side))
             echoed = _echo(row, "algoId", "clientAlgoId")
         case CancelStop(target_client_id=target):
             expected = (_HTTP_OK, target)
             echoed = (row.integer("code"), row.text("clientAlgoId"))
         case ClosePosition():
-            expected = (client_id, name, direction(action.side))
+            expected = (client_id, name, _closing(action.side))
             echoed = _echo(row, "orderId", "clientOrderId")
             order = _told(row, client_id, name, size)
         case _:
@@ -178,7 +209,8 @@ def _told(row: Row, client_id: str, name: str, size: Decimal) -> OrderFound | No
     """
     What the answer to a close says of its fill.
 
-    Source: Binance, "New Order": RESULT answers a market or an IOC order by its final state.
+    Source: Binance, "New Order": RESULT answers a market or an IOC order by its final state. Since
+    June 2026 without the price, so that one that has filled is asked for all the same.
     """
     try:
         return _order_found(row, client_id, name, size)
@@ -190,32 +222,6 @@ def _echo(row: Row, number: str, client_id: str) -> tuple[str, str, str]:
     if row.integer(number) <= 0:
         raise row.wrong(number, "an order's number")
     return row.text(client_id), row.text("symbol"), row.text("side")
-
-
-# -- evidence ------------------------------------------------------------------------------
-
-
-def order_calls(api: str, name: str, client_id: str) -> Sequence[Call]:
-    """An order in the plain book, and in the conditional one."""
-    return (
-        Call(api, "GET", "order", {"symbol": name, "origClientOrderId": client_id}),
-        Call(api, "GET", "algoOrder", {"clientAlgoId": client_id}),
-    )
-
-
-def order_of(
-    answers: Sequence[Heard], client_id: str, name: str, size: Decimal
-) -> OrderFound | OrderAbsent:
-    """
-    What the two books say. The conditional one counts where both know the id: once triggered, a
-    stop leaves a plain order of its own name.
-    """
-    plain, conditional = (_found(each) for each in answers)
-    if conditional is not None:
-        return _stop_found(conditional, client_id, name, size)
-    if plain is not None:
-        return _order_found(plain, client_id, name, size)
-    return OrderAbsent()
 
 
 def _found(heard: Heard) -> Row | None:
@@ -239,26 +245,18 @@ def _stop_found(row: Row, client_id: str, name: str, size: Decimal) -> OrderFoun
         return OrderFound(client_id, resting=False, filled=NO_FILL)
     if status != "FINISHED":
         raise row.wrong("algoStatus", "a status that is known")
-    filled = _filled(row, "actualQty", "actualPrice", size)
+    filled = filled_in(row, "actualQty", "actualPrice", size)
     return OrderFound(client_id, resting=False, filled=filled)
 
 
 def _order_found(row: Row, client_id: str, name: str, size: Decimal) -> OrderFound:
     _check_named(row, "clientOrderId", client_id, name)
-    status = row.text("status")
-    if status not in _ORDER_OPEN | _ORDER_OVER:
-        raise row.wrong("status", "a status that is known")
-    filled = _filled(row, "executedQty", "avgPrice", size)
-    return OrderFound(client_id, resting=status in _ORDER_OPEN, filled=filled)
+    filled = filled_in(row, "executedQty", "avgPrice", size)
+    return OrderFound(
+        client_id, resting=rests(row, "status", _ORDER_OPEN, _ORDER_OVER), filled=filled
+    )
 
 
 def _check_named(row: Row, key: str, client_id: str, name: str) -> None:
     if (row.raw(key), row.raw("symbol")) != (client_id, name):
         raise row.wrong(key, f"the order {client_id} of {name}")
-
-
-def _filled(row: Row, quantity: str, price: str, size: Decimal) -> Filled:
-    amount = row.number(quantity)
-    if amount == ZERO:
-        return NO_FILL
-    return Fill(Quantity(amount * size), Price(row.above_zero(price)))

@@ -12,7 +12,6 @@ from bot.core.model import ContractKind, MarginMode
 from bot.exchange.live.calls import Call, Json
 from bot.exchange.live.reading import Row, rows
 from bot.exchange.venues.binance_account import BinanceAccount, Terms
-from bot.exchange.venues.binancecoinm_refusals import REFUSED
 
 _API = "dapiPrivate"
 _MODES = {"isolated": MarginMode.ISOLATED, "cross": MarginMode.CROSS}
@@ -21,10 +20,7 @@ _ACCOUNT = Call(_API, "GET", "account", {}, weight=5)
 
 
 def _terms_of(position: Row, terms: Sequence[Json]) -> Terms:
-    told = position.text("marginType")
-    if told not in _MODES:
-        raise position.wrong("marginType", "isolated or cross")
-    return Terms(_MODES[told], position.above_zero("leverage"))
+    return Terms(position.meaning("marginType", _MODES), position.above_zero("leverage"))
 
 
 def _unfit(jsons: Sequence[Json]) -> Iterator[str]:
@@ -49,6 +45,5 @@ def account_of(coin: str) -> BinanceAccount:
         check=(_ACCOUNT, _POSITIONS),
         unfit=_unfit,
         strange=lambda answers: (),
-        refused=REFUSED,
         listening="wss://dstream.binance.com/ws/",
     )

@@ -11,7 +11,6 @@ from bot.exchange.live.calls import Call, Json
 from bot.exchange.live.reading import Row, readable, rows
 from bot.exchange.venues.binance_account import BinanceAccount, Terms
 from bot.exchange.venues.binance_market import only
-from bot.exchange.venues.binanceusdm_refusals import REFUSED
 
 _API, _API_V3 = "fapiPrivate", "fapiPrivateV3"
 _MODES = {"ISOLATED": MarginMode.ISOLATED, "CROSSED": MarginMode.CROSS}
@@ -27,10 +26,7 @@ def _terms_of(position: Row, terms: Sequence[Json]) -> Terms:
         return [row] if row.text("symbol") == name else []
 
     row = only(readable(terms[0], "symbolConfig", own), "symbol", name)
-    told = row.text("marginType")
-    if told not in _MODES:
-        raise row.wrong("marginType", "ISOLATED or CROSSED")
-    return Terms(_MODES[told], row.above_zero("leverage"))
+    return Terms(row.meaning("marginType", _MODES), row.above_zero("leverage"))
 
 
 def _unfit(jsons: Sequence[Json]) -> Iterator[str]:
@@ -63,6 +59,5 @@ ACCOUNT = BinanceAccount(
     check=(_ACCOUNT_CONFIG, _CONFIGS),
     unfit=_unfit,
     strange=_strange,
-    refused=REFUSED,
     listening="wss://fstream.binance.com/private/ws?listenKey=",
 )

@@ -1,11 +1,9 @@
 """
-Bybit's protocol (v5) for USDT perpetuals of a unified account: recipes, strict parsers, proofs.
+Bybit's unified account (v5) for USDT perpetuals: what it holds, what waits in it, its stream.
 
-Recipes: `documented`, and compared with what ccxt 4.5.90 puts on the wire. Stops are conditional
-orders with an id of ours, and not the position's own stop, of which there is one, without an id.
-The margin mode is the account's; margin that moves into a position is in no history. An answer to
-an order is an acknowledgement: what became of it the books tell. No account has been met yet.
-In the order of `AccountDialect`.
+Shapes: `documented`. Stops are conditional orders with an id of ours, and not the position's own
+stop, of which there is one, without an id. The margin mode is the account's; margin that moves
+into a position is in no history. No account has been met yet. In the order of `AccountDialect`.
 """
 
 import hmac
@@ -13,47 +11,18 @@ import json as text_json
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from hashlib import sha256
-from typing import assert_never
 
-from bot.core.actions import (
-    Action,
-    AddMargin,
-    AtMarket,
-    CancelStop,
-    ClosePosition,
-    NoWorseThan,
-    PlaceStop,
-)
 from bot.core.events import AutoDeleveraged, Liquidated
-from bot.core.model import (
-    NO_FILL,
-    AccountSnapshot,
-    Fill,
-    Filled,
-    LiquidationReport,
-    MarginMode,
-    NotReported,
-    Position,
-    PositionMode,
-    Reported,
-    Side,
-    StopOrder,
-)
+from bot.core.model import AccountSnapshot, MarginMode, Position, PositionMode, Side, StopOrder
 from bot.core.units import ZERO, Money, Price, Quantity
-from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
+from bot.exchange.live.calls import Call, Json, Unreadable
 from bot.exchange.live.credentials import Credentials
-from bot.exchange.live.dialect import (
-    Ground,
-    Irrelevant,
-    Listed,
-    Opening,
-    StreamEnded,
-    Told,
-)
+from bot.exchange.live.dialect import Irrelevant, Listed, Opening, StreamEnded, Told
 from bot.exchange.live.reading import (
     NOT_OPEN,
     NotOpen,
     Row,
+    liquidation_in,
     names_of,
     page,
     readable,
@@ -61,17 +30,7 @@ from bot.exchange.live.reading import (
     sort_out,
     told_in,
 )
-from bot.exchange.ports import (
-    Accepted,
-    AccountChanged,
-    MarginChange,
-    NoMarginHistory,
-    OrderAbsent,
-    OrderFound,
-    Refused,
-    Reply,
-    Unsure,
-)
+from bot.exchange.ports import AccountChanged, NoMarginHistory
 from bot.exchange.venues.bybit_market import (
     COIN,
     LINEAR,
@@ -80,24 +39,16 @@ from bot.exchange.venues.bybit_market import (
     STREAMS,
     result_of,
     rows_of,
-    words_of,
 )
-from bot.exchange.venues.bybit_refusals import REFUSED
 
-request_life_ms = 5_000
-"""The venue takes a request for recvWindow, ours is 3 s, after its date, and 1 s before it."""
-
-GONE = frozenset({110001, 110008, 110010})
 _OF_COIN = LINEAR | {"settleCoin": COIN}
 _POSITIONS_MAX = 200
 _ORDERS_MAX = 50
-
-_HTTP_OK = 200
 _UNIFIED = frozenset({5, 6})
 """`unifiedMarginStatus` of a unified account 2.0; 1 is a classic one, 3 and 4 are 1.0."""
 
 _MODES = {"ISOLATED_MARGIN": MarginMode.ISOLATED, "REGULAR_MARGIN": MarginMode.CROSS}
-_SIDES = {"Buy": Side.LONG, "Sell": Side.SHORT}
+SIDES = {"Buy": Side.LONG, "Sell": Side.SHORT}
 _FALLS_TO, _RISES_TO = 2, 1
 """`triggerDirection`."""
 
@@ -105,8 +56,6 @@ _PROBE = "BTCUSDT"
 """A contract that is always listed: its rows tell the position mode where nothing is held."""
 
 _NEVER_LIQUIDATED = Decimal(999_999)
-_OPEN = frozenset({"New", "PartiallyFilled", "Untriggered", "Triggered"})
-_OVER = frozenset({"Filled", "Cancelled", "Rejected", "Deactivated", "PartiallyFilledCanceled"})
 _AUTH_LIFE_MS = 90_000
 """A sign-in of a stream has to end in the future of the venue's clock, which may be ahead."""
 
@@ -180,7 +129,7 @@ def snapshot_of(
         _not_empty(state[0]),
         "position/list",
         lambda row: _position(row, listed, margin_mode),
-        lambda row: listed.symbols.get(row.text("symbol"), row.text("symbol")),
+        lambda row: listed.symbol_of(row.text("symbol")),
     )
     wallet, free = _money(state[1], margin_mode)
     bound = sum((each.isolated_margin for each in positions), ZERO)
@@ -197,11 +146,7 @@ def snapshot_of(
 
 def _margin_mode(json: Json) -> MarginMode:
     """Of the whole account."""
-    row = result_of(json, "account/info")
-    told = row.text("marginMode")
-    if told not in _MODES:
-        raise row.wrong("marginMode", "ISOLATED_MARGIN or REGULAR_MARGIN")
-    return _MODES[told]
+    return result_of(json, "account/info").meaning("marginMode", _MODES)
 
 
 def _position_mode(probe: Json, positions: Json) -> PositionMode:
@@ -246,37 +191,26 @@ def _position(row: Row, listed: Listed, margin_mode: MarginMode) -> Position | N
     """`positionIM` of an isolated position is its margin, with what was added: `documented`."""
     if row.number("size") == ZERO:
         return NOT_OPEN
-    name, side = row.text("symbol"), row.text("side")
-    if side not in _SIDES:
-        raise row.wrong("side", "Buy or Sell")
-    if row.integer("positionIdx") not in (0, _idx(_SIDES[side], PositionMode.HEDGE)):
+    name, side = row.text("symbol"), row.meaning("side", SIDES)
+    if row.integer("positionIdx") not in (0, idx_of(side, PositionMode.HEDGE)):
         raise row.wrong("positionIdx", f"that of {side}")
     is_cross = margin_mode is MarginMode.CROSS
     return Position(
-        symbol=listed.symbols.get(name, name),
-        side=_SIDES[side],
+        symbol=listed.symbol_of(name),
+        side=side,
         quantity=Quantity(row.above_zero("size")),
         entry_price=Price(row.above_zero("avgPrice")),
         margin_mode=margin_mode,
         isolated_margin=Money(ZERO if is_cross else row.above_zero("positionIM")),
         leverage=row.above_zero("leverage"),
-        liquidation=_liquidation(row),
+        liquidation=liquidation_in(row, "liqPrice", never=_NEVER_LIQUIDATED),
     )
 
 
-def _idx(side: Side, mode: PositionMode) -> int:
+def idx_of(side: Side, mode: PositionMode) -> int:
     if mode is PositionMode.ONE_WAY:
         return 0
     return 1 if side is Side.LONG else 2
-
-
-def _liquidation(row: Row) -> LiquidationReport:
-    """Nothing readable above zero and below what the venue writes for never is a report."""
-    try:
-        price = row.above_zero("liqPrice")
-    except Unreadable:
-        return NotReported()
-    return Reported(Price(price)) if price < _NEVER_LIQUIDATED else NotReported()
 
 
 def _money(json: Json, margin_mode: MarginMode) -> tuple[Decimal, Money]:
@@ -341,9 +275,9 @@ def _stop(row: Row, listed: Listed, positions: tuple[Position, ...]) -> list[Sto
         return []
     name, sells = row.text("symbol"), row.raw("side") == "Sell"
     side = Side.LONG if sells else Side.SHORT
-    if row.integer("triggerDirection") != _direction_of(side):
+    if row.integer("triggerDirection") != direction_of(side):
         return []  # it takes profit, or opens
-    symbol = listed.symbols.get(name, name)
+    symbol = listed.symbol_of(name)
     closes_all = row.raw("stopOrderType") == "StopLoss"
     sizes = [each.quantity for each in positions if (each.symbol, each.side) == (symbol, side)]
     if closes_all and not sizes:
@@ -360,7 +294,7 @@ def _stop(row: Row, listed: Listed, positions: tuple[Position, ...]) -> list[Sto
     ]
 
 
-def _direction_of(side: Side) -> int:
+def direction_of(side: Side) -> int:
     """The way a price goes against a position."""
     return _FALLS_TO if side is Side.LONG else _RISES_TO
 
@@ -370,164 +304,8 @@ def _client_id(row: Row) -> str:
     return str(row.raw("orderLinkId")) or row.text("orderId")
 
 
-# -- writes --------------------------------------------------------------------------------
-
-
-def ground_calls(action: Action, listed: Listed) -> Sequence[Call]:
-    """Nothing: stops are cancelled by our own ids."""
-    return ()
-
-
-def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -> Call | Refused:
-    """The recipe of an action. Every order can only reduce, in hedge mode too."""
-    of = LINEAR | {"symbol": listed.id_of(action.symbol)}
-    leg: dict[str, Json] = {"positionIdx": _idx(action.side, ground.position_mode)}
-    match action:
-        case AddMargin(amount=amount):
-            sent = of | leg | {"margin": f"{amount:f}"}
-            return Call(PRIVATE, "POST", "v5/position/add-margin", sent)
-        case CancelStop(target_client_id=target):
-            return Call(PRIVATE, "POST", "v5/order/cancel", of | {"orderLinkId": target})
-        case PlaceStop(quantity=quantity, trigger_price=trigger):
-            sent = _closing(action.side, quantity, client_id) | {
-                "orderType": "Market",
-                "triggerPrice": f"{trigger:f}",
-                "triggerDirection": _direction_of(action.side),
-                "triggerBy": "MarkPrice",
-            }
-            return Call(PRIVATE, "POST", "v5/order/create", of | leg | sent)
-        case ClosePosition(quantity=quantity, bound=bound):
-            sent = _closing(action.side, quantity, client_id) | _priced(bound)
-            return Call(PRIVATE, "POST", "v5/order/create", of | leg | sent)
-    assert_never(action)
-
-
-def _closing(side: Side, quantity: Quantity, client_id: str) -> dict[str, Json]:
-    return {
-        "side": "Sell" if side is Side.LONG else "Buy",
-        "qty": f"{quantity:f}",
-        "reduceOnly": True,
-        "orderLinkId": client_id,
-    }
-
-
-def _priced(bound: AtMarket | NoWorseThan) -> dict[str, Json]:
-    match bound:
-        case AtMarket():
-            return {"orderType": "Market"}
-        case NoWorseThan(price):
-            return {"orderType": "Limit", "price": f"{price:f}", "timeInForce": "IOC"}
-    assert_never(bound)
-
-
-def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply:
-    """What an answer to a write proves. Whatever does not prove itself is Unsure."""
-    try:
-        row = Row(parse_json(heard.text), f"HTTP {heard.status}")
-        if heard.status != _HTTP_OK:
-            return Unsure(f"HTTP {heard.status}")
-        code = row.integer("retCode")
-        if code != 0:
-            return _refusal(code, words_of(row), action)
-        return _proof(Row(row.raw("result"), "result"), action, client_id, listed)
-    except Unreadable as e:
-        return Unsure(str(e))
-
-
-def _refusal(code: int, text: str, action: Action) -> Reply:
-    """
-    What a code proves. That a stop to cancel is gone does not say what became of it: it may have
-    been cancelled, or have triggered.
-    """
-    if code in REFUSED and not (isinstance(action, CancelStop) and code in GONE):
-        return Refused(str(code), text)
-    return Unsure(f"{code} {text}")
-
-
-def _proof(row: Row, action: Action, client_id: str, listed: Listed) -> Reply:
-    match action:
-        case AddMargin(side=side):
-            return _margin_proof(row, listed.id_of(action.symbol), side)
-        case CancelStop(target_client_id=target):
-            named = target
-        case PlaceStop() | ClosePosition():
-            named = client_id
-        case _:
-            assert_never(action)
-    row.text("orderId")
-    if row.raw("orderLinkId") != named:
-        return Unsure(f"expected an echo of {named}, was {row.raw('orderLinkId')}")
-    return Accepted()
-
-
-def _margin_proof(row: Row, name: str, side: Side) -> Reply:
-    """The position as it is now. Neither its side in one-way mode nor the amount is echoed."""
-    legs = {_idx(side, mode) for mode in PositionMode}
-    if row.text("symbol") != name or row.integer("positionIdx") not in legs:
-        return Unsure(f"expected the {side} position of {name}, was another")
-    if row.has("side") and _SIDES.get(row.text("side")) is not side:
-        return Unsure(f"expected the {side} position of {name}, was {row.raw('side')}")
-    row.above_zero("size")
-    return Accepted()
-
-
-# -- evidence ------------------------------------------------------------------------------
-
-
-def order_calls(name: str, client_id: str) -> Sequence[Call]:
-    """
-    An order by our id among those that wait and the last 500 that ended, and in the history.
-
-    A conditional order keeps its name when it has triggered.
-    """
-    asked = LINEAR | {"symbol": name, "orderLinkId": client_id}
-    return (
-        Call(PRIVATE, "GET", "v5/order/realtime", asked),
-        Call(PRIVATE, "GET", "v5/order/history", asked),
-    )
-
-
-def order_of(
-    answers: Sequence[Heard], client_id: str, name: str, listed: Listed
-) -> OrderFound | OrderAbsent:
-    """What the books say; the history may lag behind the other."""
-    found = [_named(heard, client_id) for heard in answers]
-    for row in (row for each in found for row in each):
-        return _order_found(row, client_id, name)
-    return OrderAbsent()
-
-
-def _named(heard: Heard, client_id: str) -> list[Row]:
-    if heard.status != _HTTP_OK:
-        raise Unreadable(f"order: expected HTTP 200, was {heard.status}")
-    listed = rows_of(parse_json(heard.text), "order")
-    return [row for row in listed if row.raw("orderLinkId") == client_id]
-
-
-def _order_found(row: Row, client_id: str, name: str) -> OrderFound:
-    if row.raw("symbol") != name:
-        raise row.wrong("symbol", name)
-    status = row.text("orderStatus")
-    if status not in _OPEN | _OVER:
-        raise row.wrong("orderStatus", "a status that is known")
-    return OrderFound(client_id, resting=status in _OPEN, filled=_filled(row))
-
-
-def _filled(row: Row) -> Filled:
-    quantity = row.number("cumExecQty")
-    if quantity == ZERO:
-        return NO_FILL
-    return Fill(Quantity(quantity), Price(row.above_zero("avgPrice")))
-
-
-def margin_call(name: str, since_ms: int) -> NoMarginHistory:
-    """None: the account's log has no kind for margin that moves within it."""
-    return NoMarginHistory()
-
-
-def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
-    """Never asked for."""
-    raise Unreadable("margin: expected no history of it")
+margin_history = NoMarginHistory()
+"""None: the account's log has no kind for margin that moves within it."""
 
 
 # -- the account's stream ------------------------------------------------------------------
@@ -589,7 +367,7 @@ def _taken(row: Row, listed: Listed) -> tuple[str, Side, Price]:
     """Of which position the venue took, and at what price: who sells had a long."""
     name = row.text("symbol")
     side = Side.LONG if row.text("side") == "Sell" else Side.SHORT
-    return listed.symbols.get(name, name), side, Price(row.above_zero("execPrice"))
+    return listed.symbol_of(name), side, Price(row.above_zero("execPrice"))
 
 
 # -- before the start ----------------------------------------------------------------------

@@ -1,128 +1,34 @@
 """
-Hyperliquid's account side: recipes, strict parsers, proofs. One-way alone, in USDC.
+An account on Hyperliquid: what it holds, what waits in it, its stream. One-way, in USDC.
 
-`documented` (info and exchange endpoints, 2026), signed by ccxt 4.5.90. Orders are known by a
-number of 128 bits of ours, which holds our whole id. There is no order at market: what shall fill
-at any price has a limit as far away as the venue's own page puts it. Stops are triggered by the
-mark always. Errors are texts within an answer of success. In the order of `AccountDialect`.
+`documented` (info endpoint, 2026). Orders are known by a number of 128 bits of ours, which holds
+our whole id. Stops are triggered by the mark always. In the order of `AccountDialect`.
 """
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import assert_never
+from collections.abc import Sequence
+from decimal import Decimal
 
-import structlog
-
-from bot.core.actions import (
-    Action,
-    AddMargin,
-    AtMarket,
-    CancelStop,
-    ClosePosition,
-    NoWorseThan,
-    PlaceStop,
-)
 from bot.core.events import AutoDeleveraged, Liquidated
-from bot.core.model import (
-    NO_FILL,
-    AccountSnapshot,
-    Fill,
-    Filled,
-    LiquidationReport,
-    MarginMode,
-    NotReported,
-    Position,
-    PositionMode,
-    Reported,
-    Side,
-    StopOrder,
-)
-from bot.core.units import ONE, ZERO, Money, Price, Quantity
-from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
+from bot.core.model import AccountSnapshot, MarginMode, Position, PositionMode, Side, StopOrder
+from bot.core.units import ZERO, Money, Price, Quantity
+from bot.exchange.live.calls import Call, Json, Unreadable
 from bot.exchange.live.credentials import Credentials
-from bot.exchange.live.dialect import Ground, Irrelevant, Listed, Opening, StreamEnded, Told
+from bot.exchange.live.dialect import Irrelevant, Listed, Opening, StreamEnded, Told
 from bot.exchange.live.reading import (
     NOT_OPEN,
     NotOpen,
     Row,
+    liquidation_in,
     names_of,
     readable,
     rows,
     sort_out,
     told_in,
 )
-from bot.exchange.ports import (
-    Accepted,
-    AccountChanged,
-    MarginChange,
-    NoMarginHistory,
-    OrderAbsent,
-    OrderFound,
-    Refused,
-    Reply,
-    Unsure,
-)
-from bot.exchange.venues.hyperliquid_market import (
-    AGENT,
-    PING,
-    PRIVATE,
-    STREAM,
-    info,
-    subscription,
-    tick,
-)
-from bot.exchange.venues.hyperliquid_refusals import REFUSED, UNFILLED
-
-log = structlog.get_logger()
-
-request_life_ms = 5_000
-"""Each names its last moment (`expiresAfter`), 3 s after its date; clocks may differ."""
-
-_HTTP_OK = 200
-_UNITS = Decimal(1_000_000)
-"""Margin is told in millionths of a dollar."""
-
-_CLOSE_REACH = Decimal("0.08")
-"""How far from the mark what shall fill at any price may: the venue's own for closes."""
-
-_STOP_REACH = Decimal("0.10")
-"""And from its trigger a stop: the venue's own for stops at market."""
-
-_OPEN = frozenset({"open", "triggered"})
-_OVER = frozenset(
-    {
-        "filled",
-        "canceled",
-        "rejected",
-        "marginCanceled",
-        "vaultWithdrawalCanceled",
-        "openInterestCapCanceled",
-        "selfTradeCanceled",
-        "reduceOnlyCanceled",
-        "siblingFilledCanceled",
-        "delistedCanceled",
-        "liquidatedCanceled",
-        "scheduledCancel",
-        "tickRejected",
-        "minTradeNtlRejected",
-        "perpMarginRejected",
-        "reduceOnlyRejected",
-        "badAloPxRejected",
-        "iocCancelRejected",
-        "badTriggerPxRejected",
-        "marketOrderNoLiquidityRejected",
-        "positionIncreaseAtOpenInterestCapRejected",
-        "positionFlipAtOpenInterestCapRejected",
-        "tooAggressiveAtOpenInterestCapRejected",
-        "openInterestIncreaseRejected",
-        "insufficientSpotBalanceRejected",
-        "oracleRejected",
-        "perpMaxPositionRejected",
-    }
-)
-"""What an order is: `documented`, the whole list."""
+from bot.exchange.ports import AccountChanged, NoMarginHistory
+from bot.exchange.venues.hyperliquid_market import AGENT, PING, PRIVATE, STREAM, info, subscription
 
 _STANDARD = frozenset({"disabled", "default"})
 """
@@ -131,12 +37,15 @@ was never asked (`default`) is one is how two client libraries read it.
 """
 
 _PROBE = "BTC"
+_MARGIN_MODES = {"cross": MarginMode.CROSS, "isolated": MarginMode.ISOLATED}
+_CLOSES = {"A": Side.LONG, "B": Side.SHORT}
 
 
 # -- names of orders -----------------------------------------------------------------------
 
+
 _OURS = re.compile("lg[a-z2-7]{24}")
-_CLOID = re.compile("0x[0-9a-f]{32}")
+CLOID = re.compile("0x[0-9a-f]{32}")
 _TAG = "0x4c"
 
 
@@ -153,7 +62,7 @@ def cloid_of(client_id: str) -> str:
 
 def client_id_of(cloid: str) -> str:
     """Our id, of a number that may be one; any other stays as it is."""
-    if not _CLOID.fullmatch(cloid) or not cloid.startswith(_TAG):
+    if not CLOID.fullmatch(cloid) or not cloid.startswith(_TAG):
         return cloid
     return "lg" + base64.b32encode(bytes.fromhex(cloid[len(_TAG) :])).decode().lower()
 
@@ -173,11 +82,11 @@ def state_calls() -> Sequence[Call]:
 
 def held_names(state: Sequence[Json]) -> frozenset[str]:
     """The contracts with an open position."""
-    inner = [_inner(each) for each in _listed_positions(state[0])]
+    inner = [inner_of(each) for each in positions_in(state[0])]
     return names_of(inner, "assetPositions", "coin", "szi")
 
 
-def _listed_positions(json: Json) -> list[Json]:
+def positions_in(json: Json) -> list[Json]:
     state = Row(json, "clearinghouseState")
     found = state.raw("assetPositions")
     if not isinstance(found, list):
@@ -185,7 +94,7 @@ def _listed_positions(json: Json) -> list[Json]:
     return found
 
 
-def _inner(entry: Json) -> Json:
+def inner_of(entry: Json) -> Json:
     return entry.get("position") if isinstance(entry, dict) else entry
 
 
@@ -232,7 +141,7 @@ def snapshot_of(
     """
     (json,) = state
     positions, garbled = sort_out(
-        _listed_positions(json),
+        positions_in(json),
         "assetPositions",
         lambda row: _position(row, listed),
         lambda row: _symbol(Row(row.raw("position"), row.where), listed),
@@ -253,15 +162,15 @@ def snapshot_of(
 
 def _symbol(row: Row, listed: Listed) -> str:
     name = row.text("coin")
-    return listed.symbols.get(name, name)
+    return listed.symbol_of(name)
 
 
 def _won_in_cross(json: Json) -> Decimal:
     """Unrealised profit of the cross positions that can be read."""
     won = ZERO
-    for entry in _listed_positions(json):
+    for entry in positions_in(json):
         try:
-            row = Row(_inner(entry), "position")
+            row = Row(inner_of(entry), "position")
             if _margin_mode(row) is MarginMode.CROSS:
                 won += row.number("unrealizedPnl")
         except Unreadable:
@@ -270,13 +179,8 @@ def _won_in_cross(json: Json) -> Decimal:
 
 
 def _margin_mode(row: Row) -> MarginMode:
-    match Row(row.raw("leverage"), f"{row.where}.leverage").raw("type"):
-        case "cross":
-            return MarginMode.CROSS
-        case "isolated":
-            return MarginMode.ISOLATED
-        case _:
-            raise row.wrong("leverage", "that of a cross or an isolated position")
+    leverage = Row(row.raw("leverage"), f"{row.where}.leverage")
+    return leverage.meaning("type", _MARGIN_MODES)
 
 
 def _position(entry: Row, listed: Listed) -> Position | NotOpen:
@@ -304,16 +208,8 @@ def _position(entry: Row, listed: Listed) -> Position | NotOpen:
         margin_mode=margin_mode,
         isolated_margin=Money(margin),
         leverage=leverage.above_zero("value"),
-        liquidation=_liquidation(row),
+        liquidation=liquidation_in(row, "liquidationPx"),
     )
-
-
-def _liquidation(row: Row) -> LiquidationReport:
-    """Nothing readable above zero is no report."""
-    try:
-        return Reported(Price(row.above_zero("liquidationPx")))
-    except Unreadable:
-        return NotReported()
 
 
 def _stops(orders: Json, listed: Listed, positions: tuple[Position, ...]) -> tuple[StopOrder, ...]:
@@ -362,256 +258,21 @@ def _stop(
 
 def _side_closed(row: Row) -> Side:
     """A, an ask, sells: it closes a long. B, a bid, buys."""
-    match row.raw("side"):
-        case "A":
-            return Side.LONG
-        case "B":
-            return Side.SHORT
-        case _:
-            raise row.wrong("side", "A or B")
+    return row.meaning("side", _CLOSES)
 
 
 def _client_id(row: Row, number: str) -> str:
     """Ours, or another's, or of an order that was placed without one the venue's number."""
-    cloid = row.raw("cloid") if row.has("cloid") else None
-    return client_id_of(cloid) if isinstance(cloid, str) and cloid else number
+    cloid = row.given("cloid")
+    return client_id_of(cloid) if cloid else number
 
 
-# -- writes --------------------------------------------------------------------------------
-
-
-def ground_calls(action: Action, listed: Listed) -> Sequence[Call]:
-    """
-    For a close at any price the mark as it is now: the last read may be of before the fall.
-
-    All else needs nothing: stops are cancelled by our own ids, bounds are the guard's.
-    """
-    match action:
-        case ClosePosition(bound=AtMarket()):
-            return state_calls()
-        case _:
-            return ()
-
-
-def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -> Call | Refused:
-    """The recipe of an action. Every order can only reduce."""
-    name = listed.id_of(action.symbol)
-    number, places = listed.numbers[name], listed.price_places[name]
-    match action:
-        case AddMargin(side=side, amount=amount):
-            if amount * _UNITS % ONE != ZERO:
-                return Refused("NOT_SENT", f"expected millionths of a dollar, was {amount}")
-            units = {"isBuy": side is Side.LONG, "ntli": int(amount * _UNITS)}
-            return _done({"type": "updateIsolatedMargin", "asset": number} | units)
-        case CancelStop(target_client_id=target):
-            if not _CLOID.fullmatch(cloid := cloid_of(target)):
-                return Refused("NOT_SENT", f"{target}: expected an order with an id of a client")
-            cancels = [{"asset": number, "cloid": cloid}]
-            return _done({"type": "cancelByCloid", "cancels": cancels})
-        case PlaceStop(side=side, quantity=quantity, trigger_price=trigger):
-            limit = _reached(trigger, side, _STOP_REACH)
-            at = {
-                "isMarket": True,
-                "triggerPx": _told(trigger, places, _closer[side]),
-                "tpsl": "sl",
-            }
-            px = _told(limit, places, _farther[side])
-            return _order(number, side, quantity, px, {"trigger": at}, client_id)
-        case ClosePosition(side=side, quantity=quantity, bound=bound):
-            match bound:
-                case NoWorseThan(price):
-                    px = _told(price, places, _closer[side])
-                case AtMarket():
-                    mark = _mark_in(ground.answers, name)
-                    if mark is None:
-                        return Refused("NOT_SENT", f"there is no position in {name} to close")
-                    px = _told(_reached(mark, side, _CLOSE_REACH), places, _farther[side])
-                case _:
-                    assert_never(bound)
-            return _order(number, side, quantity, px, {"limit": {"tif": "Ioc"}}, client_id)
-    assert_never(action)
-
-
-_closer: Mapping[Side, str] = {Side.LONG: ROUND_CEILING, Side.SHORT: ROUND_FLOOR}
-"""How prices below a long, or above a short, are rounded towards it."""
-
-_farther: Mapping[Side, str] = {Side.LONG: ROUND_FLOOR, Side.SHORT: ROUND_CEILING}
-
-
-def _reached(price: Decimal, side: Side, reach: Decimal) -> Decimal:
-    return price * (ONE - side.sign * reach)
-
-
-def _told(price: Decimal, places: int, rounding: str) -> str:
-    """On the venue's grid, without zeros at its end: the venue signs what it makes of it."""
-    step = tick(price, places)
-    return _plain((price / step).quantize(ONE, rounding) * step)
-
-
-def _plain(number: Decimal) -> str:
-    return f"{number.normalize():f}"
-
-
-def _mark_in(state: Sequence[Json], name: str) -> Decimal | None:
-    """At what price the venue values the position."""
-    for entry in (entry for json in state for entry in _listed_positions(json)):
-        try:
-            row = Row(_inner(entry), "position")
-            if row.text("coin") == name and row.number("szi") != ZERO:
-                return row.above_zero("positionValue") / abs(row.number("szi"))
-        except Unreadable:
-            continue
-    return None
-
-
-def _order(
-    number: int, side: Side, quantity: Quantity, px: str, kind: Json, client_id: str
-) -> Call | Refused:
-    """The order of the parts is the signature's."""
-    if not _CLOID.fullmatch(cloid := cloid_of(client_id)):
-        return Refused("NOT_SENT", f"{client_id}: expected an id of a guard")
-    order = {
-        "a": number,
-        "b": side is Side.SHORT,
-        "p": px,
-        "s": _plain(quantity),
-        "r": True,
-        "t": kind,
-        "c": cloid,
-    }
-    return _done({"type": "order", "orders": [order], "grouping": "na"})
-
-
-def _done(action: dict[str, Json]) -> Call:
-    return Call(PRIVATE, "POST", "exchange", action)
-
-
-_ANSWERS = {AddMargin: "default", CancelStop: "cancel", PlaceStop: "order", ClosePosition: "order"}
-_ASSET = re.compile(r" asset=\d+$")
-_ADDRESS = re.compile("0x[0-9a-f]{40}")
-
-
-def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply:
-    """What an answer to a write proves. Whatever does not prove itself is Unsure."""
-    try:
-        row = Row(parse_json(heard.text), f"HTTP {heard.status}")
-        if heard.status != _HTTP_OK:
-            return Unsure(f"HTTP {heard.status}")
-        if row.raw("status") == "err":
-            return _refusal(row.text("response"), action)
-        if row.raw("status") != "ok":
-            return Unsure(f"expected a status that is known, was {row.raw('status')!r:.80}")
-        answer = Row(row.raw("response"), "response")
-        if answer.raw("type") != _ANSWERS[type(action)]:
-            return Unsure(f"expected an answer to {type(action).__name__}, was another")
-        if isinstance(action, AddMargin):
-            return Accepted()  # nothing of it is echoed: the position's margin is the evidence
-        return _proof(answer, action, client_id)
-    except Unreadable as e:
-        return Unsure(str(e))
-
-
-def _refusal(text: str, action: Action) -> Reply:
-    """
-    What a text proves. An order that nobody met was taken, and is in the books as ended. That a
-    stop to cancel is gone does not say what became of it: that text is on no list.
-    """
-    said = _ADDRESS.sub("ADDRESS", _ASSET.sub("", text))
-    if said == UNFILLED and isinstance(action, ClosePosition):
-        return Accepted()
-    if said in REFUSED:
-        return Refused(said, text)
-    return Unsure(text[:160])
-
-
-def _proof(answer: Row, action: CancelStop | PlaceStop | ClosePosition, client_id: str) -> Reply:
-    """The one status of what was asked; an order's echoes its id."""
-    statuses = Row(answer.raw("data"), "response.data").raw("statuses")
-    match statuses:
-        case [{"error": str(text)}]:
-            return _refusal(text, action)
-        case ["success"] if isinstance(action, CancelStop):
-            return Accepted()
-        case [{"resting": dict(told)}] if isinstance(action, PlaceStop):
-            return _echo(Row(told, "resting"), client_id)
-        case [{"filled": dict(told)}]:
-            return _echo(Row(told, "filled"), client_id)
-        case _:
-            return Unsure(f"expected one status that is known, was {statuses!r:.120}")
-
-
-def _echo(row: Row, client_id: str) -> Reply:
-    row.identity("oid")
-    if row.raw("cloid") != cloid_of(client_id):
-        return Unsure(f"expected an echo of {cloid_of(client_id)}, was {row.raw('cloid')}")
-    return Accepted()
-
-
-# -- evidence ------------------------------------------------------------------------------
-
-
-def order_calls(name: str, client_id: str) -> Sequence[Call]:
-    """
-    An order by our id, and the account's newest 2,000 fills, in which its prices are.
-
-    These count one more for every 20 that there are, of which nothing is known before.
-    """
-    return (
-        info(PRIVATE, "orderStatus", weight=2, oid=cloid_of(client_id)),
-        info(PRIVATE, "userFills"),
-    )
-
-
-def order_of(
-    answers: Sequence[Heard], client_id: str, name: str, listed: Listed
-) -> OrderFound | OrderAbsent:
-    """What the books say: the order and its fills have to agree, as either may lag behind."""
-    told, fills = (_answered(heard) for heard in answers)
-    found = Row(told, "orderStatus")
-    if found.raw("status") == "unknownOid":
-        return OrderAbsent()
-    if found.raw("status") != "order":
-        raise found.wrong("status", "order or unknownOid")
-    outer = Row(found.raw("order"), "orderStatus.order")
-    row = Row(outer.raw("order"), "orderStatus.order.order")
-    if row.raw("cloid") != cloid_of(client_id) or row.raw("coin") != name:
-        raise row.wrong("cloid", f"{client_id} in {name}")
-    status = outer.text("status")
-    if status not in _OPEN | _OVER:
-        raise outer.wrong("status", "a status that is known")
-    filled = _filled(fills, row.identity("oid"))
-    quantity = filled.quantity if isinstance(filled, Fill) else ZERO
-    if quantity != row.number("origSz") - row.number("sz"):
-        raise row.wrong("sz", f"what is left of {row.raw('origSz')} after fills of {quantity}")
-    return OrderFound(client_id, resting=status in _OPEN, filled=filled)
-
-
-def _answered(heard: Heard) -> Json:
-    if heard.status != _HTTP_OK:
-        raise Unreadable(f"order: expected HTTP 200, was {heard.status}")
-    return parse_json(heard.text)
-
-
-def _filled(fills: Json, number: str) -> Filled:
-    quantity = value = ZERO
-    for row in rows(fills, "userFills"):
-        if row.identity("oid") == number:
-            size = row.above_zero("sz")
-            quantity, value = quantity + size, value + size * row.above_zero("px")
-    return Fill(Quantity(quantity), Price(value / quantity)) if quantity else NO_FILL
-
-
-def margin_call(name: str, since_ms: int) -> NoMarginHistory:
-    """None: the account's ledger has no kind for margin that moves within it."""
-    return NoMarginHistory()
-
-
-def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
-    """Never asked for."""
-    raise Unreadable("margin: expected no history of it")
+margin_history = NoMarginHistory()
+"""None: the account's ledger has no kind for margin that moves within it."""
 
 
 # -- the account's stream ------------------------------------------------------------------
+
 
 _ASKED = ("userFills", "userEvents", "orderUpdates", "userNonFundingLedgerUpdates")
 _TOLD = frozenset({"user", "orderUpdates", "userNonFundingLedgerUpdates"})

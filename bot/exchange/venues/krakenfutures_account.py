@@ -1,11 +1,10 @@
 """
-What a key of Kraken's futures may ask and do: recipes of requests, strict parsers, proofs.
+An account on Kraken's futures: what it holds, what waits in it, its stream.
 
-Recipes: `documented` (v3), and compared with what ccxt 4.5.90 puts on the wire. The account is the
-multi-collateral wallet with dollars alone; its positions are cross. The venue tells neither the
-margin of an isolated position nor any liquidation price over REST, and margin cannot be added to a
-position. Stops and orders are in one list and carry our ids. A good answer may hold a refusal: its
-`sendStatus` says what became of the order. No account of the venue has been met yet.
+Shapes: `documented` (v3). It is the multi-collateral wallet with dollars alone; its positions are
+cross. The venue tells neither the margin of an isolated position nor any liquidation price over
+REST. Stops and orders are in one list and carry our ids. No account of the venue has been met yet.
+In the order of `AccountDialect`.
 """
 
 import hmac
@@ -14,24 +13,11 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from hashlib import sha256
-from typing import assert_never
 
-from bot.core.actions import (
-    Action,
-    AddMargin,
-    AtMarket,
-    CancelStop,
-    ClosePosition,
-    NoWorseThan,
-    PlaceStop,
-)
 from bot.core.events import AutoDeleveraged, Liquidated
 from bot.core.ids import born_at_ms
 from bot.core.model import (
-    NO_FILL,
     AccountSnapshot,
-    Fill,
-    Filled,
     MarginMode,
     NotReported,
     Position,
@@ -40,16 +26,9 @@ from bot.core.model import (
     StopOrder,
 )
 from bot.core.units import ZERO, Money, Price, Quantity
-from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
+from bot.exchange.live.calls import Call, Json
 from bot.exchange.live.credentials import Credentials
-from bot.exchange.live.dialect import (
-    Ground,
-    Irrelevant,
-    Listed,
-    Opening,
-    StreamEnded,
-    Told,
-)
+from bot.exchange.live.dialect import Irrelevant, Listed, Opening, StreamEnded, Told
 from bot.exchange.live.reading import (
     NOT_OPEN,
     NotOpen,
@@ -60,17 +39,7 @@ from bot.exchange.live.reading import (
     sort_out,
     told_in,
 )
-from bot.exchange.ports import (
-    Accepted,
-    AccountChanged,
-    MarginChange,
-    NoMarginHistory,
-    OrderAbsent,
-    OrderFound,
-    Refused,
-    Reply,
-    Unsure,
-)
+from bot.exchange.ports import AccountChanged, NoMarginHistory
 from bot.exchange.venues.krakenfutures_market import (
     ACCOUNTS,
     COIN,
@@ -79,24 +48,12 @@ from bot.exchange.venues.krakenfutures_market import (
     named,
     told,
 )
-from bot.exchange.venues.krakenfutures_refusals import ERRORS, STATUSES
 
-request_life_ms = 3_000
-"""Each is sent with the moment before which it has to be processed: `documented`."""
-
-_HTTP_OK = 200
-_ANSWERS = frozenset({200, 400, 401, 403, 429})
-"""Of these the words are the venue's own, whatever its doors add."""
-
-_ORDERS = Call("private", "GET", "openorders", {}, weight=2)
-_ORDER_WEIGHT = 4
-"""The venue counts 10: of its 500 in 10 s half is for reads, and 25 orders make the other."""
+ORDERS = Call("private", "GET", "openorders", {}, weight=2)
 _STOPS = frozenset({"stp", "stop"})
-_TAKEN = frozenset({"placed", "partiallyFilled", "filled"})
-_NOT_FILLED = "iocWouldNotExecute"
-_WAITS = frozenset({"ENTERED_BOOK", "TRIGGER_PLACED"})
-_FILLED = "FULLY_EXECUTED"
-_OVER = frozenset({_FILLED, "CANCELLED", "REJECTED", "TRIGGER_ACTIVATION_FAILURE"})
+_SIDES = {"long": Side.LONG, "short": Side.SHORT}
+_CLOSES = {"sell": Side.LONG, "buy": Side.SHORT}
+"""By its side the side of the position that an order closes."""
 
 
 # -- account -------------------------------------------------------------------------------
@@ -120,20 +77,20 @@ def held_names(state: Sequence[Json]) -> frozenset[str]:
 
 def stops_call(name: str) -> Call:
     """What waits in any contract: the venue tells it no other way."""
-    return _ORDERS
+    return ORDERS
 
 
 def all_stops_call() -> Call:
     """What waits in any contract."""
-    return _ORDERS
+    return ORDERS
 
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
     """The contracts in which something waits."""
-    return told_in(map(_waiting, stops), "openOrders", named)
+    return told_in(map(waiting_in, stops), "openOrders", named)
 
 
-def _waiting(json: Json) -> Json:
+def waiting_in(json: Json) -> Json:
     return told(json, "openorders").raw("openOrders")
 
 
@@ -156,7 +113,7 @@ def snapshot_of(
         held,
         "openPositions",
         lambda row: _position(row, listed, leverage),
-        lambda row: listed.symbols.get(named(row), named(row)),
+        lambda row: listed.symbol_of(named(row)),
     )
     for coin, row in _coins(wallet):
         if coin != COIN and row.number("quantity") < ZERO:
@@ -166,7 +123,7 @@ def snapshot_of(
     resting = {
         stop.client_id: stop
         for each in stops
-        for stop in readable(_waiting(each), "openOrders", lambda row: _stop(row, listed))
+        for stop in readable(waiting_in(each), "openOrders", lambda row: _stop(row, listed))
     }
     return AccountSnapshot(
         taken_at_ms=taken_at_ms,
@@ -211,15 +168,15 @@ def _position(row: Row, listed: Listed, leverage: Decimal) -> Position | NotOpen
         return NOT_OPEN
     if name not in listed.sizes:
         raise row.wrong("symbol", "a linear perpetual that is listed")
-    if _given(row, "maxFixedLeverage") is not None:
+    if given(row, "maxFixedLeverage") is not None:
         raise row.wrong(
             "maxFixedLeverage", "none, as the margin of an isolated position is not told"
         )
-    if _given(row, "pnlCurrency") not in (None, COIN):
+    if given(row, "pnlCurrency") not in (None, COIN):
         raise row.wrong("pnlCurrency", f"{COIN}: profit in another coin is not counted in full")
     return Position(
         symbol=listed.symbols[name],
-        side=_side(row),
+        side=row.meaning("side", _SIDES),
         quantity=Quantity(row.above_zero("size") * listed.sizes[name]),
         entry_price=Price(row.above_zero("price")),
         margin_mode=MarginMode.CROSS,
@@ -229,23 +186,16 @@ def _position(row: Row, listed: Listed, leverage: Decimal) -> Position | NotOpen
     )
 
 
-def _given(row: Row, name: str) -> Json:
+def given(row: Row, name: str) -> Json:
     """What is there, or None: the venue leaves out what there is none of, or says null."""
     return row.raw(name) if row.has(name) else None
 
 
-def _side(row: Row) -> Side:
-    try:
-        return Side(row.text("side"))
-    except ValueError as e:
-        raise row.wrong("side", "long or short") from e
-
-
 def _stop(row: Row, listed: Listed) -> list[StopOrder]:
     """A market order that waits for the mark price to go against a position, and only that."""
-    if row.text("orderType") not in _STOPS or _given(row, "triggerSignal") != "mark":
+    if row.text("orderType") not in _STOPS or given(row, "triggerSignal") != "mark":
         return []
-    if _given(row, "limitPrice") not in (None, 0) and not born_at_ms(_client_id(row)):
+    if given(row, "limitPrice") not in (None, 0) and not born_at_ms(client_id_of(row)):
         return []  # a guard's are sent without: a limit there is the venue's own bound
     name = named(row)
     if name not in listed.sizes:
@@ -254,8 +204,8 @@ def _stop(row: Row, listed: Listed) -> list[StopOrder]:
     return [
         StopOrder(
             symbol=listed.symbols[name],
-            side=_closes(row),
-            client_id=_client_id(row) or number,
+            side=row.meaning("side", _CLOSES),
+            client_id=client_id_of(row) or number,
             quantity=Quantity(row.above_zero("unfilledSize") * listed.sizes[name]),
             trigger_price=Price(row.above_zero("stopPrice")),
             reduce_only=row.flag("reduceOnly"),
@@ -263,18 +213,7 @@ def _stop(row: Row, listed: Listed) -> list[StopOrder]:
     ]
 
 
-def _closes(row: Row) -> Side:
-    """The side of the position that an order closes."""
-    match row.raw("side"):
-        case "sell":
-            return Side.LONG
-        case "buy":
-            return Side.SHORT
-        case _:
-            raise row.wrong("side", "sell or buy")
-
-
-def _client_id(row: Row) -> str:
+def client_id_of(row: Row) -> str:
     """Ours, under one of the names that the venue has for it; "" for an order without."""
     for name in ("cliOrdId", "cli_ord_id", "clientId"):
         if row.has(name) and row.raw(name) not in (None, ""):
@@ -282,217 +221,12 @@ def _client_id(row: Row) -> str:
     return ""
 
 
-# -- writes --------------------------------------------------------------------------------
-
-
-def ground_calls(action: Action, listed: Listed) -> Sequence[Call]:
-    """Nothing: stops are cancelled by our id."""
-    return ()
-
-
-def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -> Call | Refused:
-    """The recipe of an action. Every order can only reduce."""
-    name = listed.id_of(action.symbol)
-    match action:
-        case AddMargin():
-            return Refused("NOT_SENT", "no margin can be added to a position: transfer or reduce")
-        case CancelStop(target_client_id=target):
-            return Call(
-                "private", "POST", "cancelorder", {"cliOrdId": target}, weight=_ORDER_WEIGHT
-            )
-        case PlaceStop() | ClosePosition():
-            sent = _kind(action) | {
-                "symbol": name,
-                "side": "sell" if action.side is Side.LONG else "buy",
-                "size": f"{action.quantity / listed.sizes[name]:f}",
-                "reduceOnly": "true",
-                "cliOrdId": client_id,
-            }
-            return Call("private", "POST", "sendorder", sent, weight=_ORDER_WEIGHT)
-    assert_never(action)
-
-
-def _kind(action: PlaceStop | ClosePosition) -> dict[str, Json]:
-    """A stop without a limit, at the mark price; at market the venue stays within 1 % of it."""
-    match action:
-        case PlaceStop(trigger_price=trigger):
-            return {"orderType": "stp", "triggerSignal": "mark", "stopPrice": f"{trigger:f}"}
-        case ClosePosition(bound=bound):
-            pass
-        case _:
-            assert_never(action)
-    match bound:
-        case AtMarket():
-            return {"orderType": "mkt"}
-        case NoWorseThan(price):
-            return {"orderType": "ioc", "limitPrice": f"{price:f}"}
-    assert_never(bound)
-
-
-def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply:
-    """What an answer to a write proves. Whatever does not prove itself is Unsure."""
-    try:
-        answer = Row(parse_json(heard.text), f"HTTP {heard.status}")
-        if heard.status not in _ANSWERS:
-            return Unsure(f"HTTP {heard.status}: {heard.text[:80]}")
-        if answer.raw("result") == "error":
-            error = answer.text("error")
-            return Refused(error, ERRORS[error]) if error in ERRORS else Unsure(error)
-        if answer.raw("result") != "success" or heard.status != _HTTP_OK:
-            return Unsure(f"HTTP {heard.status}: {heard.text[:80]}")
-        match action:
-            case AddMargin():
-                return Unsure("expected no answer to what cannot be sent")
-            case CancelStop(target_client_id=target):
-                return _cancelled(Row(answer.raw("cancelStatus"), "cancelStatus"), target)
-            case PlaceStop() | ClosePosition():
-                return _sent(Row(answer.raw("sendStatus"), "sendStatus"), action, client_id)
-        assert_never(action)
-    except Unreadable as e:
-        return Unsure(str(e))
-
-
-def _cancelled(row: Row, target: str) -> Reply:
-    """
-    That it is gone, or filled, does not say what became of the stop: it may have triggered.
-
-    An answer without events names our id nowhere; what was asked for had no other order in it.
-    """
-    status = row.text("status")
-    if status != "cancelled":
-        return Unsure(status)
-    row.text("order_id")
-    named_ids = {each for each in map(_client_id, _orders(row)) if each}
-    if not named_ids <= {target}:
-        return Unsure(f"expected an echo of {target}, was {sorted(named_ids)}")
-    return Accepted()
-
-
-def _sent(row: Row, action: PlaceStop | ClosePosition, client_id: str) -> Reply:
-    status = row.text("status")
-    ids = {each for each in (_client_id(row), *map(_client_id, _orders(row))) if each}
-    if status == _NOT_FILLED and isinstance(action, ClosePosition) and ids == {client_id}:
-        row.text("order_id")
-        return Accepted()  # it was taken, found nobody within its bound, and has ended
-    if status in STATUSES:
-        return Refused(status, STATUSES[status])
-    if status not in _TAKEN:
-        return Unsure(status)
-    row.text("order_id")
-    if ids != {client_id}:
-        return Unsure(f"expected an echo of {client_id}, was {sorted(ids)}")
-    for event in _events(row):
-        if event.raw("type") == "REJECT":
-            return Unsure(f"{status}, and rejected: {_given(event, 'reason')}")
-        if isinstance(action, PlaceStop):
-            _check_trigger(Row(event.raw("orderTrigger"), "orderTrigger"), action)
-    return Accepted()
-
-
-def _check_trigger(row: Row, action: PlaceStop) -> None:
-    """That what rests is what was asked for; raises `Unreadable`."""
-    if row.raw("triggerSignal") != "mark_price":
-        raise row.wrong("triggerSignal", "mark_price")
-    if row.number("triggerPrice") != action.trigger_price:
-        raise row.wrong("triggerPrice", f"{action.trigger_price:f}")
-    if row.raw("triggerSide") != f"trigger_{'below' if action.side is Side.LONG else 'above'}":
-        raise row.wrong("triggerSide", "the side on which the position loses")
-    if not row.flag("reduceOnly"):
-        raise row.wrong("reduceOnly", "true")
-
-
-def _events(row: Row) -> Iterator[Row]:
-    if row.has("orderEvents"):
-        yield from rows(row.raw("orderEvents"), f"{row.where}.orderEvents")
-
-
-def _orders(row: Row) -> Iterator[Row]:
-    """The orders that the events of an answer are about."""
-    for event in _events(row):
-        for name in ("order", "orderTrigger", "orderPriorExecution"):
-            if _given(event, name) is not None:
-                yield Row(event.raw(name), f"{event.where}.{name}")
-
-
-# -- evidence ------------------------------------------------------------------------------
-
-
-def order_calls(name: str, client_id: str) -> Sequence[Call]:
-    """
-    What waits, what ended within the last five seconds by our id, and the last hundred fills.
-
-    An order that ended unfilled before that is told by none of them, as if it had never been:
-    either way nothing waits and nothing was filled. The venue's histories would tell, but have so
-    small an allowance of their own that a few intents in doubt would use it up.
-    """
-    status = Call("private", "POST", "orders/status", {"cliOrdIds": client_id})
-    return (_ORDERS, status, Call("private", "GET", "fills", {}, weight=2))
-
-
-def order_of(
-    answers: Sequence[Heard], client_id: str, name: str, listed: Listed
-) -> OrderFound | OrderAbsent:
-    """What the books say."""
-    waiting, recent, fills = (_heard(each) for each in answers)
-    filled = _filled(told(fills, "fills"), client_id, name, listed.sizes[name])
-    for row in rows(_waiting(waiting), "openOrders"):
-        if _client_id(row) == client_id:
-            _check(row, "filledSize", name, filled, listed.sizes[name])
-            return OrderFound(client_id, resting=True, filled=filled)
-    for entry in rows(told(recent, "orders/status").raw("orders"), "orders"):
-        row = Row(entry.raw("order"), f"{entry.where}.order")
-        if _client_id(row) == client_id:
-            status = entry.text("status")
-            if status not in _WAITS | _OVER:
-                raise entry.wrong("status", "a status that is known")
-            if status == _FILLED and filled == NO_FILL:
-                raise entry.wrong("status", "one whose fills are told")
-            _check(row, "filled", name, filled, listed.sizes[name])
-            return OrderFound(client_id, resting=status in _WAITS, filled=filled)
-    if filled != NO_FILL:
-        return OrderFound(client_id, resting=False, filled=filled)
-    return OrderAbsent()
-
-
-def _heard(heard: Heard) -> Json:
-    if heard.status != _HTTP_OK:
-        raise Unreadable(f"order: expected HTTP 200, was {heard.status}")
-    return parse_json(heard.text)
-
-
-def _check(row: Row, key: str, name: str, filled: Filled, size: Decimal) -> None:
-    """That it is in its contract and all its fills are told: they may come a moment later."""
-    if named(row) != name:
-        raise row.wrong("symbol", name)
-    seen = filled.quantity if isinstance(filled, Fill) else ZERO
-    if _given(row, key) is not None and row.number(key) * size != seen:
-        raise row.wrong(key, f"{seen:f}, as the fills make")
-
-
-def _filled(answer: Row, client_id: str, name: str, size: Decimal) -> Filled:
-    quantity, value = ZERO, ZERO
-    for row in rows(answer.raw("fills"), "fills"):
-        if _client_id(row) == client_id:
-            if named(row) != name:
-                raise row.wrong("symbol", name)
-            quantity += row.above_zero("size")
-            value += row.number("size") * row.above_zero("price")
-    if quantity == ZERO:
-        return NO_FILL
-    return Fill(Quantity(quantity * size), Price(value / quantity))
-
-
-def margin_call(name: str, since_ms: int) -> NoMarginHistory:
-    """None: no position has a margin of its own."""
-    return NoMarginHistory()
-
-
-def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
-    """Never asked for."""
-    raise Unreadable("margin: expected no history of it")
+margin_history = NoMarginHistory()
+"""None: no position has a margin of its own."""
 
 
 # -- the account's stream ------------------------------------------------------------------
+
 
 _TOLD = ("open_orders", "fills")
 _LIQUIDATES = frozenset({"liquidation", "partialLiquidation", "assignor"})
@@ -542,9 +276,7 @@ def account_frame(json: Json, listed: Listed, received_at_ms: int) -> Told:
     frame = Row(json, "frame")
     if frame.has("event"):
         event = frame.text("event")
-        return (
-            StreamEnded(f"{event}: {_given(frame, 'message')}") if event in _FAILED else _NOTHING
-        )
+        return StreamEnded(f"{event}: {given(frame, 'message')}") if event in _FAILED else _NOTHING
     feed = frame.text("feed")
     if feed not in _TOLD:
         return _NOTHING  # what was before is read, not heard
@@ -562,7 +294,7 @@ _NOTHING = Irrelevant()
 def _taken(row: Row, kind: str, listed: Listed, received_at_ms: int) -> Told:
     """What the venue took of a position with this fill."""
     name, price = row.text("instrument").upper(), Price(row.above_zero("price"))
-    symbol = listed.symbols.get(name, name)
+    symbol = listed.symbol_of(name)
     side = Side.SHORT if row.flag("buy") else Side.LONG
     if kind in _LIQUIDATES:
         return Liquidated(symbol, side, price, received_at_ms)
@@ -573,6 +305,7 @@ def _taken(row: Row, kind: str, listed: Listed, received_at_ms: int) -> Told:
 
 
 # -- before the start ----------------------------------------------------------------------
+
 
 _EQUITY_OFF_MAX = Decimal("0.01")
 
@@ -612,7 +345,7 @@ def _of_wallet(wallet: Row) -> Iterator[str]:
             f"account: expected no collateral but {COIN}, was {', '.join(others)}: what the venue "
             "counts of them is not told"
         )
-    if _given(wallet, "portfolioMarginBreakdown") is not None:
+    if given(wallet, "portfolioMarginBreakdown") is not None:
         yield "account: portfolio margin is not supported: its requirement is not known"
     equity = wallet.number("marginEquity")
     made = wallet.number("balanceValue") + wallet.number("totalUnrealized")
@@ -625,9 +358,9 @@ def _of_wallet(wallet: Row) -> Iterator[str]:
 
 def _of_positions(json: Json) -> Iterator[str]:
     for row in rows(told(json, "openpositions").raw("openPositions"), "openPositions"):
-        if _given(row, "maxFixedLeverage") is not None:
+        if given(row, "maxFixedLeverage") is not None:
             yield f"{named(row)}: an isolated position is not supported: its margin is not told"
-        if _given(row, "pnlCurrency") not in (None, COIN):
+        if given(row, "pnlCurrency") not in (None, COIN):
             yield f"{named(row)}: expected profit in {COIN}, was {row.raw('pnlCurrency')}"
 
 

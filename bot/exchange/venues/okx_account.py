@@ -1,12 +1,9 @@
 """
-OKX's protocol (v5) for USDT perpetuals of a futures account: recipes, strict parsers, proofs.
+OKX's futures account (v5) for USDT perpetuals: what it holds, what waits in it, its stream.
 
-Recipes: `documented`, and compared with what ccxt 4.5.90 puts on the wire. The venue counts in
-contracts, and so do its tiers. Every order names the margin mode of its position, which the last
-read told. Stops are algo orders, with an id of ours of their own; what one has sent when it
-triggered is found by it. An answer with HTTP 200 and code 0 may hold a refusal in its row. How
-bills of margin are asked for by time its papers contradict: that history is not used. No account
-has been met yet. In the order of `AccountDialect`.
+Shapes: `documented`. The venue counts in contracts, and so do its tiers. Stops are algo orders,
+with an id of ours of their own. How bills of margin are asked for by time its papers contradict:
+that history is not used. No account has been met yet. In the order of `AccountDialect`.
 """
 
 import hmac
@@ -15,47 +12,18 @@ from base64 import b64encode
 from collections.abc import Sequence
 from decimal import Decimal
 from hashlib import sha256
-from typing import assert_never
 
-from bot.core.actions import (
-    Action,
-    AddMargin,
-    AtMarket,
-    CancelStop,
-    ClosePosition,
-    NoWorseThan,
-    PlaceStop,
-)
 from bot.core.events import AutoDeleveraged, Liquidated
-from bot.core.model import (
-    NO_FILL,
-    AccountSnapshot,
-    Fill,
-    Filled,
-    LiquidationReport,
-    MarginMode,
-    NotReported,
-    Position,
-    PositionMode,
-    Reported,
-    Side,
-    StopOrder,
-)
+from bot.core.model import AccountSnapshot, MarginMode, Position, PositionMode, Side, StopOrder
 from bot.core.units import ZERO, Money, Price, Quantity
-from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
+from bot.exchange.live.calls import Call, Json, Unreadable
 from bot.exchange.live.credentials import Credentials
-from bot.exchange.live.dialect import (
-    Ground,
-    Irrelevant,
-    Listed,
-    Opening,
-    StreamEnded,
-    Told,
-)
+from bot.exchange.live.dialect import Irrelevant, Listed, Opening, StreamEnded, Told
 from bot.exchange.live.reading import (
     NOT_OPEN,
     NotOpen,
     Row,
+    liquidation_in,
     names_of,
     page,
     readable,
@@ -63,17 +31,7 @@ from bot.exchange.live.reading import (
     sort_out,
     told_in,
 )
-from bot.exchange.ports import (
-    Accepted,
-    AccountChanged,
-    MarginChange,
-    NoMarginHistory,
-    OrderAbsent,
-    OrderFound,
-    Refused,
-    Reply,
-    Unsure,
-)
+from bot.exchange.ports import AccountChanged, NoMarginHistory
 from bot.exchange.venues.okx_market import (
     COIN,
     PAGE,
@@ -85,19 +43,8 @@ from bot.exchange.venues.okx_market import (
     channel_of,
     data_of,
     row_of,
-    rows_of,
     words_of,
 )
-from bot.exchange.venues.okx_refusals import REFUSED
-
-request_life_ms = 30_000
-"""A request is good for half a minute after its date: `documented`."""
-
-GONE = frozenset({"51400", "51401", "51402", "51603"})
-_NOT_THERE = "51603"
-_HTTP_OK = 200
-_REFUSES = frozenset({200, 400, 401})
-"""Statuses that a refusal comes with; another, which a proxy may have made, proves nothing."""
 
 _FUTURES = "2"
 """`acctLv`: 1 is spot, 2 futures (once single-currency), 3 multi-currency, 4 portfolio margin."""
@@ -109,13 +56,7 @@ _MARGIN_MODES = {"isolated": MarginMode.ISOLATED, "cross": MarginMode.CROSS}
 _POSITION_MODES = {"net_mode": PositionMode.ONE_WAY, "long_short_mode": PositionMode.HEDGE}
 _SIZE_OFF_MAX = Decimal("0.2")
 """The venue tells the value in dollars, not in the coin."""
-
-_ALGO_WAITS = frozenset({"live", "pause"})
-_ALGO_WENT = frozenset({"effective", "partially_effective", "partially_failed"})
-_ALGO_OVER = frozenset({"canceled", "order_failed"})
-_OPEN = frozenset({"live", "partially_filled"})
-_OVER = frozenset({"filled", "canceled", "mmp_canceled"})
-_AT_MARKET = "-1"
+AT_MARKET = "-1"
 
 
 # -- account -------------------------------------------------------------------------------
@@ -156,7 +97,7 @@ def _waiting(of: dict[str, str]) -> Call:
 
 def stop_names(stops: Sequence[Json]) -> frozenset[str]:
     """The contracts in which something waits."""
-    lists = (_whole(each, "algo-pending") for each in stops)
+    lists = (whole(each, "algo-pending") for each in stops)
     return told_in(lists, "algo-pending", lambda row: row.text("instId"))
 
 
@@ -173,7 +114,7 @@ def snapshot_of(
         _ours(state[0]),
         "positions",
         lambda row: _position(row, listed),
-        lambda row: listed.symbols.get(row.text("instId"), row.text("instId")),
+        lambda row: listed.symbol_of(row.text("instId")),
     )
     wallet, free = _money(state[1])
     return AccountSnapshot(
@@ -191,10 +132,7 @@ def _mode(config: Row) -> PositionMode:
     """Whether it has legs; an account of another kind than ours is no read."""
     if config.raw("acctLv") != _FUTURES:
         raise config.wrong("acctLv", f"{_FUTURES}, a futures account")
-    told = config.text("posMode")
-    if told not in _POSITION_MODES:
-        raise config.wrong("posMode", "net_mode or long_short_mode")
-    return _POSITION_MODES[told]
+    return config.meaning("posMode", _POSITION_MODES)
 
 
 def _ours(json: Json) -> list[Json]:
@@ -205,7 +143,7 @@ def _ours(json: Json) -> list[Json]:
     isolated ones of other kinds, are not ours.
     """
     found = []
-    for each in _whole(json, "positions"):
+    for each in whole(json, "positions"):
         row = each if isinstance(each, dict) else {}
         if row.get("pos") in ("", "0") or row.get("ccy", COIN) != COIN:
             continue
@@ -220,7 +158,7 @@ def _ours(json: Json) -> list[Json]:
     return found
 
 
-def _whole(json: Json, where: str) -> list[Json]:
+def whole(json: Json, where: str) -> list[Json]:
     return page(data_of(json, where), where, PAGE)
 
 
@@ -230,7 +168,7 @@ def _position(row: Row, listed: Listed) -> Position | NotOpen:
     name, contracts = row.text("instId"), row.number("pos")
     if name not in listed.sizes:
         raise row.wrong("instId", "a contract that is listed")
-    mode = _margin_mode(row)
+    mode = margin_mode_of(row)
     quantity = abs(contracts) * listed.sizes[name]
     worth = quantity * row.above_zero("markPx")
     if abs(row.number("notionalUsd") - worth) > worth * _SIZE_OFF_MAX:
@@ -239,24 +177,21 @@ def _position(row: Row, listed: Listed) -> Position | NotOpen:
     is_cross = mode is MarginMode.CROSS
     return Position(
         symbol=listed.symbols[name],
-        side=_side(row),
+        side=side_of(row),
         quantity=Quantity(quantity),
         entry_price=Price(row.above_zero("avgPx")),
         margin_mode=mode,
         isolated_margin=Money(ZERO if is_cross else row.above_zero("margin")),
         leverage=row.above_zero("lever"),
-        liquidation=_liquidation(row),
+        liquidation=liquidation_in(row, "liqPx"),
     )
 
 
-def _margin_mode(row: Row) -> MarginMode:
-    told = row.text("mgnMode")
-    if told not in _MARGIN_MODES:
-        raise row.wrong("mgnMode", "isolated or cross")
-    return _MARGIN_MODES[told]
+def margin_mode_of(row: Row) -> MarginMode:
+    return row.meaning("mgnMode", _MARGIN_MODES)
 
 
-def _side(row: Row) -> Side:
+def side_of(row: Row) -> Side:
     """By its leg; without legs by the sign."""
     match row.raw("posSide"):
         case "long":
@@ -268,14 +203,6 @@ def _side(row: Row) -> Side:
         case _:
             pass
     raise row.wrong("posSide", "long, short or net")
-
-
-def _liquidation(row: Row) -> LiquidationReport:
-    """Nothing readable above zero is no report: it says nothing about safety."""
-    try:
-        return Reported(Price(row.above_zero("liqPx")))
-    except Unreadable:
-        return NotReported()
 
 
 def _money(json: Json) -> tuple[Money, Money]:
@@ -296,14 +223,14 @@ def _stops(orders: Json, listed: Listed, positions: tuple[Position, ...]) -> tup
 
     One that cannot be read is left out. Were it ours it would be missing, and placed again.
     """
-    found = _whole(orders, "algo-pending")
+    found = whole(orders, "algo-pending")
     return readable(found, "algo-pending", lambda row: _stop(row, listed, positions))
 
 
 def _stop(row: Row, listed: Listed, positions: tuple[Position, ...]) -> list[StopOrder]:
     """The stop; none if it waits for another price, or works on what has another margin mode."""
     told = (row.raw("slTriggerPxType"), row.raw("slOrdPx"), row.raw("state"))
-    if told != ("mark", _AT_MARKET, "live"):
+    if told != ("mark", AT_MARKET, "live"):
         return []
     name = row.text("instId")
     if name not in listed.sizes:
@@ -332,240 +259,8 @@ def _stop(row: Row, listed: Listed, positions: tuple[Position, ...]) -> list[Sto
     ]
 
 
-# -- writes --------------------------------------------------------------------------------
-
-
-def ground_calls(action: Action, listed: Listed) -> Sequence[Call]:
-    """Nothing: the last read told the margin mode, and stops are cancelled by our own ids."""
-    return ()
-
-
-def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -> Call | Refused:
-    """The recipe of an action. Every order can only reduce: by its flag, or by its leg."""
-    name = listed.id_of(action.symbol)
-    leg = _leg(action.side, ground.position_mode)
-    match action:
-        case AddMargin(amount=amount):
-            sent = {"instId": name, "posSide": leg, "type": "add", "amt": f"{amount:f}"}
-            return Call(PRIVATE, "POST", "account/position/margin-balance", sent)
-        case CancelStop(target_client_id=target):
-            sent = {"instId": name, "algoClOrdId": target}
-            return Call(PRIVATE, "POST", "trade/cancel-algos", sent, is_batch=True)
-        case PlaceStop(quantity=quantity) | ClosePosition(quantity=quantity):
-            margin_mode = _held_in(ground, name, action.side)
-            if margin_mode is None:
-                return Refused("NOT_SENT", f"no {action.side} position of {name} is known")
-            order: dict[str, Json] = {
-                "instId": name,
-                "tdMode": margin_mode,
-                "side": "sell" if action.side is Side.LONG else "buy",
-                "sz": f"{quantity / listed.sizes[name]:f}",
-                **_reducing(leg, ground.position_mode),
-                "clOrdId": client_id,
-            }
-            return _order(action, client_id, order)
-    assert_never(action)
-
-
-def _order(action: PlaceStop | ClosePosition, client_id: str, order: dict[str, Json]) -> Call:
-    match action:
-        case PlaceStop(trigger_price=trigger):
-            # The id's old name too: without it ccxt would make one up, and send that.
-            sent = order | {
-                "ordType": "conditional",
-                "slTriggerPx": f"{trigger:f}",
-                "slTriggerPxType": "mark",
-                "slOrdPx": _AT_MARKET,
-                "algoClOrdId": client_id,
-            }
-            return Call(PRIVATE, "POST", "trade/order-algo", sent)
-        case ClosePosition(bound=bound):
-            return Call(PRIVATE, "POST", "trade/order", order | _priced(bound))
-    assert_never(action)
-
-
-def _priced(bound: AtMarket | NoWorseThan) -> dict[str, Json]:
-    match bound:
-        case AtMarket():
-            return {"ordType": "market"}
-        case NoWorseThan(price):
-            return {"ordType": "ioc", "px": f"{price:f}"}
-    assert_never(bound)
-
-
-def _leg(side: Side, mode: PositionMode) -> str:
-    return "net" if mode is PositionMode.ONE_WAY else str(side)
-
-
-def _reducing(leg: str, mode: PositionMode) -> dict[str, Json]:
-    """The flag is of net mode alone; an order against its leg can only reduce it."""
-    match mode:
-        case PositionMode.ONE_WAY:
-            return {"reduceOnly": True}
-        case PositionMode.HEDGE:
-            return {"posSide": leg}
-    assert_never(mode)
-
-
-def _held_in(ground: Ground, name: str, side: Side) -> str | None:
-    """The venue's word for how the position is backed that the last read told of."""
-    for each in _whole(ground.state[0], "positions"):
-        if isinstance(each, dict) and each.get("instId") == name:
-            row = Row(each, "positions")
-            if row.raw("pos") not in ("", "0") and _side(row) is side:
-                return str(_margin_mode(row))
-    return None
-
-
-def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply:
-    """
-    What an answer to a write proves. Whatever does not prove itself is Unsure.
-
-    Code 0 says that the answer has rows, code 1 too; what became of the order the row says.
-    """
-    try:
-        json = parse_json(heard.text)
-        answer = Row(json, f"HTTP {heard.status}")
-        code = answer.text("code")
-        if heard.status not in _REFUSES:
-            return Unsure(f"HTTP {heard.status}: {code}")
-        found = list(rows(answer.raw("data"), "data")) if answer.has("data") else []
-        if code not in ("0", "1"):
-            return _refusal(code, words_of(answer, "msg"), action)
-        if len(found) != 1:
-            return Unsure(f"{code}: expected one row, was {len(found)}")
-        (row,) = found
-        if row.has("sCode") and row.raw("sCode") != "0":
-            return _refusal(row.text("sCode"), words_of(row, "sMsg"), action)
-        if code != "0" or heard.status != _HTTP_OK:
-            return Unsure(f"HTTP {heard.status}: {code} without a code of its own")
-        return _proof(row, action, client_id, listed)
-    except Unreadable as e:
-        return Unsure(str(e))
-
-
-def _refusal(code: str, text: str, action: Action) -> Reply:
-    """
-    What a code proves. That a stop to cancel is gone does not say what became of it: it may have
-    been cancelled, or have triggered.
-    """
-    if code in REFUSED and not (isinstance(action, CancelStop) and code in GONE):
-        return Refused(code, text)
-    return Unsure(f"{code} {text}")
-
-
-def _proof(row: Row, action: Action, client_id: str, listed: Listed) -> Reply:
-    expected: tuple[object, ...]
-    echoed: tuple[object, ...]
-    match action:
-        case AddMargin(side=side, amount=amount):
-            legs = {_leg(side, mode) for mode in PositionMode}
-            if row.text("posSide") not in legs:
-                raise row.wrong("posSide", " or ".join(sorted(legs)))
-            expected = (listed.id_of(action.symbol), "add", amount)
-            echoed = (row.text("instId"), row.text("type"), row.number("amt"))
-        case PlaceStop():
-            row.identity("algoId")
-            expected, echoed = (client_id, "0"), (row.raw("algoClOrdId"), row.raw("sCode"))
-        case CancelStop(target_client_id=target):
-            row.identity("algoId")
-            named = row.raw("algoClOrdId") if row.has("algoClOrdId") else target
-            expected, echoed = (target, "0"), (named, row.raw("sCode"))
-        case ClosePosition():
-            row.identity("ordId")
-            expected, echoed = (client_id, "0"), (row.raw("clOrdId"), row.raw("sCode"))
-        case _:
-            assert_never(action)
-    if echoed != expected:
-        return Unsure(f"expected an echo of {expected}, was {echoed}")
-    return Accepted()
-
-
-# -- evidence ------------------------------------------------------------------------------
-
-
-def order_calls(name: str, client_id: str) -> Sequence[Call]:
-    """An order by our id, an algo order by it, and the last hundred orders that ended."""
-    ended = SWAPS | {"instId": name, "limit": str(PAGE)}
-    return (
-        Call(PRIVATE, "GET", "trade/order", {"instId": name, "clOrdId": client_id}),
-        Call(PRIVATE, "GET", "trade/order-algo", {"algoClOrdId": client_id}),
-        Call(PRIVATE, "GET", "trade/orders-history", ended),
-    )
-
-
-def order_of(
-    answers: Sequence[Heard], client_id: str, name: str, listed: Listed
-) -> OrderFound | OrderAbsent:
-    """What the books say. A stop that triggered tells its fill by the order that it made."""
-    plain, algo, history = answers
-    size = listed.sizes[name]
-    for row in _found(algo, "algoClOrdId", client_id):
-        return _stop_found(row, history, client_id, name, size)
-    for row in _found(plain, "clOrdId", client_id):
-        return _order_found(row, client_id, name, size)
-    return OrderAbsent()
-
-
-def _found(heard: Heard, key: str, client_id: str) -> list[Row]:
-    """The order of an answer, or none where the venue says that it knows none."""
-    answer = Row(parse_json(heard.text), f"HTTP {heard.status}")
-    if answer.raw("code") == _NOT_THERE:
-        return []
-    if heard.status != _HTTP_OK:
-        raise Unreadable(f"order: expected HTTP 200, was {heard.status}")
-    row = row_of(parse_json(heard.text), "order")
-    if row.raw(key) != client_id:
-        raise row.wrong(key, client_id)
-    return [row]
-
-
-def _stop_found(row: Row, history: Heard, client_id: str, name: str, size: Decimal) -> OrderFound:
-    _check_contract(row, name)
-    state = row.text("state")
-    if state in _ALGO_WAITS:
-        return OrderFound(client_id, resting=True, filled=NO_FILL)
-    if state in _ALGO_OVER:
-        return OrderFound(client_id, resting=False, filled=NO_FILL)
-    if state not in _ALGO_WENT:
-        raise row.wrong("state", "a state that is known")
-    number = row.identity("algoId")
-    if history.status != _HTTP_OK:
-        raise Unreadable(f"orders-history: expected HTTP 200, was {history.status}")
-    for order in rows_of(parse_json(history.text), "orders-history"):
-        if order.raw("algoId") == number:
-            return _order_found(order, client_id, name, size)
-    raise row.wrong("algoId", "that of an order among the last that ended")
-
-
-def _order_found(row: Row, client_id: str, name: str, size: Decimal) -> OrderFound:
-    _check_contract(row, name)
-    state = row.text("state")
-    if state not in _OPEN | _OVER:
-        raise row.wrong("state", "a state that is known")
-    return OrderFound(client_id, resting=state in _OPEN, filled=_filled(row, size))
-
-
-def _check_contract(row: Row, name: str) -> None:
-    if row.raw("instId") != name:
-        raise row.wrong("instId", name)
-
-
-def _filled(row: Row, size: Decimal) -> Filled:
-    contracts = row.number("accFillSz")
-    if contracts == ZERO:
-        return NO_FILL
-    return Fill(Quantity(contracts * size), Price(row.above_zero("avgPx")))
-
-
-def margin_call(name: str, since_ms: int) -> NoMarginHistory:
-    """None that is used: the venue has bills of it, and how to ask for them is not clear."""
-    return NoMarginHistory()
-
-
-def margin_changes_of(json: Json, listed: Listed) -> tuple[MarginChange, ...]:
-    """Never asked for."""
-    raise Unreadable("margin: expected no history of it")
+margin_history = NoMarginHistory()
+"""None that is used: the venue has bills of it, and how to ask for them is not clear."""
 
 
 # -- the account's stream ------------------------------------------------------------------
@@ -636,7 +331,7 @@ def _taken(row: Row, listed: Listed, received_at_ms: int) -> Told | None:
     if row.raw("fillSz") in ("", "0") or row.number("fillSz") == ZERO:
         return None
     name, price = row.text("instId"), Price(row.above_zero("fillPx"))
-    symbol = listed.symbols.get(name, name)
+    symbol = listed.symbol_of(name)
     side = Side.LONG if row.text("side") == "sell" else Side.SHORT
     if category in _LIQUIDATES:
         return Liquidated(symbol, side, price, received_at_ms)

@@ -30,6 +30,7 @@ from bot.exchange.ports import Accepted, Refused
 from bot.exchange.venues.binanceusdm import instruments
 from bot.exchange.venues.binanceusdm_account import ACCOUNT
 from bot.exchange.venues.binanceusdm_market import MARKET
+from bot.exchange.venues.binanceusdm_orders import ORDERS
 from bot.exchange.venues.binanceusdm_refusals import REFUSED
 from tests.exchange.live import test_binanceusdm_api as documented
 
@@ -126,11 +127,11 @@ def _instrument(parts: Any) -> object:
 
 def _order(parts: Any) -> object:
     answers = [Heard(200, {}, _text(each)) for each in parts]
-    return ACCOUNT.order_of(answers, "id1", "BTCUSDT", LISTED)
+    return ORDERS.order_of(answers, "id1", "BTCUSDT", LISTED)
 
 
 def _reply(action: Action, body: Any) -> object:
-    return ACCOUNT.reply_of(Heard(200, {}, _text(body)), action, "id1", LISTED)
+    return ORDERS.reply_of(Heard(200, {}, _text(body)), action, "id1", LISTED)
 
 
 ANSWERS = _answers()

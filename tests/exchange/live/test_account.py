@@ -20,7 +20,7 @@ from bot.core.events import Liquidated
 from bot.core.model import NO_FILL, STOPS_MAX, Fill, Side
 from bot.core.units import Money, Price, Quantity
 from bot.exchange.live import account as module
-from bot.exchange.live.lanes import Quiet
+from bot.exchange.live.lanes import Lane, Quiet
 from bot.exchange.paper.wire.mishaps import WITHOUT_EFFECT, Mishap, MishapKind
 from bot.exchange.ports import (
     Accepted,
@@ -166,6 +166,7 @@ async def test_no_unknown_outcome_is_taken_for_success_or_for_a_refusal(
         assert has_effect is (effect and kind not in WITHOUT_EFFECT), kind
         assert isinstance(reply, SAID_NO.get(kind, Unsure)), (kind, effect, reply)
         assert not live.server.mishaps.ahead, "sent once, no more"
+        assert isinstance(live.account._writes, Lane)
         live.account._writes._quiet = Quiet()
         live.hand.ask("DELETE", "/fapi/v1/algoOpenOrders", symbol="BTCUSDT")
 

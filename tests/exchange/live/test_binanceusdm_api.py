@@ -30,10 +30,19 @@ from bot.core.model import (
 from bot.core.units import Money, Price, Quantity
 from bot.exchange.live.calls import Heard, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Irrelevant, Listed, StreamEnded
-from bot.exchange.ports import NOT_TOLD, Accepted, AccountChanged, OrderFound, Refused, Unsure
+from bot.exchange.ports import (
+    NOT_TOLD,
+    Accepted,
+    AccountChanged,
+    NotTold,
+    OrderFound,
+    Refused,
+    Unsure,
+)
 from bot.exchange.venues.binance_orders import NOT_THERE
 from bot.exchange.venues.binanceusdm_account import ACCOUNT
 from bot.exchange.venues.binanceusdm_market import MARKET
+from bot.exchange.venues.binanceusdm_orders import ORDERS
 from bot.exchange.venues.binanceusdm_refusals import REFUSED
 
 D = Decimal
@@ -270,6 +279,26 @@ def test_margin_that_was_added_to_a_contract_that_is_not_listed_has_its_own_name
     assert change.symbol == "GONEUSDT"
 
 
+@pytest.mark.parametrize(
+    ("told", "sides"),
+    [
+        ({"positionSide": "LONG"}, (Side.LONG,)),
+        ({"positionSide": "SHORT"}, (Side.SHORT,)),
+        ({"positionSide": "BOTH"}, tuple(Side)),
+        ({}, tuple(Side)),
+    ],
+)
+def test_margin_that_was_added_names_its_leg_in_hedge_mode(
+    told: dict[str, str], sides: tuple[Side, ...]
+) -> None:
+    """`documented`: a row of positionMargin/history."""
+    row = {"symbol": "BTCUSDT", "amount": "1", "time": 1, "type": 1} | told
+    (change,) = ACCOUNT.margin_changes_of([row], LISTED)
+    assert change.sides == sides
+    with pytest.raises(Unreadable, match="LONG, SHORT or BOTH"):
+        ACCOUNT.margin_changes_of([row | {"positionSide": "long"}], LISTED)
+
+
 # -- writes --------------------------------------------------------------------------------
 
 ADD = AddMargin(BTC, Side.LONG, Money(D("25.756")))
@@ -335,7 +364,7 @@ RECIPES: list[tuple[Action, str, str, dict[str, str]]] = [
 def test_recipes_are_exact_and_only_reduce(
     action: Action, method: str, path: str, parameters: dict[str, str]
 ) -> None:
-    call = ACCOUNT.write_call(action, "id1", LISTED, Ground(PositionMode.ONE_WAY, ()))
+    call = ORDERS.write_call(action, "id1", LISTED, Ground(PositionMode.ONE_WAY, ()))
     assert (call.api, call.method, call.path) == ("fapiPrivate", method, path)
     assert dict(call.parameters) == parameters
 
@@ -345,7 +374,7 @@ def test_in_hedge_mode_every_recipe_names_its_leg_and_none_says_reduce_only(
     action: Action, method: str, path: str, parameters: dict[str, str]
 ) -> None:
     """`documented`: positionSide must be sent there, reduceOnly cannot be (-4061, -1106)."""
-    call = ACCOUNT.write_call(action, "id1", LISTED, Ground(PositionMode.HEDGE, ()))
+    call = ORDERS.write_call(action, "id1", LISTED, Ground(PositionMode.HEDGE, ()))
     expected = {name: text for name, text in parameters.items() if name != "reduceOnly"}
     if action != CANCEL:
         expected["positionSide"] = "SHORT" if action.side is Side.SHORT else "LONG"
@@ -374,7 +403,7 @@ PROOFS: list[tuple[Action, dict[str, Any]]] = [
 
 def reply(action: Action, body: object, status: int = 200) -> object:
     text = body if isinstance(body, str) else json.dumps(body)
-    return ACCOUNT.reply_of(Heard(status, {}, text), action, "id1", LISTED)
+    return ORDERS.reply_of(Heard(status, {}, text), action, "id1", LISTED)
 
 
 @pytest.mark.parametrize(
@@ -399,6 +428,22 @@ def test_a_proven_answer_to_a_close_tells_what_it_filled_if_it_can_be_read(
     answered = reply(CLOSE, body | result)
     assert isinstance(answered, Accepted)
     assert answered.order == told
+
+
+@pytest.mark.parametrize(
+    ("status", "quantity", "told"),
+    [
+        ("FILLED", "0.001", NOT_TOLD),
+        ("EXPIRED", "0.000", OrderFound("id1", resting=False, filled=NO_FILL)),
+    ],
+)
+def test_a_proven_answer_without_a_price_tells_only_what_met_nobody(
+    status: str, quantity: str, told: OrderFound | NotTold
+) -> None:
+    """`documented`, June 2026: neither avgPrice nor cumQuote is in the answer any more."""
+    _, body = PROOFS[-1]
+    answered = reply(CLOSE, body | {"status": status, "executedQty": quantity})
+    assert answered == Accepted(order=told)
 
 
 @pytest.mark.parametrize(("action", "body"), PROOFS, ids=repr)
@@ -522,10 +567,10 @@ def test_a_triggered_stop_counts_by_its_conditional_order() -> None:
         "avgPrice": "63990.5",
     }
     expected = OrderFound("id1", False, Fill(Quantity(D("0.010")), Price(D("63990.5"))))
-    assert ACCOUNT.order_of((heard(left), done), "id1", "BTCUSDT", LISTED) == expected
-    assert ACCOUNT.order_of((heard(left), NONE), "id1", "BTCUSDT", LISTED) == expected
+    assert ORDERS.order_of((heard(left), done), "id1", "BTCUSDT", LISTED) == expected
+    assert ORDERS.order_of((heard(left), NONE), "id1", "BTCUSDT", LISTED) == expected
     waiting = heard(stop | {"algoStatus": "NEW"})
-    assert ACCOUNT.order_of((NONE, waiting), "id1", "BTCUSDT", LISTED) == OrderFound(
+    assert ORDERS.order_of((NONE, waiting), "id1", "BTCUSDT", LISTED) == OrderFound(
         "id1", True, NO_FILL
     )
 
@@ -543,7 +588,7 @@ def test_a_triggered_stop_counts_by_its_conditional_order() -> None:
 )
 def test_an_answer_about_something_else_is_no_evidence(answer: Heard) -> None:
     with pytest.raises(Unreadable):
-        ACCOUNT.order_of((answer, NONE), "id1", "BTCUSDT", LISTED)
+        ORDERS.order_of((answer, NONE), "id1", "BTCUSDT", LISTED)
 
 
 # -- frames --------------------------------------------------------------------------------

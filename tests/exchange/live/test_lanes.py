@@ -16,11 +16,13 @@ from bot.exchange.live.lanes import (
     ADDRESS_SHARE_MAX,
     READ_SHARE,
     READ_WINDOW_S,
+    Lane,
     read_budget,
 )
 from bot.exchange.ports import Accepted, Unreachable
 from bot.exchange.venues.binanceusdm_account import ACCOUNT
 from bot.exchange.venues.binanceusdm_market import MARKET
+from bot.exchange.venues.binanceusdm_orders import ORDERS
 from bot.runtime.feed import POLL_CALM_MS
 from tests.exchange.live.wired import Wired, wired
 from tests.exchange.wire.build import BTC, D
@@ -50,7 +52,7 @@ def reads() -> Sequence[Call]:
         *ACCOUNT.state_calls(),
         ACCOUNT.stops_call("BTCUSDT"),
         ACCOUNT.all_stops_call(),
-        *ACCOUNT.order_calls("BTCUSDT", "none"),
+        *ORDERS.order_calls("BTCUSDT", "none"),
         ACCOUNT.margin_call("BTCUSDT", 0),
         *MARKET.marks_calls(("BTCUSDT",)),
         *ACCOUNT.check_calls(),
@@ -109,6 +111,7 @@ async def test_reads_end_where_others_on_the_address_have_used_much_and_closes_g
 
 
 async def test_writes_have_an_instance_and_connections_of_their_own(live: Wired) -> None:
+    assert isinstance(live.account._writes, Lane)
     reading, writing = live.account._reads._transport, live.account._writes._transport
     assert reading is not writing
     assert reading._ccxt is not writing._ccxt
@@ -120,6 +123,7 @@ async def test_an_instance_holds_nothing_that_grows(live: Wired) -> None:
     await live.account.snapshot()
     await live.account.send(CLOSE, "c1")
     for lane in (live.account._reads, live.account._writes):
+        assert isinstance(lane, Lane)
         ccxt = lane._transport._ccxt
         assert not ccxt.markets
         assert not ccxt.orders
@@ -130,7 +134,9 @@ async def test_an_instance_holds_nothing_that_grows(live: Wired) -> None:
 
 async def test_a_write_finds_a_connection_open(live: Wired) -> None:
     """Since the last read: to dial one takes two or three ways to the venue and back."""
-    connector = live.account._writes._transport._ccxt.session._session.connector
+    writes = live.account._writes
+    assert isinstance(writes, Lane)
+    connector = writes._transport._ccxt.session._session.connector
     assert connector._keepalive_timeout * 1000 > 2 * POLL_CALM_MS
     ((open_one, *none),) = (list(each) for each in connector._conns.values())
     assert not none
@@ -141,9 +147,11 @@ async def test_a_write_finds_a_connection_open(live: Wired) -> None:
 
 
 async def test_the_clock_is_read_at_the_cost_of_the_reads(live: Wired) -> None:
-    given = len(live.account._writes._throttler._task_logs)
+    writes = live.account._writes
+    assert isinstance(writes, Lane)
+    given = len(writes._throttler._task_logs)
     used(live, int(MARKET.read_weight_per_minute * ADDRESS_SHARE_MAX))
     await live.account.server_time_ms()  # whose answer tells of it
     with pytest.raises(Unreachable, match="no reads until"):
         await live.account.server_time_ms()
-    assert len(live.account._writes._throttler._task_logs) == given
+    assert len(writes._throttler._task_logs) == given

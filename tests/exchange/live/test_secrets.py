@@ -13,7 +13,7 @@ from bot.core.actions import Action, AddMargin, ClosePosition, PlaceStop
 from bot.core.model import Side
 from bot.core.units import Money, Price, Quantity
 from bot.exchange.live.credentials import Credentials
-from bot.exchange.live.lanes import Quiet
+from bot.exchange.live.lanes import Lane, Quiet
 from bot.exchange.paper.wire import admission
 from bot.exchange.paper.wire.mishaps import MishapKind
 from bot.exchange.ports import Unreachable
@@ -61,6 +61,7 @@ async def _sent(live: Wired, kind: MishapKind) -> str:
     told = []
     for number, action in enumerate(actions):
         told.append(repr(await live.account.send(action, f"{kind[:8]}{number}")))
+        assert isinstance(live.account._writes, Lane)
         live.account._writes._quiet = Quiet()
     live.server.mishaps.ahead.clear()
     return "\n".join(told)

@@ -231,7 +231,7 @@ def test_added_margin_saves_a_position() -> None:
     assert reported(machine) == D("42211.06")
     move(machine, "44000")
     assert position_of(machine).isolated_margin == 8_000
-    change = MarginChange(BTC, Money(D(3_000)), T0)
+    change = MarginChange(BTC, Money(D(3_000)), T0, (Side.LONG,))
     assert machine.margin_changes(ALICE, BTC, T0) == (change,)
     assert machine.margin_changes(ALICE, BTC, T0 + 1) == ()
     assert machine.margin_changes(ALICE, ETH, T0) == ()

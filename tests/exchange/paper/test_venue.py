@@ -103,7 +103,7 @@ def test_a_request_takes_the_latency_twice_and_acts_in_between() -> None:
         assert await request == Accepted()
         assert passed_ms(venue) == 2 * LATENCY_MS
         changes = await account.margin_changes(BTC, T0)
-        assert changes == (MarginChange(BTC, ADD.amount, T0 + LATENCY_MS),)
+        assert changes == (MarginChange(BTC, ADD.amount, T0 + LATENCY_MS, (Side.LONG,)),)
 
     play(scene)
 
@@ -339,7 +339,7 @@ def test_a_lost_reply_is_unsure_and_had_its_effect() -> None:
         reply = await PaperAccount(venue, ALICE).send(ADD, "a")
         assert reply == Unsure("no reply within 3000 ms")
         (change,) = await PaperAccount(venue, ALICE).margin_changes(BTC, T0)
-        assert change == MarginChange(BTC, Money(D(100)), T0 + LATENCY_MS)
+        assert change == MarginChange(BTC, Money(D(100)), T0 + LATENCY_MS, (Side.LONG,))
 
     play(scene, plan=FaultPlan(reply_lost=1.0))
 

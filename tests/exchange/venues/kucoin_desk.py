@@ -331,7 +331,7 @@ class KucoinDesk:
         assert sent["symbol"] == NAME
         assert isinstance(sent["size"], int)
         assert sent["reduceOnly"] is True
-        assert "leverage" not in sent
+        assert sent["leverage"] == 1
         assert sent["marginMode"] == self._mode(), "else 330005"
         assert sent.get("positionSide", "BOTH") == self._side(), "else 330011"
         return bool(sent["side"] == ("sell" if self._is_long() else "buy"))

@@ -30,7 +30,7 @@ from bot.exchange.live.dialect import Irrelevant, Listed, StreamEnded
 from bot.exchange.live.findings import CheckFailed, Standing, require_sound
 from bot.exchange.live.numbered import NumberedAccount
 from bot.exchange.ports import AccountChanged, OrderFound, Refused, Unreachable
-from bot.exchange.venues import apex_account, apex_market
+from bot.exchange.venues import apex_account, apex_market, apex_orders
 from bot.live import LiveKeys, _doctor, _lacks, account_of
 from bot.policy.loader import parse_policy
 from bot.policy.preset import account_file
@@ -290,7 +290,7 @@ ORDER = {
 
 def look(body: Any, status: int = 200) -> object:
     heard = Heard(status, {}, json.dumps(body))
-    return apex_account.order_of((heard,), "lg1", "BTC-USDT", LISTED)
+    return apex_orders.order_of((heard,), "lg1", "BTC-USDT", LISTED)
 
 
 def test_an_order_is_found_or_nothing_is_known_of_it() -> None:
@@ -442,6 +442,16 @@ async def test_a_snapshot_is_what_the_venue_has(quantity: str) -> None:
 def policy_of(venue_name: str, margin_mode: str) -> Any:
     text = account_file("p.yaml", "balanced", "main", venue_name, margin_mode)
     return parse_policy(text, "p.yaml")
+
+
+async def test_what_waits_in_two_contracts_is_asked_for_once() -> None:
+    async with staged(ApexDesk(Book(quantity=D("0.1")))) as live:
+        live.hand_stop("a", D(57_000), D("0.1"))
+        (row,) = live.book.stops.values()
+        live.book.stops["2"] = row | {"id": "2", "clientOrderId": "b", "symbol": "ETH-USDT"}
+        for _ in range(2):  # at first it is looked for everywhere, then where something waits
+            seen = await live.account.snapshot()
+            assert [each.client_id for each in seen.stops] == ["a", "b"]
 
 
 async def test_a_policy_is_refused_by_the_doctor_with_what_it_needs_and_why() -> None:

@@ -56,7 +56,7 @@ async def ccxts_own(venue: str, method: str, *asked: Any, **extra: Any) -> tuple
 def ours(venue: str, action: Action, mode: PositionMode) -> tuple[str, str, Any]:
     """The same of our recipe."""
     listed = Listed({NAMES[venue]: SYMBOLS[venue]}, {NAMES[venue]: SIZES[venue]})
-    call = DIALECTS[venue].account.write_call(action, CLIENT_ID, listed, Ground(mode, ()))
+    call = DIALECTS[venue].orders.write_call(action, CLIENT_ID, listed, Ground(mode, ()))
     assert isinstance(call, Call)
     root = {"fapiPrivate": "/fapi/v1/", "dapiPrivate": "/dapi/v1/"}[call.api]
     return call.method, root + call.path, dict(call.parameters)

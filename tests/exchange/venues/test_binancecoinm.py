@@ -36,6 +36,7 @@ from bot.exchange.ports import Accepted, OrderFound, Refused, Unsure
 from bot.exchange.venues import binanceusdm_refusals
 from bot.exchange.venues.binancecoinm_account import account_of
 from bot.exchange.venues.binancecoinm_market import MARKET
+from bot.exchange.venues.binancecoinm_orders import ORDERS
 from bot.exchange.venues.binancecoinm_refusals import REFUSED
 from bot.exchange.venues.dialects import DIALECTS, WALLETS
 from bot.live import _dialect_of
@@ -385,7 +386,7 @@ RECIPES: list[tuple[Action, str, str, dict[str, str]]] = [
 def test_recipes_are_in_contracts_and_only_reduce(
     action: Action, method: str, path: str, parameters: dict[str, str], mode: PositionMode
 ) -> None:
-    call = ACCOUNT.write_call(action, "id1", LISTED, Ground(mode, ()))
+    call = ORDERS.write_call(action, "id1", LISTED, Ground(mode, ()))
     expected = dict(parameters)
     if mode is PositionMode.HEDGE and action != CANCEL:
         expected.pop("reduceOnly", None)
@@ -425,7 +426,7 @@ def test_the_margin_mode_changes_no_request() -> None:
 
 
 def reply(action: Action, body: object, status: int = 200) -> object:
-    return ACCOUNT.reply_of(Heard(status, {}, json.dumps(body)), action, "id1", LISTED)
+    return ORDERS.reply_of(Heard(status, {}, json.dumps(body)), action, "id1", LISTED)
 
 
 def test_a_placed_order_is_proven_without_the_price_that_is_told_no_more() -> None:
@@ -457,14 +458,14 @@ def test_fills_are_face_value() -> None:
     order = {"clientOrderId": "id1", "symbol": "BTCUSD_PERP", "status": "FILLED"}
     plain = Heard(200, {}, json.dumps(order | {"executedQty": "2", "avgPrice": "26000.5"}))
     filled = Fill(Quantity(D(200)), Price(D("26000.5")))
-    found = ACCOUNT.order_of((plain, none), "id1", "BTCUSD_PERP", LISTED)
+    found = ORDERS.order_of((plain, none), "id1", "BTCUSD_PERP", LISTED)
     assert found == OrderFound("id1", False, filled)
     stop = STOP_ROW | {"clientAlgoId": "id1", "algoStatus": "FINISHED"}
     done = Heard(200, {}, json.dumps(stop | {"actualQty": "1", "actualPrice": "25990.1"}))
-    found = ACCOUNT.order_of((plain, done), "id1", "BTCUSD_PERP", LISTED)
+    found = ORDERS.order_of((plain, done), "id1", "BTCUSD_PERP", LISTED)
     assert found == OrderFound("id1", False, Fill(Quantity(D(100)), Price(D("25990.1"))))
     waits = Heard(200, {}, json.dumps(stop | {"algoStatus": "NEW"}))
-    found = ACCOUNT.order_of((none, waits), "id1", "BTCUSD_PERP", LISTED)
+    found = ORDERS.order_of((none, waits), "id1", "BTCUSD_PERP", LISTED)
     assert found == OrderFound("id1", True, NO_FILL)
 
 
@@ -475,13 +476,13 @@ def test_what_goes_out_in_contracts_comes_back_as_the_same_face_value(
     listed = Listed(NAMES, {"BTCUSD_PERP": D(size), "ETHUSD_PERP": D(1)})
     quantity = Quantity(contracts * D(size))
     action = ClosePosition(BTC, Side.LONG, quantity)
-    call = ACCOUNT.write_call(action, "id1", listed, Ground(PositionMode.ONE_WAY, ()))
+    call = ORDERS.write_call(action, "id1", listed, Ground(PositionMode.ONE_WAY, ()))
     assert call.parameters["quantity"] == str(contracts)
     order = {"clientOrderId": "id1", "symbol": "BTCUSD_PERP", "status": "FILLED"}
     told = order | {"executedQty": call.parameters["quantity"], "avgPrice": "26000.5"}
     none = Heard(400, {}, '{"code": -2013, "msg": "Order does not exist."}')
     answers = (Heard(200, {}, json.dumps(told)), none)
-    found = ACCOUNT.order_of(answers, "id1", "BTCUSD_PERP", listed)
+    found = ORDERS.order_of(answers, "id1", "BTCUSD_PERP", listed)
     assert found == OrderFound("id1", False, Fill(quantity, Price(D("26000.5"))))
     value = quantity / D("38103.05510455")
     row = LONG_ROW | {"positionAmt": str(contracts), "notionalValue": f"{value:.8f}"}

@@ -25,7 +25,7 @@ from bot.exchange.live.calls import Heard, Unreadable
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import Ground, Irrelevant, Listed, Marked, StreamEnded
 from bot.exchange.ports import Accepted, AccountChanged, OrderAbsent, OrderFound, Refused, Unsure
-from bot.exchange.venues import bitget_account, bitget_market
+from bot.exchange.venues import bitget_account, bitget_market, bitget_orders
 from bot.exchange.venues.bitget_refusals import REFUSED
 from tests.exchange.venues.bitget_desk import CONTRACT, TIERS, BitgetDesk
 from tests.exchange.venues.capture import golden
@@ -168,7 +168,6 @@ def test_stops_are_those_that_protect_and_one_bad_row_hides_no_other() -> None:
         STOP | {"planType": "profit_plan"},
         STOP | {"triggerType": "fill_price"},
         STOP | {"executePrice": "34000"},
-        STOP | {"posSide": "short"},
         STOP | {"posSide": "other"},
         STOP | {"triggerPrice": "x"},
         STOP | {"symbol": "ethusdt"},
@@ -181,6 +180,20 @@ def test_stops_are_those_that_protect_and_one_bad_row_hides_no_other() -> None:
     one_way = LONG | {"posMode": "one_way_mode"}
     (stop,) = snapshot([one_way], [STOP | {"posSide": "net"}], mode="one_way").stops
     assert stop == ours
+
+
+@pytest.mark.parametrize("held", [[], [LONG]])
+def test_a_stop_of_a_leg_that_is_not_held_is_seen_as_one_of_that_leg(held: list[Any]) -> None:
+    (stop,) = snapshot(held, [STOP | {"posSide": "short"}]).stops
+    assert (stop.client_id, stop.side, stop.quantity) == ("lg1", Side.SHORT, D("0.002"))
+    assert snapshot(held, [STOP | {"posSide": "short", "size": ""}]).stops == ()
+
+
+@pytest.mark.parametrize(("side", "closes"), [("sell", Side.LONG), ("buy", Side.SHORT)])
+def test_a_stop_of_one_way_mode_is_seen_without_its_position(side: str, closes: Side) -> None:
+    """`assumed`: what a plan without a leg closes, its side tells."""
+    (stop,) = snapshot([], [STOP | {"posSide": "net", "side": side}], mode="one_way").stops
+    assert (stop.client_id, stop.side, stop.quantity) == ("lg1", closes, D("0.002"))
 
 
 def test_a_full_page_of_stops_may_not_be_all() -> None:
@@ -243,7 +256,7 @@ PROOFS: list[tuple[Action, Any]] = [(ADD, ""), (PLACE, NAMED), (CANCEL, GONE), (
 
 
 def reply(action: Action, body: object, status: int = 200) -> object:
-    return bitget_account.reply_of(Heard(status, {}, json.dumps(body)), action, "id1", LISTED)
+    return bitget_orders.reply_of(Heard(status, {}, json.dumps(body)), action, "id1", LISTED)
 
 
 @pytest.mark.parametrize(("action", "data"), PROOFS)
@@ -337,7 +350,7 @@ def heard(body: Any, status: int = 200) -> Heard:
 
 def look(order: Any, waiting: list[Any] | None = None, over: list[Any] | None = None) -> object:
     answers = (heard(order, 400 if order is NONE else 200), heard(plans(waiting)))
-    return bitget_account.order_of(
+    return bitget_orders.order_of(
         [*answers, heard(plans(over))], order_id(order), "BTCUSDT", LISTED
     )
 
@@ -372,7 +385,7 @@ def test_only_the_code_for_it_is_absence() -> None:
             look({"code": code, "msg": "", "requestTime": 1, "data": None})
     answers = [heard(NONE, 400), heard(plans(None), 502), heard(plans(None))]
     with pytest.raises(Unreadable):
-        bitget_account.order_of(answers, "lg1", "BTCUSDT", LISTED)
+        bitget_orders.order_of(answers, "lg1", "BTCUSDT", LISTED)
 
 
 def test_a_stop_waits_is_over_or_has_fired() -> None:
@@ -530,11 +543,11 @@ READS: Mapping[str, tuple[Any, Callable[[Any], object]]] = {
     ),
     "order": (
         [done(ORDER), plans([]), plans([])],
-        lambda it: bitget_account.order_of([heard(each) for each in it], "id1", "BTCUSDT", LISTED),
+        lambda it: bitget_orders.order_of([heard(each) for each in it], "id1", "BTCUSDT", LISTED),
     ),
     "stop": (
         [NONE, plans(None), plans([STOP | {"planStatus": "executed"}])],
-        lambda it: bitget_account.order_of([heard(each) for each in it], "lg1", "BTCUSDT", LISTED),
+        lambda it: bitget_orders.order_of([heard(each) for each in it], "lg1", "BTCUSDT", LISTED),
     ),
     "time": (done({"serverTime": "1732519690123"}), bitget_market.time_of),
     "before the start": ([done([ACCOUNT]), done([LONG])], bitget_account.refusals),
@@ -622,6 +635,6 @@ def test_no_recipe_can_open_or_trigger_on_the_last_price_or_cancel_all() -> None
 def test_without_the_position_no_close_is_sent() -> None:
     """It says in which margin mode it is: one guessed might open another."""
     ground = Ground(PositionMode.HEDGE, (), (done([ACCOUNT]), done([SHORT])))
-    answer = bitget_account.write_call(CLOSE, "id1", LISTED, ground)
+    answer = bitget_orders.write_call(CLOSE, "id1", LISTED, ground)
     assert isinstance(answer, Refused)
     assert answer.code == "NOT_SENT"

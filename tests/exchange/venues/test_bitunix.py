@@ -40,7 +40,7 @@ from bot.exchange.live.calls import Call, Heard, Unreadable
 from bot.exchange.live.credentials import Credentials
 from bot.exchange.live.dialect import ByDate, Ground, Irrelevant, Listed, StreamEnded
 from bot.exchange.ports import Accepted, AccountChanged, OrderAbsent, OrderFound, Refused, Unsure
-from bot.exchange.venues import bitunix_account, bitunix_market
+from bot.exchange.venues import bitunix_account, bitunix_market, bitunix_orders
 from bot.exchange.venues.bitunix_refusals import REFUSED
 from tests.exchange.venues.bitunix_desk import PAIR, TIERS, BitunixDesk
 from tests.exchange.venues.capture import golden
@@ -268,7 +268,7 @@ PROOFS: tuple[tuple[Action, Any, Accepted], ...] = (
 
 def reply(action: Action, body: object, status: int = 200) -> object:
     text = body if isinstance(body, str) else json.dumps(body)
-    return bitunix_account.reply_of(Heard(status, {}, text), action, "id1", LISTED)
+    return bitunix_orders.reply_of(Heard(status, {}, text), action, "id1", LISTED)
 
 
 @pytest.mark.parametrize(("action", "data", "expected"), PROOFS)
@@ -362,7 +362,7 @@ def heard(data: Any, status: int = 200) -> Heard:
 def look(order: Any, *pages: list[Any]) -> object:
     lists = [done({"tradeList": each, "total": len(each)}) for each in (*pages, [], [])][:2]
     answers = [heard(each) for each in (order, *lists)]
-    return bitunix_account.order_of(answers, "id1", "BTCUSDT", LISTED)
+    return bitunix_orders.order_of(answers, "id1", "BTCUSDT", LISTED)
 
 
 def test_an_order_is_told_with_the_average_of_its_fills() -> None:
@@ -405,12 +405,12 @@ def test_only_the_code_for_it_is_absence() -> None:
         with pytest.raises(Unreadable):
             look(done(ORDER | wrong))
     with pytest.raises(Unreadable, match="502"):
-        bitunix_account.order_of([heard(done(ORDER), 502)] * 3, "id1", "BTCUSDT", LISTED)
+        bitunix_orders.order_of([heard(done(ORDER), 502)] * 3, "id1", "BTCUSDT", LISTED)
 
 
 def stop(waiting: list[Any], over: Any) -> object:
     answers = [heard(done(waiting)), heard(done(over))]
-    return bitunix_account.order_of(answers, "123", "BTCUSDT", LISTED)
+    return bitunix_orders.order_of(answers, "123", "BTCUSDT", LISTED)
 
 
 def test_a_stop_is_found_by_its_number() -> None:
@@ -427,11 +427,11 @@ def test_a_stop_is_found_by_its_number() -> None:
 
 
 def test_an_order_is_asked_for_by_our_id_and_a_stop_by_its_number() -> None:
-    detail, *trades = bitunix_account.order_calls("BTCUSDT", "lgabc")
+    detail, *trades = bitunix_orders.order_calls("BTCUSDT", "lgabc")
     assert (detail.path[-16:], detail.parameters) == ("get_order_detail", {"clientId": "lgabc"})
     assert [each.parameters["skip"] for each in trades] == ["0", "100"]
     assert [
-        each.path.rpartition("/")[2] for each in bitunix_account.order_calls("BTCUSDT", "123")
+        each.path.rpartition("/")[2] for each in bitunix_orders.order_calls("BTCUSDT", "123")
     ] == [
         "get_pending_orders",
         "get_history_orders",
@@ -576,15 +576,11 @@ READS: dict[str, tuple[Any, Callable[[Any], object]]] = {
     ),
     "order": (
         [done(ORDER), done({"tradeList": [TRADE, OTHER]}), done([])],
-        lambda it: bitunix_account.order_of(
-            [heard(each) for each in it], "id1", "BTCUSDT", LISTED
-        ),
+        lambda it: bitunix_orders.order_of([heard(each) for each in it], "id1", "BTCUSDT", LISTED),
     ),
     "stop": (
         [done([STOP]), done({"orderList": [STOP | {"id": "124", "status": "FILLED"}]})],
-        lambda it: bitunix_account.order_of(
-            [heard(each) for each in it], "124", "BTCUSDT", LISTED
-        ),
+        lambda it: bitunix_orders.order_of([heard(each) for each in it], "124", "BTCUSDT", LISTED),
     ),
     "time": (
         {"date": "Sat, 28 Nov 2026 02:03:04 GMT", "answer": done([])},
@@ -659,7 +655,7 @@ async def test_a_request_that_is_not_signed_as_the_page_says_is_refused_by_the_d
 def recipe(action: Action, mode: PositionMode) -> Any:
     rows = [each | {"positionMode": mode.upper()} for each in (LONG, SHORT)]
     ground = Ground(mode, (), (done([ACCOUNT]), done(rows)))
-    return bitunix_account.write_call(action, "id1", LISTED, ground)
+    return bitunix_orders.write_call(action, "id1", LISTED, ground)
 
 
 def test_recipes_name_what_the_venues_own_examples_name() -> None:
@@ -713,7 +709,7 @@ def test_no_recipe_can_open_or_trigger_on_the_last_price_or_close_at_once() -> N
 @pytest.mark.parametrize("action", [PLACE, CLOSE], ids=["stop", "close"])
 def test_without_the_position_nothing_that_needs_its_number_is_sent(action: Action) -> None:
     ground = Ground(PositionMode.HEDGE, (), (done([ACCOUNT]), done([SHORT])))
-    answer = bitunix_account.write_call(action, "id1", LISTED, ground)
+    answer = bitunix_orders.write_call(action, "id1", LISTED, ground)
     assert isinstance(answer, Refused)
     assert answer.code == "NOT_SENT"
 

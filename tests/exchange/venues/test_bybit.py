@@ -24,7 +24,7 @@ from bot.core.units import Money, Price, Quantity
 from bot.exchange.live.calls import Heard, Unreadable, parse_json
 from bot.exchange.live.dialect import Irrelevant, Listed, Marked, StreamEnded, Unmoved
 from bot.exchange.ports import Accepted, AccountChanged, OrderAbsent, Quoted, Refused, Unsure
-from bot.exchange.venues import bybit_account, bybit_market
+from bot.exchange.venues import bybit_account, bybit_market, bybit_orders
 from bot.exchange.venues.bybit_refusals import REFUSED
 from tests.exchange.venues.bybit_desk import CONTRACT, KEY, TIERS, BybitDesk
 from tests.exchange.venues.capture import golden
@@ -354,7 +354,7 @@ PROOFS: list[tuple[Action, dict[str, Any]]] = [
 
 def reply(action: Action, body: object, status: int = 200) -> object:
     text = body if isinstance(body, str) else json.dumps(body)
-    return bybit_account.reply_of(Heard(status, {}, text), action, "id1", LISTED)
+    return bybit_orders.reply_of(Heard(status, {}, text), action, "id1", LISTED)
 
 
 def ok(result: object) -> dict[str, Any]:
@@ -392,7 +392,7 @@ def test_codes_of_the_list_are_proof(code: int) -> None:
     assert isinstance(reply(CLOSE, refused, 502), Unsure)
 
 
-@pytest.mark.parametrize("code", sorted(bybit_account.GONE))
+@pytest.mark.parametrize("code", sorted(bybit_orders.GONE))
 def test_that_a_stop_is_gone_does_not_say_what_became_of_it(code: int) -> None:
     assert isinstance(reply(CANCEL, {"retCode": code, "retMsg": "?", "result": {}}), Unsure)
 
@@ -452,7 +452,7 @@ def heard(*found: Any, status: int = 200) -> Heard:
 
 
 def look(realtime: Heard, history: Heard) -> object:
-    return bybit_account.order_of((realtime, history), "id1", "BTCUSDT", LISTED)
+    return bybit_orders.order_of((realtime, history), "id1", "BTCUSDT", LISTED)
 
 
 def test_an_order_is_found_in_either_list_and_only_by_its_whole_name() -> None:

@@ -65,7 +65,7 @@ FEES = {"bitunix": D("0.0006")}
 BORDERS = {"krakenfutures": D(1_000_000) / D(60_000)}
 """Where the second tier begins: there a value that is told as a quantity at the entry price."""
 
-BOUND = frozenset({"bitget", "bitunix"})
+BOUND = frozenset({"bitunix"})
 """Where a stop is of a position, and nobody can say which side it closes without one."""
 
 TELL_NO_LIQUIDATION = frozenset({"krakenfutures"})

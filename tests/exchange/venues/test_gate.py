@@ -23,7 +23,7 @@ from bot.core.units import Money, Price, Quantity
 from bot.exchange.live.calls import Call, Heard, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Irrelevant, Listed, StreamEnded
 from bot.exchange.ports import Accepted, AccountChanged, OrderAbsent, Refused, Unsure
-from bot.exchange.venues import gate_account, gate_market
+from bot.exchange.venues import gate_account, gate_market, gate_orders
 from bot.exchange.venues.gate_refusals import REFUSED
 from tests.exchange.venues.capture import golden
 from tests.exchange.venues.gate_desk import CONTRACT, TIERS
@@ -250,7 +250,7 @@ def test_a_decimal_contract_is_traded_in_parts() -> None:
     assert (listed.quantity_step, listed.quantity_min) == (D("0.00001"), D("0.00001"))
     part = ClosePosition(BTC, Side.LONG, Quantity(D("0.00015")))
     ground = Ground(PositionMode.ONE_WAY, ())
-    call = gate_account.write_call(part, "id1", LISTED, ground)
+    call = gate_orders.write_call(part, "id1", LISTED, ground)
     assert isinstance(call, Call)
     assert call.parameters["size"] == "-1.5"
 
@@ -281,7 +281,7 @@ PROOFS: list[tuple[Action, dict[str, Any], set[str]]] = [
 
 def reply(action: Action, body: object, status: int = 201) -> object:
     text = body if isinstance(body, str) else json.dumps(body)
-    return gate_account.reply_of(Heard(status, {}, text), action, "id1", LISTED)
+    return gate_orders.reply_of(Heard(status, {}, text), action, "id1", LISTED)
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_labels_of_the_list_are_proof(label: str) -> None:
     assert reply(CLOSE, {"label": label, "detail": "no"}, 400) == Refused(label, "no")
 
 
-@pytest.mark.parametrize("label", sorted(gate_account.GONE))
+@pytest.mark.parametrize("label", sorted(gate_orders.GONE))
 def test_that_a_stop_is_gone_does_not_say_what_became_of_it(label: str) -> None:
     assert isinstance(reply(CANCEL, {"label": label, "message": "?"}, 404), Unsure)
 
@@ -347,7 +347,7 @@ def heard(body: object, status: int = 200) -> Heard:
 
 def look(*, named: Heard = NONE, ended: Any = (), waiting: Any = (), over: Any = ()) -> object:
     lists = [heard(list(each)) for each in (ended, waiting, over)]
-    return gate_account.order_of((named, *lists), "id1", "BTC_USDT", LISTED)
+    return gate_orders.order_of((named, *lists), "id1", "BTC_USDT", LISTED)
 
 
 def test_an_order_that_the_venue_forgot_by_name_is_found_in_the_list() -> None:

@@ -179,27 +179,39 @@ async def test_where_no_margin_can_be_added_a_stop_rests_and_at_last_it_closes(
     assert margins(live.written()) == 0
 
 
+LOST = (FaultKind.DROPPED, FaultKind.HTML_200, FaultKind.NOT_KNOWN)
+
+
 @pytest.mark.parametrize("venue", NO_TOP_UP)
-@pytest.mark.parametrize("kind", [FaultKind.DROPPED, FaultKind.HTML_200, FaultKind.NOT_KNOWN])
-async def test_a_stop_whose_answer_is_lost_rests_once(venue: str, kind: FaultKind) -> None:
+async def test_a_stop_whose_answer_is_lost_rests_once(venue: str) -> None:
+    async with asyncio.TaskGroup() as guards:  # all at once: what they do is wait
+        for kind in LOST:
+            guards.create_task(_loses_a_stop(venue, kind))
+
+
+async def _loses_a_stop(venue: str, kind: FaultKind) -> None:
     book = Book(MODES[venue], liquidation="0")
     async with staged(DESKS[venue](book)) as live, AsyncExitStack() as stack:
         stack.enter_context(live.fault(kind, 1, effect=True, writes=True))
         await stack.enter_async_context(at_work(live, policy_for(venue)))
         await until(live.desk.resting)
         await asyncio.sleep(4)  # noqa: TID251 - time enough to send another
-        assert len(live.desk.resting()) == 1
+        assert len(live.desk.resting()) == 1, kind
 
 
 @pytest.mark.parametrize("venue", TOP_UP)
-@pytest.mark.parametrize("kind", [FaultKind.DROPPED, FaultKind.HTML_200, FaultKind.NOT_KNOWN])
-async def test_a_top_up_whose_answer_is_lost_is_found_and_not_sent_again(
-    venue: str, kind: FaultKind
-) -> None:
+async def test_a_top_up_whose_answer_is_lost_is_found_and_not_sent_again(venue: str) -> None:
+    async with asyncio.TaskGroup() as guards:  # all at once: what they do is wait
+        for kind in LOST:
+            guards.create_task(_loses_a_top_up(venue, kind))
+
+
+async def _loses_a_top_up(venue: str, kind: FaultKind) -> None:
     async with guarded(venue) as live:
         await until(live.desk.resting)
-        with live.fault(kind, 1, effect=True, writes=True):
+        with live.fault(kind, 1, effect=True, writes=True) as fault:
             live.book.mark = D(57_000)
             await until(lambda: live.book.margin > 600)
             await asyncio.sleep(4)  # noqa: TID251 - time enough to send another
-        assert margins(live.written()) == 1
+            assert not fault.left, kind
+        assert margins(live.written()) == 1, kind

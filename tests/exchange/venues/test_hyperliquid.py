@@ -47,6 +47,7 @@ from bot.exchange.live.dialect import Ground, Irrelevant, Listed, Marked, Stream
 from bot.exchange.ports import Accepted, AccountChanged, OrderAbsent, OrderFound, Refused, Unsure
 from bot.exchange.venues import hyperliquid_account as venue
 from bot.exchange.venues import hyperliquid_market as market
+from bot.exchange.venues import hyperliquid_orders as orders
 from bot.exchange.venues.hyperliquid_client import Hyperliquid
 from bot.exchange.venues.hyperliquid_refusals import GONE, REFUSED, UNFILLED
 from tests.exchange.venues.capture import golden
@@ -269,7 +270,7 @@ def test_what_is_no_id_of_the_guard_is_not_sent() -> None:
     ground = Ground(PositionMode.ONE_WAY, ())
     stop = PlaceStop(BTC, Side.LONG, Quantity(D(1)), Price(D(50_000)))
     for action in (stop, CancelStop(BTC, Side.LONG, "7")):
-        told = venue.write_call(action, "mine", LISTED, ground)
+        told = orders.write_call(action, "mine", LISTED, ground)
         assert isinstance(told, Refused)
         assert told.code == "NOT_SENT"
 
@@ -285,7 +286,7 @@ def test_what_is_no_id_of_the_guard_is_not_sent() -> None:
 def test_a_price_has_five_figures_or_is_whole_and_no_more_decimals_than_it_may(
     price: Decimal, places: int, rounding: str
 ) -> None:
-    text = venue._told(price, places, rounding)
+    text = orders._told(price, places, rounding)
     told = D(text)
     figures = len(told.normalize().as_tuple().digits)
     assert figures <= 5 or told == int(told)
@@ -297,7 +298,7 @@ def test_a_price_has_five_figures_or_is_whole_and_no_more_decimals_than_it_may(
 
 
 def sent(action: Action, *known: Any) -> Any:
-    call = venue.write_call(action, ID, LISTED, Ground(PositionMode.ONE_WAY, known))
+    call = orders.write_call(action, ID, LISTED, Ground(PositionMode.ONE_WAY, known))
     assert isinstance(call, Call), call
     return call.parameters
 
@@ -328,10 +329,10 @@ def test_a_stop_moves_towards_the_mark_by_the_grid_and_may_fill_a_tenth_beyond(
 def test_a_close_at_any_price_reaches_from_the_price_of_now() -> None:
     held = changed(LONG, coin="BTC", szi="-0.5", positionValue="30500")
     close = ClosePosition(BTC, Side.SHORT, Quantity(D("0.1")))
-    assert venue.ground_calls(close, LISTED) == venue.state_calls()
+    assert orders.ground_calls(close, LISTED) == venue.state_calls()
     assert sent(close, state(held))["orders"][0]["p"] == "65880"
     older = (state(held),)
-    none = venue.write_call(close, ID, LISTED, Ground(PositionMode.ONE_WAY, (state(),), older))
+    none = orders.write_call(close, ID, LISTED, Ground(PositionMode.ONE_WAY, (state(),), older))
     assert isinstance(none, Refused)
 
 
@@ -341,7 +342,7 @@ def test_margin_is_exact_or_not_sent() -> None:
         assert (action["ntli"], action["isBuy"]) == (units, False)
     too_fine = AddMargin(BTC, Side.LONG, Money(D("0.0000015")))
     ground = Ground(PositionMode.ONE_WAY, ())
-    assert isinstance(venue.write_call(too_fine, ID, LISTED, ground), Refused)
+    assert isinstance(orders.write_call(too_fine, ID, LISTED, ground), Refused)
 
 
 MARKET = {
@@ -751,10 +752,10 @@ UNKNOWN_WALLET = f"User or API Wallet {ADDRESS} does not exist."
     ],
 )
 def test_an_answer_proves_itself_or_nothing(action: Action, answer: Any, expected: type) -> None:
-    reply = venue.reply_of(Heard(200, {}, json.dumps(answer)), action, ID, LISTED)
+    reply = orders.reply_of(Heard(200, {}, json.dumps(answer)), action, ID, LISTED)
     assert isinstance(reply, expected), reply
     for status in (201, 422, 429, 500):
-        other = venue.reply_of(Heard(status, {}, json.dumps(answer)), action, ID, LISTED)
+        other = orders.reply_of(Heard(status, {}, json.dumps(answer)), action, ID, LISTED)
         assert isinstance(other, Unsure)
 
 
@@ -789,7 +790,7 @@ FILLS = [
 def looked_up(order: Any, status: str, fills: Any) -> Any:
     told = {"status": "order", "order": {"order": order, "status": status, "statusTimestamp": 1}}
     answers = [Heard(200, {}, json.dumps(each)) for each in (told, fills)]
-    return venue.order_of(answers, ID, "BTC", LISTED)
+    return orders.order_of(answers, ID, "BTC", LISTED)
 
 
 def test_an_order_has_the_price_of_its_fills() -> None:
@@ -827,7 +828,7 @@ def test_an_order_and_fills_that_do_not_agree_are_no_evidence(
 def test_only_the_venues_own_word_says_that_there_is_no_order() -> None:
     def told(status: int, answer: Any) -> Any:
         heard = [Heard(status, {}, json.dumps(answer)), Heard(200, {}, "[]")]
-        return venue.order_of(heard, ID, "BTC", LISTED)
+        return orders.order_of(heard, ID, "BTC", LISTED)
 
     assert told(200, {"status": "unknownOid"}) == OrderAbsent()
     for status, answer in ((200, {"status": "lost"}), (200, {}), (404, {"status": "unknownOid"})):
@@ -968,7 +969,7 @@ ANSWERS: dict[str, tuple[Any, Any]] = {
     "stop names": ([[SLEEPER, PARENT]], venue.stop_names),
     "order": (
         [{"status": "order", "order": {"order": ORDER, "status": "filled"}}, FILLS],
-        lambda it: venue.order_of(
+        lambda it: orders.order_of(
             [Heard(200, {}, json.dumps(each)) for each in it], ID, "BTC", LISTED
         ),
     ),
@@ -1029,7 +1030,7 @@ def test_an_answer_to_a_write_that_is_changed_where_it_counts_proves_nothing(nam
     action, answer = WRITES[name]
 
     def told(json_of: Any) -> Any:
-        return venue.reply_of(Heard(200, {}, json.dumps(json_of)), action, ID, LISTED)
+        return orders.reply_of(Heard(200, {}, json.dumps(json_of)), action, ID, LISTED)
 
     good = told(answer)
     assert isinstance(good, Accepted | Refused)

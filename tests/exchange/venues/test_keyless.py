@@ -33,7 +33,7 @@ async def watched(scene: Scene, venue: str) -> AsyncIterator[LiveMarket]:
     clock = Clock(system_wall_ms())
     market, route = DIALECTS[venue].market, Loopback(scene.port)
     async with watch(market, DOCUMENTS[venue], route, clock) as watching:
-        yield watching
+        yield watching.market
 
 
 @pytest.mark.parametrize("venue", DOCUMENTS)

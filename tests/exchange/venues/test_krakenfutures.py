@@ -52,6 +52,7 @@ from bot.exchange.ports import (
 )
 from bot.exchange.venues import krakenfutures_account as venue
 from bot.exchange.venues import krakenfutures_market as market
+from bot.exchange.venues import krakenfutures_orders as orders
 from bot.exchange.venues.krakenfutures import RULES
 from bot.exchange.venues.krakenfutures_client import KrakenFutures
 from bot.exchange.venues.krakenfutures_refusals import ERRORS, STATUSES
@@ -533,7 +534,7 @@ CCXT: dict[str, tuple[Action, tuple[object, ...], dict[str, object]]] = {
 @pytest.mark.parametrize("name", CCXT)
 async def test_orders_are_those_of_ccxt_asked_in_the_right_words(name: str) -> None:
     action, arguments, parameters = CCXT[name]
-    ours = venue.write_call(action, "lg1", LISTED, Ground(PositionMode.ONE_WAY, ()))
+    ours = orders.write_call(action, "lg1", LISTED, Ground(PositionMode.ONE_WAY, ()))
     assert isinstance(ours, Call)
     exchange = ccxt.async_support.krakenfutures()
     exchange.set_markets([market_of_ccxt()])
@@ -588,7 +589,7 @@ def test_an_order_ends_three_seconds_after_its_date_by_the_venues_clock() -> Non
         assert until in signed_at(path)
     assert "09%3A45%3A51.818Z" in signed_at("sendorder", timeDifference=5_000)
     assert "processBefore" not in signed_at("orders/status")
-    assert venue.request_life_ms == RECV_WINDOW_MS
+    assert orders.request_life_ms == RECV_WINDOW_MS
 
 
 async def test_a_secret_that_is_none_is_an_account_that_cannot_be_reached() -> None:
@@ -631,7 +632,7 @@ TRIGGER = {
 
 
 def reply(answer: Any, action: Action, status: int = 200) -> Any:
-    return venue.reply_of(Heard(status, {}, json.dumps(answer)), action, "lg1", LISTED)
+    return orders.reply_of(Heard(status, {}, json.dumps(answer)), action, "lg1", LISTED)
 
 
 def sent(status: str, *events: Mapping[str, Any], **parts: Any) -> dict[str, Any]:
@@ -759,7 +760,7 @@ def test_a_stop_that_is_gone_may_have_gone_off(status: str) -> None:
 def test_margin_is_never_sent() -> None:
     add = AddMargin(BTC, Side.LONG, Money(D(1)))
     ground = Ground(PositionMode.ONE_WAY, ())
-    refused = venue.write_call(add, "lg1", LISTED, ground)
+    refused = orders.write_call(add, "lg1", LISTED, ground)
     assert isinstance(refused, Refused)
     assert refused.code == "NOT_SENT"
     assert isinstance(reply(placed(), add), Unsure)
@@ -768,7 +769,7 @@ def test_margin_is_never_sent() -> None:
 @given(st.text(), st.sampled_from([200, 400, 401, 403, 429, 500, 502]))
 def test_no_text_is_taken_for_success(text: str, status: int) -> None:
     for action in (PLACE, CLOSE, CANCEL):
-        assert isinstance(venue.reply_of(Heard(status, {}, text), action, "lg1", LISTED), Unsure)
+        assert isinstance(orders.reply_of(Heard(status, {}, text), action, "lg1", LISTED), Unsure)
 
 
 # -- evidence ------------------------------------------------------------------------------
@@ -798,7 +799,7 @@ def found(
         told(fills=fills or []),
     )
     heard = [Heard(200, {}, json.dumps(each, default=float)) for each in answers]
-    return venue.order_of(heard, "lg1", "PF_XBTUSD", LISTED)
+    return orders.order_of(heard, "lg1", "PF_XBTUSD", LISTED)
 
 
 def recent(status: str, **parts: Any) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from bot.exchange.live.dialect import Ground, Irrelevant, Listed, Marked, Stream
 from bot.exchange.ports import Accepted, AccountChanged, OrderAbsent, OrderFound, Refused, Unsure
 from bot.exchange.venues import kucoin_account as account
 from bot.exchange.venues import kucoin_market as market
+from bot.exchange.venues import kucoin_orders as orders
 from bot.exchange.venues.capabilities import MATRIX
 from bot.exchange.venues.kucoin_refusals import REFUSED
 from tests.exchange.venues.capture import golden
@@ -360,7 +361,7 @@ ADDED = {name: each for name, each in LONG.items() if name not in ("marginMode",
 
 
 def reply(action: Action, body: Any, status: int = 200) -> object:
-    return account.reply_of(Heard(status, {}, json.dumps(body)), action, "id1", LISTED)
+    return orders.reply_of(Heard(status, {}, json.dumps(body)), action, "id1", LISTED)
 
 
 def envelope(data: Any) -> dict[str, Any]:
@@ -463,7 +464,7 @@ def heard(body: Any, status: int = 200) -> Heard:
 
 def look(order: Any, waiting: list[Any] | None = None, client_id: str = "id1") -> object:
     answers = [heard(order, 400 if order is NONE else 200), heard(paged(waiting or []))]
-    return account.order_of(answers, client_id, NAME, LISTED)
+    return orders.order_of(answers, client_id, NAME, LISTED)
 
 
 def test_an_order_is_told_with_the_average_of_its_fills() -> None:
@@ -501,7 +502,7 @@ def test_only_the_code_and_the_words_for_it_are_absence_and_only_if_it_waits_now
         with pytest.raises(Unreadable):
             look(body)
     with pytest.raises(Unreadable, match="502"):
-        account.order_of([heard(NONE), heard(paged([]), 502)], "id1", NAME, LISTED)
+        orders.order_of([heard(NONE), heard(paged([]), 502)], "id1", NAME, LISTED)
 
 
 # -- prices and streams --------------------------------------------------------------------
@@ -683,11 +684,11 @@ READS: Mapping[str, tuple[Any, Callable[[Any], object]]] = {
     ),
     "order": (
         [envelope(ORDER), paged([])],
-        lambda it: account.order_of([heard(each) for each in it], "id1", NAME, LISTED),
+        lambda it: orders.order_of([heard(each) for each in it], "id1", NAME, LISTED),
     ),
     "stop": (
         [NONE, paged([STOP])],
-        lambda it: account.order_of([heard(each) for each in it], "lg1", NAME, LISTED),
+        lambda it: orders.order_of([heard(each) for each in it], "lg1", NAME, LISTED),
     ),
     "time": (done(1_732_519_690_123), market.time_of),
     "before the start": (
@@ -761,7 +762,8 @@ def test_no_recipe_can_open_or_trigger_on_the_last_price_or_be_of_another_margin
         assert sent["path"] == "/api/v1/orders"
         assert (body["side"], body["reduceOnly"]) == ("sell" if is_long else "buy", True)
         assert body["marginMode"] == "ISOLATED"
-        assert not {"leverage", "closeOrder", "forceHold", "qty", "valueQty"} & body.keys()
+        assert body["leverage"] == 1
+        assert not {"closeOrder", "forceHold", "qty", "valueQty"} & body.keys()
         if "stop" in name:
             trigger = ("down", "57000") if is_long else ("up", "63000")
             assert (body["stop"], body["stopPrice"]) == trigger
@@ -777,7 +779,7 @@ def test_no_recipe_can_open_or_trigger_on_the_last_price_or_be_of_another_margin
 def test_an_order_of_a_cross_position_says_so(action: Action) -> None:
     """No policy for it is taken, but the venue would take isolated for what is not said."""
     ground = Ground(PositionMode.HEDGE, (), (done(MONEY), done([CROSS])))
-    call = account.write_call(action, "id1", LISTED, ground)
+    call = orders.write_call(action, "id1", LISTED, ground)
     assert isinstance(call, Call)
     assert (call.parameters["marginMode"], call.parameters["positionSide"]) == ("CROSS", "LONG")
 
@@ -796,7 +798,7 @@ def test_without_the_position_or_with_part_of_a_lot_nothing_is_sent(
     action: Action, held: list[Any], why: str
 ) -> None:
     ground = Ground(PositionMode.ONE_WAY, (), (done(MONEY), done(held)))
-    answer = account.write_call(action, "id1", LISTED, ground)
+    answer = orders.write_call(action, "id1", LISTED, ground)
     assert isinstance(answer, Refused)
     assert answer.code == "NOT_SENT"
     assert why in answer.text
@@ -810,13 +812,13 @@ def test_a_quantity_is_sent_as_the_lots_that_it_is_made_of_or_not_at_all(
 ) -> None:
     listed = Listed({NAME: BTC}, {NAME: D(size)})
     ground = Ground(PositionMode.ONE_WAY, (), (done(MONEY), done([LONG])))
-    call = account.write_call(
+    call = orders.write_call(
         ClosePosition(BTC, Side.LONG, Quantity(lots * D(size))), "id1", listed, ground
     )
     assert isinstance(call, Call)
     assert call.parameters["size"] == lots
     part = ClosePosition(BTC, Side.LONG, Quantity((lots + D("0.5")) * D(size)))
-    assert isinstance(account.write_call(part, "id1", listed, ground), Refused)
+    assert isinstance(orders.write_call(part, "id1", listed, ground), Refused)
 
 
 def of_ccxt(**how: Any) -> dict[str, Any]:
@@ -849,7 +851,7 @@ def of_ccxt(**how: Any) -> dict[str, Any]:
 def test_ours_differs_from_ccxts_recipe_only_where_a_table_says_so(
     mode: PositionMode, side: Side
 ) -> None:
-    """docs/recipes-kucoin.md: it sends a leverage of 1, and no margin mode unless told."""
+    """docs/recipes-kucoin.md: it sends no margin mode unless told."""
     is_hedge = mode is PositionMode.HEDGE
     row = LONG | {"positionSide": side.upper()} if is_hedge else LONG
     row |= {"currentQty": side.sign}
@@ -866,12 +868,8 @@ def test_ours_differs_from_ccxts_recipe_only_where_a_table_says_so(
             told | {"kind": "limit", "price": 110_000, "timeInForce": "IOC"},
         ),
     ):
-        call = account.write_call(ours, "id1", LISTED, ground)
+        call = orders.write_call(ours, "id1", LISTED, ground)
         assert isinstance(call, Call)
-        assert call.parameters == {
-            name: each for name, each in of_ccxt(**theirs).items() if name != "leverage"
-        }
+        assert call.parameters == of_ccxt(**theirs)
         bare = {name: each for name, each in theirs.items() if name != "marginMode"}
-        built = of_ccxt(**bare)
-        assert built["leverage"] == 1
-        assert "marginMode" not in built
+        assert "marginMode" not in of_ccxt(**bare)

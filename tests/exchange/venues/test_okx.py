@@ -31,7 +31,7 @@ from bot.exchange.ports import (
     Unreachable,
     Unsure,
 )
-from bot.exchange.venues import okx_account, okx_market
+from bot.exchange.venues import okx_account, okx_market, okx_orders
 from bot.exchange.venues.okx_refusals import REFUSED
 from tests.exchange.venues.capture import golden
 from tests.exchange.venues.okx_desk import CONFIG, CONTRACT, TIERS, OkxDesk
@@ -346,7 +346,7 @@ FREE = {"sMsg"}
 
 def reply(action: Action, body: object, status: int = 200) -> object:
     text = body if isinstance(body, str) else json.dumps(body)
-    return okx_account.reply_of(Heard(status, {}, text), action, "id1", LISTED)
+    return okx_orders.reply_of(Heard(status, {}, text), action, "id1", LISTED)
 
 
 @pytest.mark.parametrize(("action", "row"), PROOFS, ids=lambda each: type(each).__name__)
@@ -385,7 +385,7 @@ def test_codes_of_the_list_are_proof_wherever_they_stand(code: str) -> None:
     assert isinstance(reply(CLOSE, {"code": code, "msg": "no", "data": []}, 502), Unsure)
 
 
-@pytest.mark.parametrize("code", sorted(okx_account.GONE))
+@pytest.mark.parametrize("code", sorted(okx_orders.GONE))
 def test_that_a_stop_is_gone_does_not_say_what_became_of_it(code: str) -> None:
     row = {"sCode": code, "sMsg": "?", "algoId": ""}
     assert isinstance(reply(CANCEL, {"code": "1", "msg": "", "data": [row]}), Unsure)
@@ -422,14 +422,14 @@ def test_junk_is_never_success(body: Any, status: int) -> None:
 def test_an_order_for_no_known_position_is_not_sent(legs: Any) -> None:
     """Its margin mode is that of the position: a wrong one would work on another."""
     ground = Ground(PositionMode.ONE_WAY, (), (enveloped(*legs),))
-    assert isinstance(okx_account.write_call(CLOSE, "id1", LISTED, ground), Refused)
-    assert isinstance(okx_account.write_call(STOP, "id1", LISTED, ground), Refused)
+    assert isinstance(okx_orders.write_call(CLOSE, "id1", LISTED, ground), Refused)
+    assert isinstance(okx_orders.write_call(STOP, "id1", LISTED, ground), Refused)
 
 
 def test_what_else_the_account_holds_never_keeps_a_close_from_being_sent() -> None:
     others = (CROSS | {"instType": "FUTURES", "instId": "BTC-USDT-261225"}, LONG)
     ground = Ground(PositionMode.ONE_WAY, (), (enveloped(*others),))
-    assert not isinstance(okx_account.write_call(CLOSE, "id1", LISTED, ground), Refused)
+    assert not isinstance(okx_orders.write_call(CLOSE, "id1", LISTED, ground), Refused)
 
 
 # -- evidence ------------------------------------------------------------------------------
@@ -452,7 +452,7 @@ def heard(*found: Any, status: int = 200) -> Heard:
 
 
 def look(plain: Heard = NONE, algo: Heard = NONE, history: Any = ()) -> object:
-    return okx_account.order_of((plain, algo, heard(*history)), "id1", NAME, LISTED)
+    return okx_orders.order_of((plain, algo, heard(*history)), "id1", NAME, LISTED)
 
 
 def test_a_stop_that_triggered_tells_its_fill_by_the_order_that_it_made() -> None:

@@ -22,7 +22,7 @@ from bot.core.units import Money, Price, Quantity
 from bot.exchange.live.calls import Heard, Unreadable
 from bot.exchange.live.dialect import Irrelevant, Listed, StreamEnded
 from bot.exchange.ports import Accepted, AccountChanged, OrderAbsent, Refused, Unsure
-from bot.exchange.venues import xt_account, xt_market
+from bot.exchange.venues import xt_account, xt_market, xt_orders
 from bot.exchange.venues.xt_refusals import REFUSED
 from tests.exchange.venues.capture import golden
 from tests.exchange.venues.xt_desk import CONTRACT, TIERS
@@ -210,7 +210,7 @@ OLD_STYLE = {"error": {"code": "", "msg": ""}, "msgInfo": "", "result": {}, "ret
 
 def reply(action: Action, body: object, status: int = 200) -> object:
     text = body if isinstance(body, str) else json.dumps(body)
-    return xt_account.reply_of(Heard(status, {}, text), action, "id1", LISTED)
+    return xt_orders.reply_of(Heard(status, {}, text), action, "id1", LISTED)
 
 
 @pytest.mark.parametrize("action", [ADD, CANCEL], ids=["add", "cancel"])
@@ -299,7 +299,7 @@ def heard(items: list[Any], status: int = 200) -> Heard:
 
 def look(named: Heard | None = None, ended: Any = (), waiting: Any = (), over: Any = ()) -> object:
     lists = [heard(list(each)) for each in (ended, waiting, over)]
-    return xt_account.order_of((named or heard([]), *lists), "id1", "btc_usdt", LISTED)
+    return xt_orders.order_of((named or heard([]), *lists), "id1", "btc_usdt", LISTED)
 
 
 def test_an_order_is_found_in_either_list() -> None:
