@@ -39,6 +39,8 @@ class Watch:
     came: asyncio.Event = field(default_factory=asyncio.Event)
     awaited: frozenset[str] = frozenset()
     """Marks that are passed on when all of them have come: together, however slow the exchange."""
+    held: dict["_End", bytes] = field(default_factory=dict)
+    """What has come until then, by connection: some contenders have one for each contract."""
 
     def reset(self, awaited: Iterable[str]) -> None:
         """Forget everything, and wait for marks of these."""
@@ -66,7 +68,7 @@ class Watch:
 class _End(asyncio.Protocol):
     """One end of a relayed connection: what comes in is heard, and passed on."""
 
-    def __init__(self, heard: Callable[[bytes], bytes]) -> None:
+    def __init__(self, heard: Callable[["_End", bytes], bytes]) -> None:
         self.heard = heard
         self.other: _End | None = None
         self._early: list[bytes] = []
@@ -75,7 +77,10 @@ class _End(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        data = self.heard(data)
+        self.pass_on(self.heard(self, data))
+
+    def pass_on(self, data: bytes) -> None:
+        """To the other end, as soon as there is one."""
         if self.other is None:
             self._early.append(data)
         else:
@@ -160,31 +165,28 @@ async def _relay(inner: int, watch: Watch) -> asyncio.Server:
     return await loop.create_server(lambda: Near(_hear_orders(watch)), LOOPBACK, 0)
 
 
-def _hear_marks(watch: Watch) -> Callable[[bytes], bytes]:
-    held = b""
-
-    def hear(data: bytes) -> bytes:
-        nonlocal held
-        if not held and b"markPriceUpdate" not in data:
+def _hear_marks(watch: Watch) -> Callable[[_End, bytes], bytes]:
+    def hear(end: _End, data: bytes) -> bytes:
+        if end not in watch.held and b"markPriceUpdate" not in data:
             return data
-        held += data
-        names = {name.decode() for name in _MARK.findall(held)}
-        if not watch.awaited <= names:
-            return b""
-        for name in names:
-            watch.mark(name)
-        watch.awaited = frozenset()
-        together, held = held, b""
-        return together
+        watch.held[end] = watch.held.get(end, b"") + data
+        names = {name.decode() for each in watch.held.values() for name in _MARK.findall(each)}
+        if watch.awaited <= names:
+            for name in names:
+                watch.mark(name)
+            together, watch.held, watch.awaited = watch.held, {}, frozenset()
+            for each, what in together.items():
+                each.pass_on(what)
+        return b""
 
     return hear
 
 
-def _hear_orders(watch: Watch) -> Callable[[bytes], bytes]:
+def _hear_orders(watch: Watch) -> Callable[[_End, bytes], bytes]:
     """A request may come in pieces; it is whole with its signature. Marks are to stay readable."""
     waiting = b""
 
-    def hear(data: bytes) -> bytes:
+    def hear(_: _End, data: bytes) -> bytes:
         nonlocal waiting
         waiting = waiting + data if waiting else data
         if not waiting.startswith(_ORDER):
