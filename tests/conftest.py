@@ -40,6 +40,7 @@ def pytest_runtest_setup() -> None:
     getcontext().rounding = ROUND_HALF_EVEN
 
 
+@pytest.hookimpl(trylast=True)  # when it is known what is left out
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """
     Let what may take long begin first, a share of it with each worker: what ends last is short.

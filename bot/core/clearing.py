@@ -58,10 +58,11 @@ def sendable(state: AccountState, position: Position, quantity: Decimal) -> Quan
     """
     instrument = state.instruments.by_symbol[position.symbol]
     whole, least = closable(state, position), instrument.quantity_min
+    quantity = max(quantity, min(least, whole))
     if whole - quantity < least:
         quantity = whole
     most = floor_to(instrument.quantity_max, instrument.quantity_step)
-    return Quantity(min(max(quantity, min(least, whole)), most))
+    return Quantity(min(quantity, most))
 
 
 def _stops_of(state: AccountState, key: PositionKey) -> tuple[list[StopOrder], list[StopOrder]]:

@@ -18,6 +18,7 @@ from bot.core.act import (
     climb,
     climb_alone,
     close_at_floor,
+    close_unknown,
     close_with_hedge,
     closes_what_is_left_of_a_pair,
     enough,
@@ -111,6 +112,7 @@ def judge_together(state: AccountState, policy: Policy, now_ms: int, draft: Draf
             desk.memory = evaluation.memory
             warn_unknown(desk, measured)
             _judge_blindly(desk, measured, draft)
+            close_unknown(desk, cross_positions(desk.state))
         case BookKnown():
             desk.memory = advance_episode(evaluation, now_ms)
             desk.wake(desk.memory.active_at_ms + EPISODE_QUIET_MS)
@@ -241,11 +243,12 @@ def _judge_blindly(desk: Desk, unknown: Unknown, draft: Draft) -> None:
     """Stops may rest on a read up to a minute old and on the newest marks, however old."""
     state, policy, now_ms = desk.state, desk.policy, desk.now_ms
     draft.endangered = True
+    book = book_of(state, policy.stress, now_ms)
     for position in cross_positions(state):
         own = Desk(desk.state, policy, subject_of(position), state.memory_of(position.key), now_ms)
         evaluation = evaluate(steps_for(policy, position), own.memory, unknown, now_ms)
         own.memory = evaluation.memory
-        stop = _keep_stop_blindly(own, position, unknown)
+        stop = _keep_stop_blindly(own, position, unknown, book)
         if _has_passed(own, position, stop):
             request = own.request(position.key, "protect/watchdog")
             stopped = stopped_as(
@@ -277,14 +280,16 @@ def _has_passed(desk: Desk, position: Position, stop: StopVerdict) -> bool:
             return False
 
 
-def _keep_stop_blindly(desk: Desk, position: Position, unknown: Unknown) -> StopVerdict:
+def _keep_stop_blindly(
+    desk: Desk, position: Position, unknown: Unknown, book: Book | Unknown
+) -> StopVerdict:
     state = desk.state
     # A leg that may be hedged by one that cannot be read has no size that is surely right.
     garbled = {each.symbol for each in state.garbled} | {key.symbol for key in state.carried}
-    match state.account, book_of(state, desk.policy.stress, desk.now_ms):
-        case AccountRead(snapshot=snapshot, received_at_ms=at_ms), Book() as book if (
+    match state.account, book:
+        case AccountRead(snapshot=snapshot) as read, Book() as book if (
             position.symbol not in garbled
-            and desk.now_ms - at_ms <= POSITION_AGE_MAX_MS
+            and desk.now_ms - read.seen_at_ms(position.key) <= POSITION_AGE_MAX_MS
             and _is_supported(book, snapshot, desk.policy)
         ):
             leg = book.leg_of(position.key)

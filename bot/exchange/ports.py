@@ -83,6 +83,11 @@ class Refused:
     text: str
 
 
+def not_sent(why: str) -> Refused:
+    """The refusal that is our own: nothing was sent, and no venue can have taken it."""
+    return Refused("NOT_SENT", why)
+
+
 @dataclass(frozen=True, slots=True)
 class Barred:
     """Not taken, which is proven: this address is banned until `until_ms` of the guard's clock."""
@@ -134,7 +139,13 @@ class NoMarginHistory:
 
 @dataclass(frozen=True, slots=True)
 class AccountChanged:
-    """Something happened to the account: an alarm clock, the truth is in the next snapshot."""
+    """
+    Something happened to the account: an alarm clock, the truth is in the next snapshot.
+
+    `client_id` is that of an order, where the venue tells of one: somebody has sent it.
+    """
+
+    client_id: str = ""
 
 
 Notice: TypeAlias = AccountChanged | Liquidated | AutoDeleveraged

@@ -6,8 +6,10 @@ durable, and only then commits the new state and lets the executor send.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
+from itertools import groupby
+from typing import cast
 
 import structlog
 
@@ -20,6 +22,7 @@ from bot.core.events import (
     Event,
     InstrumentsReported,
     IntentState,
+    MarkPrice,
     OutcomeReported,
     PolicyLoaded,
     Tick,
@@ -32,7 +35,7 @@ from bot.core.state import (
     NEVER_MS,
     AccountState,
 )
-from bot.core.transitions import apply
+from bot.core.transitions import apply, marked
 from bot.exchange.ports import NOT_TOLD, MarketData
 from bot.journal.codec import to_json
 from bot.journal.port import Entry, Journal, JournalUnavailable, Kind, NoIntent
@@ -163,7 +166,7 @@ class Guard:
                 for approved in decision.approved:  # before all that may take a turn of the loop
                     settling.add(tasks.create_task(to_its_end(self._executor.perform, approved)))
                 if decision.approved:
-                    tasks.create_task(self._say_once_sent(decision))
+                    tasks.create_task(to_its_end(self._say_once_sent, decision))
                 else:
                     self._say(decision)
                 self._feed.pace(decision.endangered, decision.needs_read)
@@ -178,8 +181,7 @@ class Guard:
         await self._write_last_rows()
 
     async def _turn(self) -> Decision:
-        for event in (*self._market.latest(), *self._inbox.drain()):
-            self._take(event)
+        self._take_all((*self._market.latest(), *self._inbox.drain()))
         now_ms = self._clock.now_ms()
         news, self._news = self._news, []
         for alert in news:
@@ -203,6 +205,15 @@ class Guard:
                 self._cry("spooled", sentence, now_ms)
         self._commit(state, decision, now_ms)
         return decision
+
+    def _take_all(self, events: Iterable[Event]) -> None:
+        """Each in its turn; of marks, which come by the dozen, those beside each other at once."""
+        for kind, run in groupby(events, key=type):
+            if kind is MarkPrice:
+                self.state = marked(self.state, cast(Iterator[MarkPrice], run))
+            else:
+                for event in run:
+                    self._take(event)
 
     def _take(self, event: Event) -> None:
         known = self.state.instruments.by_symbol

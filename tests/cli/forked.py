@@ -11,6 +11,7 @@ import gc
 import json
 import os
 import runpy
+import signal
 import socket
 import subprocess
 import sys
@@ -49,10 +50,15 @@ def run_forked(
         given.write(text)
         given.seek(0)
         asked = json.dumps({"arguments": arguments, "environ": dict(environ)}).encode() + b"\n"
-        forking, _ = _forking()
+        forking, process = _forking()
         forking.settimeout(timeout_s)
         socket.send_fds(forking, [asked], [each.fileno() for each in (given, out, err)])
-        code = json.loads(_line(forking))
+        try:
+            code = json.loads(_line(forking))
+        except TimeoutError:
+            os.killpg(process.pid, signal.SIGKILL)
+            _forking.cache_clear()
+            raise
         out.seek(0)
         err.seek(0)
         return subprocess.CompletedProcess(list(arguments), code, out.read(), err.read())
@@ -67,6 +73,7 @@ def _forking() -> tuple[socket.socket, subprocess.Popen[bytes]]:
         cwd=ROOT,
         pass_fds=[its.fileno()],
         stdout=subprocess.DEVNULL,
+        start_new_session=True,  # whoever takes too long is ended with the one that forked it
     )
     its.close()
     atexit.register(_end, ours, process)

@@ -4,10 +4,10 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bot.core.actions import AT_MARKET, ClosePosition
+from bot.core.actions import AT_MARKET, Action, ClosePosition
 from bot.core.events import IntentState
 from bot.core.guardrails import Approved, PartClose, review_close, review_reduce
 from bot.core.model import Instrument, Position
@@ -76,12 +76,57 @@ def test_what_is_more_than_one_order_may_be_for_is_closed_in_slices() -> None:
     assert part("0.9", most) == Decimal("0.3")
 
 
+def large() -> Life:
+    """Below the floor with a position that three orders close."""
+    return Life(build.policy(), stops=(GOOD_STOP,), mark=45_300, instruments=[listed(most="0.4")])
+
+
+def sizes(actions: list[Action]) -> list[Decimal]:
+    return [each.quantity for each in actions if isinstance(each, ClosePosition)]
+
+
+def test_a_slice_does_not_wait_until_it_is_known_what_the_one_before_has_filled() -> None:
+    """The venue has taken it, and no read comes: what is left of the position has no stop."""
+    life = large()
+    for expected in ("0.4", "0.4", "0.2"):
+        assert sizes(life.decide()) == [Decimal(expected)]
+        asked = life.decision
+        assert sizes(life.decide()) == []  # nobody knows whether the venue has it
+        life.wait(100)
+        life.decision = asked
+        life.settle(IntentState.ACKED)
+    life.wait(3_000)
+    assert sizes(life.decide()) == []  # all of it is on its way
+
+
+def test_a_slice_that_filled_makes_room_for_the_next_at_once() -> None:
+    life = large()
+    for expected, left in (("0.4", "0.6"), ("0.4", "0.2")):
+        assert sizes(life.decide()) == [Decimal(expected)]
+        life.wait(100)
+        life.settle(IntentState.APPLIED)
+        life.wait(100)
+        life.read(build.position(quantity=left, margin=Decimal(left) * 5_000))
+    assert sizes(life.decide()) == [Decimal("0.2")]
+
+
+@pytest.mark.parametrize("ended", [IntentState.REJECTED, IntentState.EXPIRED])
+def test_after_a_slice_that_came_to_nothing_the_next_waits_a_second(ended: IntentState) -> None:
+    life = large()
+    life.decide()
+    life.settle(ended)
+    assert sizes(life.decide()) == []
+    life.wait(1_000)
+    assert sizes(life.decide()) == [Decimal("0.4")]
+
+
 @given(
     asked=st.integers(1, 2_000),
     size=st.integers(1, 2_000),
     least=st.integers(1, 50),
     most=st.integers(60, 5_000),
 )
+@example(asked=1, size=3, least=2, most=60)  # what is raised to the least leaves less than that
 def test_whatever_is_asked_for_the_venue_takes_what_is_sent(
     asked: int, size: int, least: int, most: int
 ) -> None:

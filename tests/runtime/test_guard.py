@@ -1,9 +1,9 @@
 """The guard: nothing is sent before it is durable, and the way out is never blocked."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import structlog
@@ -75,7 +75,7 @@ def test_what_is_durable_is_sent_before_anything_is_said_or_read(
         trace.append("read")
         return await plain(self)
 
-    def said(_logger: object, _method: str, event: dict[str, Any]) -> None:
+    def said(_logger: object, _method: str, event: MutableMapping[str, Any]) -> NoReturn:
         if event["event"] in {"intent.prepared", "alert.raised"}:
             trace.append("said")
         raise structlog.DropEvent

@@ -101,6 +101,14 @@ def charged_at_bankruptcy(opening: Opening) -> Opening:
     return replace(opening, instrument=replace(instrument, rules=rules))
 
 
+def with_a_largest_order(opening: Opening, random: Random) -> Opening:
+    """The same, too large for one order at market: between two and five are needed."""
+    instrument = opening.instrument
+    least, share = 10 * instrument.quantity_min, D(f"{random.uniform(1.1, 4.9):.3f}")
+    most = max(floor_to(opening.quantity / share, instrument.quantity_step), least)
+    return replace(opening, instrument=replace(instrument, quantity_max=Quantity(most)))
+
+
 def draw_openings(random: Random, kind: Kind) -> tuple[Opening, ...]:
     """The positions, the isolated one first."""
     leverage = D(random.choice(LEVERAGES if kind is Kind.ALONE else LEVERAGES[2:]))

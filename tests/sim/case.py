@@ -24,9 +24,10 @@ from tests.sim.accounts import (
     in_coins,
     pools_of,
     told_of_stops,
+    with_a_largest_order,
 )
 from tests.sim.bills import generated_terms
-from tests.sim.mishaps import Swarm, draw_swarm
+from tests.sim.mishaps import Swarm, draw_swarm, with_late_top_ups
 from tests.sim.policies import draw_canary, draw_share, policy_text
 from tests.sim.prices import Trend, Weather, generated_path
 
@@ -40,6 +41,15 @@ LONG = 0.03
 
 COINS = 0.2
 """So many of the seeds about one isolated position are about an inverse contract."""
+
+LATE = 0.3
+"""In so many of those where anything goes wrong top-ups are late, besides the others."""
+
+LARGE = 0.15
+"""
+Of all of them so many are too large for one order at market. Not where a venue lets one stop
+displace another: no stop of several orders can rest there.
+"""
 
 BANKRUPTCY_FEES = 0.2
 """Of the other ones so many are about a venue that takes the close fee at bankruptcy."""
@@ -119,6 +129,9 @@ def draw(seed: int) -> Case:
         openings = tuple(in_coins(each) for each in openings)
     elif kind is Kind.ALONE and Random(f"{seed}:fees").random() < BANKRUPTCY_FEES:
         openings = tuple(charged_at_bankruptcy(each) for each in openings)
+    large = Random(f"{seed}:large 32")  # as the 296
+    if kind is Kind.ALONE and resting is not Resting.DISPLACE and large.random() < LARGE:
+        openings = tuple(with_a_largest_order(each, large) for each in openings)
     bound = _margin_of(openings)
     shared = _margin_of(each for each in openings if each.margin_mode is MarginMode.CROSS)
     reserve = _cents(random, bound if kind is Kind.ALONE else shared, *_SPARE[kind])
@@ -129,6 +142,8 @@ def draw(seed: int) -> Case:
     quiet_ms = (_LONG_QUIET_S[kind] if is_long else _SHORT_QUIET_S) * SECOND_MS
     rarer, newer = Random(f"{seed}:rarer"), Random(f"{seed}:newer")
     swarm = draw_swarm(random, rarer, newer, START_MS, duration_ms, quiet_ms)
+    if swarm.enabled and Random(f"{seed}:late 178504").random() < LATE:
+        swarm = with_late_top_ups(swarm)
     text = policy_text(
         random,
         kind,

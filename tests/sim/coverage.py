@@ -38,6 +38,9 @@ def variants_of(case: Case) -> frozenset[str]:
     words |= {f"watches {rule.metric}" for rule in case.policy.rules}
     words |= {f"step {step.verb}" for rule in case.policy.rules for step in rule.steps}
     flags = {
+        "several orders to a stop": any(
+            each.quantity > each.instrument.quantity_max for each in case.openings
+        ),
         "thin books": bool(case.depths),
         "inverse": any(each.instrument.kind is ContractKind.INVERSE for each in case.openings),
         "billed": bool(case.billed),

@@ -199,6 +199,9 @@ class Judge:
             for each in read.positions
             if each.symbol == action.symbol
         ]
+        if action.quantity > self._observer.case.listed[action.symbol].quantity_max:
+            text = f"is for more than the venue takes: {action}"
+            self._broke("6" if isinstance(action, PlaceStop) else "4", text)
         fits = any(each.side is action.side and action.quantity <= each.quantity for each in known)
         if not fits:
             self._broke("1", f"wrong side, or more than there is: {action}, known {known}")
@@ -503,7 +506,13 @@ class Judge:
         if all(sign * (at - level) <= 0 for level in real) or truth.is_past(at):
             self._broke("6", f"the stop at {at} is not between {truth.mark}, {real[0]}")
         known = [each.truths[stop.symbol] for each in scenes]
-        if all(observer.rules.breaks_loss_cap(each, float(stop.quantity), at) for each in known):
+        losing = [
+            observer.rules.breaks_loss_cap(each, float(quantity), at)
+            for each in known
+            # One of several orders loses what all of them do.
+            for quantity in [each.quantity if observer.orders_for(each) > 1 else stop.quantity]
+        ]
+        if all(losing):
             self._broke("6", f"the stop at {at} is looser than loss_max allows")
         users = self._bounds(stop.symbol)
         wanted = [

@@ -1,6 +1,6 @@
 """Everything that goes wrong in a seed, drawn in advance."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from bot.exchange.paper.faults import FaultPlan
@@ -35,6 +35,7 @@ NEWER = ("throttled",)
 SKEW_MAX_MS = 4_000
 """Of two clocks; what the guard does in time for a settlement allows for as much."""
 
+MARGIN_QUEUED = 0.7
 QUEUED_MAX_MS = 24_000
 """A venue that has taken a request in time may perform it so much later."""
 
@@ -158,7 +159,7 @@ def draw_swarm(
         plan=_plan(random, enabled),
         margin_lost=lost if hits_margin else 0.0,
         margin_reply_lost=reply_lost if hits_margin else 0.0,
-        margin_queued=0.7 if "margin_queued" in enabled else 0.0,
+        margin_queued=MARGIN_QUEUED if "margin_queued" in enabled else 0.0,
         read_late=rarer.choice((0.1, 0.5)) if "read_late" in enabled else 0.0,
         said_twice=0.3 if "said_twice" in enabled else 0.0,
         skew_ms=rarer.randint(-SKEW_MAX_MS, SKEW_MAX_MS) if "skewed" in enabled else 0,
@@ -166,6 +167,11 @@ def draw_swarm(
         kills=tuple(sorted(kills, key=lambda kill: kill.at_ms)),
         human=tuple(sorted(human)),
     )
+
+
+def with_late_top_ups(swarm: Swarm) -> Swarm:
+    """The same, with a venue that keeps most requests waiting that move margin."""
+    return replace(swarm, enabled=swarm.enabled | {"margin_queued"}, margin_queued=MARGIN_QUEUED)
 
 
 def _plan(random: Random, enabled: frozenset[str]) -> FaultPlan:

@@ -14,6 +14,7 @@ mark after a loss, "assertion" for what the guard itself found wrong with its ow
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import ceil
 from operator import is_not
 from typing import assert_never
 
@@ -45,6 +46,9 @@ STORE_FAILED = "promise 5"
 USER_STOP_MS = 65_000
 STRETCH_MS = 10_000
 HISTORY = 40
+GONE_MS = 2_000
+"""A position is gone that two reads this far apart lack: decision 38."""
+
 READS = 64
 """More than come while a close clears its way: each intent that is open asks for some."""
 
@@ -282,9 +286,15 @@ class Observer:
     # -- the exchange as it is ---------------------------------------------------------------
 
     def recent_reads(self, decided_at_ms: int) -> list[AccountSnapshot]:
-        """What the guard may have decided on: reads of that moment, and the one before them."""
+        """
+        What the guard may have decided on: reads of that moment, and what counted before them.
+
+        One read without a position does not prove that it is gone, two that far apart do.
+        """
         fresh = [read for read, at_ms in self.reads if at_ms >= decided_at_ms]
-        return [read for read, at_ms in self.reads if at_ms < decided_at_ms][-1:] + fresh
+        before = [(read, at_ms) for read, at_ms in self.reads if at_ms < decided_at_ms]
+        young = sum(before[-1][1] - at_ms < GONE_MS for _, at_ms in before)
+        return [read for read, _ in before[-young - 1 :]] + fresh
 
     @property
     def wallet(self) -> Money:
@@ -317,18 +327,42 @@ class Observer:
     def proper_stops(self, truth: Truth, level: float) -> tuple[StopOrder, ...]:
         """The guard's stops that close the whole position before it is liquidated at `level`."""
         ours, _ = self.stops()
-        return tuple(stop for stop in ours if _is_proper(stop, truth, level))
+        return self.whole(tuple(stop for stop in ours if _is_safe(stop, truth, level)), truth)
+
+    def whole(self, stops: tuple[StopOrder, ...], truth: Truth) -> tuple[StopOrder, ...]:
+        """
+        Those of `stops` that are for the whole of a position.
+
+        Of one too large for an order these are several: all, if the fewest that could be for it
+        are, the largest of them.
+        """
+        fewest = self.orders_for(truth)
+        if fewest == 1:
+            return tuple(stop for stop in stops if stop.quantity >= truth.quantity)
+        largest = sorted([stop.quantity for stop in stops], reverse=True)[:fewest]
+        return stops if sum(largest) >= truth.quantity else ()
+
+    def orders_for(self, truth: Truth) -> int:
+        """How many orders at market it takes to close a position."""
+        most = self.case.listed[truth.symbol].quantity_max
+        return max(ceil(truth.quantity / most), 1) if most.is_finite() else 1
 
     def user_stops(self, symbol: str) -> tuple[float, ...]:
         """Triggers of the user's own stops, those of the last minute too."""
         return tuple(trigger for each, trigger in self._user_stops if each == symbol)
 
     def user_stops_now(self, truth: Truth, level: float) -> tuple[float, ...]:
-        """Triggers of the user's own proper stops."""
+        """Where the user's own proper stops close the whole position."""
         _, theirs = self.stops()
-        return tuple(
-            float(stop.trigger_price) for stop in theirs if _is_proper(stop, truth, level)
-        )
+        safe = [stop for stop in theirs if _is_safe(stop, truth, level)]
+        if self.orders_for(truth) == 1:
+            return tuple(float(stop.trigger_price) for stop in self.whole(tuple(safe), truth))
+        # Several stops close the whole where the last of them does.
+        safe.sort(key=lambda stop: truth.side.sign * stop.trigger_price, reverse=True)
+        for count in range(1, len(safe) + 1):
+            if self.whole(tuple(safe[:count]), truth):
+                return (float(safe[count - 1].trigger_price),)
+        return ()
 
     def look(self) -> None:
         """Prices moved, or an account changed."""
@@ -406,11 +440,10 @@ def short(action: Action) -> str:
     assert_never(action)
 
 
-def _is_proper(stop: StopOrder, truth: Truth, level: float) -> bool:
+def _is_safe(stop: StopOrder, truth: Truth, level: float) -> bool:
     return (
         stop.symbol == truth.symbol
         and stop.side is truth.side
-        and stop.quantity >= truth.quantity
         and truth.side.sign * (float(stop.trigger_price) - level) > 0
     )
 

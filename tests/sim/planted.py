@@ -14,7 +14,7 @@ import pytest
 
 from bot.core.events import IntentState
 from bot.core.policy import Metric
-from tests.core import test_cancels, test_funding
+from tests.core import test_cancels, test_funding, test_sendable
 from tests.sim import plants_mechanism as mechanism
 from tests.sim import plants_semantics as semantics
 from tests.sim.world import run_seed
@@ -118,7 +118,7 @@ MECHANISM: tuple[Planted, ...] = (
         tests=(
             partial(
                 test_cancels.test_the_new_stop_is_not_given_up_for_the_one_that_is_being_cancelled,
-                IntentState.SENT,
+                IntentState.PREPARED,
             ),
         ),
     ),
@@ -138,6 +138,17 @@ MECHANISM: tuple[Planted, ...] = (
     _planted(mechanism.let_an_unknown_close_block_the_exit, 84, "4", "0"),
     _planted(mechanism.cancel_the_last_stop, 0, "6"),
     _planted(mechanism.stop_for_a_part, 0, "6"),
+    _planted(mechanism.stop_with_more_than_a_venue_takes, 56, "6"),
+    _planted(mechanism.rest_only_the_first_order_of_a_stop, 56, "6"),
+    _planted(
+        mechanism.let_a_slice_wait_for_the_last,
+        UNSEEN,
+        "4",
+        "6",
+        tests=(
+            test_sendable.test_a_slice_does_not_wait_until_it_is_known_what_the_one_before_has_filled,
+        ),
+    ),
     _planted(mechanism.take_any_stop_for_a_whole_one, 40, "6"),
     _planted(mechanism.ignore_the_cooldown, 122, "rate"),
     _planted(mechanism.ignore_the_rate_of_actions, 18, "rate"),
@@ -184,7 +195,7 @@ SEMANTICS: tuple[Planted, ...] = (
     # neither the distance net of that bill nor the ratio has had anything closed before.
     _planted(
         semantics.never_act_on_a_bill,
-        UNSEEN,
+        2094,
         "bill",
         tests=(
             partial(

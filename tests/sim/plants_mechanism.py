@@ -95,13 +95,13 @@ def spool_in_silence(patch: pytest.MonkeyPatch) -> None:
 def take_a_part_for_the_whole(patch: pytest.MonkeyPatch) -> None:
     evidence = reconcile._close_evidence
 
-    def generous(order: Any, ordered: Any) -> Any:
+    def generous(intent: Any, ordered: Any, order: Any, snapshot: Any) -> Any:
         match order:
             case OrderFound(resting=False, filled=Fill() as fill):
                 whole = replace(order, filled=replace(fill, quantity=ordered))
-                return evidence(whole, ordered)
+                return evidence(intent, ordered, whole, snapshot)
             case _:
-                return evidence(order, ordered)
+                return evidence(intent, ordered, order, snapshot)
 
     patch.setattr(reconcile, "_close_evidence", generous)
 
@@ -248,6 +248,24 @@ def stop_for_a_part(patch: pytest.MonkeyPatch) -> None:
         return approve(request, action)
 
     patch.setattr(upkeep, "approve_stop", smaller)
+
+
+def stop_with_more_than_a_venue_takes(patch: pytest.MonkeyPatch) -> None:
+    for module in (protection, upkeep):
+        patch.setattr(module, "slices", lambda instrument, quantity: (quantity,))
+
+
+def rest_only_the_first_order_of_a_stop(patch: pytest.MonkeyPatch) -> None:
+    rest = upkeep._rest
+
+    def first(desk: Any, ground: Any, target: Any, found: Audit, lacking: Any) -> None:
+        rest(desk, ground, target, found, lacking[:1] if len(lacking) > 1 else ())
+
+    patch.setattr(upkeep, "_rest", first)
+
+
+def let_a_slice_wait_for_the_last(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(guardrails, "_is_slice", lambda state, close: False)
 
 
 def take_any_stop_for_a_whole_one(patch: pytest.MonkeyPatch) -> None:

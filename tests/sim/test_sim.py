@@ -33,9 +33,9 @@ def test_a_planted_bug_is_caught(planted: Planted) -> None:
 
 
 @pytest.mark.parametrize(
-    "planted", [each for each in PLANTED if each.seed == UNSEEN], ids=lambda planted: planted.name
+    "planted", [each for each in PLANTED if each.tests], ids=lambda planted: planted.name
 )
-def test_a_planted_bug_that_no_seed_is_known_to_see_fails_a_test(planted: Planted) -> None:
+def test_a_planted_bug_that_hardly_any_seed_sees_fails_a_test(planted: Planted) -> None:
     assert isinstance(hunt(planted, ()), Failed)
     for test in planted.tests:
         test()  # without the bug it passes

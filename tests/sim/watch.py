@@ -18,8 +18,8 @@ from tests.sim.truth import BILLS, CROSS, SURELY_BILLED_MS, Scene, Truth
 if TYPE_CHECKING:
     from tests.sim.observer import Observer
 
-QUIET_MS = 33_000
-"""After everything works again, protection is as it should be: a read every 30 s, and its way."""
+QUIET_MS = 30_000
+"""After everything works again, protection is as it should be: a read every 25 s, and its way."""
 
 REACT_MS = 6_000
 """A stop that may be on its way is waited for 5 s; then another one is sent."""
@@ -30,8 +30,8 @@ STOPS_MAX = 8
 
 FLOOR_MS = 5_000
 TIMEOUT_MS = 3_000
-BACKOFF_MS = 61_000
-"""A venue that refuses stops is asked at least once a minute."""
+BACKOFF_MS = 26_000
+"""A venue that refuses stops is asked at least every 25 s."""
 
 READ_AGE_MAX_MS = 55_000
 """On older reads the guard need not act (the limit is a minute)."""
@@ -180,7 +180,10 @@ class Watch:
             return abs(trigger - target) <= gap * DRIFT + ticks
 
         triggers = [float(stop.trigger_price) for stop in proper]
-        placed = any(near(trigger, to) for trigger in triggers for to in wanted)
+        there = (
+            stop for stop in proper if any(near(float(stop.trigger_price), to) for to in wanted)
+        )
+        placed = bool(observer.whole(tuple(there), truth))
         tightest = sign * max([sign * price for price in wanted])
         stray = any(
             sign * (trigger - tightest) > 0 and not near(trigger, tightest) for trigger in triggers
@@ -192,7 +195,8 @@ class Watch:
             return
         self._check_quiet(truth, naked_ms, drifted_ms)
         ours, _ = observer.stops()
-        if sum(stop.symbol == symbol for stop in ours) > STOPS_MAX:
+        stops_max = STOPS_MAX + 2 * (observer.orders_for(truth) - 1)
+        if sum(stop.symbol == symbol for stop in ours) > stops_max:
             self._broke(symbol, "drifted", truth.at_ms, "6", f"stops of {symbol} pile up")
         self._check_reaction(truth, naked_ms)
         if proper or truth.is_past(tightest):

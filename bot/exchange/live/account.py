@@ -38,6 +38,7 @@ from bot.exchange.live.dialect import (
     StreamEnded,
 )
 from bot.exchange.live.lanes import Asks, Detour, Lane
+from bot.exchange.live.sessions import Redials
 from bot.exchange.live.transport import Network
 from bot.exchange.ports import (
     Banned,
@@ -51,6 +52,7 @@ from bot.exchange.ports import (
     Reply,
     Unreachable,
     Unsure,
+    not_sent,
 )
 
 READS_TRIED = 3
@@ -115,6 +117,7 @@ class LiveAccount:
         self._clock = clock
         self._terms_read = _TermsRead(NEVER_MS, frozenset(), ())
         self._swept_at_ms = NEVER_MS
+        self._redials, self._dial_at_ms = Redials(), NEVER_MS
         self._waiting: frozenset[str] = frozenset()
         self._stopped_at_ms: dict[str, int] = {}
         """When a stop was sent last, by contract: it may rest where nothing is held any more."""
@@ -181,6 +184,15 @@ class LiveAccount:
 
     async def stream(self, publish: Callable[[Notice], None]) -> None:
         """Publish notices until cancelled; raises `Unreachable` when the stream is lost."""
+        await self._clock.sleep_until_ms(self._dial_at_ms)
+        begun_ms = self._clock.now_ms()
+        try:
+            await self._follow(publish)
+        finally:
+            now_ms = self._clock.now_ms()
+            self._dial_at_ms = now_ms + self._redials.pause_ms(now_ms - begun_ms)
+
+    async def _follow(self, publish: Callable[[Notice], None]) -> None:
         try:
             answers = await read_all(self._reads, self._dialect.account_calls())
             opening = self._dialect.account_opening(
@@ -209,7 +221,7 @@ class LiveAccount:
             case Heard() as heard:
                 return self._orders.reply_of(heard, action, client_id, self._contracts.listed)
             case NotSent(reason):
-                return Refused("NOT_SENT", reason)
+                return not_sent(reason)
             case Hushed(reason, until_ms):
                 return Barred(reason, until_ms)
             case Silent(reason):
@@ -229,7 +241,7 @@ class LiveAccount:
     async def _recipe(self, action: Action, client_id: str) -> Call | Refused | Barred:
         """What to send. That it cannot be known is proof that nothing is sent."""
         if isinstance(self._position_mode, _Unread):
-            return Refused("NOT_SENT", "the account has not been read yet")
+            return not_sent("the account has not been read yet")
         try:
             asked = [
                 await read(self._writes, call)
@@ -240,7 +252,7 @@ class LiveAccount:
         except Banned as e:
             return Barred(str(e), e.until_ms)
         except (Unreachable, Unreadable) as e:
-            return Refused("NOT_SENT", str(e))
+            return not_sent(str(e))
 
     async def margin_changes(
         self, symbol: str, since_ms: int

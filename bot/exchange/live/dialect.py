@@ -4,6 +4,7 @@ What one venue's protocol is to the live adapter: recipes and parsers, all of th
 Parsers raise `Unreadable`; for reads the adapter makes that `Unreachable`, for writes `Unsure`.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from decimal import Decimal
@@ -69,6 +70,31 @@ class Listed:
             if listed == symbol:
                 return name
         raise KeyError(symbol)
+
+
+@dataclass(frozen=True, slots=True)
+class TooMany:
+    """
+    What the venue says to more requests than it takes, besides HTTP 429.
+
+    By a status, or by how an answer of any status begins: those are limits of seconds.
+    """
+
+    statuses: frozenset[int] = frozenset()
+    words: str = ""
+    """A regular expression; empty where there are none."""
+
+    def is_said_so(self, heard: Heard) -> bool:
+        """Whether the answer begins with the words."""
+        return bool(self.words and re.match(self.words, heard.text))
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """So many requests in so many seconds; all of them may be at once."""
+
+    count: int
+    window_s: int
 
 
 class Resized(Unreadable):
@@ -175,6 +201,12 @@ class MarketDialect(Protocol):
     @property
     def used_weight_header(self) -> str:
         """In small letters, the header that tells what the address has used of a minute, or ""."""
+
+    @property
+    def too_many(self) -> TooMany: ...
+    @property
+    def write_pace(self) -> Pace:
+        """What is sent for an account at most: less than the venue takes, or as much."""
 
     def time_call(self) -> Call | ByDate: ...
     def time_of(self, json: Json) -> int: ...

@@ -17,6 +17,7 @@ from asyncio_throttle.throttler import Throttler
 
 from bot.clock import Clock
 from bot.exchange.live.calls import Call, Heard, Hushed, NotSent, Outcome
+from bot.exchange.live.dialect import Pace, TooMany
 from bot.exchange.live.transport import Transport
 
 READ_SHARE = 0.5
@@ -30,9 +31,6 @@ position has a stop until the rules of all are known; those of twenty contracts 
 Binance allows.
 """
 
-WRITES_PER_WINDOW, WRITE_WINDOW_S = 100, 10
-"""Orders in 10 s: a third of what Binance allows an account. A burst of them waits for nothing."""
-
 ADDRESS_SHARE = 0.6
 """Of what the venue allows an address: beyond it reads trickle until the next minute."""
 
@@ -41,6 +39,9 @@ ADDRESS_SHARE_MAX = 0.8
 
 MINUTE_MS = 60_000
 RETRY_AFTER_USUAL_S = 60
+RETRY_AFTER_WORDS_S = 10
+"""Limits that are told with HTTP 200 are of one second, or of ten."""
+
 TRICKLE_MS = 5_000
 TRICKLE_WEIGHT = 50
 """
@@ -76,6 +77,7 @@ class Allowance:
     weight_per_minute: int
     used_header: str
     """In small letters; empty where the venue tells nothing."""
+    too_many: TooMany
 
 
 class Asks(Protocol):
@@ -95,13 +97,13 @@ class Lane:
         quiet: Quiet,
         allowance: Allowance,
         *,
-        budget: int,
+        pace: Pace,
         at_first: int,
         is_read: bool,
         bans_all: bool = True,
     ) -> None:
         """
-        Spend up to `budget` of weight in each window of its kind, and once `at_first`.
+        Spend weight at `pace`, and once `at_first`.
 
         Of reads, which the venue counts by address, it is shared with other guards on that. A ban
         that is met here `bans_all`, unless writes leave by another address.
@@ -110,8 +112,8 @@ class Lane:
         self._transport = transport
         self._clock = clock
         self._quiet = quiet
-        self._budget = budget
-        self._throttler = Throttler(budget, READ_WINDOW_S if is_read else WRITE_WINDOW_S)
+        self._budget = pace.count
+        self._throttler = Throttler(pace.count, pace.window_s)
         self._at_first = at_first
         self._turn = asyncio.Lock()
         self._is_read = is_read
@@ -138,8 +140,10 @@ class Lane:
         outcome = await transport.ask(call)
         if isinstance(outcome, Heard):
             self._mind(outcome)
-            if outcome.status in (_TOO_MANY, _BANNED):
-                return self._be_quiet(outcome)
+            if outcome.status in (_TOO_MANY, _BANNED, *self._allowance.too_many.statuses):
+                return self._be_quiet(outcome, RETRY_AFTER_USUAL_S)
+            if self._allowance.too_many.is_said_so(outcome):
+                return self._be_quiet(outcome, RETRY_AFTER_WORDS_S)
         return outcome
 
     def follow_clock(self, ahead_ms: int) -> None:
@@ -178,12 +182,12 @@ class Lane:
         if used >= self._allowance.weight_per_minute * ADDRESS_SHARE_MAX:
             self._quiet.trickle_at_ms, self._quiet.trickle_left = until_ms - TRICKLE_MS, 0
 
-    def _be_quiet(self, heard: Heard) -> Outcome:
-        """Heed a 429 or a 418; what it means for the request that it answers."""
+    def _be_quiet(self, heard: Heard, usual_s: int) -> Outcome:
+        """Heed a 429, or what is like one, or a 418; what it means for the request it answers."""
         quiet, now_ms = self._quiet, self._clock.now_ms()
         headers = {name.lower(): text for name, text in heard.headers.items()}
         told = headers.get("retry-after", "")
-        wait_s = int(told) if told.isdecimal() else RETRY_AFTER_USUAL_S
+        wait_s = int(told) if told.isdecimal() else usual_s
         until_ms = now_ms + wait_s * 1000
         reason = f"HTTP {heard.status}: {heard.text[:120]}"
         if heard.status == _BANNED:
@@ -245,6 +249,6 @@ def start_budget(allowance: Allowance) -> int:
     return int(allowance.weight_per_minute * START_SHARE) if allowance.used_header else 0
 
 
-def read_budget(weight_per_minute: int) -> int:
+def read_pace(weight_per_minute: int) -> Pace:
     """The weight of reads in a window, out of what the venue allows in a minute."""
-    return int(weight_per_minute * READ_SHARE * READ_WINDOW_S / 60)
+    return Pace(int(weight_per_minute * READ_SHARE * READ_WINDOW_S / 60), READ_WINDOW_S)

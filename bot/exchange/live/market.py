@@ -22,11 +22,11 @@ from bot.exchange.live.calls import Json, Unreadable, parse_json
 from bot.exchange.live.contracts import Contracts
 from bot.exchange.live.dialect import Marked, MarketDialect, Resized, Unmoved
 from bot.exchange.live.lanes import Asks
+from bot.exchange.live.sessions import Redials
 from bot.exchange.live.transport import Network
 from bot.exchange.ports import Quoted, Unreachable
 
 SILENCE_S = 5
-RECONNECT_MS = 1_000
 FROZEN_MS = 120_000
 FROZEN_MOVES = 60
 """A mark that stays the same for so long while others have moved so often is none any more."""
@@ -71,6 +71,7 @@ class LiveMarket:
         self._instruments: dict[str, Instrument] = {}
         self._latest: dict[tuple[str, type[Quoted]], Quoted] = {}
         self._still: dict[str, _Still] = {}
+        self._redials = Redials()
 
     async def instruments(self, symbols: tuple[str, ...]) -> tuple[Instrument, ...]:
         """Rules of the named symbols as they are now; raises `KeyError` with one not listed."""
@@ -95,14 +96,15 @@ class LiveMarket:
     async def stream(self, publish: Callable[[Quoted], None]) -> None:
         """Publish mark prices and funding until cancelled."""
         while True:
-            watched = self._watched()
+            watched, begun_ms = self._watched(), self._clock.now_ms()
             if watched:
                 try:
                     await self._poll(watched, publish)
                     await self._listen(watched, publish)
                 except (Unreachable, aiohttp.ClientError, OSError, TimeoutError) as e:
                     log.warning("marks.lost", reason=f"{type(e).__name__}: {e}")
-                    await self._clock.sleep_ms(RECONNECT_MS)
+                    pause_ms = self._redials.pause_ms(self._clock.now_ms() - begun_ms)
+                    await self._clock.sleep_ms(pause_ms)
             else:
                 await self._clock.sleep_ms(IDLE_MS)
 

@@ -50,6 +50,7 @@ class Transport:
                 "password": credentials.passphrase.get_secret_value(),
                 "session": network,
                 "enableRateLimit": False,
+                "timeout_on_exit": 0,  # for connections of its own, of which it has none
                 "options": {"recvWindow": RECV_WINDOW_MS},
             }
         )

@@ -20,11 +20,7 @@ from bot.core.model import (
 )
 from bot.core.units import ZERO, Money, Price, Quantity, Ratio
 from bot.exchange.live.calls import Call, Json, Unreadable
-from bot.exchange.live.dialect import (
-    Listed,
-    Marked,
-    Opening,
-)
+from bot.exchange.live.dialect import Listed, Marked, Opening, Pace, TooMany
 from bot.exchange.live.reading import Row, closed_bars, rows
 from bot.exchange.venues.apex import RULES
 
@@ -32,6 +28,10 @@ log = structlog.get_logger()
 
 ccxt_id = "apex"
 read_weight_per_minute = 600
+too_many = TooMany()
+write_pace = Pace(10, 1)
+"""Nothing is sent by this adapter."""
+
 used_weight_header = ""
 
 COIN = "USDT"

@@ -13,7 +13,7 @@ from bot.core.units import ZERO, Price, Quantity
 from bot.exchange.live.calls import Call, Heard
 from bot.exchange.live.dialect import Ground, Listed
 from bot.exchange.live.reading import Row, answer_of, rests
-from bot.exchange.ports import OrderAbsent, OrderFound, Refused, Reply, Unsure
+from bot.exchange.ports import OrderAbsent, OrderFound, Refused, Reply, Unsure, not_sent
 from bot.exchange.venues.apex_account import client_id_of
 from bot.exchange.venues.apex_market import PRIVATE, data_of
 
@@ -24,8 +24,8 @@ WHY_NOT = (
     "an order needs a zk signature of a library that ccxt does not bring, and margin cannot be "
     "moved into a position"
 )
-_ORDER_OPEN = frozenset({"PENDING", "OPEN", "UNTRIGGERED"})
-_ORDER_OVER = frozenset({"FILLED", "CANCELED", "EXPIRED"})
+_WAITS = frozenset({"PENDING", "OPEN", "UNTRIGGERED"})
+_OVER = frozenset({"FILLED", "CANCELED", "EXPIRED"})
 
 
 # -- writes --------------------------------------------------------------------------------
@@ -38,7 +38,7 @@ def ground_calls(action: Action, listed: Listed) -> Sequence[Call]:
 
 def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -> Refused:
     """No recipe: nothing is sent, which is proof."""
-    return Refused("NOT_SENT", WHY_NOT)
+    return not_sent(WHY_NOT)
 
 
 def reply_of(heard: Heard, action: Action, client_id: str, listed: Listed) -> Reply:
@@ -62,9 +62,7 @@ def order_of(
     row = Row(data_of(answer_of(heard, "order"), "order"), "order")
     if row.raw("symbol") != name or client_id_of(row) != client_id:
         raise row.wrong("symbol", f"order {client_id} in {name}")
-    return OrderFound(
-        client_id, resting=rests(row, "status", _ORDER_OPEN, _ORDER_OVER), filled=_filled(row)
-    )
+    return OrderFound(client_id, resting=rests(row, "status", _WAITS, _OVER), filled=_filled(row))
 
 
 def _filled(row: Row) -> Filled:

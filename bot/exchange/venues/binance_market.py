@@ -23,7 +23,7 @@ from bot.core.model import (
 )
 from bot.core.units import ZERO, Money, Price, Quantity, Ratio
 from bot.exchange.live.calls import Call, Json, Unreadable
-from bot.exchange.live.dialect import Listed, Marked, Opening
+from bot.exchange.live.dialect import Listed, Marked, Opening, Pace, TooMany
 from bot.exchange.live.reading import Row, closed_bars, rows
 
 log = structlog.get_logger()
@@ -33,6 +33,9 @@ _NO_DELIVERY_MS = 4_100_000_000_000
 _EIGHT_HOURS_MS = 8 * 3_600_000
 _HOUR_MS = 3_600_000
 _NONE: dict[str, str] = {}
+
+
+_WRITES, _TOO_MANY = Pace(100, 10), TooMany()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,9 @@ class BinanceMarket:
     read_weight_per_minute: int = 2_400
     """Of both together: an address that asks either has less for the other."""
     used_weight_header: str = "x-mbx-used-weight-1m"
+    too_many: TooMany = _TOO_MANY
+    write_pace: Pace = _WRITES
+    """A third of the orders that USD-M takes of an account in 10 s, half of those of COIN-M."""
 
     # -- clock -----------------------------------------------------------------------------
 

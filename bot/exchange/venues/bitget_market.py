@@ -19,11 +19,7 @@ from bot.core.model import (
 )
 from bot.core.units import ZERO, Price, Quantity, Ratio
 from bot.exchange.live.calls import Call, Json, Unreadable
-from bot.exchange.live.dialect import (
-    Listed,
-    Marked,
-    Opening,
-)
+from bot.exchange.live.dialect import Listed, Marked, Opening, Pace, TooMany
 from bot.exchange.live.reading import (
     Row,
     closed_bars,
@@ -37,6 +33,10 @@ log = structlog.get_logger()
 ccxt_id = "bitget"
 read_weight_per_minute = 300
 """5 reads a second of the slowest endpoint: `documented`, counted here as if all were one."""
+
+too_many = TooMany()
+write_pace = Pace(10, 1)
+"""Orders and stops of an account in a second: `documented`; margin is 5."""
 
 used_weight_header = ""
 

@@ -20,12 +20,7 @@ from bot.core.model import (
 )
 from bot.core.units import ZERO, Price, Quantity, Ratio
 from bot.exchange.live.calls import Call, Json, Unreadable
-from bot.exchange.live.dialect import (
-    ByDate,
-    Listed,
-    Marked,
-    Opening,
-)
+from bot.exchange.live.dialect import ByDate, Listed, Marked, Opening, Pace, TooMany
 from bot.exchange.live.reading import (
     Row,
     closed_bars,
@@ -39,6 +34,12 @@ log = structlog.get_logger()
 ccxt_id = "bot.exchange.venues.bitunix_client.Bitunix"
 read_weight_per_minute = 600
 """10 reads a second of each endpoint: `documented`, counted here as if all were one."""
+
+too_many = TooMany(words=r'\{"code":\s*"?1000[56]\b')
+"""With HTTP 200, of an address and of an account: `documented`."""
+
+write_pace = Pace(10, 1)
+"""Orders and stops of an account in a second: `documented`; margin is 5."""
 
 used_weight_header = ""
 

@@ -22,7 +22,7 @@ from bot.core.units import ZERO, Price, Quantity
 from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Listed
 from bot.exchange.live.reading import Row, answer_of, readable, rests, rows
-from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure
+from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure, not_sent
 from bot.exchange.venues.bitunix_account import PAGE, side_of, stops_call, waiting_in
 from bot.exchange.venues.bitunix_market import API, COIN, PRIVATE, code_of, data_of, one_of
 from bot.exchange.venues.bitunix_refusals import NOT_FOUND, REFUSED
@@ -32,8 +32,8 @@ request_life_ms = 60_000
 _HTTP_OK = 200
 _TRADES_PAGES = 2
 
-_ORDER_OPEN = frozenset({"INIT", "NEW", "PART_FILLED"})
-_ORDER_OVER = frozenset({"FILLED", "CANCELED", "PART_FILLED_CANCELED", "EXPIRED"})
+_WAITS = frozenset({"INIT", "NEW", "PART_FILLED"})
+_OVER = frozenset({"FILLED", "CANCELED", "PART_FILLED_CANCELED", "EXPIRED"})
 _STOP_OVER = frozenset({"CANCELED", "SYSTEM_CANCELED", "FAILED", "EXPIRED"})
 
 
@@ -65,13 +65,13 @@ def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -
             return Call(PRIVATE, "POST", f"{API}/account/adjust_position_margin", sent)
         case CancelStop(target_client_id=target):
             if not target.isdecimal():
-                return Refused("NOT_SENT", f"expected a stop whose number is known, was {target}")
+                return not_sent(f"expected a stop whose number is known, was {target}")
             sent = {"symbol": name, "orderId": target}
             return Call(PRIVATE, "POST", f"{API}/tpsl/cancel_order", sent)
         case PlaceStop(quantity=quantity, trigger_price=trigger):
             number = _number_of(ground, name, action.side)
             if not number:
-                return Refused("NOT_SENT", f"expected a position in {name}, was none")
+                return not_sent(f"expected a position in {name}, was none")
             sent = {
                 "symbol": name,
                 "positionId": number,
@@ -95,7 +95,7 @@ def _close(action: ClosePosition, client_id: str, name: str, ground: Ground) -> 
         case PositionMode.HEDGE:
             number = _number_of(ground, name, action.side)
             if not number:
-                return Refused("NOT_SENT", f"expected a position in {name}, was none")
+                return not_sent(f"expected a position in {name}, was none")
             side = "BUY" if is_long else "SELL"
             of = {"side": side, "tradeSide": "CLOSE", "positionId": number}
     sent = {"symbol": name, "qty": f"{action.quantity:f}", "clientId": client_id} | of
@@ -203,9 +203,7 @@ def order_of(
     if (row.raw("symbol"), row.raw("clientId")) != (name, client_id):
         raise row.wrong("clientId", client_id)
     filled = _filled(row, [each for json in jsons[1:] for each in _listed_in(json, "tradeList")])
-    return OrderFound(
-        client_id, resting=rests(row, "status", _ORDER_OPEN, _ORDER_OVER), filled=filled
-    )
+    return OrderFound(client_id, resting=rests(row, "status", _WAITS, _OVER), filled=filled)
 
 
 def _listed_in(json: Json, name: str) -> list[Row]:

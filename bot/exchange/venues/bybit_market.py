@@ -20,12 +20,7 @@ from bot.core.model import (
 )
 from bot.core.units import ONE, ZERO, Money, Price, Quantity, Ratio
 from bot.exchange.live.calls import Call, Json, Unreadable
-from bot.exchange.live.dialect import (
-    Listed,
-    Marked,
-    Opening,
-    Unmoved,
-)
+from bot.exchange.live.dialect import Listed, Marked, Opening, Pace, TooMany, Unmoved
 from bot.exchange.live.reading import (
     Row,
     closed_bars,
@@ -40,6 +35,12 @@ ccxt_id = "bybit"
 read_weight_per_minute = 1_200
 """600 requests in 5 s of an address and 5 to 50 a second of each endpoint: `documented`, counted
 here as if all endpoints were one that takes 20."""
+
+too_many = TooMany(frozenset({403}), r'\{"retCode":\s*10006\b')
+"""403 to an address, 10006 with HTTP 200 to an account: `documented`."""
+
+write_pace = Pace(10, 1)
+"""Of an account, of each endpoint, in a second: `documented`; newer kinds may send twice that."""
 
 used_weight_header = ""
 """What is left is told per endpoint, not of the address."""

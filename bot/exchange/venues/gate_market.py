@@ -20,11 +20,7 @@ from bot.core.model import (
 )
 from bot.core.units import ZERO, Price, Quantity, Ratio
 from bot.exchange.live.calls import Call, Json, Unreadable
-from bot.exchange.live.dialect import (
-    Listed,
-    Marked,
-    Opening,
-)
+from bot.exchange.live.dialect import Listed, Marked, Opening, Pace, TooMany
 from bot.exchange.live.reading import (
     Row,
     closed_bars,
@@ -35,9 +31,13 @@ from bot.exchange.venues.tiers import Bracket, continuous
 
 log = structlog.get_logger()
 
-ccxt_id = "gate"
+ccxt_id = "bot.exchange.venues.gate_client.Gate"
 read_weight_per_minute = 1_200
 """200 reads in 10 s of each endpoint: `documented`, counted here as if all were one."""
+
+too_many = TooMany()
+write_pace = Pace(100, 10)
+"""Half of what each endpoint takes of an account: `documented`."""
 
 used_weight_header = ""
 """What is left is told per endpoint, not of the address."""

@@ -23,13 +23,14 @@ from bot.core.units import ZERO, Price, Quantity
 from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Listed
 from bot.exchange.live.reading import Row, page, rests, rows
-from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure
+from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure, not_sent
 from bot.exchange.venues.gate_account import FALLS_TO, MARK, OURS, PAGE, RISES_TO, stops_call
 from bot.exchange.venues.gate_market import OF_USDT, PRIVATE
 from bot.exchange.venues.gate_refusals import REFUSED
 
 request_life_ms = 60_000
-"""A signature is good for a minute: `documented`."""
+"""A signature is good for a minute: `documented`. An order ends sooner by a header of its own; of
+stops, cancels and margin that is not documented."""
 
 NOT_THERE = frozenset({"ORDER_NOT_FOUND"})
 GONE = NOT_THERE | {"ORDER_FINISHED"}
@@ -130,7 +131,7 @@ def _cancel(name: str, target: str, ground: Ground) -> Call | Refused:
         if Row(row.raw("initial"), f"{row.where}.initial").raw("text") == OURS + target
     ]
     if len(numbers) != 1:
-        return Refused("NOT_SENT", f"expected one stop {target} in {name}, was {len(numbers)}")
+        return not_sent(f"expected one stop {target} in {name}, was {len(numbers)}")
     of = OF_USDT | {"order_id": numbers[0]}
     return Call(PRIVATE, "DELETE", "{settle}/price_orders/{order_id}", of)
 

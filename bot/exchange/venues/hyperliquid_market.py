@@ -17,7 +17,7 @@ from bot.core.events import BarsReported
 from bot.core.model import BAR_MS, BARS_MAX, ContractKind, Instrument, RiskTier
 from bot.core.units import ONE, ZERO, Price, Quantity, Ratio
 from bot.exchange.live.calls import Call, Json, Unreadable
-from bot.exchange.live.dialect import Listed, Marked, Opening, Unmoved
+from bot.exchange.live.dialect import Listed, Marked, Opening, Pace, TooMany, Unmoved
 from bot.exchange.live.reading import Row, closed_bars, rows
 from bot.exchange.venues.hyperliquid import RULES
 from bot.exchange.venues.tiers import Bracket, continuous
@@ -26,6 +26,10 @@ log = structlog.get_logger()
 
 ccxt_id = "bot.exchange.venues.hyperliquid_client.Hyperliquid"
 read_weight_per_minute = 1_200
+too_many = TooMany()
+write_pace = Pace(100, 10)
+"""Half of the 1200 a minute that an address has: `documented`."""
+
 used_weight_header = ""
 """The venue tells of what the account has used, in an answer of its own, not of the address."""
 

@@ -25,7 +25,7 @@ from bot.core.units import ONE, ZERO, Price, Quantity
 from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Listed
 from bot.exchange.live.reading import Row, answer_of, rests, rows
-from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure
+from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure, not_sent
 from bot.exchange.venues.hyperliquid_account import (
     CLOID,
     cloid_of,
@@ -49,7 +49,7 @@ _CLOSE_REACH = Decimal("0.08")
 _STOP_REACH = Decimal("0.10")
 """And from its trigger a stop: the venue's own for stops at market."""
 
-_OPEN = frozenset({"open", "triggered"})
+_WAITS = frozenset({"open", "triggered"})
 _OVER = frozenset(
     {
         "filled",
@@ -107,12 +107,12 @@ def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -
     match action:
         case AddMargin(side=side, amount=amount):
             if amount * _UNITS % ONE != ZERO:
-                return Refused("NOT_SENT", f"expected millionths of a dollar, was {amount}")
+                return not_sent(f"expected millionths of a dollar, was {amount}")
             units = {"isBuy": side is Side.LONG, "ntli": int(amount * _UNITS)}
             return _done({"type": "updateIsolatedMargin", "asset": number} | units)
         case CancelStop(target_client_id=target):
             if not CLOID.fullmatch(cloid := cloid_of(target)):
-                return Refused("NOT_SENT", f"{target}: expected an order with an id of a client")
+                return not_sent(f"{target}: expected an order with an id of a client")
             cancels = [{"asset": number, "cloid": cloid}]
             return _done({"type": "cancelByCloid", "cancels": cancels})
         case PlaceStop(side=side, quantity=quantity, trigger_price=trigger):
@@ -131,7 +131,7 @@ def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -
                 case AtMarket():
                     mark = _mark_in(ground.answers, name)
                     if mark is None:
-                        return Refused("NOT_SENT", f"there is no position in {name} to close")
+                        return not_sent(f"there is no position in {name} to close")
                     px = _told(_reached(mark, side, _CLOSE_REACH), places, _farther[side])
                 case _:
                     assert_never(bound)
@@ -176,7 +176,7 @@ def _order(
 ) -> Call | Refused:
     """The order of the parts is the signature's."""
     if not CLOID.fullmatch(cloid := cloid_of(client_id)):
-        return Refused("NOT_SENT", f"{client_id}: expected an id of a guard")
+        return not_sent(f"{client_id}: expected an id of a guard")
     order = {
         "a": number,
         "b": side is Side.SHORT,
@@ -287,7 +287,7 @@ def order_of(
     quantity = filled.quantity if isinstance(filled, Fill) else ZERO
     if quantity != row.number("origSz") - row.number("sz"):
         raise row.wrong("sz", f"what is left of {row.raw('origSz')} after fills of {quantity}")
-    return OrderFound(client_id, resting=rests(outer, "status", _OPEN, _OVER), filled=filled)
+    return OrderFound(client_id, resting=rests(outer, "status", _WAITS, _OVER), filled=filled)
 
 
 def _filled(fills: Json, number: str) -> Filled:

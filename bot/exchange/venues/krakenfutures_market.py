@@ -18,7 +18,7 @@ from bot.core.events import BarsReported
 from bot.core.model import BARS_MAX, ContractKind, Instrument, RiskTier, TierMeasure
 from bot.core.units import ZERO, Money, Price, Quantity, Ratio
 from bot.exchange.live.calls import Call, Json, Unreadable
-from bot.exchange.live.dialect import Listed, Marked, Opening
+from bot.exchange.live.dialect import Listed, Marked, Opening, Pace, TooMany
 from bot.exchange.live.reading import Row, closed_bars, readable, rows
 from bot.exchange.venues.krakenfutures import RULES
 from bot.exchange.venues.tiers import Bracket, continuous
@@ -26,6 +26,12 @@ from bot.exchange.venues.tiers import Bracket, continuous
 ccxt_id = "bot.exchange.venues.krakenfutures_client.KrakenFutures"
 read_weight_per_minute = 3_000
 """500 in 10 s, of which most private reads take 2; public ones are free: `documented`."""
+
+too_many = TooMany(words=r'\{"result":\s*"error",.{0,80}"apiLimitExceeded"')
+"""With HTTP 200: `documented`."""
+
+write_pace = Pace(25, 10)
+"""Of cost 10 each: half of the 500 in 10 s that an account has: `documented`."""
 
 used_weight_header = ""
 """The venue tells nothing of what is used."""

@@ -24,7 +24,7 @@ from bot.core.units import ZERO, Price, Quantity
 from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Listed
 from bot.exchange.live.reading import Row, answer_of, rows
-from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure
+from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure, not_sent
 from bot.exchange.venues.krakenfutures_account import ORDERS, client_id_of, given, waiting_in
 from bot.exchange.venues.krakenfutures_market import named, told
 from bot.exchange.venues.krakenfutures_refusals import ERRORS, STATUSES
@@ -57,7 +57,7 @@ def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -
     name = listed.id_of(action.symbol)
     match action:
         case AddMargin():
-            return Refused("NOT_SENT", "no margin can be added to a position: transfer or reduce")
+            return not_sent("no margin can be added to a position: transfer or reduce")
         case CancelStop(target_client_id=target):
             return Call(
                 "private", "POST", "cancelorder", {"cliOrdId": target}, weight=_ORDER_WEIGHT

@@ -16,7 +16,7 @@ from bot.core.events import BarsReported
 from bot.core.model import BAR_MS, BARS_MAX, ContractKind, Instrument, RiskTier
 from bot.core.units import ZERO, Price, Quantity, Ratio
 from bot.exchange.live.calls import Call, Json, Unreadable
-from bot.exchange.live.dialect import Listed, Marked, Opening
+from bot.exchange.live.dialect import Listed, Marked, Opening, Pace, TooMany
 from bot.exchange.live.reading import Row, closed_bars, rows
 from bot.exchange.venues.kucoin import RULES
 from bot.exchange.venues.tiers import Bracket, continuous
@@ -26,6 +26,10 @@ log = structlog.get_logger()
 ccxt_id = "kucoinfutures"
 read_weight_per_minute = 4_000
 """2000 in 30 s of an address, and as many of an account: counted here as if all were one."""
+
+too_many = TooMany()
+write_pace = Pace(100, 10)
+"""Of weight 2 to 4: half of the 2000 in 30 s that an account has: `documented`."""
 
 used_weight_header = ""
 """It tells what is left of its 30 s, not what was used."""

@@ -23,7 +23,7 @@ from bot.core.units import ZERO
 from bot.exchange.live.calls import Call, Heard, Json, Unreadable, parse_json
 from bot.exchange.live.dialect import Ground, Listed
 from bot.exchange.live.reading import Row, answer_of, filled_in, readable, rests, rows
-from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure
+from bot.exchange.ports import Accepted, OrderAbsent, OrderFound, Refused, Reply, Unsure, not_sent
 from bot.exchange.venues.kucoin_account import (
     MARGIN_MODES,
     PRIVATE,
@@ -106,10 +106,10 @@ def _order(
 
     margin_modes = readable(held_in(ground.state[1]), "positions", mode_of)
     if len(margin_modes) != 1:
-        return Refused("NOT_SENT", f"expected a {side} position in {name}, was none")
+        return not_sent(f"expected a {side} position in {name}, was none")
     lots = action.quantity / listed.sizes[name]
     if lots != lots.to_integral_value():
-        return Refused("NOT_SENT", f"expected whole lots of {name}, was {lots}")
+        return not_sent(f"expected whole lots of {name}, was {lots}")
     sent: dict[str, Json] = {
         "clientOid": client_id,
         "symbol": name,
@@ -181,14 +181,14 @@ def order_of(
     row = Row(parse_json(order.text), "order")
     if not (row.has("msg") and (row.raw("code"), row.raw("msg")) == NOT_FOUND):
         found = Row(data_of(answer_of(order, "order"), "order"), "order")
-        return _found(found, client_id, name, listed)
+        return _order_found(found, client_id, name, listed)
     for stop in rows(waiting_in(stops), "stopOrders"):
         if stop.has("clientOid") and stop.raw("clientOid") == client_id:
             return OrderFound(client_id, resting=True, filled=NO_FILL)
     return OrderAbsent()
 
 
-def _found(row: Row, client_id: str, name: str, listed: Listed) -> OrderFound:
+def _order_found(row: Row, client_id: str, name: str, listed: Listed) -> OrderFound:
     if (row.raw("symbol"), row.raw("clientOid")) != (name, client_id):
         raise row.wrong("clientOid", client_id)
     resting = rests(row, "status", {"open"}, {"done"})

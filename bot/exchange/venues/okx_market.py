@@ -19,11 +19,7 @@ from bot.core.model import (
 )
 from bot.core.units import ZERO, Money, Price, Quantity, Ratio
 from bot.exchange.live.calls import Call, Json, Unreadable
-from bot.exchange.live.dialect import (
-    Listed,
-    Marked,
-    Opening,
-)
+from bot.exchange.live.dialect import Listed, Marked, Opening, Pace, TooMany
 from bot.exchange.live.reading import (
     Row,
     closed_bars,
@@ -33,10 +29,14 @@ from bot.exchange.venues.okx import RULES
 
 log = structlog.get_logger()
 
-ccxt_id = "okx"
+ccxt_id = "bot.exchange.venues.okx_client.Okx"
 read_weight_per_minute = 600
 """5 to 20 requests in 2 s of each endpoint: `documented`, counted here as if all endpoints were
 one that takes 20."""
+
+too_many = TooMany()
+write_pace = Pace(20, 2)
+"""Stops, cancels and margin of an account in 2 s: `documented`; orders are 60."""
 
 used_weight_header = ""
 """Nothing is told of what an address has used."""

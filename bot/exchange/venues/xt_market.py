@@ -18,11 +18,7 @@ from bot.core.model import (
 )
 from bot.core.units import ZERO, Price, Quantity, Ratio
 from bot.exchange.live.calls import Call, Json, Unreadable
-from bot.exchange.live.dialect import (
-    Listed,
-    Marked,
-    Opening,
-)
+from bot.exchange.live.dialect import Listed, Marked, Opening, Pace, TooMany
 from bot.exchange.live.reading import (
     Row,
     closed_bars,
@@ -35,6 +31,10 @@ log = structlog.get_logger()
 
 ccxt_id = "xt"
 read_weight_per_minute = 600
+too_many = TooMany()
+write_pace = Pace(10, 1)
+"""As clients keep it: a call of theirs every 100 ms. `assumed`."""
+
 used_weight_header = ""
 _PUBLIC, PRIVATE = "public.linear", "private.linear"
 _MARKET = "future/market/v1/public"

@@ -20,6 +20,7 @@ from bot.core.events import Liquidated
 from bot.core.model import NO_FILL, STOPS_MAX, Fill, Side
 from bot.core.units import Money, Price, Quantity
 from bot.exchange.live import account as module
+from bot.exchange.live import connection
 from bot.exchange.live.lanes import Lane, Quiet
 from bot.exchange.paper.wire.mishaps import WITHOUT_EFFECT, Mishap, MishapKind
 from bot.exchange.ports import (
@@ -43,6 +44,13 @@ ADD = AddMargin(BTC, Side.LONG, Money(D("100.25")))
 STOP = PlaceStop(BTC, Side.LONG, Quantity(D("0.1")), Price(D(57_000)))
 CLOSE = ClosePosition(BTC, Side.LONG, Quantity(D("0.04")))
 BOUNDED = ClosePosition(BTC, Side.LONG, Quantity(D("0.04")), NoWorseThan(Price(D(59_900))))
+
+
+@pytest.fixture
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait a moment for answers that do not come; named before the account that is to have it."""
+    monkeypatch.setattr(connection, "READ_TIMEOUT_MS", 1_000)
+    monkeypatch.setattr(connection, "WRITE_TIMEOUT_MS", 500)
 
 
 @pytest_asyncio.fixture
@@ -150,6 +158,7 @@ ACTIONS: dict[str, Callable[[str], Action]] = {
 }
 
 
+@pytest.mark.usefixtures("impatience")
 @pytest.mark.parametrize("name", ACTIONS)
 async def test_no_unknown_outcome_is_taken_for_success_or_for_a_refusal(
     live: Wired, name: str
@@ -182,7 +191,7 @@ def _essence(machine: str) -> str:
 
 
 QUICK = [kind for kind in KINDS if kind is not MishapKind.NO_REPLY]
-"""Reads wait five seconds for an answer: once is enough."""
+"""Reads wait for an answer: once is enough."""
 
 
 async def test_a_read_that_went_wrong_is_no_read(live: Wired) -> None:
@@ -240,6 +249,7 @@ async def test_a_listen_key_is_kept_and_a_stream_that_cannot_keep_it_is_lost(
         assert await listening
 
 
+@pytest.mark.usefixtures("impatience")
 async def test_a_read_without_an_answer_is_no_read(live: Wired) -> None:
     live.fault(MishapKind.NO_REPLY, 9, method="GET")
     with pytest.raises(Unreachable, match="RequestTimeout"):

@@ -2,27 +2,35 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import cast
 
 import pytest
 import pytest_asyncio
 
+from bot.clock import Clock, system_wall_ms
 from bot.core.actions import ClosePosition
 from bot.core.model import Side
 from bot.core.units import Quantity
+from bot.exchange.live import connection
 from bot.exchange.live.asking import hear
-from bot.exchange.live.calls import Call
+from bot.exchange.live.calls import Call, Heard, Hushed
+from bot.exchange.live.credentials import NO_KEYS
 from bot.exchange.live.lanes import (
     ADDRESS_SHARE,
     ADDRESS_SHARE_MAX,
     READ_SHARE,
     READ_WINDOW_S,
     Lane,
-    read_budget,
+    Quiet,
+    read_pace,
 )
+from bot.exchange.live.loopback import LoopbackSession
+from bot.exchange.live.transport import Transport
 from bot.exchange.ports import Accepted, Unreachable
 from bot.exchange.venues.binanceusdm_account import ACCOUNT
 from bot.exchange.venues.binanceusdm_market import MARKET
 from bot.exchange.venues.binanceusdm_orders import ORDERS
+from bot.exchange.venues.dialects import DIALECTS
 from bot.runtime.feed import POLL_CALM_MS
 from tests.exchange.live.wired import Wired, wired
 from tests.exchange.wire.build import BTC, D
@@ -70,7 +78,7 @@ async def test_no_read_costs_more_than_is_set_aside_for_it(live: Wired) -> None:
 
 
 def test_reads_have_half_of_the_budget_and_are_never_all_spent_at_once() -> None:
-    allowed = read_budget(MARKET.read_weight_per_minute)
+    allowed = read_pace(MARKET.read_weight_per_minute).count
     assert allowed * (60 // READ_WINDOW_S) <= MARKET.read_weight_per_minute * READ_SHARE
 
 
@@ -108,6 +116,81 @@ async def test_reads_end_where_others_on_the_address_have_used_much_and_closes_g
     assert 0 < quiet.reads_until_ms - live.clock.now_ms() <= 60_000
     assert quiet.reads_until_ms % 60_000 == 0
     assert not quiet.all_until_ms
+
+
+PACES = {
+    "apex": (10, 1),
+    "binancecoinm": (100, 10),
+    "binanceusdm": (100, 10),
+    "bitget": (10, 1),
+    "bitunix": (10, 1),
+    "bybit": (10, 1),
+    "gate": (100, 10),
+    "hyperliquid": (100, 10),
+    "krakenfutures": (25, 10),
+    "kucoin": (100, 10),
+    "okx": (20, 2),
+    "xt": (10, 1),
+}
+"""What is sent at most, in so many seconds: at most what the venues' papers allow."""
+
+
+@pytest.mark.parametrize("venue", DIALECTS)
+async def test_writes_have_the_pace_of_their_venue(venue: str) -> None:
+    market, network = DIALECTS[venue].market, LoopbackSession(1)
+    transport = Transport("binanceusdm", NO_KEYS, network, 100)
+    lane = connection._writes(market, transport, Clock(system_wall_ms()), Quiet())
+    throttler = lane._throttler
+    assert (throttler.rate_limit, throttler.period) == PACES[venue]
+    await transport.close()
+    await network.close()
+
+
+SAID_TOO_MANY = [
+    ("bybit", 200, '{"retCode":10006,"retMsg":"Too many visits!","result":{}}', 10),
+    ("bybit", 403, "<html>access too frequent</html>", 60),
+    ("bitunix", 200, '{"code":10005,"msg":"Too frequent"}', 10),
+    ("bitunix", 200, '{"code": "10006", "msg": "Too frequent"}', 10),
+    ("krakenfutures", 200, '{"result":"error","serverTime":"x","error":"apiLimitExceeded"}', 10),
+    ("okx", 429, "{}", 60),
+]
+NOT_SO = [
+    ("bybit", 200, '{"retCode":0,"result":{"list":[{"retCode":10006}]}}', 0),
+    ("bybit", 200, '{"retCode":100060,"retMsg":"x"}', 0),
+    ("okx", 403, "<html>", 0),
+    ("bitunix", 200, '{"code":0,"data":[{"code":10005}]}', 0),
+]
+
+
+class Said:
+    """A transport that is always told the same."""
+
+    def __init__(self, heard: Heard) -> None:
+        self.heard = heard
+        self.asked = 0
+
+    async def ask(self, call: Call) -> Heard:
+        self.asked += 1
+        return self.heard
+
+
+@pytest.mark.parametrize(("venue", "status", "text", "quiet_s"), [*SAID_TOO_MANY, *NOT_SO])
+async def test_too_many_requests_are_heeded_however_they_are_said(
+    venue: str, status: int, text: str, quiet_s: int
+) -> None:
+    market, clock, quiet = DIALECTS[venue].market, Clock(system_wall_ms()), Quiet()
+    said = Said(Heard(status, {}, text))
+    transport = cast(Transport, said)
+    reads = connection._reads(market, transport, clock, quiet, bans_all=True)
+    writes = connection._writes(market, transport, clock, quiet)
+    asked_ms = clock.now_ms()
+    answer = await writes.ask(Call("private", "POST", "order", {}))
+    assert answer == said.heard  # whose parser says what became of it
+    assert quiet.reads_until_ms in range(
+        asked_ms + 1_000 * quiet_s, clock.now_ms() + 1_000 * quiet_s + 1
+    ) or not (quiet_s or quiet.reads_until_ms)
+    assert isinstance(await reads.ask(market.listing_call()), Hushed if quiet_s else Heard)
+    assert isinstance(await writes.ask(Call("private", "POST", "order", {})), Heard)
 
 
 async def test_writes_have_an_instance_and_connections_of_their_own(live: Wired) -> None:

@@ -19,7 +19,7 @@ from bot.exchange.live import lanes
 from bot.exchange.live.asking import hear
 from bot.exchange.live.calls import Call, Hushed
 from bot.exchange.live.connection import Connection, Egress, Loopback, follow, reach
-from bot.exchange.live.lanes import Quiet, read_budget
+from bot.exchange.live.lanes import Quiet, read_pace
 from bot.exchange.live.neighbours import FORGOTTEN_S, QUIET_MAX_MS, Neighbours, written
 from bot.exchange.ports import Accepted, Barred, Throttled, Unreachable
 from bot.exchange.venues.dialects import DIALECTS
@@ -73,7 +73,7 @@ async def test_a_ban_that_one_met_silences_the_other(tmp_path: Path) -> None:
 async def test_two_ask_no_more_than_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes, "START_SHARE", 0)
     monkeypatch.setattr(lanes, "READ_SHARE", 0.3)
-    budget = read_budget(MARKET.read_weight_per_minute)
+    budget = read_pace(MARKET.read_weight_per_minute).count
     call = Call("fapiPublic", "GET", "time", {})
     async with wired() as live, guards(live, tmp_path) as both:
         await until(lambda: all(each.reads._quiet.guards == 2 for each in both))

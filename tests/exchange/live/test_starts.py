@@ -57,5 +57,5 @@ async def test_the_rules_of_fifteen_contracts_are_known_within_seconds() -> None
 )
 def test_a_venue_that_counts_in_seconds_gets_no_burst(venue: str, expected: int) -> None:
     market = DIALECTS[venue].market
-    allowed = Allowance(market.read_weight_per_minute, market.used_weight_header)
+    allowed = Allowance(market.read_weight_per_minute, market.used_weight_header, market.too_many)
     assert start_budget(allowed) == expected

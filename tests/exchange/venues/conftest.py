@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from asyncio_throttle.throttler import Throttler
 
 from bot.core.model import PositionMode
 from bot.exchange.live import connection, lanes
@@ -61,6 +62,6 @@ def venue(request: pytest.FixtureRequest) -> str:
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait a moment for answers, as the stage is on this machine, and for no budget of ours."""
     monkeypatch.setattr(lanes, "READ_SHARE", 100)
-    monkeypatch.setattr(connection, "WRITES_PER_WINDOW", 100_000)
+    monkeypatch.setattr(lanes, "Throttler", lambda _, window_s: Throttler(100_000, window_s))
     monkeypatch.setattr(connection, "READ_TIMEOUT_MS", 600)
     monkeypatch.setattr(connection, "WRITE_TIMEOUT_MS", 400)

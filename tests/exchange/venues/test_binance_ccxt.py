@@ -25,6 +25,7 @@ SIZES = {"binanceusdm": D(1), "binancecoinm": D(100)}
 async def ccxts_own(venue: str, method: str, *asked: Any, **extra: Any) -> tuple[str, str, Any]:
     """Method, path and parameters that a unified call of ccxt puts on the wire."""
     client = getattr(ccxt.async_support, venue)({"apiKey": "k", "secret": "s"})
+    client.timeout_on_exit = 0
     is_inverse = venue == "binancecoinm"
     market = {
         "id": NAMES[venue], "symbol": SYMBOLS[venue], "base": "BTC", "baseId": "BTC",

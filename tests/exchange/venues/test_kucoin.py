@@ -823,7 +823,7 @@ def test_a_quantity_is_sent_as_the_lots_that_it_is_made_of_or_not_at_all(
 
 def of_ccxt(**how: Any) -> dict[str, Any]:
     """What ccxt's own class would put into an order, without sending it."""
-    client = ccxt.async_support.kucoinfutures()
+    client = ccxt.async_support.kucoinfutures({"timeout_on_exit": 0})
     client.set_markets(
         [
             {

@@ -617,6 +617,7 @@ def test_a_key_or_account_that_cannot_be_guarded_is_refused(changed: Any, word: 
 async def ccxts_own(side: str, amount: float, price: float | None, **extra: Any) -> Any:
     """The body that ccxt's `create_order` sends when it is asked in its own words."""
     client = ccxt.async_support.okx({"apiKey": "k", "secret": "s", "password": "p"})
+    client.timeout_on_exit = 0
     client.options |= {"timeDifference": 0, "createOrder": "privatePostTradeOrder"}
     market = {
         "id": NAME, "symbol": BTC, "base": "BTC", "quote": "USDT", "settle": "USDT",

@@ -10,7 +10,7 @@ from bot.exchange.ports import Unreachable
 from bot.exchange.venues.capabilities import MATRIX
 from tests.exchange.live.canary import heard, leaks, spellings
 from tests.exchange.venues.stage import KEY, PHRASE, PRIVATE, SECRET, D, FaultKind, Scene, staged
-from tests.exchange.venues.test_contract import ACTIONS, QUICK, desk, of_all
+from tests.exchange.venues.test_contract import ACTIONS, QUICK, desk, of_all, until
 
 CANARIES = spellings(SECRET, PHRASE, PRIVATE, PRIVATE[2:]) | {KEY}
 SILENT = (FaultKind.NO_REPLY,)
@@ -63,10 +63,18 @@ async def _read(live: Scene) -> list[str]:
 
 async def _lost(live: Scene) -> str:
     """What is raised by a stream that cannot begin."""
-    with live.fault(FaultKind.HTML_502, 99, writes=False):
+    said: list[str] = []
+
+    async def listen() -> None:
         try:
-            async with asyncio.timeout(5):
-                await live.account.stream(lambda _: None)
-        except (Unreachable, TimeoutError):
-            return traceback.format_exc()
-    return ""
+            await live.account.stream(lambda _: None)
+        except Unreachable:
+            said.append(traceback.format_exc())
+
+    with live.fault(FaultKind.HTML_502, 99, writes=False):
+        async with asyncio.TaskGroup() as tasks:
+            listening = tasks.create_task(listen())
+            await until(lambda: said or live.stage.sockets)
+            await asyncio.wait([listening], timeout=0.5)  # it may have begun, and end yet
+            listening.cancel()
+    return "".join(said)
