@@ -197,6 +197,10 @@ def run(
 
     if alerts is not None and no_alerts:
         raise typer.BadParameter("expected a file or --no-alerts, was both", param_hint="--alerts")
+    if mode != "live":
+        refuse_options(context, "only with --mode live", "untested")
+    if mode != "live" or wire is not None:
+        refuse_options(context, "only with --mode live on the venue itself", "untried")
     if mode == "live" and not untested:
         with _without_logs():  # a refusal is one line
             process.require_tested(policy_file)
@@ -210,9 +214,7 @@ def run(
 
         paper_only = ("data", "symbol", "positions", "speed", "side", "leverage", "margin")
         refuse_options(context, "only with --mode paper", *paper_only, "reserve", "entry_at_ms")
-        if mode != "live" or wire is not None:
-            refuse_options(context, "only with --mode live on the venue itself", "untried")
-        elif not untried:
+        if mode == "live" and wire is None and not untried:
             raise typer.BadParameter(
                 "expected a port of `liqguard paper serve`, was none. No adapter has met its "
                 "venue yet, its papers are all it was made by: observe it first, then say "

@@ -453,7 +453,7 @@ def _heeded(
     shrank = before is not None and position.quantity < before.quantity
     if grew or rests or (shrank and not surely):  # it had triggered, and has filled in part
         since_ms, surely = NEVER_MS, False
-    elif since_ms == NEVER_MS and _was_cancelled(state, position, event.snapshot):
+    elif since_ms == NEVER_MS and _was_cancelled(state, memory, position, event.snapshot):
         since_ms = event.received_at_ms
     elif since_ms != NEVER_MS:
         surely = surely or event.received_at_ms - since_ms >= GONE_MS
@@ -462,11 +462,14 @@ def _heeded(
     return replace(memory, cancelled_at_ms=since_ms, cancelled_surely=surely)
 
 
-def _was_cancelled(state: AccountState, position: Position, now: AccountSnapshot) -> bool:
+def _was_cancelled(
+    state: AccountState, memory: PositionMemory, position: Position, now: AccountSnapshot
+) -> bool:
     """
     Whether a stop of ours went since the newest read, and nothing but a human's hand explains it.
 
-    One that filled, that we cancelled or that another one displaced was not.
+    One that filled, that we cancelled or that another one displaced was not. Nor was one whose
+    level the mark has reached meanwhile, though it is back: it may have triggered for nothing.
     """
     match state.account:
         case NotRead():
@@ -487,6 +490,7 @@ def _was_cancelled(state: AccountState, position: Position, now: AccountSnapshot
     triggered = mark is not None and any(
         position.side.sign * (mark.price - stop.trigger_price) <= ZERO for stop in stops
     )
+    triggered = triggered or memory.past_stop_until_ms >= since_ms
     displaced = any(stop.client_id not in known for stop in _stops_of(now, position))
     unchanged = any(
         each.key == position.key and each.quantity == position.quantity for each in older.positions

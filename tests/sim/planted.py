@@ -103,7 +103,7 @@ MECHANISM: tuple[Planted, ...] = (
     _planted(mechanism.forget_budgets_on_restart, 52, "3", "11"),
     _planted(mechanism.never_place_a_stop, 0, "6"),
     _planted(mechanism.leave_the_stop_after_a_top_up, 4, "6"),
-    _planted(mechanism.cancel_before_placing, 3, "6"),
+    _planted(mechanism.cancel_before_placing, 4, "6"),
     _planted(mechanism.leave_stops_of_closed_positions, 16, "6"),
     _planted(mechanism.cancel_foreign_stops, 12, "8"),
     _planted(mechanism.send_without_a_row, 0, "5"),

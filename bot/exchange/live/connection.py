@@ -1,8 +1,8 @@
 """A live account put together: connections, lanes, clock and the checks before the start."""
 
 import ssl
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,12 +29,12 @@ from bot.exchange.live.lanes import (
     read_pace,
     start_budget,
 )
-from bot.exchange.live.loopback import LoopbackSession
+from bot.exchange.live.loopback import LOOPBACK, LoopbackSession
 from bot.exchange.live.market import LiveMarket
 from bot.exchange.live.neighbours import LOOK_MS, Neighbours
 from bot.exchange.live.sessions import session
 from bot.exchange.live.transport import Network, Transport
-from bot.exchange.ports import Unreachable
+from bot.exchange.ports import Banned, Throttled, Unreachable
 
 READ_TIMEOUT_MS = 5_000
 WRITE_TIMEOUT_MS = 2_500
@@ -183,10 +183,11 @@ async def reach(
             for transport, way in zip(transports[1:], ways[1:], strict=True)
         )
         writes = Detour(second[0], usual) if second else usual
-        ahead_ms = await _clock_ahead_ms(market, reads)
-        reads.follow_clock(ahead_ms)
-        writes.follow_clock(ahead_ms)
-        contracts = Contracts(market, await listing(market, reads), reads, clock)
+        with _naming(route):
+            ahead_ms = await _clock_ahead_ms(market, reads)
+            reads.follow_clock(ahead_ms)
+            writes.follow_clock(ahead_ms)
+            contracts = Contracts(market, await listing(market, reads), reads, clock)
         yield Connection(
             LiveMarket(market, contracts, reads=reads, network=networks[0], clock=clock),
             LiveAccount(
@@ -235,7 +236,8 @@ async def watch(
     neighbours = _neighbours(dialect, egress.meeting, {FIRST_ADDRESS: quiet}, clock)
     try:
         reads = Keyless(_reads(dialect, transport, clock, quiet, bans_all=True), documents)
-        contracts = Contracts(dialect, await listing(dialect, reads), reads, clock)
+        with _naming(route):
+            contracts = Contracts(dialect, await listing(dialect, reads), reads, clock)
         market = LiveMarket(dialect, contracts, reads=reads, network=network, clock=clock)
         yield Watched(market, neighbours)
     finally:
@@ -257,6 +259,21 @@ async def follow(neighbours: Sequence[Neighbours], clock: Clock) -> None:
 class _Way:
     address: str
     timeout_ms: int
+
+
+@contextmanager
+def _naming(route: Route) -> Iterator[None]:
+    """Whoever does not answer is named, where it is not the venue itself."""
+    try:
+        yield
+    except (Banned, Throttled):
+        raise
+    except Unreachable as e:
+        match route:
+            case Internet():
+                raise
+            case Loopback(port):
+                raise Unreachable(f"{LOOPBACK}:{port}: {e}") from e
 
 
 def _neighbours(

@@ -22,6 +22,7 @@ KEY_VARIABLE, SECRET_VARIABLE, PHRASE_VARIABLE = (
 """What variables of the environment with keys begin with; the name follows in capitals."""
 
 NO_PASSPHRASE = SecretStr("")
+_FILE = "_FILE"
 _FILES = ({"key", "secret"}, {"key", "secret", "passphrase"})
 
 log = structlog.get_logger()
@@ -55,9 +56,10 @@ class KeyPlaces:
     """
     Where keys may be kept, the safest place first.
 
-    `mounted` is where an orchestrator puts secrets, each into a file of its own; `folder` has a
-    file for each account; the environment is the last resort, since whatever this process starts
-    or prints when it crashes may carry it.
+    Variables that end in `_FILE` name a file for each of them, and are asked first, as somebody
+    has said so. `mounted` is where an orchestrator puts secrets, each into a file of its own;
+    `folder` has a file for each account; the environment is the last resort, since whatever this
+    process starts or prints when it crashes may carry it.
     """
 
     mounted: Path
@@ -71,6 +73,17 @@ def find_credentials(places: KeyPlaces, name: str) -> Credentials:
 
     Raises `CredentialsError` where no place has them, or the first has only half of them.
     """
+    suffix = name.upper().replace("-", "_")
+    key, secret = f"{KEY_VARIABLE}{suffix}", f"{SECRET_VARIABLE}{suffix}"
+    phrase_at = f"{PHRASE_VARIABLE}{suffix}{_FILE}"
+    if f"{key}{_FILE}" in places.environ or f"{secret}{_FILE}" in places.environ:
+        return Credentials(
+            _named_file(places.environ, f"{key}{_FILE}"),
+            _named_file(places.environ, f"{secret}{_FILE}"),
+            _named_file(places.environ, phrase_at)
+            if phrase_at in places.environ
+            else NO_PASSPHRASE,
+        )
     key_file = places.mounted / f"liqguard_{name}_key"
     secret_file = places.mounted / f"liqguard_{name}_secret"
     if key_file.exists() or secret_file.exists():
@@ -80,16 +93,45 @@ def find_credentials(places: KeyPlaces, name: str) -> Credentials:
     file = places.folder / f"{name}.json"
     if file.exists():
         return read_credentials(places.folder, name)
-    suffix = name.upper().replace("-", "_")
-    key, secret = f"{KEY_VARIABLE}{suffix}", f"{SECRET_VARIABLE}{suffix}"
     if key not in places.environ and secret not in places.environ:
         raise CredentialsError(
             f"keys of {name}: expected the files {key_file} and {secret_file}, or {file}, or the "
-            f"variables {key} and {secret}, was none of them"
+            f"variables {key} and {secret}, or those with {_FILE} behind them that name files of "
+            f"yours, was none of them"
         )
     log.warning("keys.read_from_environment", name=name, better=str(file))
     phrase = SecretStr(places.environ.get(f"{PHRASE_VARIABLE}{suffix}", "").strip())
     return Credentials(_variable(places.environ, key), _variable(places.environ, secret), phrase)
+
+
+def _named_file(environ: Mapping[str, str], variable: str) -> SecretStr:
+    """The text of the file that a variable names; messages do not repeat what it says."""
+    path = environ.get(variable, "")
+    if not path:
+        raise CredentialsError(f"{variable}: expected the path of a secret, was not set or empty")
+    try:
+        with Path(path).open(encoding="utf-8") as opened:
+            _require_private(opened.fileno(), variable)
+            text = opened.read().strip()
+    except (OSError, ValueError) as e:
+        reason = e.strerror if isinstance(e, OSError) and e.strerror else type(e).__name__
+        raise CredentialsError(
+            f"{variable}: expected a file with a secret, was {reason}"
+        ) from None
+    if not text:
+        raise CredentialsError(f"{variable}: expected a file with a secret, was empty")
+    return SecretStr(text)
+
+
+def _require_private(opened: int, name: object) -> None:
+    """Raise `CredentialsError` unless it is ours, and readable and writable by us alone."""
+    state = os.fstat(opened)
+    if state.st_uid != os.geteuid():
+        raise CredentialsError(f"{name}: expected a file of this user, was another's")
+    if mode := stat.S_IMODE(state.st_mode) & 0o077:
+        raise CredentialsError(
+            f"{name}: expected to be closed to others (chmod 600), was open to them ({mode:o})"
+        )
 
 
 def _mounted(file: Path) -> SecretStr:
@@ -120,14 +162,7 @@ def read_credentials(folder: Path, name: str) -> Credentials:
     file = folder / f"{name}.json"
     try:
         with file.open(encoding="utf-8") as opened:
-            state = os.fstat(opened.fileno())
-            if state.st_uid != os.geteuid():
-                raise CredentialsError(f"{file}: expected a file of this user, was another's")
-            if mode := stat.S_IMODE(state.st_mode) & 0o077:
-                raise CredentialsError(
-                    f"{file}: expected to be closed to others (chmod 600), was open to them "
-                    f"({mode:o})"
-                )
+            _require_private(opened.fileno(), file)
             found = json.load(opened)
     except OSError as e:
         raise CredentialsError(f"{file}: expected the keys of {name}, was {e.strerror}") from e

@@ -31,7 +31,7 @@ from bot.exchange.venues.tiers import Bracket, continuous
 
 log = structlog.get_logger()
 
-ccxt_id = "gate"
+ccxt_id = "bot.exchange.venues.gate_client.Gate"
 read_weight_per_minute = 1_200
 """200 reads in 10 s of each endpoint: `documented`, counted here as if all were one."""
 

@@ -29,7 +29,8 @@ from bot.exchange.venues.gate_market import OF_USDT, PRIVATE
 from bot.exchange.venues.gate_refusals import REFUSED
 
 request_life_ms = 60_000
-"""A signature is good for a minute: `documented`."""
+"""A signature is good for a minute: `documented`. An order ends sooner by a header of its own; of
+stops, cancels and margin that is not documented."""
 
 NOT_THERE = frozenset({"ORDER_NOT_FOUND"})
 GONE = NOT_THERE | {"ORDER_FINISHED"}

@@ -29,7 +29,7 @@ from bot.exchange.venues.okx import RULES
 
 log = structlog.get_logger()
 
-ccxt_id = "okx"
+ccxt_id = "bot.exchange.venues.okx_client.Okx"
 read_weight_per_minute = 600
 """5 to 20 requests in 2 s of each endpoint: `documented`, counted here as if all endpoints were
 one that takes 20."""

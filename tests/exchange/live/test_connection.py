@@ -1,20 +1,24 @@
 """What is looked at before an account is guarded, against the exchange over the wire."""
 
 import asyncio
+import socket
 from typing import Any
 
 import aiohttp
 import pytest
 
+from bot.clock import Clock, system_wall_ms
 from bot.exchange.live import connection as module
-from bot.exchange.live.connection import Loopback, connect, reach
+from bot.exchange.live.connection import Loopback, connect, reach, watch
 from bot.exchange.live.credentials import NO_KEYS
 from bot.exchange.live.findings import CheckFailed, Finding, Standing, blocking, require_sound
 from bot.exchange.live.transport import Transport
 from bot.exchange.paper.wire import routes
 from bot.exchange.paper.wire.asked import Private
+from bot.exchange.ports import Unreachable
 from bot.exchange.venues import binance_market
 from bot.exchange.venues.dialects import DIALECTS
+from bot.exchange.venues.keyless import DOCUMENTS
 from bot.rehearsal.loop import run_virtual
 from tests.exchange.live.wired import ALICE, wired
 from tests.exchange.wire.build import BTC
@@ -108,3 +112,20 @@ def test_what_is_unverified_blocks_until_the_user_answers_for_it() -> None:
     for accept in (True, False):
         with pytest.raises(CheckFailed, match="bad"):
             require_sound((*found, REFUSED), accept_unverified=accept)
+
+
+async def test_a_port_on_which_nobody_listens_is_named() -> None:
+    clock, keyed = Clock(system_wall_ms()), DIALECTS["binanceusdm"]
+    route = Loopback(unused_port())
+    with pytest.raises(Unreachable, match=f"^127.0.0.1:{route.port}: time: "):
+        async with reach(keyed, ALICE, route, clock):
+            pass
+    with pytest.raises(Unreachable, match=f"^127.0.0.1:{route.port}: exchangeInfo: "):
+        async with watch(keyed.market, DOCUMENTS["binanceusdm"], route, clock):
+            pass
+
+
+def unused_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

@@ -1,6 +1,6 @@
 """Keys come from the safest place that has them, and show nowhere."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -126,3 +126,67 @@ def test_keys_that_are_nowhere_are_asked_for_by_every_name(tmp_path: Path) -> No
         find(tmp_path, {})
     for name in ("liqguard_main-2_key", "main-2.json", "LIQGUARD_KEY_MAIN_2"):
         assert name in str(refused.value)
+
+
+PARTS = ("KEY", "SECRET", "PASSPHRASE")
+
+
+def files(folder: Path, mode: int = 0o600) -> dict[str, str]:
+    """A variable for each part that names a file with it."""
+    named = {}
+    for part in PARTS:
+        file = folder / part
+        file.write_text(f"canary-{part}\n", encoding="utf-8")
+        file.chmod(mode)
+        named[f"LIQGUARD_{part}_MAIN_2_FILE"] = str(file)
+    return named
+
+
+def test_files_that_variables_name_come_first(tmp_path: Path) -> None:
+    keep(tmp_path, TEXT)
+    (tmp_path / "liqguard_main-2_key").write_text("mounted-key\n", encoding="utf-8")
+    with capture_logs() as logged:
+        found = find(tmp_path, ENVIRON | files(tmp_path))
+    assert [each.get_secret_value() for each in found.texts] == [
+        f"canary-{part}" for part in PARTS
+    ]
+    assert not logged
+    (phrase,) = [name for name in files(tmp_path) if "PASSPHRASE" in name]
+    without = {name: each for name, each in files(tmp_path).items() if name != phrase}
+    assert len(find(tmp_path, without).texts) == 2
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda file: file.chmod(0o640), "chmod 600"),
+        (lambda file: file.unlink(), "No such file"),
+        (lambda file: file.write_text(" \n"), "was empty"),
+        (lambda file: file.write_bytes(b"\xff\xfe"), "UnicodeDecodeError"),
+    ],
+)
+def test_a_file_that_is_named_is_as_private_as_ours_and_is_there(
+    tmp_path: Path, part: str, spoil: Callable[[Path], object], said: str
+) -> None:
+    environ = ENVIRON | files(tmp_path)
+    spoil(tmp_path / part)
+    with pytest.raises(CredentialsError, match=said) as refused:
+        find(tmp_path, environ)
+    assert f"LIQGUARD_{part}_MAIN_2_FILE" in str(refused.value)
+    assert "canary" not in str(refused.value)
+
+
+@pytest.mark.parametrize("part", ["KEY", "SECRET"])
+@pytest.mark.parametrize("instead", [None, "", "canary-key-instead-of-a-path"])
+def test_half_of_the_files_is_none_and_a_key_in_place_of_a_path_is_not_shown(
+    tmp_path: Path, part: str, instead: str | None
+) -> None:
+    variable, environ = f"LIQGUARD_{part}_MAIN_2_FILE", files(tmp_path)
+    if instead is None:
+        del environ[variable]
+    else:
+        environ[variable] = instead
+    with pytest.raises(CredentialsError, match=variable) as refused:
+        find(tmp_path, ENVIRON | environ)
+    assert "canary" not in str(refused.value)
