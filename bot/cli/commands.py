@@ -178,6 +178,9 @@ def run(
     alerts: Annotated[
         Path | None, typer.Option(help="Who is told what: config/alerts.yaml.")
     ] = None,
+    no_alerts: Annotated[
+        bool, typer.Option("--no-alerts", help="Live without telling anybody of alarms.")
+    ] = False,
     untested: Annotated[
         bool, typer.Option("--untested", help="Live without passing tests of the policy.")
     ] = False,
@@ -196,12 +199,16 @@ def run(
         refuse_options(context, "only with --mode live", "untested")
     if mode != "live" or wire is not None:
         refuse_options(context, "only with --mode live on the venue itself", "untried")
+    if alerts is not None and no_alerts:
+        raise typer.BadParameter("expected a file or --no-alerts, was both", param_hint="--alerts")
     if mode == "live" and not untested:
         with _without_logs():  # a refusal is one line
             process.require_tested(policy_file)
     settings = _configure_logs()
     hearers = process.NOBODY if alerts is None else process.audience(alerts, os.environ)
     if mode in list(process.LiveMode):
+        import structlog
+
         from bot import live
         from bot.exchange.live.connection import Internet, Loopback
 
@@ -214,11 +221,20 @@ def run(
                 "--untried, on an account whose loss you can bear",
                 param_hint="--wire",
             )
+        is_silent = alerts is None and not no_alerts
+        if mode == "live" and is_silent:
+            raise typer.BadParameter(
+                "expected a file that says who is told what, like config/alerts.yaml, or "
+                "--no-alerts: without one no alarm leaves the log",
+                param_hint="--alerts",
+            )
         route = Internet() if wire is None else Loopback(wire)
         keys = _known_keys(policy_file, settings)
         pulses = process.pulses_of(settings.heartbeat_url, os.environ)
         hearers = replace(hearers, pulses=pulses)
         sends = process.LiveMode(mode)
+        if is_silent:
+            structlog.get_logger().warning("alerts.nobody", text="no alarm leaves the log")
         live.run_live(
             policy_file,
             keys,

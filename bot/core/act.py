@@ -30,13 +30,13 @@ from bot.core.guardrails import (
 )
 from bot.core.ladder import NO_WAKE_MS, Evaluation, deepest_first, reason_of, with_step
 from bot.core.margin import LiquidatesAt, LiquidatesTogether, NoLiquidation
-from bot.core.metrics import BookKnown, Known
-from bot.core.model import Position
+from bot.core.metrics import BookKnown, Known, Supported, support
+from bot.core.model import Instrument, Position
 from bot.core.pairs import NotStopped
 from bot.core.policy import Rule, Step
 from bot.core.protection import StopNotNeeded, StopWanted, Wanted, wanted
 from bot.core.sizing import LegClose
-from bot.core.state import Plain, RefundDue, Trim
+from bot.core.state import AccountRead, Plain, RefundDue, Trim
 from bot.core.strategy import (
     Close,
     Enough,
@@ -151,6 +151,33 @@ def close_at_floor(desk: Desk, positions: tuple[Position, ...]) -> None:
     for position in positions:
         request = desk.request(position.key, "protect/floor")
         close_with_hedge(desk, position, review_close(request, position, False, AT_MARKET))
+
+
+def close_unknown(desk: Desk, positions: tuple[Position, ...]) -> None:
+    """
+    Close whole what nobody could measure for too long, where the policy says so.
+
+    On the side and of the size that were last known; not what is not guarded at all, or whose
+    rules nobody knows.
+    """
+    protect, state = desk.policy.protect, desk.state
+    is_held = state.mode is AccountMode.HOLD and not protect.floor_in_hold
+    due_ms = desk.memory.unknown_since_ms + protect.unknown_after_ms
+    if not protect.closes_unknown or is_held or desk.now_ms < due_ms:
+        return
+    for position in positions:
+        match state.account, state.instruments.by_symbol.get(position.symbol):
+            case AccountRead(snapshot=snapshot), Instrument() as instrument if isinstance(
+                support(instrument, position, snapshot, desk.policy), Supported
+            ):
+                request = desk.request(position.key, "protect/unknown")
+                review = review_close(request, position, holds=False, bound=AT_MARKET)
+            case _:
+                continue
+        if position.symbol in state.marks:
+            close_with_hedge(desk, position, review)
+        else:
+            settle(desk, review)
 
 
 def close_with_hedge(desk: Desk, position: Position, review: Review) -> None:

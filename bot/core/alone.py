@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from bot.core.act import act, is_below_floor, view_of
+from bot.core.act import act, close_unknown, is_below_floor, view_of
 from bot.core.decision import AlertSeverity, Audited, NotAudited, PositionVerdict, StopVerdict
 from bot.core.desk import REPEAT_MS, Desk, Draft, subject_of
 from bot.core.funding import bill_ahead
@@ -216,9 +216,9 @@ def _stale_at_ms(state: AccountState, policy: Policy, position: Position) -> int
     match state.account:
         case AccountRead(carried=carried) if position.key in carried:
             return NEVER_MS
-        case AccountRead(received_at_ms=read_at_ms) if mark is not None:
+        case AccountRead() as read if mark is not None:
             mark_until_ms = mark.received_at_ms + policy.guardrails.data_age_max_ms
-            return min(mark_until_ms, read_at_ms + POSITION_AGE_MAX_MS)
+            return min(mark_until_ms, read.seen_at_ms(position.key) + POSITION_AGE_MAX_MS)
         case AccountRead() | NotRead():
             return NEVER_MS
 
@@ -239,6 +239,7 @@ def _judge(desk: Desk, position: Position) -> PositionVerdict:
             desk.memory = evaluation.memory
             stop = _keep_stop_blindly(desk, position, measured)
             warn_unknown(desk, measured)
+            close_unknown(desk, (position,))
         case Known():
             desk.memory = advance_episode(evaluation, now_ms)
             stop = _protect_and_act(desk, position, measured, evaluation)
@@ -256,10 +257,10 @@ def _keep_stop_blindly(desk: Desk, position: Position, unknown: Unknown) -> Stop
     state = desk.state
     instrument = state.instruments.by_symbol.get(position.symbol)
     match state.account:
-        case AccountRead(snapshot=snapshot, received_at_ms=at_ms) if (
+        case AccountRead(snapshot=snapshot) as read if (
             instrument is not None
             and position.key not in state.carried
-            and desk.now_ms - at_ms <= POSITION_AGE_MAX_MS
+            and desk.now_ms - read.seen_at_ms(position.key) <= POSITION_AGE_MAX_MS
             and isinstance(support(instrument, position, snapshot, desk.policy), Supported)
         ):
             settled, _ = settle_liquidation(instrument, position)

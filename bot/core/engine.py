@@ -25,6 +25,7 @@ from bot.core.policy import Policy
 from bot.core.state import (
     BLANK,
     EPISODE_QUIET_MS,
+    GONE_MS,
     NEVER_MS,
     AccountRead,
     AccountState,
@@ -34,10 +35,6 @@ from bot.core.state import (
 )
 from bot.core.together import judge_together
 from bot.core.upkeep import cancel_ready_ms
-
-ORPHAN_MS = 2_000
-"""A stop of ours is cancelled when its position was gone in two reads this far apart."""
-
 
 _LAST_MS = 253_402_300_799_000
 """The last second that has a date."""
@@ -55,6 +52,7 @@ def decide(state: AccountState, policy: Policy, now_ms: int) -> tuple[AccountSta
     state = _report_bans(state, now_ms, draft)
     state = _heed_others(state, draft)
     state = _report_garbled(state, now_ms, draft)
+    _doubt(state, now_ms, draft)
     for position in sorted(state.positions, key=lambda each: (each.symbol, each.side)):
         if position.margin_mode is MarginMode.ISOLATED:
             state = judge_alone(state, policy, position, now_ms, draft)
@@ -147,17 +145,17 @@ def _heed_others(state: AccountState, draft: Draft) -> AccountState:
         born_at_ms(stop.client_id)
         for stop in state.stops
         if state.is_guards(stop) and not stop.client_id.startswith(own)
-    }
+    } | state.heard
     for born_ms in sorted(others - state.others):
         since = _utc(born_ms)
-        text = f"a stop rests that another guard of this account has placed, born {since}"
+        text = f"another guard of this account, born {since}, has a stop or sends orders"
         if born_ms > state.birth.at_ms:
             text += ": it is the younger one, and is to spend nothing; stop one of the two"
         else:
             text += (
                 ": it is the elder one, so this one adds no margin (NO_SPEND), but keeps stops "
                 "and closes. Stop one of the two; if it is this one's own past, whose journal is "
-                "lost, cancel that stop and resume"
+                "lost, cancel its stops and resume"
             )
             if state.mode is AccountMode.ACTIVE:
                 reason = f"an elder guard of this account, born {since}"
@@ -185,6 +183,14 @@ def _report_garbled(state: AccountState, now_ms: int, draft: Draft) -> AccountSt
     return replace(state, garbled_told_ms=told) if told != state.garbled_told_ms else state
 
 
+def _doubt(state: AccountState, now_ms: int, draft: Draft) -> None:
+    """Look again, and closely, for the positions that the newest read did not have."""
+    for lack in state.lacked.values():
+        draft.endangered = True
+        draft.needs_read = True
+        draft.wake_at_ms = min(draft.wake_at_ms, max(lack.since_ms + GONE_MS, now_ms + 1))
+
+
 def _cancel_orphans(
     state: AccountState, policy: Policy, now_ms: int, draft: Draft
 ) -> AccountState:
@@ -199,7 +205,7 @@ def _cancel_orphans(
         memory = state.memory_of(key)
         sure = _is_surely_flat(state, key)
         draft.needs_read = True
-        draft.wake_at_ms = min(draft.wake_at_ms, now_ms + ORPHAN_MS)
+        draft.wake_at_ms = min(draft.wake_at_ms, now_ms + GONE_MS)
         ready_at_ms = cancel_ready_ms(state, stop)
         if now_ms < ready_at_ms:
             draft.wake_at_ms = min(draft.wake_at_ms, ready_at_ms)
@@ -243,9 +249,8 @@ def _is_forgotten(memory: PositionMemory, now_ms: int) -> bool:
 
 
 def _is_surely_flat(state: AccountState, key: PositionKey) -> bool:
-    """Whether two reads far enough apart did not find the position."""
-    memory = state.memory_of(key)
-    return memory.flat_read_at_ms - memory.flat_since_ms >= ORPHAN_MS
+    """Whether a second proof has come that there is no such position."""
+    return state.memory_of(key).flat_surely
 
 
 def _legs_gone(state: AccountState) -> Iterator[PositionKey]:

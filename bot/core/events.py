@@ -30,8 +30,7 @@ class IntentState(StrEnum):
 
     PLANNED = "planned"
     PREPARED = "prepared"
-    """Durable in the journal; a byte may be on the wire from now on."""
-    SENT = "sent"
+    """Durable in the journal; it counts as sent: a byte may be on the wire from now on."""
     ACKED = "acked"
     UNKNOWN = "unknown"
     WITHHELD = "withheld"
@@ -140,6 +139,14 @@ class AutoDeleveraged:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderHeard:
+    """The account's stream has told of an order with this client id, whoever has sent it."""
+
+    client_id: str
+    received_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class StreamLost:
     """Account events may have been missed: nothing is known until the next complete read."""
 
@@ -205,6 +212,7 @@ Event: TypeAlias = (
     | AccountReported
     | Liquidated
     | AutoDeleveraged
+    | OrderHeard
     | StreamLost
     | AddressBanned
     | OutcomeReported

@@ -35,6 +35,7 @@ from bot.core.metrics import (
     settle_liquidation,
 )
 from bot.core.model import (
+    ContractKind,
     Instrument,
     MarginMode,
     NotReported,
@@ -46,6 +47,7 @@ from bot.core.policy import Above, Below, Metric, Policy
 from bot.core.protection import StopNotNeeded, StopWanted, distance_at_stop, wanted
 from bot.core.state import (
     DAY_MS,
+    GONE_MS,
     HOUR_MS,
     WITHHELD_MS,
     AccountRead,
@@ -69,6 +71,12 @@ RETRY_CLOSE_MS = 1_000
 
 RETRY_REFUND_MS = 5_000
 """A refund that the venue refused is tried again after this."""
+
+REENTRIES_MAX = 3
+"""What was opened again so often in an episode gets no more margin in it."""
+
+NUMBERED_STEP_MAX = Decimal("0.0001")
+"""A hundred of these are a cent: the last two digits of an amount may be a number."""
 
 USEFUL_SHARE = Decimal("0.01")
 """A top-up shrunk below this share of what was asked for helps nobody."""
@@ -142,6 +150,9 @@ def review_top_up(
     """
     for denied in _reasons_to_hold(request, cooldown_ms):
         return denied
+    if request.memory.reentries >= REENTRIES_MAX:
+        text = f"closed and opened again {request.memory.reentries} times in this episode"
+        return _exhausted("reentered", text)
     others = _spared_by_others(request)
     if isinstance(others, Denied):
         return others
@@ -164,7 +175,7 @@ def review_top_up(
     )
     amount, binding = min((left, limit) for limit, left in (("asked", asked), *limits))
     instrument = state.instruments.by_symbol[position.symbol]
-    amount = floor_to(amount, instrument.rules.position_margin_step)
+    amount = _numbered(state, amount, instrument)
     shrink = f"asked {asked}, may be {max(amount, ZERO)}, limit {binding}"
     if amount <= ZERO or amount < asked * USEFUL_SHARE:
         return _exhausted(binding, shrink)
@@ -172,6 +183,21 @@ def review_top_up(
         return _exhausted("stop_blocked", "loss_max or the user's own stop holds the stop here")
     action = AddMargin(position.symbol, position.side, Money(amount))
     return _approved(request, action, () if binding == "asked" else (shrink,))
+
+
+def _numbered(state: AccountState, amount: Decimal, instrument: Instrument) -> Decimal:
+    """
+    `amount` in what a venue takes, less than a cent smaller so that its last digits are a number.
+
+    That of the intent, by which its margin is known from any other's of about the same amount.
+    Where a venue takes no fractions of a cent it carries none, nor in coins, which have no cents.
+    """
+    step = instrument.rules.position_margin_step
+    whole = floor_to(amount, step)
+    if step > NUMBERED_STEP_MAX or instrument.kind is ContractKind.INVERSE:
+        return whole
+    numbered = whole - (whole / step - state.intents_planned) % 100 * step
+    return numbered if numbered > ZERO else whole
 
 
 def review_refund(request: Request, position: Position, trim_id: str, due: RefundDue) -> Review:
@@ -251,7 +277,7 @@ def review_close(request: Request, position: Position, holds: bool, bound: Bound
     """
     if holds:
         return _exhausted("hold", "the account is on HOLD")
-    for denied in _reasons_to_be_quiet(request):
+    for denied in _reasons_not_to_close(request):
         return denied
     whole = closable(request.state, position)
     rest = whole - sum(_taken_in_slices(request), ZERO)
@@ -274,6 +300,27 @@ def review_close(request: Request, position: Position, holds: bool, bound: Bound
             return _wait("in_flight", "a close has just ended", retry_at_ms)
     action = ClosePosition(position.symbol, position.side, quantity, bound)
     return _approved(request, action, (), clears=in_the_way(request.state, request.key))
+
+
+def _reasons_not_to_close(request: Request) -> Iterator[Denied]:
+    yield from _reasons_to_be_quiet(request)
+    if looks_closed(request.state, request.key):
+        until_ms = request.state.lacked[request.key].since_ms + GONE_MS
+        if request.now_ms < until_ms:
+            yield _wait("unconfirmed", "it is gone from a read, and so is its stop", until_ms)
+
+
+def looks_closed(state: AccountState, key: PositionKey) -> bool:
+    """
+    Whether the newest read lacks a position together with its stops.
+
+    Most likely it has been closed, so that a stop would only be refused: the next read tells. A
+    close does not wait for that longer than the read should take.
+    """
+    return key in state.lacked and not any(
+        PositionKey(stop.symbol, stop.side) == key and state.is_guards(stop)
+        for stop in state.stops
+    )
 
 
 def _taken_in_slices(request: Request) -> Iterator[Quantity]:
@@ -367,6 +414,8 @@ def _reasons_to_hold(request: Request, cooldown_ms: int) -> Iterator[Denied]:
         if garbled.symbol not in apart:  # it may be a cross one that needs the wallet
             text = f"a position could not be read: {garbled.reason}"
             yield Denied(Denial.WAIT, "garbled", text, FAR_MS, needs_read=True)
+    if key in state.lacked or any(each.key in state.lacked for each in cross_positions(state)):
+        yield _unconfirmed(state)
     for intent in _in_order(state):
         spends = isinstance(intent.action, AddMargin)
         closes = isinstance(intent.action, ClosePosition) and intent.key == key
@@ -391,6 +440,8 @@ def _reasons_not_to_reduce(
         yield from _reasons_not_to_trim(state, touched)
     for text in _reasons_to_read(request, moved):
         yield Denied(Denial.WAIT, "age", text, FAR_MS, needs_read=True)
+    if touched & state.lacked.keys():
+        yield _unconfirmed(state)
     for intent in _in_order(state):
         moves = isinstance(intent.action, AddMargin | ClosePosition)
         if intent.is_open and moves and intent.key in touched:
@@ -409,6 +460,12 @@ def _reasons_to_be_quiet(request: Request) -> Iterator[Denied]:
     until_ms = request.state.banned_until_ms
     if request.now_ms < until_ms:
         yield _wait("banned", f"the venue has banned this address until {until_ms}", until_ms)
+
+
+def _unconfirmed(state: AccountState) -> Denied:
+    """What is chosen rests on no position that the newest read did not have."""
+    text = "the newest read of the account lacks a position, and one read proves nothing"
+    return Denied(Denial.WAIT, "age", text, FAR_MS, needs_read=True)
 
 
 def _reasons_not_to_trim(state: AccountState, touched: Set[PositionKey]) -> Iterator[Denied]:
@@ -531,6 +588,7 @@ def _approved(
     clears: tuple[str, ...] = (),
 ) -> Approved:
     state, key, episode = request.state, request.key, request.memory.episode
+    found = [each for each in state.positions if each.key == key]  # one, or none where it is flat
     intent = Intent(
         id=client_id(state.birth, key, request.reason, episode, state.intents_planned),
         key=key,
@@ -539,7 +597,8 @@ def _approved(
         reason=request.reason,
         episode=episode,
         known_at_ms=state.known_at_ms,
-        margin_before=_margin_of(state, key),
+        margin_before=Money(sum((each.isolated_margin for each in found), ZERO)),
+        quantity_before=Quantity(sum((each.quantity for each in found), ZERO)),
         planned_at_ms=request.now_ms,
         state=IntentState.PLANNED,
         changed_at_ms=request.now_ms,
@@ -547,12 +606,6 @@ def _approved(
         clears=clears,
     )
     return Approved(intent, shrinks)
-
-
-def _margin_of(state: AccountState, key: PositionKey) -> Money:
-    """Isolated margin of a position in the newest read, nothing where it is flat."""
-    margins = (each.isolated_margin for each in state.positions if each.key == key)
-    return next(margins, Money(ZERO))
 
 
 def _wait(limit: str, text: str, until_ms: int) -> Denied:

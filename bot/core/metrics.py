@@ -365,7 +365,9 @@ def facts_of(
     match state.account:
         case NotRead():
             return Unknown("the account has not been read", now_ms)
-        case AccountRead(received_at_ms=at_ms) if now_ms - at_ms > POSITION_AGE_MAX_MS:
+        case AccountRead() as read if (
+            now_ms - (at_ms := read.seen_at_ms(position.key)) > POSITION_AGE_MAX_MS
+        ):
             reason = f"the account read is older than {POSITION_AGE_MAX_MS} ms"
             return Unknown(reason, at_ms + POSITION_AGE_MAX_MS)
         case AccountRead(carried=carried) if position.key in carried:

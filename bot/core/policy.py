@@ -167,8 +167,9 @@ class Protect:
     there of the way from the entry price to liquidation: the nearer one to the mark price counts,
     so a share of 0 asks for nothing. Below `floor` the position is closed whatever the ladder
     says, in HOLD too unless `floor_in_hold` is False. A position that cannot be measured for
-    `unknown_after_ms` is alarmed. After `canary_ms` in which no stop of a position was placed one
-    like that which rests is, to find out in calm whether the venue still takes them; 0 for never.
+    `unknown_after_ms` is alarmed, and closed whole if `closes_unknown`, on HOLD as at the floor.
+    After `canary_ms` in which no stop of a position was placed one like that which rests is, to
+    find out in calm whether the venue still takes them; 0 for never.
     A stop that somebody else has cancelled is placed again unless `respects_cancel`.
     """
 
@@ -179,6 +180,7 @@ class Protect:
     unknown_after_ms: Duration
     canary_ms: Duration
     respects_cancel: bool
+    closes_unknown: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ WITHHELD_MS = 60_000
 """What was withheld and has no cooldown of its own is wanted again after this."""
 
 GONE_MS = 2_000
-"""A stop is gone when two reads this far apart did not find it."""
+"""A position or a stop is gone when two reads this far apart did not find it."""
 
 EPISODE_QUIET_MS = 600_000
 """An episode ends, and a position's identity with it, after ten quiet minutes."""
@@ -86,9 +86,11 @@ class PositionMemory:
     the position is, `alerted` by the kind of alert, with the time it last went out.
     `episode` is when the newest episode began, so that no two of them share it; `funding_paid`
     is what settlements have charged since the one before ended, by rate and mark price.
+    `flat_since_ms` is when a read first had no such position, which is `flat_surely` once a
+    second proof has come.
     `cancelled_at_ms` is when a read first showed that somebody else had cancelled our stop, which
-    is `cancelled_surely` once another one has, of a position as large. `reentered`: it was closed
-    in an episode and opened again, which nobody has been told of yet.
+    is `cancelled_surely` once another one has, of a position as large. `reentries` is how often it
+    was closed in the episode and opened again; `reentered`: nobody has been told of the last yet.
     """
 
     steps: Mapping[str, StepMemory] = field(default_factory=dict)
@@ -98,7 +100,7 @@ class PositionMemory:
     active_at_ms: int = NEVER_MS
     funding_paid: Money = NOTHING
     flat_since_ms: int = NEVER_MS
-    flat_read_at_ms: int = NEVER_MS
+    flat_surely: bool = False
     unknown_since_ms: int = NEVER_MS
     past_stop_since_ms: int = NEVER_MS
     naked_since_ms: int = NEVER_MS
@@ -108,6 +110,7 @@ class PositionMemory:
     cancelled_at_ms: int = NEVER_MS
     cancelled_surely: bool = False
     reentered: bool = False
+    reentries: int = 0
     alerted: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -139,7 +142,8 @@ class Intent:
     An effect the guard wants, by its client id, from plan to proof.
 
     `reason` is "rule/step" or "protect/...". `known_at_ms` is the venue's time of the read it
-    rests on, `margin_before` the position's margin in it: what a top-up is proven against.
+    rests on, `margin_before` and `quantity_before` the position's margin and size in it: what a
+    top-up or a close has made of them is proven against these.
     `clears` are stops of ours that are taken off the book just before a close is sent, because
     they would have it refused; upkeep rests another as soon as the close is answered.
     """
@@ -152,6 +156,7 @@ class Intent:
     episode: int
     known_at_ms: int
     margin_before: Money
+    quantity_before: Quantity
     planned_at_ms: int
     state: IntentState
     changed_at_ms: int
@@ -202,18 +207,37 @@ class NotRead:
 
 
 @dataclass(frozen=True, slots=True)
+class Lacked:
+    """
+    A position that reads have lacked since the one asked for at `since_ms`.
+
+    The newest read that had it was asked for and received at the other two moments.
+    """
+
+    since_ms: int
+    asked_at_ms: int
+    received_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class AccountRead:
     """
     The newest complete read of the account.
 
     Among its positions are, as they were last read, those `carried` over: it may have them in a
-    row that is garbled. Why, by their keys.
+    row that is garbled. Why, by their keys. And those `lacked`: it does not have them, and no
+    second proof has come yet that they are gone.
     """
 
     snapshot: AccountSnapshot
     asked_at_ms: int
     received_at_ms: int
     carried: Mapping[PositionKey, str] = field(default_factory=dict)
+    lacked: Mapping[PositionKey, Lacked] = field(default_factory=dict)
+
+    def seen_at_ms(self, key: PositionKey) -> int:
+        """When the newest read was received that had a position: how old its facts are."""
+        return self.lacked[key].received_at_ms if key in self.lacked else self.received_at_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +258,8 @@ class AccountState:
     `book` is what is remembered of all cross positions together, `shared` of the wallet that
     backs them; `refunds` are keyed by the intent of the close that freed them. Until
     `banned_until_ms` nothing may be sent; `bans` are those that no human has heard of. `others` is
-    when the journals began of the other guards whose orders were seen on the account.
+    when the journals began of the other guards whose orders were seen on the account, `heard` of
+    those whose orders its stream has told of.
     `garbled_told_ms` is when it was last said of a symbol that its position cannot be read.
     """
 
@@ -259,6 +284,7 @@ class AccountState:
     banned_until_ms: int = NEVER_MS
     bans: tuple[AddressBanned, ...] = ()
     others: frozenset[int] = frozenset()
+    heard: frozenset[int] = frozenset()
     garbled_told_ms: Mapping[str, int] = field(default_factory=dict)
     memos: Mapping[PositionKey, Any] = field(
         default_factory=dict, compare=False, repr=False, metadata={"journal": False}
@@ -333,6 +359,15 @@ class AccountState:
         match self.account:
             case AccountRead(carried=carried):
                 return carried
+            case NotRead():
+                return {}
+
+    @property
+    def lacked(self) -> Mapping[PositionKey, Lacked]:
+        """The positions that the newest read did not have, and that are not surely gone."""
+        match self.account:
+            case AccountRead(lacked=lacked):
+                return lacked
             case NotRead():
                 return {}
 

@@ -18,6 +18,7 @@ from bot.core.act import (
     climb,
     climb_alone,
     close_at_floor,
+    close_unknown,
     close_with_hedge,
     closes_what_is_left_of_a_pair,
     enough,
@@ -111,6 +112,7 @@ def judge_together(state: AccountState, policy: Policy, now_ms: int, draft: Draf
             desk.memory = evaluation.memory
             warn_unknown(desk, measured)
             _judge_blindly(desk, measured, draft)
+            close_unknown(desk, cross_positions(desk.state))
         case BookKnown():
             desk.memory = advance_episode(evaluation, now_ms)
             desk.wake(desk.memory.active_at_ms + EPISODE_QUIET_MS)
@@ -285,9 +287,9 @@ def _keep_stop_blindly(
     # A leg that may be hedged by one that cannot be read has no size that is surely right.
     garbled = {each.symbol for each in state.garbled} | {key.symbol for key in state.carried}
     match state.account, book:
-        case AccountRead(snapshot=snapshot, received_at_ms=at_ms), Book() as book if (
+        case AccountRead(snapshot=snapshot) as read, Book() as book if (
             position.symbol not in garbled
-            and desk.now_ms - at_ms <= POSITION_AGE_MAX_MS
+            and desk.now_ms - read.seen_at_ms(position.key) <= POSITION_AGE_MAX_MS
             and _is_supported(book, snapshot, desk.policy)
         ):
             leg = book.leg_of(position.key)

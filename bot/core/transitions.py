@@ -21,13 +21,14 @@ from bot.core.events import (
     IntentState,
     Liquidated,
     MarkPrice,
+    OrderHeard,
     OutcomeReported,
     PolicyLoaded,
     StreamLost,
     Tick,
 )
 from bot.core.held import Shared, after_read, released, taken
-from bot.core.ids import birth_prefix
+from bot.core.ids import account_prefix, birth_prefix, born_at_ms
 from bot.core.margin import funding_payment, profit, value
 from bot.core.model import (
     AccountSnapshot,
@@ -37,6 +38,7 @@ from bot.core.model import (
     MarginOnReduce,
     Position,
     PositionKey,
+    PositionMode,
     StopOrder,
 )
 from bot.core.state import (
@@ -48,6 +50,7 @@ from bot.core.state import (
     AccountState,
     Instruments,
     Intent,
+    Lacked,
     NotRead,
     Phase,
     PositionMemory,
@@ -65,7 +68,7 @@ CLOCKS_MS = 60_000
 """The venue's clock, by which it settles funding, and ours differ by no more."""
 
 
-def apply(state: AccountState, event: Event) -> AccountState:  # noqa: C901 - a case an event
+def apply(state: AccountState, event: Event) -> AccountState:  # noqa: C901, PLR0912 - a case an event
     """The state after `event`. Never decides anything."""
     match event:
         case MarkPrice():
@@ -85,6 +88,8 @@ def apply(state: AccountState, event: Event) -> AccountState:  # noqa: C901 - a 
                 shared=taken(state.shared, PositionKey(event.symbol, event.side)),
                 lost_at_ms=max(state.lost_at_ms, event.received_at_ms),
             )
+        case OrderHeard(client_id):
+            return _heard(state, client_id)
         case AddressBanned():
             return _banned(state, event)
         case StreamLost():
@@ -140,6 +145,15 @@ def resumed(state: AccountState, policy_digest: str, now_ms: int) -> AccountStat
         intents_planned=max(state.intents_planned, now_ms),
         memos={},
     )
+
+
+def _heard(state: AccountState, client_id: str) -> AccountState:
+    """What it tells is only whether another guard of this account is at work."""
+    is_guards = client_id.startswith(account_prefix(state.birth.account))
+    if not is_guards or client_id.startswith(birth_prefix(state.birth)):
+        return state
+    born_ms = born_at_ms(client_id)
+    return state if born_ms in state.heard else replace(state, heard=state.heard | {born_ms})
 
 
 def _banned(state: AccountState, event: AddressBanned) -> AccountState:
@@ -246,8 +260,11 @@ def _read(state: AccountState, event: AccountReported) -> AccountState:
     match state.account:
         case AccountRead(snapshot=older) if older.taken_at_ms > event.snapshot.taken_at_ms:
             return state
-        case AccountRead(snapshot=older):
+        case AccountRead(snapshot=older) as before:
             event, carried = _carried_over(older, event)
+            shown = event.snapshot
+            event, lacked, gone = _doubted(state, before, event)
+            carried |= {key: before.carried[key] for key in lacked if key in before.carried}
             # Equal parts keep their identity, so that an unchanged position costs nothing.
             same = {position.key: position for position in older.positions}
             positions = tuple(
@@ -257,27 +274,30 @@ def _read(state: AccountState, event: AccountReported) -> AccountState:
             stops = older.stops if older.stops == event.snapshot.stops else event.snapshot.stops
             snapshot = replace(event.snapshot, positions=positions, stops=stops)
         case NotRead():
-            snapshot, carried = event.snapshot, {}
+            shown = snapshot = event.snapshot
+            carried, lacked, gone = {}, {}, {}
     open_keys = {position.key for position in snapshot.positions}
     memories = {
-        key: _seen(memory, key, snapshot, event.received_at_ms)
+        key: _seen(memory, key, snapshot, event.received_at_ms, gone)
         for key, memory in state.memories.items()
     }
     stop_keys = {PositionKey(stop.symbol, stop.side) for stop in snapshot.stops}
     for key in sorted((open_keys | stop_keys) - set(memories)):
         memories[key] = BLANK if key in open_keys else _flat(BLANK, event.received_at_ms)
-    for position in snapshot.positions:
+    for position in shown.positions:
         memories[position.key] = _heeded(state, memories[position.key], position, event)
     book = state.book
     if any(each.margin_mode is MarginMode.CROSS for each in snapshot.positions):
         book = _open(book)
     elif book != BLANK:
-        book = _flat(book, event.received_at_ms)
+        was_cross = (each for each in state.positions if each.margin_mode is MarginMode.CROSS)
+        since_ms = [gone[each.key] for each in was_cross if each.key in gone]
+        book = _proven_flat(book, min(since_ms)) if since_ms else _flat(book, event.received_at_ms)
     ours = [stop for stop in snapshot.stops if state.is_guards(stop)]
     closed = _maybe_closed(state, ours)
     shared = after_read(
         state.shared,
-        snapshot,
+        shown,
         (*ours, *_gone_with(state, closed)),
         closed,
         state.instruments.by_symbol,
@@ -285,7 +305,7 @@ def _read(state: AccountState, event: AccountReported) -> AccountState:
     )
     return replace(
         state,
-        account=AccountRead(snapshot, event.asked_at_ms, event.received_at_ms, carried),
+        account=AccountRead(snapshot, event.asked_at_ms, event.received_at_ms, carried, lacked),
         memories=memories,
         book=book,
         # What is missing from a garbled read was not closed, and its balance may hold its margin.
@@ -317,12 +337,107 @@ def _carried_over(
     return replace(event, snapshot=whole), carried
 
 
+def _doubted(
+    state: AccountState, before: AccountRead, event: AccountReported
+) -> tuple[AccountReported, dict[PositionKey, Lacked], dict[PositionKey, int]]:
+    """
+    The read with the positions that it lacks and that are not surely gone, as they were last read.
+
+    Those that are: since when. The money of the wallet stays with what it backs: what a close
+    has paid in or out does not stand beside a position whose profit still counts.
+    """
+    read, older = event.snapshot, before.snapshot
+    there = {position.key for position in read.positions}
+    kept: list[Position] = []
+    lacked: dict[PositionKey, Lacked] = {}
+    gone: dict[PositionKey, int] = {}
+    for position in older.positions:
+        key = position.key
+        if key in there:
+            continue
+        lack = before.lacked.get(key) or Lacked(
+            event.asked_at_ms, before.asked_at_ms, before.received_at_ms
+        )
+        if event.asked_at_ms - lack.since_ms >= GONE_MS or _is_proven_gone(
+            state, position, lack, event
+        ):
+            gone[key] = lack.since_ms
+        else:
+            kept.append(position)
+            lacked[key] = lack
+    if not kept:
+        return event, lacked, gone
+    money = older
+    if all(each.margin_mode is MarginMode.ISOLATED for each in kept):
+        money = replace(
+            read,
+            wallet_balance=min(read.wallet_balance, older.wallet_balance),
+            free=min(read.free, older.free),
+        )
+    whole = replace(
+        read,
+        positions=tuple(sorted((*read.positions, *kept), key=lambda each: each.key)),
+        wallet_balance=money.wallet_balance,
+        free=money.free,
+        collateral=money.collateral,
+    )
+    return replace(event, snapshot=whole), lacked, gone
+
+
+def _is_proven_gone(
+    state: AccountState, position: Position, lack: Lacked, event: AccountReported
+) -> bool:
+    """
+    Whether something else than the read that lacks it says so as well.
+
+    The venue has taken from it, a close of ours or our stop was for all of it, or it was turned
+    over: where a symbol holds one position, the other side's being there is its end.
+    """
+    key, read = position.key, event.snapshot
+    turned = read.position_mode is PositionMode.ONE_WAY and any(
+        each.symbol == key.symbol for each in read.positions
+    )
+    closed = any(
+        intent.key == key
+        and isinstance(intent.action, ClosePosition)
+        and intent.state is IntentState.APPLIED
+        and intent.action.quantity >= max(position.quantity, intent.quantity_before)
+        and intent.changed_at_ms >= lack.asked_at_ms
+        for intent in state.intents.values()
+    )
+    return turned or closed or key in state.shared.taken or _was_stopped(state, position, read)
+
+
+def _was_stopped(state: AccountState, position: Position, now: AccountSnapshot) -> bool:
+    """Whether stops of ours for all of it went with it, and the mark has been past them."""
+    match state.account, state.marks.get(position.symbol):
+        case AccountRead(snapshot=older), MarkPrice(price=mark):
+            rest = {stop.client_id for stop in _stops_of(now, position)}
+            cancelled = {each for intent in state.intents.values() for each in _taken_by(intent)}
+            filled = (
+                stop.quantity
+                for stop in _stops_of(older, position)
+                if state.is_guards(stop)
+                and stop.client_id not in rest | cancelled
+                and position.side.sign * (mark - stop.trigger_price) <= ZERO
+            )
+            return sum(filled, ZERO) >= position.quantity
+        case _:
+            return False
+
+
 def _seen(
-    memory: PositionMemory, key: PositionKey, snapshot: AccountSnapshot, at_ms: int
+    memory: PositionMemory,
+    key: PositionKey,
+    snapshot: AccountSnapshot,
+    at_ms: int,
+    gone: Mapping[PositionKey, int],
 ) -> PositionMemory:
     """The memory of a position after a read that shows it, shows that it is gone, or neither."""
     if any(position.key == key for position in snapshot.positions):
         return _open(memory)
+    if key in gone:
+        return _proven_flat(memory, gone[key])
     return _flat(memory, at_ms) if snapshot.tells_of(key.symbol) else memory
 
 
@@ -452,12 +567,19 @@ def _maybe_closed(state: AccountState, resting: list[StopOrder]) -> frozenset[Po
 
 def _flat(memory: PositionMemory, at_ms: int) -> PositionMemory:
     since = at_ms if memory.flat_since_ms == NEVER_MS else memory.flat_since_ms
-    return replace(memory, flat_since_ms=since, flat_read_at_ms=at_ms)
+    surely = memory.flat_surely or at_ms - since >= GONE_MS
+    return replace(memory, flat_since_ms=since, flat_surely=surely)
+
+
+def _proven_flat(memory: PositionMemory, since_ms: int) -> PositionMemory:
+    return replace(memory, flat_since_ms=since_ms, flat_surely=True)
 
 
 def _open(memory: PositionMemory) -> PositionMemory:
     if memory.flat_since_ms == NEVER_MS:
         return memory
+    if not memory.flat_surely:  # one read after a restart had lacked it
+        return replace(memory, flat_since_ms=NEVER_MS)
     # After a short absence identity and budgets go on; what was being timed begins anew.
     steps = {
         reason: replace(step, phase=Phase.INACTIVE) if step.phase is Phase.PENDING else step
@@ -468,8 +590,9 @@ def _open(memory: PositionMemory) -> PositionMemory:
         steps=steps,
         blind_since_ms={},
         reentered=memory.in_episode,
+        reentries=memory.reentries + memory.in_episode,
         flat_since_ms=NEVER_MS,
-        flat_read_at_ms=NEVER_MS,
+        flat_surely=False,
         unknown_since_ms=NEVER_MS,
         past_stop_since_ms=NEVER_MS,
         naked_since_ms=NEVER_MS,

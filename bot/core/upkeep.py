@@ -14,7 +14,7 @@ from bot.core.decision import AlertSeverity, Audited, NotAudited, StopVerdict
 from bot.core.desk import REPEAT_MS, Desk
 from bot.core.events import IntentState
 from bot.core.funding import settling_until_ms
-from bot.core.guardrails import approve_stop
+from bot.core.guardrails import approve_stop, looks_closed
 from bot.core.ids import Birth, account_prefix, birth_prefix
 from bot.core.kept import kept
 from bot.core.ladder import NO_WAKE_MS
@@ -56,7 +56,8 @@ STOP_GRACE_MS = 3_000
 NAKED_MAX_MS = 15_000
 """A position without a resting stop for longer than this is alarmed."""
 
-RETRY_REFUSED_MAX_MS = 60_000
+RETRY_REFUSED_MAX_MS = 25_000
+"""A venue that takes stops again has one within half a minute."""
 
 CANARY_AGAIN_MS = 3_600_000
 """A canary that was refused is followed by another one after this at the latest."""
@@ -178,7 +179,9 @@ def keep_stop(
             found = audit(ground.instrument, stopped, ground.ours, target, ground.settled)
             left_off = _is_left_off(desk, found)
             if isinstance(target, StopWanted) and not (
-                left_off or _is_passed(position, target, measured)
+                left_off
+                or _is_passed(position, target, measured)
+                or looks_closed(desk.state, position.key)
             ):
                 at = ground if stopped is position else replace(ground, position=stopped)
                 _place(desk, at, target, found)
@@ -400,7 +403,7 @@ def _closing_until_ms(desk: Desk, position: Position) -> int:
         if not intent.clears or intent.key != position.key:
             continue
         match intent.action, intent.state:
-            case _, IntentState.PLANNED | IntentState.PREPARED | IntentState.SENT:
+            case _, IntentState.PLANNED | IntentState.PREPARED:
                 until_ms = max(until_ms, intent.planned_at_ms + ANSWERED_MS)
             case ClosePosition(quantity=quantity), IntentState.ACKED if (
                 quantity >= position.quantity

@@ -9,6 +9,7 @@ from dataclasses import replace
 from bot.core.decision import AlertSeverity, Audited, StopVerdict
 from bot.core.desk import REPEAT_MS, Desk
 from bot.core.funding import settlement_wakes_ms, unseen_settlement
+from bot.core.guardrails import REENTRIES_MAX
 from bot.core.ladder import IDLE, Covering, Evaluation, reason_of
 from bot.core.metrics import Unknown
 from bot.core.model import MarginMode, Position
@@ -35,7 +36,7 @@ def advance_episode(evaluation: Evaluation, now_ms: int) -> PositionMemory:
     if any(step.phase is not Phase.INACTIVE for step in memory.steps.values()):
         return replace(memory, active_at_ms=now_ms)
     if now_ms - memory.active_at_ms >= EPISODE_QUIET_MS:
-        return replace(memory, in_episode=False, funding_paid=Money(ZERO))
+        return replace(memory, in_episode=False, funding_paid=Money(ZERO), reentries=0)
     return memory
 
 
@@ -83,15 +84,22 @@ def warn_blind(desk: Desk, evaluation: Evaluation) -> None:
 
 
 def warn_of_reentry(desk: Desk) -> None:
-    """Say it where somebody opens again what has just been closed in danger."""
+    """Say it where somebody opens again what has just been closed in danger: in the end always."""
     if not desk.memory.reentered:
         return
     desk.memory = replace(desk.memory, reentered=False)
+    times = desk.memory.reentries
     text = (
-        "opened again within ten minutes of having been closed in an episode, as a bot does that "
-        "knows of no guard: its budgets and cooldowns go on, it gets no new ones"
+        f"opened again within ten minutes of having been closed in an episode, {times} times now, "
+        "as a bot does that knows of no guard: budgets and cooldowns go on, it gets no new ones"
     )
-    desk.say("reentered", AlertSeverity.CRITICAL, text, REPEAT_MS)
+    if times < REENTRIES_MAX:
+        desk.say("reentered", AlertSeverity.CRITICAL, text, REPEAT_MS)
+        return
+    text += (
+        ". No margin is added to it any more in this episode; stops and closes go on. Stop the bot"
+    )
+    desk.shout("reentered", AlertSeverity.CRITICAL, text)
 
 
 def warn_of_mode(desk: Desk, mode: MarginMode) -> None:

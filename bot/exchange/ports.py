@@ -139,7 +139,13 @@ class NoMarginHistory:
 
 @dataclass(frozen=True, slots=True)
 class AccountChanged:
-    """Something happened to the account: an alarm clock, the truth is in the next snapshot."""
+    """
+    Something happened to the account: an alarm clock, the truth is in the next snapshot.
+
+    `client_id` is that of an order, where the venue tells of one: somebody has sent it.
+    """
+
+    client_id: str = ""
 
 
 Notice: TypeAlias = AccountChanged | Liquidated | AutoDeleveraged

@@ -17,6 +17,7 @@ from bot.policy.tree import Node
 from bot.policy.values import (
     AccountName,
     Beta,
+    ClosesUnknown,
     Coin,
     Count,
     CredentialsName,
@@ -133,6 +134,8 @@ class ProtectSection:
     """Whether the floor closes while a human holds the guard too."""
     unknown_after: Cell[Duration]
     """A position that nobody could measure for so long is an alarm."""
+    unknown_then: Cell[ClosesUnknown] | Absent
+    """Whether it is closed besides, on the side and of the size that were last known."""
 
 
 @dataclass(frozen=True, slots=True)

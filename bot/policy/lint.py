@@ -53,6 +53,9 @@ How far BTC fell at most within a minute of the quiet week from 5 to 11 August 2
 bars of Binance's USD-M perpetual.
 """
 
+OUTAGE_MS = 60_000
+"""Streams that break at a bad moment have been silent for forty seconds and more."""
+
 THE_STOP = "the stop"
 
 OTHER_SYMBOL = "any other symbol"
@@ -171,6 +174,7 @@ def remarks_on(policy: Policy, sections: PolicySection, positions: tuple[Match, 
     """Everything to say about a policy by itself, for an account that may hold `positions`."""
     ladders = ladders_of(policy, sections)
     yield from _stop_beyond_liquidation(sections)
+    yield from _closes_at_an_outage(policy, sections)
     yield from _no_budget(policy, sections)
     yield from _does_not_move(policy, sections)
     yield from _uncovered(ladders, sections, positions)
@@ -198,6 +202,17 @@ def _stop_beyond_liquidation(sections: PolicySection) -> Remarks:
             f"as closes may slip by slippage_max, {describe(slippage.node)}"
         )
         yield Remark(room.node.at, Level.DANGER, "stop-beyond-liquidation", text)
+
+
+def _closes_at_an_outage(policy: Policy, sections: PolicySection) -> Remarks:
+    """A stream that broke is missed, connected again and caught up within this."""
+    after = sections.protect.unknown_after
+    if policy.protect.closes_unknown and after.value < OUTAGE_MS:
+        text = (
+            f"a position that cannot be measured for {describe(after.node)} is closed, and a "
+            "venue's short outage takes as long"
+        )
+        yield Remark(after.node.at, Level.WARNING, "closes-at-an-outage", text)
 
 
 def _no_budget(policy: Policy, sections: PolicySection) -> Remarks:

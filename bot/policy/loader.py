@@ -34,7 +34,7 @@ from bot.policy.document import (
 )
 from bot.policy.problems import PolicyError, Problem, Report, Source, lines_of
 from bot.policy.tree import read_tree
-from bot.policy.values import KINDS, SETTLE, Coin, RespectsCancel
+from bot.policy.values import KINDS, SETTLE, ClosesUnknown, Coin, RespectsCancel
 
 
 def load_policy(path: Path) -> Policy:
@@ -115,6 +115,7 @@ def _protect(protect: ProtectSection) -> Protect:
         unknown_after_ms=protect.unknown_after.value,
         canary_ms=or_else(protect.stop.canary, Duration(0)),
         respects_cancel=or_else(protect.stop.if_cancelled, RespectsCancel(False)),
+        closes_unknown=or_else(protect.unknown_then, ClosesUnknown(False)),
     )
 
 

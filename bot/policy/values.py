@@ -46,6 +46,7 @@ Coin = NewType("Coin", str)
 Symbol = NewType("Symbol", str)
 Count = NewType("Count", int)
 KeepsFloor = NewType("KeepsFloor", bool)
+ClosesUnknown = NewType("ClosesUnknown", bool)
 RespectsCancel = NewType("RespectsCancel", bool)
 HandsOver = NewType("HandsOver", bool)
 Beta = NewType("Beta", Ratio)
@@ -241,6 +242,7 @@ KINDS: Mapping[object, Kind[Any]] = {
     Symbols: replace(_one_of({"any": AnySymbol()}), expected="any or a list of symbols"),
     Verb: _one_of(find_verbs()),
     KeepsFloor: _one_of({"close": KeepsFloor(True), "keep": KeepsFloor(False)}),
+    ClosesUnknown: _one_of({"alert": ClosesUnknown(False), "close": ClosesUnknown(True)}),
     RespectsCancel: _one_of({"restore": RespectsCancel(False), "respect": RespectsCancel(True)}),
     HandsOver: _one_of({"next": HandsOver(True)}),
     Ratio: Kind("a ratio like '12%' or '25 bps'", _ratio, _number_with(_RATIO_UNITS)),

@@ -167,6 +167,8 @@ def _position(guard: Guard, index: int, now_ms: int) -> Answer:
     mark = guard.state.marks.get(position.symbol)
     if mark is not None:
         shown["mark_age_ms"] = now_ms - mark.received_at_ms
+    if position.key in guard.state.lacked:
+        shown["not_in_reads_for_ms"] = now_ms - guard.state.lacked[position.key].since_ms
     if isinstance(verdict.measured, Known):
         shown["mark_price"] = f"{verdict.measured.mark_price:f}"
         shown["liquidation_distance"] = f"{verdict.measured.liquidation_distance:f}"

@@ -166,7 +166,7 @@ class Guard:
                 for approved in decision.approved:  # before all that may take a turn of the loop
                     settling.add(tasks.create_task(to_its_end(self._executor.perform, approved)))
                 if decision.approved:
-                    tasks.create_task(self._say_once_sent(decision))
+                    tasks.create_task(to_its_end(self._say_once_sent, decision))
                 else:
                     self._say(decision)
                 self._feed.pace(decision.endangered, decision.needs_read)

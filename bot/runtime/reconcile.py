@@ -18,6 +18,7 @@ from bot.core.actions import AddMargin, CancelStop, ClosePosition, PlaceStop
 from bot.core.events import Event, IntentState, OutcomeReported
 from bot.core.model import NO_FILL, AccountSnapshot, Fill, Filled
 from bot.core.state import Intent
+from bot.core.units import ZERO, Quantity
 from bot.exchange.ports import (
     Account,
     Banned,
@@ -36,6 +37,9 @@ FENCE_MARGIN_MS = 1_000
 ORDER_FENCE_MS = 6_000
 SPEND_FENCE_MS = 30_000
 """Only after this may the absence of a top-up mean that it never happened."""
+
+CENT = Decimal("0.01")
+"""An amount with digits below it carries the number of its intent."""
 
 STILL = Decimal("0.01")
 """A margin that has moved by less than this share of a top-up has not had it."""
@@ -182,7 +186,7 @@ class Reconciler:
                 if isinstance(found, Proven):
                     asked_at_ms = self._clock.now_ms()
                     await self._read()  # the one before may not show what the stop has done
-            case ClosePosition(quantity=quantity):
+            case ClosePosition() as close:
                 order: OrderFound | OrderAbsent
                 match told:
                     case OrderFound(resting=False):
@@ -190,8 +194,7 @@ class Reconciler:
                     case _:
                         order = await self._account.order(intent.key.symbol, intent.id)
                 asked_at_ms = self._clock.now_ms()
-                await self._read()
-                found = _close_evidence(order, ordered=quantity)
+                found = _close_evidence(intent, close.quantity, order, await self._read())
             case CancelStop(target_client_id=target):
                 found = _cancel_evidence(target, await self._read())
             case _:
@@ -221,6 +224,9 @@ def _margin_evidence(
     if any(change.amount == add.amount and add.side in change.sides for change in changes):
         return Proven(IntentState.APPLIED, "the venue's margin history shows it")
     margins = [p.isolated_margin for p in snapshot.positions if p.key == intent.key]
+    is_numbered = add.amount % CENT != ZERO
+    if is_numbered and any(margin - intent.margin_before == add.amount for margin in margins):
+        return Proven(IntentState.APPLIED, "the margin has grown by its amount, number and all")
     if any(margin >= intent.margin_before + add.amount / 2 for margin in margins):
         log.warning("evidence.contradicted", intent=intent.id)
         return Unclear()
@@ -261,7 +267,17 @@ def _stop_evidence(order: OrderFound | OrderAbsent) -> Evidence:
     assert_never(order)
 
 
-def _close_evidence(order: OrderFound | OrderAbsent, ordered: object) -> Evidence:
+def _close_evidence(
+    intent: Intent,
+    ordered: Quantity,
+    order: OrderFound | OrderAbsent,
+    snapshot: AccountSnapshot,
+) -> Evidence:
+    """
+    What the order says of itself; of one that the venue does not know, what the position says.
+
+    One that is smaller than in the read that the close rests on may be so by it.
+    """
     match order:
         case OrderFound(resting=True):
             return Absent()
@@ -273,5 +289,7 @@ def _close_evidence(order: OrderFound | OrderAbsent, ordered: object) -> Evidenc
         case OrderFound():
             return Proven(IntentState.EXPIRED, "ended without a fill")
         case OrderAbsent():
-            return Absent()
+            sizes = [each.quantity for each in snapshot.positions if each.key == intent.key]
+            stands = sum(sizes, ZERO) >= intent.quantity_before
+            return Absent() if stands else Unclear()
     assert_never(order)

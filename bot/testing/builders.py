@@ -257,6 +257,7 @@ def protect(
     unknown_after_ms: int = 60_000,
     canary_ms: int = 0,
     respects_cancel: bool = False,
+    closes_unknown: bool = False,
 ) -> Protect:
     """A stop 3 % before liquidation, a close 1.5 % before it."""
     return Protect(
@@ -267,6 +268,7 @@ def protect(
         unknown_after_ms=Duration(unknown_after_ms),
         canary_ms=Duration(canary_ms),
         respects_cancel=respects_cancel,
+        closes_unknown=closes_unknown,
     )
 
 

@@ -64,6 +64,7 @@ def test_without_a_command_the_help_comes_and_that_is_usage(
 
 
 LIVE = ["run", "--mode", "observe", "--policy", "config/policies/demo.yaml"]
+SENDS = ["run", "--mode", "live", *LIVE[3:]]
 
 
 @pytest.mark.parametrize(
@@ -77,8 +78,11 @@ LIVE = ["run", "--mode", "observe", "--policy", "config/policies/demo.yaml"]
         ([*QUIET, "--mode", "dry"], 2, "expected live, observe or paper, was 'dry'"),
         ([*QUIET, "--wire", "8900"], 2, "expected only at a venue's prices"),
         ([*LIVE, "--wire", "8900"], 3, "keys of demo: expected the files"),
-        (["run", "--mode", "live", *LIVE[3:]], 2, "expected a port of `liqguard paper serve`"),
-        (["run", "--mode", "live", *LIVE[3:], "--untried"], 3, "keys of demo: expected the files"),
+        (SENDS, 2, "expected a port of `liqguard paper serve`"),
+        ([*SENDS, "--untried", "--no-alerts"], 3, "keys of demo: expected the files"),
+        ([*SENDS, "--untried"], 2, "--alerts: expected a file that says who is told what"),
+        ([*SENDS, "--wire", "8900"], 2, "--alerts: expected a file that says who is told what"),
+        ([*LIVE, "--no-alerts", "--alerts", "a.yaml"], 2, "expected a file or --no-alerts"),
         ([*LIVE, "--untried"], 2, "--untried: expected only with --mode live on the venue"),
         ([*LIVE, "--wire", "8900", "--untried"], 2, "--untried: expected only with --mode live"),
         ([*LIVE, "--untested"], 2, "--untested: expected only with --mode live"),

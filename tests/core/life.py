@@ -18,7 +18,7 @@ from bot.core.events import (
 )
 from bot.core.model import Instrument, Position, PositionMode, StopOrder
 from bot.core.policy import Above, Below, Policy
-from bot.core.state import HOUR_MS
+from bot.core.state import GONE_MS, HOUR_MS
 from bot.core.transitions import apply
 from bot.core.units import Price, Ratio
 from bot.testing import builders as build
@@ -83,6 +83,12 @@ class Life:
             position_mode=self.position_mode,
         )
         self.happen(AccountReported(read, self.now_ms, self.now_ms))
+
+    def read_twice(self, *positions: Position, stops: Iterable[StopOrder] = ()) -> None:
+        """Two reads far enough apart to prove that what they lack is gone."""
+        self.read(*positions, stops=stops)
+        self.wait(GONE_MS)
+        self.read(*positions, stops=stops)
 
     def bill(
         self,

@@ -51,6 +51,7 @@ def intent(
         episode=episode,
         known_at_ms=0,
         margin_before=Money(Decimal(5_000)),
+        quantity_before=closes.quantity,
         planned_at_ms=T0 - ago_ms,
         state=state,
         changed_at_ms=T0 - (ago_ms if changed_ago_ms is None else changed_ago_ms),

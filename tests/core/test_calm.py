@@ -160,6 +160,7 @@ def test_a_close_that_another_leg_asked_for_is_not_overlooked() -> None:
         episode=0,
         known_at_ms=life.now_ms,
         margin_before=LONG.isolated_margin,
+        quantity_before=LONG.quantity,
         planned_at_ms=life.now_ms,
         state=IntentState.ACKED,
         changed_at_ms=life.now_ms,

@@ -121,7 +121,7 @@ def test_a_position_that_grew_gets_a_stop() -> None:
 def test_a_position_that_was_opened_anew_gets_a_stop() -> None:
     life = respected()
     life.wait(1_000)
-    life.read()
+    life.read_twice()
     life.decide()
     later(life)
     (place,) = life.decide()

@@ -22,7 +22,7 @@ def replaced() -> Life:
     return life
 
 
-@pytest.mark.parametrize("state", [IntentState.SENT, IntentState.UNKNOWN, IntentState.APPLIED])
+@pytest.mark.parametrize("state", [IntentState.PREPARED, IntentState.UNKNOWN, IntentState.APPLIED])
 def test_the_new_stop_is_not_given_up_for_the_one_that_is_being_cancelled(
     state: IntentState,
 ) -> None:

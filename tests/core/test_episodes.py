@@ -2,10 +2,10 @@
 
 from decimal import Decimal
 
-from bot.core.actions import AddMargin
+from bot.core.actions import Action, AddMargin, ClosePosition
 from bot.core.events import IntentState
 from bot.core.policy import Step
-from bot.core.state import EPISODE_QUIET_MS, PositionMemory
+from bot.core.state import EPISODE_QUIET_MS, GONE_MS, PositionMemory
 from bot.core.strategy import Notify, Severity, TightenStop, TopUp
 from bot.core.units import Money, Price
 from bot.testing import builders as build
@@ -93,7 +93,7 @@ def test_a_position_flat_for_ten_minutes_is_a_new_one() -> None:
     life = living(ADD, mark=NEAR, top_ups=1)
     life.settle(IntentState.APPLIED)
     life.wait(1_000)
-    life.read()
+    life.read_twice()
     life.decide()
     life.wait(EPISODE_QUIET_MS)
     life.decide()
@@ -106,12 +106,51 @@ def test_a_position_flat_for_less_goes_on() -> None:
     life = living(ADD, mark=NEAR, top_ups=1)
     life.settle(IntentState.APPLIED)
     life.wait(1_000)
-    life.read()
+    life.read_twice()
     life.decide()
-    life.wait(EPISODE_QUIET_MS - 1)
+    life.wait(EPISODE_QUIET_MS - GONE_MS - 1)
     life.decide()
     pass_time(life, 0, NEAR)
     assert [denied.limit for denied in life.verdict.denied] == ["top_ups_per_episode"]
+
+
+def reopen(life: Life, mark: int = NEAR) -> list[Action]:
+    """It is closed, surely, and a minute later opened again; what is done then."""
+    life.wait(5_000)
+    life.read_twice()
+    life.decide()
+    life.wait(60_000)
+    life.read(LONG, stops=[GOOD_STOP])
+    life.mark(mark)
+    return life.decide()
+
+
+def test_from_the_third_time_on_it_gets_no_margin_and_is_alarmed_every_time() -> None:
+    """Stops and closes go on; another episode begins with a clean slate."""
+    life = living(ADD)
+    said = []
+    for again in range(5):
+        pass_time(life, 60_000, NEAR)
+        added = [
+            each for each in life.decision.approved if isinstance(each.intent.action, AddMargin)
+        ]
+        assert bool(added) is (again < 3)
+        if again >= 3:
+            assert [denied.limit for denied in life.verdict.denied] == ["reentered"]
+        life.settle(IntentState.APPLIED)
+        reopen(life, CALM)
+        said += [each.text for each in life.decision.alerts if each.kind == "reentered"]
+    assert [" times now" in each for each in said] == [True] * 4  # not the second, in half an hour
+    assert ["5 times" in each for each in said] == [False, False, False, True]
+    assert ["No margin is added" in each for each in said] == [False, True, True, True]
+    life.mark(45_300)
+    assert [type(each) for each in life.decide()] == [ClosePosition]
+    life.settle(IntentState.NOT_APPLIED)
+    pass_time(life, 60_000, CALM)
+    pass_time(life, EPISODE_QUIET_MS, CALM)
+    assert not memory(life).in_episode
+    pass_time(life, 60_000, NEAR)
+    assert [type(each.intent.action) for each in life.decision.approved] == [AddMargin]
 
 
 def test_a_bot_that_opens_again_what_was_closed_meets_the_old_budgets_and_an_alarm() -> None:
@@ -119,14 +158,8 @@ def test_a_bot_that_opens_again_what_was_closed_meets_the_old_budgets_and_an_ala
     life = living(ADD, mark=NEAR, top_ups=1)
     assert memory(life).in_episode
     life.settle(IntentState.APPLIED)
-    for again in range(3):
-        life.wait(5_000)
-        life.read()
-        life.decide()
-        life.wait(60_000)
-        life.read(LONG, stops=[GOOD_STOP])
-        life.mark(NEAR)
-        actions = life.decide()
+    for again in range(2):
+        actions = reopen(life)
         assert [each for each in actions if isinstance(each, AddMargin)] == []
         assert life.alerts.count("reentered") == (again == 0)
     (denied,) = life.verdict.denied
@@ -135,7 +168,7 @@ def test_a_bot_that_opens_again_what_was_closed_meets_the_old_budgets_and_an_ala
 
 def test_opening_again_in_calm_is_nobodys_business() -> None:
     life = living(ADD)
-    life.read()
+    life.read_twice()
     life.decide()
     life.wait(60_000)
     life.read(LONG, stops=[GOOD_STOP])

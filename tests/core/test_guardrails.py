@@ -26,6 +26,7 @@ from bot.core.state import (
     WITHHELD_MS,
     AccountRead,
     AccountState,
+    Instruments,
     Intent,
     NotRead,
     Plain,
@@ -71,11 +72,30 @@ def test_what_was_asked_is_approved_where_no_limit_binds() -> None:
         episode=EPISODE,
         known_at_ms=T0 - 5,
         margin_before=LONG.isolated_margin,
+        quantity_before=LONG.quantity,
         planned_at_ms=T0,
         state=IntentState.PLANNED,
         changed_at_ms=T0,
         detail="",
     )
+
+
+@pytest.mark.parametrize("number", [0, 7, 99, 100, 1_234_567])
+@pytest.mark.parametrize("step", ["0.0001", "0.000001", "0.01", "0.1"])
+def test_the_last_digits_of_an_amount_are_the_number_of_its_intent(step: str, number: int) -> None:
+    """A little less than asked, never more; where fractions of a cent are not taken, none."""
+    rules = build.instrument(margin_step=step)
+    state = replace(account(), intents_planned=number)
+    state = replace(state, instruments=Instruments("", {rules.symbol: rules}))
+    review = top_up(state, asked="1234.5678")
+    assert isinstance(review, Approved)
+    amount, smallest = approved(review), Decimal(step)
+    assert amount <= Decimal("1234.5678")
+    assert Decimal("1234.5678") - amount < 100 * smallest + smallest
+    assert amount % smallest == 0
+    if smallest <= Decimal("0.0001"):
+        assert amount / smallest % 100 == number % 100
+        assert Decimal("1234.5678") - amount <= Decimal("0.01")
 
 
 @pytest.mark.parametrize("asked", [400, 500])
@@ -195,7 +215,7 @@ def test_a_settled_spend_holds_up_nothing(state: IntentState) -> None:
 
 
 def test_nothing_is_added_while_the_position_is_being_closed() -> None:
-    closing = intent(CLOSE, state=IntentState.SENT)
+    closing = intent(CLOSE, state=IntentState.PREPARED)
     denied(top_up(account(closing)), Denial.WAIT, "in_flight")
     elsewhere = replace(closing, key=OTHER.key)
     assert approved(top_up(account(elsewhere))) == 1_000
@@ -285,7 +305,6 @@ def test_the_stop_that_moves_is_the_one_before_the_venues_price() -> None:
     [
         IntentState.PLANNED,
         IntentState.PREPARED,
-        IntentState.SENT,
         IntentState.ACKED,
     ],
 )

@@ -63,7 +63,7 @@ class Book(Life):
             self.read(*self.legs, stops=self.resting)
             for symbol, price in marks.items():
                 self.mark(price, symbol)
-            if not self.obey(self.decide()):
+            if not self.obey(self.decide()) and not self.state.lacked:
                 return
         raise AssertionError("the guard does not come to rest")
 

@@ -258,6 +258,8 @@ def test_every_position_that_can_be_measured_has_a_stop_or_a_reason(
                 assert sign * (trigger - measured.liquidation.price) > 0
             if stop.status is not StopStatus.MISSING or sign * (mark - trigger) <= 0:
                 continue
+            if position.key in story.state.lacked:
+                continue  # most likely it is closed: a second read tells
             memory = story.state.memory_of(position.key)
             placed = any(
                 isinstance(intent.action, PlaceStop)

@@ -86,10 +86,10 @@ def test_it_waits_for_what_moves_the_position_unproven_or_under_way(
 
 def test_it_waits_for_no_stop_and_for_no_other_isolated_position() -> None:
     cancel = CancelStop(LONG.symbol, LONG.side, "x")
-    assert actions(reduce(account(intent(STOP, state=IntentState.SENT)))) == CLOSED
-    assert actions(reduce(account(intent(cancel, state=IntentState.SENT)))) == CLOSED
+    assert actions(reduce(account(intent(STOP, state=IntentState.PREPARED)))) == CLOSED
+    assert actions(reduce(account(intent(cancel, state=IntentState.PREPARED)))) == CLOSED
     for action in (CLOSE, add()):
-        elsewhere = intent(action, state=IntentState.SENT, closes=OTHER)
+        elsewhere = intent(action, state=IntentState.PREPARED, closes=OTHER)
         assert actions(reduce(account(elsewhere))) == CLOSED
 
 
@@ -97,7 +97,7 @@ ONE, TWO = cross("BTCUSDT", entry_price=50_000), cross("ETHUSDT", entry_price=2_
 
 
 def shared(
-    *intents: tuple[Action, Position], state: IntentState = IntentState.SENT
+    *intents: tuple[Action, Position], state: IntentState = IntentState.PREPARED
 ) -> AccountState:
     """Two cross positions and an isolated one beside them, with intents under way."""
     begun = account(

@@ -73,9 +73,9 @@ def leg_gone(*, then_next: bool) -> Life:
     end_closes(life, IntentState.PARTIAL, part)
     life.wait(61_000)
     life.wallet = 4_000
+    life.read_twice(ETH)
     life.mark(49_000)
     life.mark(1_950, "ETHUSDT")
-    life.read(ETH)
     return life
 
 

@@ -24,6 +24,7 @@ from bot.core.ids import Birth
 from bot.core.model import Position, PositionKey, Side, StopOrder
 from bot.core.state import (
     BLANK,
+    GONE_MS,
     NEVER_MS,
     AccountRead,
     AccountState,
@@ -108,14 +109,14 @@ def test_a_read_replaces_the_account() -> None:
     assert (state.positions, state.stops) == ((LONG,), (GOOD_STOP,))
     assert state.free == 77
     assert state.known_at_ms == 5
-    flat = apply(state, read(taken_at_ms=6))
+    flat = apply(apply(state, read(taken_at_ms=6)), read(taken_at_ms=7, at_ms=T0 + GONE_MS))
     assert (flat.positions, flat.stops) == ((), ())
 
 
 def test_a_read_that_the_venue_took_earlier_is_ignored() -> None:
     state = apply(BORN, read(LONG, taken_at_ms=5))
     assert apply(state, read(taken_at_ms=4, at_ms=T0 + 9_000)) is state
-    assert positions_of(apply(state, read(taken_at_ms=5, at_ms=T0 + 1))) == ()
+    assert apply(state, read(taken_at_ms=5, at_ms=T0 + 1)).lacked.keys() == {KEY}
 
 
 def test_equal_parts_of_a_new_read_keep_their_identity() -> None:
@@ -142,9 +143,9 @@ def test_flat_is_counted_from_the_first_read_without_the_position() -> None:
     for number, at_ms in enumerate((T0 + 1_000, T0 + 4_000), start=2):
         state = apply(state, read(taken_at_ms=number, at_ms=at_ms))
     memory = state.memories[KEY]
-    assert (memory.flat_since_ms, memory.flat_read_at_ms) == (T0 + 1_000, T0 + 4_000)
+    assert (memory.flat_since_ms, memory.flat_surely) == (T0 + 1_000, True)
     back = apply(state, read(LONG, taken_at_ms=9, at_ms=T0 + 5_000)).memories[KEY]
-    assert (back.flat_since_ms, back.flat_read_at_ms) == (NEVER_MS, NEVER_MS)
+    assert (back.flat_since_ms, back.flat_surely) == (NEVER_MS, False)
 
 
 def test_a_position_that_comes_back_keeps_its_identity_but_no_stop_watch() -> None:
@@ -157,7 +158,7 @@ def test_a_position_that_comes_back_keeps_its_identity_but_no_stop_watch() -> No
         in_episode=True,
         active_at_ms=T0,
         flat_since_ms=T0,
-        flat_read_at_ms=T0,
+        flat_surely=True,
         unknown_since_ms=T0,
         past_stop_since_ms=T0,
         naked_since_ms=T0,
@@ -178,6 +179,7 @@ def test_a_position_that_comes_back_keeps_its_identity_but_no_stop_watch() -> No
         stop_refused_at_ms=T0,
         stop_refusals=3,
         reentered=True,
+        reentries=1,
         alerted={"naked": T0},
     )
 
@@ -187,7 +189,7 @@ def test_time_without_a_position_does_not_count_to_for() -> None:
     life = Life(build.policy(build.rule(held)), stops=[GOOD_STOP])
     assert life.decide() == []
     life.wait(1_000)
-    life.read(stops=[GOOD_STOP])
+    life.read_twice()
     life.decide()
     life.wait(300_000)
     life.read(LONG, stops=[GOOD_STOP])

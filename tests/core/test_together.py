@@ -48,6 +48,7 @@ from bot.core.model import (
 from bot.core.policy import AnyMarginMode, Metric, Rule, Step
 from bot.core.protection import StopStatus
 from bot.core.state import (
+    GONE_MS,
     HOUR_MS,
     AccountState,
 )
@@ -403,7 +404,7 @@ def test_a_leg_that_is_being_closed_does_not_keep_the_others() -> None:
     look(life, *AT_FLOOR)
     for each in life.decision.approved:
         if isinstance(each.intent.action, ClosePosition):
-            gone = IntentState.SENT if each.intent.key == BTC.key else IntentState.REJECTED
+            gone = IntentState.PREPARED if each.intent.key == BTC.key else IntentState.REJECTED
             life.happen(OutcomeReported(each.intent.id, gone, "", life.now_ms))
     look(life, *AT_FLOOR)
     assert deeds(life) == []  # the refused one is tried again after a second
@@ -609,10 +610,10 @@ def test_the_book_is_forgotten_ten_minutes_after_the_last_cross_position() -> No
     look(life)
     report(life, IntentState.APPLIED)
     life.wait(100)
-    life.read()
+    life.read_twice()
     life.decide()
     assert life.state.book.in_episode
-    life.wait(599_999)
+    life.wait(599_999 - GONE_MS)
     life.read()
     life.decide()
     assert life.state.book.in_episode

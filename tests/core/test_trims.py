@@ -266,7 +266,7 @@ def test_meanwhile_neither_a_second_trim_nor_a_top_up() -> None:
     life.policy = replace(life.policy, guardrails=build.guardrails(slippage_max="0.005"))
     assert life.decide() == []
     assert look(life) == [back()]
-    for outcome in (IntentState.SENT, IntentState.UNKNOWN):
+    for outcome in (IntentState.PREPARED, IntentState.UNKNOWN):
         report_all(life, outcome)
         assert look(life) == []
         assert refusals(life) == [(Denial.WAIT, "refund_due")]
@@ -316,11 +316,11 @@ def test_a_close_that_the_venue_refuses_lets_the_refund_go() -> None:
 
 def test_a_close_of_the_whole_does_not_wait_for_a_part_that_is_under_way() -> None:
     """The way out is never blocked; reduce-only, the two can close no more than there is."""
-    for outcome in (IntentState.PLANNED, IntentState.SENT, IntentState.UNKNOWN):
+    for outcome in (IntentState.PLANNED, IntentState.PREPARED, IntentState.UNKNOWN):
         life = trimmed(outcome=outcome, filled=NO_FILL)
         assert look(life, LONG) == []
         assert look(life, LONG, 45_800) == [ClosePosition(LONG.symbol, LONG.side, LONG.quantity)]
-        life.settle(IntentState.SENT)
+        life.settle(IntentState.PREPARED)
         assert look(life, LONG, 45_800) == []
         assert (Denial.WAIT, "in_flight") in refusals(life)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bot.core.actions import CancelStop, PlaceStop
-from bot.core.events import AccountMode, Command
+from bot.core.events import AccountMode, Command, OrderHeard
 from bot.core.ids import Birth, birth_prefix
 from bot.core.model import StopOrder
 from bot.testing import builders as build
@@ -35,6 +35,22 @@ def test_the_elder_one_says_so_and_goes_on() -> None:
     life.decide()
     assert life.state.mode is AccountMode.ACTIVE
     assert life.alerts == ["another_guard"]
+
+
+def test_one_whose_orders_the_stream_tells_of_is_seen_without_a_stop_of_its() -> None:
+    """It closes and adds margin, and its stop may rest in a read that lacks it."""
+    life = Life(build.policy(), stops=(GOOD_STOP,))
+    life.decide()
+    for strangers in ("a human's", "", GOOD_STOP.client_id):
+        life.happen(OrderHeard(strangers, life.now_ms))
+        life.decide()
+        assert life.alerts == []
+    for _ in range(2):
+        life.happen(OrderHeard(stop_of_one_born(BORN_MS - 60_000).client_id, life.now_ms))
+        life.decide()
+    assert life.alerts == []  # said once
+    assert life.state.mode is AccountMode.NO_SPEND
+    assert "elder guard" in life.state.mode_reason
 
 
 @pytest.mark.parametrize("later_ms", [-60_000, 60_000])

@@ -35,7 +35,7 @@ from bot.runtime.verify import verify
 from tests.e2e.test_process import POLICY, ROOT, liqguard, running, wait_for_log
 from tests.exchange.wire.build import BTC, Client, D, exchange
 
-LIVE = ["run", "--mode", "live", "--untested", "--policy", POLICY]
+LIVE = ["run", "--mode", "live", "--untested", "--no-alerts", "--policy", POLICY]
 KEY = "paper-demo"
 PATIENCE_S = 60
 TOP_UP_AT = 56_300

@@ -29,11 +29,13 @@ from tests.faults.sites import Site, Waits, find_sites
 
 _BANNED = "needs a ban, or a venue that wants no reads"
 _CHARTS = "needs a rule on volatility: nothing is sent on what it brings alone"
+_CLEARS = "needs a venue that counts stops against a close"
 UNREACHED = {
     "alerts.heard.HeardJournal.close#0": "the last thing of a process: nothing is under way",
     "runtime.assemble._first_read#1": _BANNED,
     "runtime.assemble.assemble#2": _BANNED,
-    "runtime.executor.Executor._clear_way#1": "needs a venue that counts stops against a close",
+    "runtime.executor.Executor._clear_way#0": _CLEARS,
+    "runtime.executor.Executor._clear_way#1": _CLEARS,
     "runtime.feed.Feed._chart#1": _CHARTS,
     "runtime.feed.Feed._chart#2": _CHARTS,
     "runtime.feed.Feed._chart#3": _CHARTS,

@@ -24,7 +24,7 @@ def entry(number: int) -> Entry:
     body = f"<{number}>" + "." * 3500
     if number % 2:
         return Entry(Kind.DECISION, number, body, NoIntent())
-    return Entry(Kind.INTENT, number, body, IntentMoved(f"i{number}", IntentState.SENT))
+    return Entry(Kind.INTENT, number, body, IntentMoved(f"i{number}", IntentState.PREPARED))
 
 
 @pytest.fixture

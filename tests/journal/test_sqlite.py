@@ -120,7 +120,12 @@ async def test_rows_after_one_that_never_was_are_damage() -> None:
 async def test_last_is_the_newest_of_its_kind(place: Path | None) -> None:
     journal = SqliteJournal.open(place, "main")
     await journal.append(
-        [decision("1"), decision("2"), moved("a", IntentState.SENT), moved("a", IntentState.ACKED)]
+        [
+            decision("1"),
+            decision("2"),
+            moved("a", IntentState.PREPARED),
+            moved("a", IntentState.ACKED),
+        ]
     )
     last = await journal.last(Kind.DECISION)
     assert isinstance(last, Row)
@@ -161,7 +166,7 @@ async def test_every_intent_state_can_be_recorded(state: IntentState) -> None:
     [
         moved("a", cast("Any", "bogus")),
         moved("a", cast("Any", None)),
-        moved(cast("Any", None), IntentState.SENT),
+        moved(cast("Any", None), IntentState.PREPARED),
         decision("1", at_ms=cast("Any", "soon")),
     ],
 )

@@ -121,6 +121,13 @@ CASES = {
         "(stop-in-noise)",
         "with: { room: 5.4% }",
     ),
+    "a close at an outage": Case(
+        "unknown_after: 1m",
+        "unknown_after: 59s\n  unknown_then: close",
+        "11:18: protect.unknown_after: warning: a position that cannot be measured for '59s' is "
+        "closed, and a venue's short outage takes as long (closes-at-an-outage)",
+        "unknown_after: 60s\n  unknown_then: close",
+    ),
     "no money at all": Case(
         "per_action: 250 USDT",
         "per_action: 0 USDT",

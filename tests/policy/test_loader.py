@@ -77,6 +77,7 @@ def test_every_value_of_a_file_arrives(good: str) -> None:
         unknown_after_ms=Duration(60_000),
         canary_ms=Duration(0),
         respects_cancel=False,
+        closes_unknown=False,
     )
     assert policy.guardrails == Guardrails(
         keep_free=Money(Decimal(0)),
@@ -122,6 +123,12 @@ def test_a_stop_that_somebody_cancels_may_be_left_off(good: str) -> None:
         assert parse_policy(said, "p.yaml").protect.respects_cancel is respects
 
 
+def test_what_nobody_can_measure_may_be_closed(good: str) -> None:
+    for word, closes in (("close", True), ("alert", False)):
+        said = good.replace("unknown_after: 1m", f"unknown_after: 1m\n  unknown_then: {word}")
+        assert parse_policy(said, "p.yaml").protect.closes_unknown is closes
+
+
 def test_the_demo_policy_is_valid_and_has_its_exact_values() -> None:
     policy = load_policy(DEMO)
     assert (policy.account, policy.venue) == ("demo", "binanceusdm")
@@ -133,6 +140,7 @@ def test_the_demo_policy_is_valid_and_has_its_exact_values() -> None:
         unknown_after_ms=Duration(60_000),
         canary_ms=Duration(0),
         respects_cancel=False,
+        closes_unknown=False,
     )
     assert policy.guardrails == Guardrails(
         keep_free=Money(Decimal(100)),

@@ -16,11 +16,13 @@ from bot.core.decision import Alert
 from bot.core.model import Side
 from bot.rehearsal.chronicle import Chronicle, live_through
 from bot.rehearsal.deeds import Deed
-from bot.rehearsal.report.cards import BudgetLeft, Card, _gathered, deal
+from bot.rehearsal.report.cards import BudgetLeft, Card, _gathered, _why_done, deal
 from bot.rehearsal.report.figures import panels
 from bot.rehearsal.report.page import page, write_report
 from bot.rehearsal.report.sentences import headline
+from bot.testing import builders as build
 from bot.testing.builders import SYMBOL
+from tests.core.life import GOOD_STOP, Life
 from tests.rehearsal.test_chronicle import CROSS_TEXT, silent
 from tests.rehearsal.test_runs import FALL, OTHER, book, cross, opening, setup
 from tests.runtime.build import TEXT, policy
@@ -336,3 +338,15 @@ def test_cards_of_one_symbol_do_not_end_the_series_of_another() -> None:
         (4, 4, 1),
         (5, 5, 1),
     ]
+
+
+def test_a_close_of_what_nobody_could_measure_says_for_how_long() -> None:
+    protection = build.protect(unknown_after_ms=20_000, closes_unknown=True)
+    life = Life(build.policy(protection=protection), stops=[GOOD_STOP])
+    life.state = replace(life.state, marks={})
+    for _ in range(2):
+        life.decide()
+        life.wait(20_000)
+    (approved,) = life.decision.approved
+    said = _why_done(approved.intent, life.decision, life.policy)
+    assert said == "nobody could measure it for 20 s, and the policy closes it then"

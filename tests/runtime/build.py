@@ -66,6 +66,7 @@ def intent(action: Action, state: IntentState = IntentState.PREPARED) -> Intent:
         episode=1,
         known_at_ms=T0 - 700,
         margin_before=Money(D(5000)),
+        quantity_before=Quantity(D(1)),
         planned_at_ms=T0,
         state=state,
         changed_at_ms=T0,

@@ -14,6 +14,7 @@ from bot.core.events import (
     BarsReported,
     InstrumentsReported,
     Liquidated,
+    OrderHeard,
     StreamLost,
 )
 from bot.core.model import BAR_MS, AccountSnapshot, Instrument, Side
@@ -126,6 +127,18 @@ def test_a_notice_is_an_alarm_clock_for_a_read() -> None:
         await scene.clock.sleep_ms(5_000)
 
     scene = play(act)
+    assert scene.at(AccountReported) == [5_000]
+
+
+def test_the_order_that_a_notice_names_is_published_and_the_account_read() -> None:
+    async def act(scene: Scene, feed: Feed) -> None:
+        await scene.clock.sleep_ms(5_000)
+        scene.account.notify(AccountChanged("another's"))
+        await scene.clock.sleep_ms(5_000)
+
+    scene = play(act)
+    (heard,) = [event for _, event in scene.published if isinstance(event, OrderHeard)]
+    assert heard.client_id == "another's"
     assert scene.at(AccountReported) == [5_000]
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from bot.clock import Clock
 from bot.core.actions import AddMargin, PlaceStop
 from bot.core.decision import AlertSeverity
 from bot.core.events import IntentState, OutcomeReported
+from bot.core.model import AccountSnapshot
 from bot.exchange.paper.venue import PaperMarket
 from bot.journal.port import Entry, Kind, NoIntent
 from bot.rehearsal.loop import run_virtual
@@ -112,6 +114,25 @@ def test_a_crash_is_told_from_the_warning_to_the_close(tmp_path: Path) -> None:
     assert texts[-1].startswith("the guard has stopped")
 
 
+def test_one_read_that_lacks_a_position_tells_nobody_that_it_is_closed(tmp_path: Path) -> None:
+    async def act(here: World, guard: Guard) -> None:
+        whole = here.account.snapshot
+        for number in range(40):
+
+            async def snapshot(lacks: bool = number % 2 == 1) -> AccountSnapshot:
+                read = await whole()
+                return replace(read, positions=()) if lacks else read
+
+            here.account.snapshot = snapshot  # type: ignore[method-assign]
+            await here.clock.sleep_ms(400)
+        here.account.snapshot = whole  # type: ignore[method-assign]
+        await here.clock.sleep_ms(10_000)
+        assert [each.key.symbol for each in guard.state.positions] == [SYMBOL]
+
+    _, notices = told(((0, 50_000), (120_000, 50_000)), act, tmp_path / "box")
+    assert [each.text for each in notices if each.subject == LONG] == []
+
+
 @pytest.mark.parametrize("trouble", ["hangs", "fails"])
 def test_a_channel_changes_nothing_that_the_guard_does(tmp_path: Path, trouble: str) -> None:
     def trace(prepare: Callable[[Recorder], None]) -> tuple[list[str], str]:
@@ -198,7 +219,7 @@ def test_what_became_of_a_top_up_is_told(state: IntentState, words: str) -> None
 @pytest.mark.parametrize(
     ("state", "action"),
     [
-        (IntentState.SENT, TOP_UP),
+        (IntentState.PREPARED, TOP_UP),
         (IntentState.UNKNOWN, TOP_UP),
         (IntentState.EXPIRED, TOP_UP),
         (IntentState.APPLIED, STOP),

@@ -12,7 +12,7 @@ from bot.core.events import (
     IntentState,
     OutcomeReported,
 )
-from bot.core.model import NO_FILL, AccountSnapshot, Fill, Side
+from bot.core.model import NO_FILL, AccountSnapshot, Fill, Garbled, Side
 from bot.core.units import Money, Price, Quantity
 from bot.exchange.ports import (
     NOT_TOLD,
@@ -246,6 +246,46 @@ def test_a_contradiction_that_stays_is_left_to_a_human() -> None:
     ((at_ms, state),) = scene.outcomes()
     assert state is IntentState.HUMAN
     assert SPEND_FENCE_MS + LAG_MS <= at_ms <= SPEND_FENCE_MS + 2 * LAG_MS
+
+
+NUMBERED = replace(ADD, amount=Money(D("999.9942")))
+
+
+def test_a_margin_that_grew_by_the_very_amount_and_its_number_is_proof_without_a_history() -> None:
+    """Before a history shows it: nobody else adds that much to the last digit."""
+    scene = settle(NUMBERED, reads(long_read("5999.9942")))
+    assert [state for _, state in scene.outcomes()] == [APPLIED]
+    assert scene.outcomes()[0][0] < 1_000
+    other = settle(NUMBERED, reads(long_read("5999.9943")))
+    assert [state for _, state in other.outcomes()] == [IntentState.HUMAN]
+
+
+@pytest.mark.parametrize(
+    "shrunk",
+    [
+        pytest.param(snapshot([position(quantity="0.4")], taken_at_ms=T0), id="smaller"),
+        pytest.param(snapshot(taken_at_ms=T0), id="gone"),
+        pytest.param(
+            replace(snapshot(taken_at_ms=T0), garbled=(Garbled(SYMBOL, "no number"),)),
+            id="garbled",
+        ),
+    ],
+)
+def test_a_close_that_nobody_knows_of_is_not_disproved_while_the_position_shrank(
+    shrunk: AccountSnapshot,
+) -> None:
+    """The order and the position contradict each other: a human looks, if nothing else tells."""
+    scene = settle(CLOSE, reads(shrunk))
+    ((at_ms, state),) = scene.outcomes()
+    assert state is IntentState.HUMAN
+    assert ORDER_FENCE_MS + LAG_MS <= at_ms <= ORDER_FENCE_MS + 2 * LAG_MS
+    late = all_of(reads(shrunk), orders(*[OrderAbsent()] * 8, found("0.6")))
+    assert [state for _, state in settle(CLOSE, late).outcomes()] == [PARTIAL]
+
+
+def test_a_position_that_one_read_lacked_is_no_contradiction_once_it_is_back() -> None:
+    scene = settle(CLOSE, reads(snapshot(taken_at_ms=T0), long_read()))
+    assert [state for _, state in scene.outcomes()] == [NOT_APPLIED]
 
 
 def test_a_contradiction_after_a_first_absence_is_no_second_absence() -> None:

@@ -28,7 +28,7 @@ def test_an_old_price_is_not() -> None:
 
 def test_an_old_read_is_not_even_of_a_flat_account() -> None:
     life = Life(build.policy())
-    life.read()
+    life.read_twice()
     life.wait(60_000)
     assert is_sound(life)
     life.wait(1)

@@ -46,6 +46,9 @@ STORE_FAILED = "promise 5"
 USER_STOP_MS = 65_000
 STRETCH_MS = 10_000
 HISTORY = 40
+GONE_MS = 2_000
+"""A position is gone that two reads this far apart lack: decision 38."""
+
 READS = 64
 """More than come while a close clears its way: each intent that is open asks for some."""
 
@@ -283,9 +286,15 @@ class Observer:
     # -- the exchange as it is ---------------------------------------------------------------
 
     def recent_reads(self, decided_at_ms: int) -> list[AccountSnapshot]:
-        """What the guard may have decided on: reads of that moment, and the one before them."""
+        """
+        What the guard may have decided on: reads of that moment, and what counted before them.
+
+        One read without a position does not prove that it is gone, two that far apart do.
+        """
         fresh = [read for read, at_ms in self.reads if at_ms >= decided_at_ms]
-        return [read for read, at_ms in self.reads if at_ms < decided_at_ms][-1:] + fresh
+        before = [(read, at_ms) for read, at_ms in self.reads if at_ms < decided_at_ms]
+        young = sum(before[-1][1] - at_ms < GONE_MS for _, at_ms in before)
+        return [read for read, _ in before[-young - 1 :]] + fresh
 
     @property
     def wallet(self) -> Money:

@@ -118,7 +118,7 @@ MECHANISM: tuple[Planted, ...] = (
         tests=(
             partial(
                 test_cancels.test_the_new_stop_is_not_given_up_for_the_one_that_is_being_cancelled,
-                IntentState.SENT,
+                IntentState.PREPARED,
             ),
         ),
     ),

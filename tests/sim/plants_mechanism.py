@@ -95,13 +95,13 @@ def spool_in_silence(patch: pytest.MonkeyPatch) -> None:
 def take_a_part_for_the_whole(patch: pytest.MonkeyPatch) -> None:
     evidence = reconcile._close_evidence
 
-    def generous(order: Any, ordered: Any) -> Any:
+    def generous(intent: Any, ordered: Any, order: Any, snapshot: Any) -> Any:
         match order:
             case OrderFound(resting=False, filled=Fill() as fill):
                 whole = replace(order, filled=replace(fill, quantity=ordered))
-                return evidence(whole, ordered)
+                return evidence(intent, ordered, whole, snapshot)
             case _:
-                return evidence(order, ordered)
+                return evidence(intent, ordered, order, snapshot)
 
     patch.setattr(reconcile, "_close_evidence", generous)
 

@@ -18,8 +18,8 @@ from tests.sim.truth import BILLS, CROSS, SURELY_BILLED_MS, Scene, Truth
 if TYPE_CHECKING:
     from tests.sim.observer import Observer
 
-QUIET_MS = 33_000
-"""After everything works again, protection is as it should be: a read every 30 s, and its way."""
+QUIET_MS = 30_000
+"""After everything works again, protection is as it should be: a read every 25 s, and its way."""
 
 REACT_MS = 6_000
 """A stop that may be on its way is waited for 5 s; then another one is sent."""
@@ -30,8 +30,8 @@ STOPS_MAX = 8
 
 FLOOR_MS = 5_000
 TIMEOUT_MS = 3_000
-BACKOFF_MS = 61_000
-"""A venue that refuses stops is asked at least once a minute."""
+BACKOFF_MS = 26_000
+"""A venue that refuses stops is asked at least every 25 s."""
 
 READ_AGE_MAX_MS = 55_000
 """On older reads the guard need not act (the limit is a minute)."""

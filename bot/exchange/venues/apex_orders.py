@@ -24,8 +24,8 @@ WHY_NOT = (
     "an order needs a zk signature of a library that ccxt does not bring, and margin cannot be "
     "moved into a position"
 )
-_ORDER_OPEN = frozenset({"PENDING", "OPEN", "UNTRIGGERED"})
-_ORDER_OVER = frozenset({"FILLED", "CANCELED", "EXPIRED"})
+_WAITS = frozenset({"PENDING", "OPEN", "UNTRIGGERED"})
+_OVER = frozenset({"FILLED", "CANCELED", "EXPIRED"})
 
 
 # -- writes --------------------------------------------------------------------------------
@@ -62,9 +62,7 @@ def order_of(
     row = Row(data_of(answer_of(heard, "order"), "order"), "order")
     if row.raw("symbol") != name or client_id_of(row) != client_id:
         raise row.wrong("symbol", f"order {client_id} in {name}")
-    return OrderFound(
-        client_id, resting=rests(row, "status", _ORDER_OPEN, _ORDER_OVER), filled=_filled(row)
-    )
+    return OrderFound(client_id, resting=rests(row, "status", _WAITS, _OVER), filled=_filled(row))
 
 
 def _filled(row: Row) -> Filled:

@@ -171,7 +171,7 @@ class BinanceAccount:
         if amount == ZERO:
             return NOT_OPEN
         terms = self.terms_of(row, answers)
-        side, wallet = _side(row, amount), row.number("isolatedWallet")
+        side, wallet = _side_of(row, amount), row.number("isolatedWallet")
         if terms.margin_mode is MarginMode.CROSS and wallet != ZERO:
             raise row.wrong("isolatedWallet", "0 for a cross position")
         found = Position(
@@ -288,7 +288,7 @@ class BinanceAccount:
                         Price(order.above_zero("ap")),
                         received_at_ms,
                     )
-                return AccountChanged()
+                return AccountChanged(order.text("c"))
             case "ACCOUNT_UPDATE" | "ALGO_UPDATE" | "ACCOUNT_CONFIG_UPDATE" | "MARGIN_CALL":
                 return AccountChanged()
             case _:
@@ -315,7 +315,7 @@ class BinanceAccount:
         return ()
 
 
-def _side(row: Row, amount: Decimal) -> Side:
+def _side_of(row: Row, amount: Decimal) -> Side:
     """By the sign of the amount; in hedge mode a leg has a name, which has to fit."""
     side = Side.LONG if amount > ZERO else Side.SHORT
     if row.raw("positionSide") not in ("BOTH", side.name):

@@ -40,8 +40,8 @@ _HTTP_OK = 200
 
 _STOP_OVER = frozenset({"CANCELED", "EXPIRED", "REJECTED"})
 _STOP_WAITS = frozenset({"NEW", "TRIGGERING", "TRIGGERED"})
-_ORDER_OPEN = frozenset({"NEW", "PARTIALLY_FILLED"})
-_ORDER_OVER = frozenset({"FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH", "REJECTED"})
+_WAITS = frozenset({"NEW", "PARTIALLY_FILLED"})
+_OVER = frozenset({"FILLED", "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH", "REJECTED"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,9 +252,7 @@ def _stop_found(row: Row, client_id: str, name: str, size: Decimal) -> OrderFoun
 def _order_found(row: Row, client_id: str, name: str, size: Decimal) -> OrderFound:
     _check_named(row, "clientOrderId", client_id, name)
     filled = filled_in(row, "executedQty", "avgPrice", size)
-    return OrderFound(
-        client_id, resting=rests(row, "status", _ORDER_OPEN, _ORDER_OVER), filled=filled
-    )
+    return OrderFound(client_id, resting=rests(row, "status", _WAITS, _OVER), filled=filled)
 
 
 def _check_named(row: Row, key: str, client_id: str, name: str) -> None:

@@ -32,6 +32,11 @@ def _unfit(jsons: Sequence[Json]) -> Iterator[str]:
             yield f"{row.text('symbol')}: expected the venue's auto-margin to be off, was on"
 
 
+def _strange(jsons: Sequence[Json]) -> tuple[str, ...]:
+    """Nothing: one coin alone backs an account."""
+    return ()
+
+
 def account_of(coin: str) -> BinanceAccount:
     """The account of one coin's wallet."""
     return BinanceAccount(
@@ -44,6 +49,6 @@ def account_of(coin: str) -> BinanceAccount:
         agreed=(),
         check=(_ACCOUNT, _POSITIONS),
         unfit=_unfit,
-        strange=lambda answers: (),
+        strange=_strange,
         listening="wss://dstream.binance.com/ws/",
     )

@@ -39,9 +39,9 @@ from bot.exchange.venues.bitget_refusals import NOT_FOUND, REFUSED
 request_life_ms = 30_000
 """A request's date is good for 30 s: `documented`."""
 _HTTP_OK = 200
-_ORDER_OPEN = frozenset({"live", "partially_filled"})
-_ORDER_OVER = frozenset({"filled", "canceled"})
-_PLAN_OVER = frozenset({"cancelled", "fail_execute"})
+_WAITS = frozenset({"live", "partially_filled"})
+_OVER = frozenset({"filled", "canceled"})
+_STOP_OVER = frozenset({"cancelled", "fail_execute"})
 
 
 # -- writes --------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ def order_of(
             return OrderFound(client_id, resting=True, filled=NO_FILL)
     for row in rows(entrusted_in(ended), "plans"):
         if _is_ours(row, client_id):
-            return _plan_found(row, client_id)
+            return _stop_found(row, client_id)
     return OrderAbsent()
 
 
@@ -194,12 +194,10 @@ def _order_found(row: Row, client_id: str, name: str) -> OrderFound:
     filled: Filled = NO_FILL
     if (quantity := number_or_none(row, "baseVolume")) is not None:
         filled = Fill(Quantity(quantity), Price(row.above_zero("priceAvg")))
-    return OrderFound(
-        client_id, resting=rests(row, "state", _ORDER_OPEN, _ORDER_OVER), filled=filled
-    )
+    return OrderFound(client_id, resting=rests(row, "state", _WAITS, _OVER), filled=filled)
 
 
-def _plan_found(row: Row, client_id: str) -> OrderFound:
+def _stop_found(row: Row, client_id: str) -> OrderFound:
     """
     A stop that is over.
 
@@ -211,6 +209,6 @@ def _plan_found(row: Row, client_id: str) -> OrderFound:
         quantity = number_or_none(row, "baseVolume") or row.above_zero("size")
         at = Fill(Quantity(quantity), Price(row.above_zero("triggerPrice")))
         return OrderFound(client_id, resting=False, filled=at)
-    if status not in _PLAN_OVER:
+    if status not in _STOP_OVER:
         raise row.wrong("planStatus", "a status that is known")
     return OrderFound(client_id, resting=False, filled=NO_FILL)

@@ -32,8 +32,8 @@ request_life_ms = 60_000
 _HTTP_OK = 200
 _TRADES_PAGES = 2
 
-_ORDER_OPEN = frozenset({"INIT", "NEW", "PART_FILLED"})
-_ORDER_OVER = frozenset({"FILLED", "CANCELED", "PART_FILLED_CANCELED", "EXPIRED"})
+_WAITS = frozenset({"INIT", "NEW", "PART_FILLED"})
+_OVER = frozenset({"FILLED", "CANCELED", "PART_FILLED_CANCELED", "EXPIRED"})
 _STOP_OVER = frozenset({"CANCELED", "SYSTEM_CANCELED", "FAILED", "EXPIRED"})
 
 
@@ -203,9 +203,7 @@ def order_of(
     if (row.raw("symbol"), row.raw("clientId")) != (name, client_id):
         raise row.wrong("clientId", client_id)
     filled = _filled(row, [each for json in jsons[1:] for each in _listed_in(json, "tradeList")])
-    return OrderFound(
-        client_id, resting=rests(row, "status", _ORDER_OPEN, _ORDER_OVER), filled=filled
-    )
+    return OrderFound(client_id, resting=rests(row, "status", _WAITS, _OVER), filled=filled)
 
 
 def _listed_in(json: Json, name: str) -> list[Row]:

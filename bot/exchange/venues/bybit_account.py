@@ -124,7 +124,7 @@ def snapshot_of(
 ) -> AccountSnapshot:
     """The account. A coin's balance has the margins of isolated positions in it."""
     info, probe = terms
-    margin_mode, position_mode = _margin_mode(info), _position_mode(probe, state[0])
+    margin_mode, position_mode = _margin_mode_of(info), _position_mode(probe, state[0])
     positions, garbled = sort_out(
         _not_empty(state[0]),
         "position/list",
@@ -144,7 +144,7 @@ def snapshot_of(
     )
 
 
-def _margin_mode(json: Json) -> MarginMode:
+def _margin_mode_of(json: Json) -> MarginMode:
     """Of the whole account."""
     return result_of(json, "account/info").meaning("marginMode", _MODES)
 
@@ -286,7 +286,7 @@ def _stop(row: Row, listed: Listed, positions: tuple[Position, ...]) -> list[Sto
         StopOrder(
             symbol=symbol,
             side=side,
-            client_id=_client_id(row),
+            client_id=_client_id_of(row),
             quantity=sizes[0] if closes_all else Quantity(row.above_zero("qty")),
             trigger_price=Price(row.above_zero("triggerPrice")),
             reduce_only=closes_all or row.flag("reduceOnly"),
@@ -299,7 +299,7 @@ def direction_of(side: Side) -> int:
     return _FALLS_TO if side is Side.LONG else _RISES_TO
 
 
-def _client_id(row: Row) -> str:
+def _client_id_of(row: Row) -> str:
     """Ours, or for one placed without an id the venue's."""
     return str(row.raw("orderLinkId")) or row.text("orderId")
 

@@ -33,7 +33,7 @@ request_life_ms = 5_000
 GONE = frozenset({110001, 110008, 110010})
 
 _HTTP_OK = 200
-_OPEN = frozenset({"New", "PartiallyFilled", "Untriggered", "Triggered"})
+_WAITS = frozenset({"New", "PartiallyFilled", "Untriggered", "Triggered"})
 _OVER = frozenset({"Filled", "Cancelled", "Rejected", "Deactivated", "PartiallyFilledCanceled"})
 
 
@@ -64,7 +64,7 @@ def write_call(action: Action, client_id: str, listed: Listed, ground: Ground) -
             }
             return Call(PRIVATE, "POST", "v5/order/create", of | leg | sent)
         case ClosePosition(quantity=quantity, bound=bound):
-            sent = _closing(action.side, quantity, client_id) | _priced(bound)
+            sent = _closing(action.side, quantity, client_id) | _bound(bound)
             return Call(PRIVATE, "POST", "v5/order/create", of | leg | sent)
     assert_never(action)
 
@@ -78,7 +78,7 @@ def _closing(side: Side, quantity: Quantity, client_id: str) -> dict[str, Json]:
     }
 
 
-def _priced(bound: AtMarket | NoWorseThan) -> dict[str, Json]:
+def _bound(bound: AtMarket | NoWorseThan) -> dict[str, Json]:
     match bound:
         case AtMarket():
             return {"orderType": "Market"}
@@ -174,6 +174,6 @@ def _order_found(row: Row, client_id: str, name: str) -> OrderFound:
         raise row.wrong("symbol", name)
     return OrderFound(
         client_id,
-        resting=rests(row, "orderStatus", _OPEN, _OVER),
+        resting=rests(row, "orderStatus", _WAITS, _OVER),
         filled=filled_in(row, "cumExecQty", "avgPrice"),
     )

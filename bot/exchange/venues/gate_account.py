@@ -148,7 +148,7 @@ def _position(row: Row, listed: Listed) -> Position | NotOpen:
     value = quantity * row.above_zero("mark_price")
     if abs(row.number("value") - value) > value * _SIZE_OFF_MAX:
         raise row.wrong("value", f"about {value:f}: a contract may have changed its size")
-    margin_mode = _margin_mode(row)
+    margin_mode = _margin_mode_of(row)
     is_cross = margin_mode is MarginMode.CROSS
     return Position(
         symbol=listed.symbols[name],
@@ -162,7 +162,7 @@ def _position(row: Row, listed: Listed) -> Position | NotOpen:
     )
 
 
-def _margin_mode(row: Row) -> MarginMode:
+def _margin_mode_of(row: Row) -> MarginMode:
     """
     Leverage 0 says cross, in `leverage` or, in older answers, in `lever`.
 
@@ -214,7 +214,7 @@ def _stop(row: Row, listed: Listed, positions: tuple[Position, ...]) -> list[Sto
         StopOrder(
             symbol=key.symbol,
             side=key.side,
-            client_id=_client_id(order, row),
+            client_id=_client_id_of(order, row),
             quantity=Quantity(quantity),
             trigger_price=Price(trigger.above_zero("price")),
             reduce_only=closes_all or _only_reduces(order),
@@ -234,7 +234,7 @@ def _only_reduces(order: Row) -> bool:
     return any(order.has(name) and order.flag(name) for name in names)
 
 
-def _client_id(order: Row, row: Row) -> str:
+def _client_id_of(order: Row, row: Row) -> str:
     """Ours, or for one placed without an id the venue's number."""
     if (given := order.given("text")).startswith(OURS):
         return given.removeprefix(OURS)

@@ -171,14 +171,14 @@ def _won_in_cross(json: Json) -> Decimal:
     for entry in positions_in(json):
         try:
             row = Row(inner_of(entry), "position")
-            if _margin_mode(row) is MarginMode.CROSS:
+            if _margin_mode_of(row) is MarginMode.CROSS:
                 won += row.number("unrealizedPnl")
         except Unreadable:
             continue  # it is told of as garbled
     return won
 
 
-def _margin_mode(row: Row) -> MarginMode:
+def _margin_mode_of(row: Row) -> MarginMode:
     leverage = Row(row.raw("leverage"), f"{row.where}.leverage")
     return leverage.meaning("type", _MARGIN_MODES)
 
@@ -194,7 +194,7 @@ def _position(entry: Row, listed: Listed) -> Position | NotOpen:
         return NOT_OPEN
     if entry.raw("type") != "oneWay":
         raise entry.wrong("type", "oneWay")
-    margin_mode, entry_price = _margin_mode(row), row.above_zero("entryPx")
+    margin_mode, entry_price = _margin_mode_of(row), row.above_zero("entryPx")
     row.number("unrealizedPnl")
     leverage = Row(row.raw("leverage"), f"{row.where}.leverage")
     margin = ZERO
@@ -248,7 +248,7 @@ def _stop(
         StopOrder(
             symbol=symbol,
             side=side,
-            client_id=_client_id(row, number),
+            client_id=_client_id_of(row, number),
             quantity=sizes[0] if closes_all else Quantity(row.above_zero("sz")),
             trigger_price=Price(row.above_zero("triggerPx")),
             reduce_only=closes_all or row.flag("reduceOnly"),
@@ -261,7 +261,7 @@ def _side_closed(row: Row) -> Side:
     return row.meaning("side", _CLOSES)
 
 
-def _client_id(row: Row, number: str) -> str:
+def _client_id_of(row: Row, number: str) -> str:
     """Ours, or another's, or of an order that was placed without one the venue's number."""
     cloid = row.given("cloid")
     return client_id_of(cloid) if cloid else number

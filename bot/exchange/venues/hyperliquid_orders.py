@@ -49,7 +49,7 @@ _CLOSE_REACH = Decimal("0.08")
 _STOP_REACH = Decimal("0.10")
 """And from its trigger a stop: the venue's own for stops at market."""
 
-_OPEN = frozenset({"open", "triggered"})
+_WAITS = frozenset({"open", "triggered"})
 _OVER = frozenset(
     {
         "filled",
@@ -287,7 +287,7 @@ def order_of(
     quantity = filled.quantity if isinstance(filled, Fill) else ZERO
     if quantity != row.number("origSz") - row.number("sz"):
         raise row.wrong("sz", f"what is left of {row.raw('origSz')} after fills of {quantity}")
-    return OrderFound(client_id, resting=rests(outer, "status", _OPEN, _OVER), filled=filled)
+    return OrderFound(client_id, resting=rests(outer, "status", _WAITS, _OVER), filled=filled)
 
 
 def _filled(fills: Json, number: str) -> Filled:

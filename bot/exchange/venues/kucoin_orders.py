@@ -181,14 +181,14 @@ def order_of(
     row = Row(parse_json(order.text), "order")
     if not (row.has("msg") and (row.raw("code"), row.raw("msg")) == NOT_FOUND):
         found = Row(data_of(answer_of(order, "order"), "order"), "order")
-        return _found(found, client_id, name, listed)
+        return _order_found(found, client_id, name, listed)
     for stop in rows(waiting_in(stops), "stopOrders"):
         if stop.has("clientOid") and stop.raw("clientOid") == client_id:
             return OrderFound(client_id, resting=True, filled=NO_FILL)
     return OrderAbsent()
 
 
-def _found(row: Row, client_id: str, name: str, listed: Listed) -> OrderFound:
+def _order_found(row: Row, client_id: str, name: str, listed: Listed) -> OrderFound:
     if (row.raw("symbol"), row.raw("clientOid")) != (name, client_id):
         raise row.wrong("clientOid", client_id)
     resting = rests(row, "status", {"open"}, {"done"})

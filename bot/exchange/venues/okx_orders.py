@@ -39,10 +39,10 @@ _HTTP_OK = 200
 _REFUSES = frozenset({200, 400, 401})
 """Statuses that a refusal comes with; another, which a proxy may have made, proves nothing."""
 
-_ALGO_WAITS = frozenset({"live", "pause"})
-_ALGO_WENT = frozenset({"effective", "partially_effective", "partially_failed"})
-_ALGO_OVER = frozenset({"canceled", "order_failed"})
-_OPEN = frozenset({"live", "partially_filled"})
+_STOP_WAITS = frozenset({"live", "pause"})
+_STOP_WENT = frozenset({"effective", "partially_effective", "partially_failed"})
+_STOP_OVER = frozenset({"canceled", "order_failed"})
+_WAITS = frozenset({"live", "partially_filled"})
 _OVER = frozenset({"filled", "canceled", "mmp_canceled"})
 
 
@@ -94,11 +94,11 @@ def _order(action: PlaceStop | ClosePosition, client_id: str, order: dict[str, J
             }
             return Call(PRIVATE, "POST", "trade/order-algo", sent)
         case ClosePosition(bound=bound):
-            return Call(PRIVATE, "POST", "trade/order", order | _priced(bound))
+            return Call(PRIVATE, "POST", "trade/order", order | _bound(bound))
     assert_never(action)
 
 
-def _priced(bound: AtMarket | NoWorseThan) -> dict[str, Json]:
+def _bound(bound: AtMarket | NoWorseThan) -> dict[str, Json]:
     match bound:
         case AtMarket():
             return {"ordType": "market"}
@@ -235,11 +235,11 @@ def _found(heard: Heard, key: str, client_id: str) -> list[Row]:
 def _stop_found(row: Row, history: Heard, client_id: str, name: str, size: Decimal) -> OrderFound:
     _check_contract(row, name)
     state = row.text("state")
-    if state in _ALGO_WAITS:
+    if state in _STOP_WAITS:
         return OrderFound(client_id, resting=True, filled=NO_FILL)
-    if state in _ALGO_OVER:
+    if state in _STOP_OVER:
         return OrderFound(client_id, resting=False, filled=NO_FILL)
-    if state not in _ALGO_WENT:
+    if state not in _STOP_WENT:
         raise row.wrong("state", "a state that is known")
     number = row.identity("algoId")
     for order in rows_of(answer_of(history, "orders-history"), "orders-history"):
@@ -252,7 +252,7 @@ def _order_found(row: Row, client_id: str, name: str, size: Decimal) -> OrderFou
     _check_contract(row, name)
     return OrderFound(
         client_id,
-        resting=rests(row, "state", _OPEN, _OVER),
+        resting=rests(row, "state", _WAITS, _OVER),
         filled=filled_in(row, "accFillSz", "avgPx", size),
     )
 

@@ -139,7 +139,7 @@ def _break_prices(json: Json) -> dict[tuple[str, Side], LiquidationReport]:
     for row in rows(result_of(json, "break-list"), "break-list"):
         try:
             price = Price(row.above_zero("breakPrice"))
-            found[row.text("symbol"), _side(row)] = Reported(price)
+            found[row.text("symbol"), _side_of(row)] = Reported(price)
         except Unreadable as e:
             log.info("liquidation_price.not_reported", reason=str(e))
     return found
@@ -150,7 +150,7 @@ def _position(
 ) -> Position | NotOpen:
     if row.number("positionSize") == ZERO:
         return NOT_OPEN
-    name, side = row.text("symbol"), _side(row)
+    name, side = row.text("symbol"), _side_of(row)
     if name not in listed.sizes:
         raise row.wrong("symbol", "a contract that is listed")
     margin_mode = row.meaning("positionType", _MARGIN_MODES)
@@ -167,7 +167,7 @@ def _position(
     )
 
 
-def _side(row: Row) -> Side:
+def _side_of(row: Row) -> Side:
     return row.meaning("positionSide", _SIDES)
 
 
@@ -183,7 +183,7 @@ def _stops(json: Json, listed: Listed) -> tuple[StopOrder, ...]:
 
 def _stop(row: Row, listed: Listed) -> list[StopOrder]:
     kind = (row.raw("entrustType"), row.raw("triggerPriceType"))
-    name, side = row.text("symbol"), _side(row)
+    name, side = row.text("symbol"), _side_of(row)
     if kind != ("STOP_MARKET", "MARK_PRICE") or row.raw("orderSide") != closing(side):
         return []
     if name not in listed.sizes:

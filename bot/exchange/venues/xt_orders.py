@@ -32,10 +32,10 @@ request_life_ms = 60_000
 """`assumed`: futures requests carry a date and no window, and how old one may be is not told."""
 _HTTP_OK = 200
 
-_ORDER_OPEN = frozenset({"NEW", "PARTIALLY_FILLED"})
-_ORDER_OVER = frozenset({"FILLED", "CANCELED", "PARTIALLY_CANCELED", "REJECTED", "EXPIRED"})
-_PLAN_WAITS = frozenset({"NOT_TRIGGERED", "TRIGGERING"})
-_PLAN_OVER = frozenset({"USER_REVOCATION", "PLATFORM_REVOCATION", "EXPIRED"})
+_WAITS = frozenset({"NEW", "PARTIALLY_FILLED"})
+_OVER = frozenset({"FILLED", "CANCELED", "PARTIALLY_CANCELED", "REJECTED", "EXPIRED"})
+_STOP_WAITS = frozenset({"NOT_TRIGGERED", "TRIGGERING"})
+_STOP_OVER = frozenset({"USER_REVOCATION", "PLATFORM_REVOCATION", "EXPIRED"})
 
 
 # -- writes --------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ def order_of(
             return OrderFound(client_id, resting=True, filled=NO_FILL)
     for row in over:
         if _is_ours(row, client_id):
-            return _plan_found(row, named + ended, client_id, name, size)
+            return _stop_found(row, named + ended, client_id, name, size)
     return OrderAbsent()
 
 
@@ -184,18 +184,18 @@ def _order_found(row: Row, client_id: str, name: str, size: Decimal) -> OrderFou
         raise row.wrong("symbol", name)
     return OrderFound(
         client_id,
-        resting=rests(row, "state", _ORDER_OPEN, _ORDER_OVER),
+        resting=rests(row, "state", _WAITS, _OVER),
         filled=filled_in(row, "executedQty", "avgPrice", size),
     )
 
 
-def _plan_found(
+def _stop_found(
     row: Row, made: Sequence[Row], client_id: str, name: str, size: Decimal
 ) -> OrderFound:
     state = row.text("state")
-    if state in _PLAN_WAITS:
+    if state in _STOP_WAITS:
         return OrderFound(client_id, resting=True, filled=NO_FILL)
-    if state in _PLAN_OVER:
+    if state in _STOP_OVER:
         return OrderFound(client_id, resting=False, filled=NO_FILL)
     if state != "TRIGGERED":
         raise row.wrong("state", "a state that is known")

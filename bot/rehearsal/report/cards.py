@@ -203,6 +203,9 @@ def _why_done(intent: Intent, decision: Decision, policy: Policy) -> str:
             return f"{_distance(verdict)}, nearer than the floor of {threshold(protect.floor)}"
         case _, "protect/watchdog":
             return f"the mark price is past the stop, and no stop closed it ({_distance(verdict)})"
+        case _, "protect/unknown":
+            limit_s = protect.unknown_after_ms // 1_000
+            return f"nobody could measure it for {limit_s} s, and the policy closes it then"
         case _, "protect/hedge":
             return f"it has hedged the leg that is closed ({_distance(verdict)})"
         case "refund", _:

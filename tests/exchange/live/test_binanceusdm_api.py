@@ -600,7 +600,7 @@ def test_the_venues_own_orders_tell_of_liquidations() -> None:
     told = ACCOUNT.account_frame(frame, LISTED, 5)
     assert told == Liquidated(BTC, Side.LONG, Price(D("9910.12")), 5)
     ours = frame | {"o": order | {"c": "lgabc"}}
-    assert ACCOUNT.account_frame(ours, LISTED, 5) == AccountChanged()
+    assert ACCOUNT.account_frame(ours, LISTED, 5) == AccountChanged("lgabc")
 
 
 def test_other_frames_ring_or_end_or_say_nothing() -> None:
