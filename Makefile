@@ -73,7 +73,7 @@ docs: setup
 	@$(BIN)/python docs/faults.py
 	@$(BIN)/liqguard schema > config/policy.schema.json
 
-# Every planted bug must be caught by one of these seeds.
+# Every planted bug must be caught by one of these seeds, or by each of the tests that it names.
 mutants: setup
 	@$(BIN)/python tests/sim/mutants.py --seeds $(SEEDS) --first $(FIRST)
 

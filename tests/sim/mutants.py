@@ -1,8 +1,9 @@
 """
 The planted bugs over more seeds: `python tests/sim/mutants.py --seeds N --first n [--only NAME]`.
 
-Each is tried on the seed that is known to see it, then on the others. Prints what catches it;
-one that survives them all is listed at the end, with what was said instead, and fails.
+Each is tried on the seed that is known to see it, then on the others, then on the tests that it
+names, which alone see one that no seed can. Prints what catches it; one that survives them all is
+listed at the end, with what was said instead, and fails.
 """
 
 import argparse
@@ -37,7 +38,7 @@ def main() -> int:
                     known = "" if seed == planted.seed else f", not by {planted.seed} any more"
                     _print(f"{planted.name}: seed {seed}{known}: {said[:120]}")
                 case Failed(said):
-                    _print(f"{planted.name}: no seed, a test of the core: {said[:120]}")
+                    _print(f"{planted.name}: no seed, but {said[:300]}")
                 case Survived(seen):
                     survivors.append((planted, seen))
                     _print(f"{planted.name}: SURVIVED")

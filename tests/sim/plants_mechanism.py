@@ -4,6 +4,7 @@ Planted bugs of mechanism: how requests are made durable, sent, followed and tak
 Each function sabotages our own code for as long as the patch lasts.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
@@ -20,7 +21,23 @@ from bot.core.model import Fill
 from bot.core.protection import Audit, StopStatus
 from bot.core.state import AccountRead, Intent
 from bot.core.units import Quantity, floor_to
+from bot.exchange.live.calls import Call
 from bot.exchange.ports import OrderFound, Unreachable, Unsure
+from bot.exchange.venues import (
+    binance_orders,
+    bitget_orders,
+    bitunix_orders,
+    bybit_orders,
+    gate_orders,
+    hyperliquid_orders,
+    krakenfutures_orders,
+    kucoin_orders,
+    okx_orders,
+)
+from bot.journal import chain as hashes
+from bot.journal import sqlite_connect
+from bot.journal.chain import EMPTY
+from bot.journal.head_note import HeadNote
 from bot.journal.port import JournalUnavailable
 from bot.runtime import guard, reconcile, record
 from bot.runtime.executor import Executor
@@ -315,3 +332,55 @@ def _without_reason(patch: pytest.MonkeyPatch, name: str, limit: str) -> None:
         return (each for each in reasons(*arguments, **named) if each.limit != limit)
 
     patch.setattr(guardrails, name, fewer)
+
+
+def drop_reduce_only(patch: pytest.MonkeyPatch) -> None:
+    """In every venue's recipes, whatever it calls it and however deep it is."""
+
+    def call(api: str, method: str, path: str, parameters: Any, *rest: Any, **named: Any) -> Call:
+        return Call(api, method, path, _opening_too(parameters), *rest, **named)
+
+    for module in (
+        binance_orders,
+        bitget_orders,
+        bitunix_orders,
+        bybit_orders,
+        gate_orders,
+        hyperliquid_orders,
+        krakenfutures_orders,
+        kucoin_orders,
+        okx_orders,
+    ):
+        patch.setattr(module, "Call", call)
+
+
+def skip_the_fsync(patch: pytest.MonkeyPatch) -> None:
+    connect = sqlite_connect._sqlite
+
+    def careless(database: str) -> Any:
+        raw = connect(database)
+        raw.execute("PRAGMA synchronous = OFF")
+        return raw
+
+    patch.setattr(sqlite_connect, "_sqlite", careless)
+
+
+def note_no_row_beside_the_journal(patch: pytest.MonkeyPatch) -> None:
+    write = HeadNote.write
+    patch.setattr(HeadNote, "write", lambda self, head: write(self, EMPTY))
+
+
+def believe_a_damaged_row(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(hashes, "checked", lambda account, row: row)
+
+
+def _opening_too(sent: Any) -> Any:
+    """What is sent, at any depth, without what holds an order to reduce."""
+    match sent:
+        case Mapping():
+            kept = sent.keys() - {"reduceOnly", "reduce_only", "r"}
+            return {name: _opening_too(sent[name]) for name in sent if name in kept}
+        case list() | tuple():
+            return [_opening_too(each) for each in sent]
+        case _:
+            return sent

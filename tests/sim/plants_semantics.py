@@ -21,6 +21,7 @@ from bot.core import (
     ladder,
     margin,
     metrics,
+    pairs,
     protection,
     sizing,
     together,
@@ -33,10 +34,10 @@ from bot.core.actions import AT_MARKET, ClosePosition
 from bot.core.cross import Book, Leg, LiquidatesAfter
 from bot.core.events import AccountMode
 from bot.core.funding import FundingCost, FundingUnknown
-from bot.core.guardrails import Approved
+from bot.core.guardrails import Approved, Denial, Denied
 from bot.core.margin import LiquidatesTogether, NoLiquidation
 from bot.core.metrics import Facts
-from bot.core.model import MarginMode, Side
+from bot.core.model import MarginMode, NotReported, Side
 from bot.core.policy import Stress
 from bot.core.units import ONE, Money, Price, Quantity, Ratio
 
@@ -336,3 +337,51 @@ def loosen_stops_after_a_loss(patch: pytest.MonkeyPatch) -> None:
 
 def forget_what_a_loss_holds_on_restart(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(transitions, "_shared_under", lambda state, digest: held.released(state.shared))
+
+
+def take_a_distance_without_its_sign(patch: pytest.MonkeyPatch) -> None:
+    signed = margin.liquidation_distance
+    patch.setattr(metrics, "liquidation_distance", lambda *asked: Ratio(abs(signed(*asked))))
+
+
+def read_not_reported_as_safe(patch: pytest.MonkeyPatch) -> None:
+    settle = metrics.settle_liquidation
+
+    def trusting(instrument: Any, position: Any) -> Any:
+        if isinstance(position.liquidation, NotReported):
+            return NoLiquidation("planted"), False
+        return settle(instrument, position)
+
+    patch.setattr(metrics, "settle_liquidation", trusting)
+
+
+def hand_over_on_a_wait(patch: pytest.MonkeyPatch) -> None:
+    ask = act._ask
+
+    def impatient(desk: Any, rule: Any, step: Any, answer: Any) -> None:
+        def at_once(asked: Any) -> Any:
+            found = answer(asked)
+            return replace(found, kind=Denial.EXHAUSTED) if isinstance(found, Denied) else found
+
+        ask(desk, rule, step, at_once)
+
+    patch.setattr(act, "_ask", impatient)
+
+
+def close_nothing_that_is_breached(patch: pytest.MonkeyPatch) -> None:
+    acts: Any = vars(alone)["act"]
+
+    def reluctant(desk: Any, known: Any, *rest: Any) -> None:
+        if not known.breached:
+            acts(desk, known, *rest)
+
+    patch.setattr(alone, "act", reluctant)
+
+
+def close_a_leg_without_its_hedge(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(act, "hedge_of", lambda *arguments: ())
+
+
+def stop_a_leg_as_if_it_were_alone(patch: pytest.MonkeyPatch) -> None:
+    for module in (pairs, together, upkeep):
+        patch.setattr(module, "stopped_as", lambda instrument, position, positions: position)
