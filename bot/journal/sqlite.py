@@ -204,8 +204,14 @@ class SqliteJournal:
     def _writing(self) -> Iterator[None]:
         with store_errors(self._where, JournalUnavailable):
             self._unmoved()
-            with self._connection.begin():
-                yield
+            try:
+                with self._connection.begin():
+                    yield
+            except BaseException:
+                # SQLite may leave open what it could not commit, and SQLAlchemy calls it ended:
+                # no later row could begin.
+                self._connection.connection.rollback()
+                raise
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

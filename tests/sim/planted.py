@@ -232,6 +232,10 @@ MECHANISM: tuple[Planted, ...] = (
             "tests/journal/test_mutations.py",
             "test_without_its_note_a_journal_whose_log_is_gone_forgets_in_silence",
         ),
+        *_in(
+            "tests/journal/test_sick_disk.py",
+            "test_a_whole_old_copy_is_told_by_the_note_of_the_newer_one",
+        ),
     ),
     _unseeable(
         mechanism.believe_a_damaged_row,
