@@ -195,12 +195,12 @@ def run(
     from bot.cli.show import show_ended
     from bot.policy.loader import load_policy
 
+    if alerts is not None and no_alerts:
+        raise typer.BadParameter("expected a file or --no-alerts, was both", param_hint="--alerts")
     if mode != "live":
         refuse_options(context, "only with --mode live", "untested")
     if mode != "live" or wire is not None:
         refuse_options(context, "only with --mode live on the venue itself", "untried")
-    if alerts is not None and no_alerts:
-        raise typer.BadParameter("expected a file or --no-alerts, was both", param_hint="--alerts")
     if mode == "live" and not untested:
         with _without_logs():  # a refusal is one line
             process.require_tested(policy_file)

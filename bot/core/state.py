@@ -88,6 +88,7 @@ class PositionMemory:
     is what settlements have charged since the one before ended, by rate and mark price.
     `flat_since_ms` is when a read first had no such position, which is `flat_surely` once a
     second proof has come.
+    `past_stop_until_ms` is when the mark price was seen to be back from beyond the stop's level.
     `cancelled_at_ms` is when a read first showed that somebody else had cancelled our stop, which
     is `cancelled_surely` once another one has, of a position as large. `reentries` is how often it
     was closed in the episode and opened again; `reentered`: nobody has been told of the last yet.
@@ -103,6 +104,7 @@ class PositionMemory:
     flat_surely: bool = False
     unknown_since_ms: int = NEVER_MS
     past_stop_since_ms: int = NEVER_MS
+    past_stop_until_ms: int = NEVER_MS
     naked_since_ms: int = NEVER_MS
     stop_sent_at_ms: int = NEVER_MS
     stop_refused_at_ms: int = NEVER_MS

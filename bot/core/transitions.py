@@ -27,7 +27,7 @@ from bot.core.events import (
     StreamLost,
     Tick,
 )
-from bot.core.held import Shared, after_read, released, taken
+from bot.core.held import Shared, after_read, released, taken, without
 from bot.core.ids import account_prefix, birth_prefix, born_at_ms
 from bot.core.margin import funding_payment, profit, value
 from bot.core.model import (
@@ -258,7 +258,7 @@ def _same_bill(one: FundingReported, other: FundingReported) -> bool:
 
 def _read(state: AccountState, event: AccountReported) -> AccountState:
     match state.account:
-        case AccountRead(snapshot=older) if older.taken_at_ms > event.snapshot.taken_at_ms:
+        case AccountRead() as before if _is_overtaken(event, before):
             return state
         case AccountRead(snapshot=older) as before:
             event, carried = _carried_over(older, event)
@@ -296,7 +296,7 @@ def _read(state: AccountState, event: AccountReported) -> AccountState:
     ours = [stop for stop in snapshot.stops if state.is_guards(stop)]
     closed = _maybe_closed(state, ours)
     shared = after_read(
-        state.shared,
+        without(state.shared, _opened_anew(state, shown)),
         shown,
         (*ours, *_gone_with(state, closed)),
         closed,
@@ -311,6 +311,17 @@ def _read(state: AccountState, event: AccountReported) -> AccountState:
         # What is missing from a garbled read was not closed, and its balance may hold its margin.
         shared=state.shared if snapshot.garbled else shared,
     )
+
+
+def _is_overtaken(event: AccountReported, before: AccountRead) -> bool:
+    """
+    Whether what is known is newer than a read, by the venue's time.
+
+    Only of two that were under way together: one that was asked for when the other had arrived is
+    newer whatever a clock says that was put back, or that another server goes by.
+    """
+    crossed = event.asked_at_ms <= before.received_at_ms
+    return crossed and event.snapshot.taken_at_ms < before.snapshot.taken_at_ms
 
 
 def _carried_over(
@@ -453,7 +464,7 @@ def _heeded(
     shrank = before is not None and position.quantity < before.quantity
     if grew or rests or (shrank and not surely):  # it had triggered, and has filled in part
         since_ms, surely = NEVER_MS, False
-    elif since_ms == NEVER_MS and _was_cancelled(state, position, event.snapshot):
+    elif since_ms == NEVER_MS and _was_cancelled(state, memory, position, event.snapshot):
         since_ms = event.received_at_ms
     elif since_ms != NEVER_MS:
         surely = surely or event.received_at_ms - since_ms >= GONE_MS
@@ -462,11 +473,14 @@ def _heeded(
     return replace(memory, cancelled_at_ms=since_ms, cancelled_surely=surely)
 
 
-def _was_cancelled(state: AccountState, position: Position, now: AccountSnapshot) -> bool:
+def _was_cancelled(
+    state: AccountState, memory: PositionMemory, position: Position, now: AccountSnapshot
+) -> bool:
     """
     Whether a stop of ours went since the newest read, and nothing but a human's hand explains it.
 
-    One that filled, that we cancelled or that another one displaced was not.
+    One that filled, that we cancelled or that another one displaced was not. Nor was one whose
+    level the mark has reached meanwhile, though it is back: it may have triggered for nothing.
     """
     match state.account:
         case NotRead():
@@ -487,6 +501,7 @@ def _was_cancelled(state: AccountState, position: Position, now: AccountSnapshot
     triggered = mark is not None and any(
         position.side.sign * (mark.price - stop.trigger_price) <= ZERO for stop in stops
     )
+    triggered = triggered or memory.past_stop_until_ms >= since_ms
     displaced = any(stop.client_id not in known for stop in _stops_of(now, position))
     unchanged = any(
         each.key == position.key and each.quantity == position.quantity for each in older.positions
@@ -534,6 +549,23 @@ def _gone_with(state: AccountState, closed: frozenset[PositionKey]) -> Iterator[
                 is_ours = state.is_guards(stop) and stop.client_id not in replaced
                 if is_ours and PositionKey(stop.symbol, stop.side) in closed:
                     yield stop
+
+
+def _opened_anew(state: AccountState, snapshot: AccountSnapshot) -> frozenset[PositionKey]:
+    """
+    The positions that were closed and opened again between two reads, as a bot does it.
+
+    No close changes an entry price, but for what a venue rounds: less than a tick.
+    """
+    entries = {each.key: each.entry_price for each in state.positions}
+    ticks = {each: rules.tick_size for each, rules in state.instruments.by_symbol.items()}
+    return frozenset(
+        each.key
+        for each in snapshot.positions
+        if each.key in entries
+        and each.symbol in ticks
+        and abs(each.entry_price - entries[each.key]) > ticks[each.symbol]
+    )
 
 
 def _maybe_closed(state: AccountState, resting: list[StopOrder]) -> frozenset[PositionKey]:
@@ -655,9 +687,12 @@ def _freed_margin(state: AccountState, position: Position, fill: Fill) -> Money:
     """
     What a close gave back to the wallet: margin and profit, less the fee.
 
-    Each is rounded against us, as a venue rounds them one by one.
+    Each is rounded against us, as a venue rounds them one by one. Nothing that is known, where a
+    fresh process learns of the close before the rules of the contract.
     """
-    instrument = state.instruments.by_symbol[position.symbol]
+    instrument = state.instruments.by_symbol.get(position.symbol)
+    if instrument is None:
+        return NOTHING
     match instrument.rules.margin_on_reduce:
         case MarginOnReduce.RETAINED:
             return NOTHING

@@ -229,7 +229,9 @@ def stands_in(desk: Desk, position: Position, verdict: StopVerdict, measured: Me
             return False
     if not passed:
         if desk.memory.past_stop_since_ms != NEVER_MS:
-            desk.memory = replace(desk.memory, past_stop_since_ms=NEVER_MS)
+            desk.memory = replace(
+                desk.memory, past_stop_since_ms=NEVER_MS, past_stop_until_ms=desk.now_ms
+            )
         return False
     if desk.memory.past_stop_since_ms == NEVER_MS:
         desk.memory = replace(desk.memory, past_stop_since_ms=desk.now_ms)

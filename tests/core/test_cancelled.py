@@ -97,6 +97,37 @@ def test_a_stop_that_the_mark_has_reached_was_not_cancelled() -> None:
     assert life.decide() == [PLACE]
 
 
+def test_a_stop_that_the_mark_had_reached_between_two_reads_was_not_cancelled() -> None:
+    """The mark is back when the read comes: a wick, that the guard has seen."""
+    life = Life(RESPECTS, stops=[GOOD_STOP])
+    life.decide()
+    life.wait(1_000)
+    life.mark(GOOD_STOP.trigger_price)
+    assert life.decide() == []  # it rests, and has three seconds to fill
+    life.wait(300)
+    life.mark(50_000)
+    assert life.decide() == []
+    later(life)
+    assert life.decide() == [PLACE]
+
+
+def test_what_is_cancelled_after_a_mark_has_come_back_stays_off() -> None:
+    """A read has shown since that the wick left the stop where it was."""
+    life = Life(RESPECTS, stops=[GOOD_STOP])
+    life.mark(GOOD_STOP.trigger_price)
+    life.decide()
+    life.wait(300)
+    life.mark(50_000)
+    life.decide()
+    later(life, GOOD_STOP)
+    life.decide()
+    later(life)
+    assert life.decide() == []
+    later(life, after_ms=2_000)
+    assert life.decide() == []
+    assert life.alerts == ["stop_cancelled"]
+
+
 def test_the_guard_closes_where_the_stop_would_have() -> None:
     life = respected()
     life.wait(1_000)

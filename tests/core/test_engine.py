@@ -486,4 +486,4 @@ def test_a_late_outcome_and_an_older_read_change_nothing() -> None:
     state = settled(state, decision, IntentState.APPLIED)
     assert settled(state, decision, IntentState.UNKNOWN) == state
     older = build.snapshot([], (), taken_at_ms=-1)
-    assert apply(state, AccountReported(older, NOW + 1, NOW + 1)) == state
+    assert apply(state, AccountReported(older, NOW, NOW + 1)) == state

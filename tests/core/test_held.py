@@ -110,6 +110,18 @@ def stops(book: Book) -> tuple[Price, Price]:
     return book.stop(BTC), book.stop(SOL)
 
 
+def test_a_leg_that_was_closed_and_opened_again_between_two_reads_is_held_at_nothing(
+    book: Book,
+) -> None:
+    book.lose(ETH, LOSS)
+    book.live(FALLEN)
+    assert book.state.shared.bounds(BTC.key)
+    again = replace(BTC, entry_price=Price(Decimal(43_000)))  # its stop has filled, a bot came
+    book.read(again, SOL, stops=[each for each in book.resting if each.symbol == SOL.symbol])
+
+    assert not book.state.shared.bounds(BTC.key)
+
+
 def test_a_leg_that_its_stop_closed_leaves_the_stops_of_the_others_where_they_rest(
     book: Book,
 ) -> None:

@@ -115,8 +115,14 @@ def test_a_read_replaces_the_account() -> None:
 
 def test_a_read_that_the_venue_took_earlier_is_ignored() -> None:
     state = apply(BORN, read(LONG, taken_at_ms=5))
-    assert apply(state, read(taken_at_ms=4, at_ms=T0 + 9_000)) is state
+    assert apply(state, read(taken_at_ms=4, asked_ms=T0, at_ms=T0 + 9_000)) is state
     assert apply(state, read(taken_at_ms=5, at_ms=T0 + 1)).lacked.keys() == {KEY}
+
+
+def test_a_read_that_began_after_the_newest_is_newer_though_a_clock_was_put_back() -> None:
+    state = apply(BORN, read(LONG, taken_at_ms=90_000))
+    put_back = read(taken_at_ms=1, asked_ms=T0 + 1, at_ms=T0 + 80)
+    assert apply(state, put_back).lacked.keys() == {KEY}
 
 
 def test_equal_parts_of_a_new_read_keep_their_identity() -> None:

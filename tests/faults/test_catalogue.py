@@ -10,6 +10,7 @@ from docs.faults import PAGE, faults
 from tests.exchange.venues.stage import FaultKind
 from tests.faults.catalogue import GAPS, ROWS
 from tests.faults.crisis import Fault
+from tests.sim.ingredients import MISHAPS
 from tests.sim.mishaps import KINDS, NEWER, RARER
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +22,7 @@ def test_the_page_is_current() -> None:
 
 def test_every_kind_of_fault_that_is_brought_about_is_in_one_row() -> None:
     injected = Counter(each for row in ROWS for each in row.injected)
-    brought = {*map(str, (*FaultKind, *MishapKind, *Fault)), *KINDS, *RARER, *NEWER}
+    brought = {*map(str, (*FaultKind, *MishapKind, *Fault)), *KINDS, *RARER, *NEWER, *MISHAPS}
     assert set(injected) == brought
     assert max(injected.values()) == 1
 

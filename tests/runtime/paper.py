@@ -17,6 +17,7 @@ from bot.exchange.paper.store import MemoryOnly
 from bot.exchange.paper.venue import PaperAccount, PaperMarket, PaperVenue
 from bot.exchange.ports import (
     MarginChange,
+    NoMarginHistory,
     Notice,
     OrderAbsent,
     OrderFound,
@@ -91,7 +92,9 @@ class TracedAccount:
     async def order(self, symbol: str, client_id: str) -> OrderFound | OrderAbsent:
         return await self._inner.order(symbol, client_id)
 
-    async def margin_changes(self, symbol: str, since_ms: int) -> tuple[MarginChange, ...]:
+    async def margin_changes(
+        self, symbol: str, since_ms: int
+    ) -> tuple[MarginChange, ...] | NoMarginHistory:
         return await self._inner.margin_changes(symbol, since_ms)
 
     async def server_time_ms(self) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bot.core.actions import ClosePosition
+from bot.core.actions import AddMargin, ClosePosition
 from bot.core.events import TERMINAL, IntentState
 from bot.core.model import Fill
 from bot.exchange.ports import OrderFound
@@ -13,6 +13,9 @@ from tests.sim.observer import Observer
 from tests.sim.requests import Request
 
 TERMINAL_MS = 60_000
+
+SEEN_BEFORE_MS = 15_000
+"""The margin before a top-up is of a read that may be so old, as old as a policy lets it be."""
 
 
 async def judge_journal(
@@ -26,16 +29,17 @@ async def judge_journal(
     prepared: dict[str, int] = {}
     concluded: dict[str, tuple[IntentState, int]] = {}
     for row in rows:
+        at_ms = row.entry.at_ms - observer.offsets_ms[row.sequence]
         match row.entry.subject:
             case IntentMoved(intent_id, IntentState.PREPARED):
-                prepared[intent_id] = row.entry.at_ms
+                prepared[intent_id] = at_ms
             case IntentMoved(intent_id, state) if state in TERMINAL:
-                concluded.setdefault(intent_id, (state, row.entry.at_ms))
+                concluded.setdefault(intent_id, (state, at_ms))
             case IntentMoved() | NoIntent():
                 pass
     _judge_intents(observer, prepared, concluded)
     _judge_requests(observer, prepared, concluded)
-    if not replays:
+    if not replays or not observer.lives:  # no guard could start: there is nothing to verify
         return
     try:
         await verify(journal, observer.case.policy)
@@ -50,7 +54,9 @@ def _judge_intents(
     for intent_id, at_ms in prepared.items():
         due_ms = max(at_ms, case.swarm.until_ms, observer.last_began_ms) + TERMINAL_MS
         _, ended_ms = concluded.get(intent_id, (IntentState.UNKNOWN, due_ms + 1))
-        if ended_ms > due_ms and due_ms < case.ends_at_ms:
+        # Where the account is not as the policy says no guard starts that could settle it.
+        can_start = not observer.faults["start_refused"]
+        if ended_ms > due_ms and due_ms < case.ends_at_ms and can_start:
             observer.broke("5", f"{intent_id} was not terminal {TERMINAL_MS} ms after the faults")
 
 
@@ -61,13 +67,25 @@ def _judge_requests(
         lost = observer.spooled.get(request.client_id) in observer.killed
         if request.intent_id not in prepared and not lost:
             observer.broke("5", f"{request.client_id} was sent and is on no row")
-        state, _ = concluded.get(request.client_id, (IntentState.UNKNOWN, 0))
+        state, ended_ms = concluded.get(request.client_id, (IntentState.UNKNOWN, 0))
         _judge_fill(observer, request, state)
         denied = (IntentState.NOT_APPLIED, IntentState.REJECTED)
         if request.accepted and state in denied:
             observer.broke("9", f"{request.client_id} is called {state}, and it was accepted")
-        if state is IntentState.APPLIED and not request.accepted and request.was_an_order:
+        shown = request.was_an_order and not _tells_only_of_margin(observer, request, ended_ms)
+        if state is IntentState.APPLIED and not request.accepted and shown:
             observer.broke("9", f"{request.client_id} is called applied, and it was not")
+
+
+def _tells_only_of_margin(observer: Observer, request: Request, ended_ms: int) -> bool:
+    """Whether a venue without a history shows a margin that something else has moved."""
+    has_none = "no_margin_history" in observer.case.swarm.enabled
+    symbol, since_ms = request.action.symbol, request.sent_at_ms - SEEN_BEFORE_MS
+    return (
+        has_none
+        and isinstance(request.action, AddMargin)
+        and observer.margin_moved(symbol, since_ms, ended_ms)
+    )
 
 
 def _judge_fill(observer: Observer, request: Request, state: IntentState) -> None:

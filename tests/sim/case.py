@@ -1,6 +1,6 @@
 """What one seed stands for: an account, a policy, prices, bills, and all that will go wrong."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from decimal import Decimal
 from heapq import merge
@@ -27,9 +27,11 @@ from tests.sim.accounts import (
     with_a_largest_order,
 )
 from tests.sim.bills import generated_terms
+from tests.sim.ingredients import streams_of
 from tests.sim.mishaps import Swarm, draw_swarm, with_late_top_ups
 from tests.sim.policies import draw_canary, draw_share, policy_text
 from tests.sim.prices import Trend, Weather, generated_path
+from tests.sim.recorded import recorded_path
 
 START_MS = 1_700_000_000_000
 ACCOUNT = "sim"
@@ -93,13 +95,19 @@ class Case:
         """The contracts by symbol."""
         return {each.symbol: each.instrument for each in self.openings}
 
+    @property
+    def betas(self) -> dict[str, Ratio]:
+        """What the policy says of each symbol."""
+        return {each.symbol: self.policy.stress.beta_of(each.symbol) for each in self.openings}
+
     def stream(self, name: str) -> Random:
         """A random stream of its own: what one thing draws shifts no other."""
         return Random(f"{self.seed}:{name}")
 
     def path(self) -> Iterator[PathItem]:
         """The prices and funding terms after the start."""
-        prices: Iterator[PathItem] = generated_path(
+        is_recorded = "recorded" in self.swarm.enabled
+        prices: Iterator[PathItem] = (recorded_path if is_recorded else generated_path)(
             self.stream("prices"), START_MS, self.duration_ms, self.weather
         )
         terms: Iterator[Iterator[PathItem]] = (
@@ -115,8 +123,8 @@ class Case:
         yield from merge(prices, *terms, key=lambda item: item.at_ms)
 
 
-def draw(seed: int) -> Case:
-    """The case of `seed`: the same in every process."""
+def draw(seed: int, forced: Set[str] = frozenset()) -> Case:
+    """The case of `seed`, with those ingredients: the same in every process."""
     random = Random(f"{seed}:case")
     kind = draw_kind(seed)
     venue = Random(f"{seed}:venue")
@@ -141,7 +149,16 @@ def draw(seed: int) -> Case:
     duration_ms = random.randint(*_LONG_S[kind] if is_long else _SHORT_S) * SECOND_MS
     quiet_ms = (_LONG_QUIET_S[kind] if is_long else _SHORT_QUIET_S) * SECOND_MS
     rarer, newer = Random(f"{seed}:rarer"), Random(f"{seed}:newer")
-    swarm = draw_swarm(random, rarer, newer, START_MS, duration_ms, quiet_ms)
+    swarm = draw_swarm(
+        random,
+        rarer,
+        newer,
+        streams_of(seed),
+        forced,
+        START_MS,
+        duration_ms,
+        quiet_ms,
+    )
     if swarm.enabled and Random(f"{seed}:late 178504").random() < LATE:
         swarm = with_late_top_ups(swarm)
     text = policy_text(

@@ -1,15 +1,18 @@
 """The user, who shares the account with the guard and asks nobody."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from decimal import Decimal
 from random import Random
 
 from bot.clock import Clock
 from bot.core.actions import Action, AddMargin, CancelStop, ClosePosition, PlaceStop
 from bot.core.events import AccountMode, Command
-from bot.core.model import MarginMode, Side
+from bot.core.model import MarginMode, PositionMode, Side
 from bot.core.units import Money, Price, Quantity, ceil_to, floor_to
 from bot.exchange.paper.arithmetic import MONEY_STEP
+from bot.exchange.paper.books import AccountBook, slot_of
+from bot.exchange.paper.deleveraging import deleverage
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.paper.venue import PaperVenue
 from bot.exchange.ports import Accepted
@@ -17,6 +20,7 @@ from bot.runtime.guard import Guard
 from tests.sim import meddling
 from tests.sim.accounts import Kind, Opening
 from tests.sim.case import ACCOUNT, Case
+from tests.sim.ingredients import own_stream
 from tests.sim.observer import Observer
 from tests.sim.truth import Truth
 
@@ -24,7 +28,18 @@ FLAT_MS = 15_000
 """So long after a position is gone the user may open another."""
 
 HOLD_MAX_MS = 600_000
+_OTHER_MODE = {
+    MarginMode.ISOLATED: MarginMode.CROSS,
+    MarginMode.CROSS: MarginMode.ISOLATED,
+}
+_OTHER_POSITION_MODE = {
+    PositionMode.ONE_WAY: PositionMode.HEDGE,
+    PositionMode.HEDGE: PositionMode.ONE_WAY,
+}
+
 RETRY_MS = 1_000
+BOT_MS = 2_000
+"""A bot looks so often whether it has its position."""
 
 
 class Human:
@@ -54,6 +69,21 @@ class Human:
                 await self._hold(self._hold_max_ms * random.random())
                 continue
             self._venue.at_now(self._acting(kind, Random(f"{shares}")))
+
+    async def reopen(self) -> None:
+        """Be a bot that knows of no guard, and opens at once what is closed, for a while."""
+        random = own_stream(self._case.stream, "bot_reenters", "each")
+        for first_ms, last_ms in self._case.swarm.outages["bot_reenters"].spans:
+            await self._clock.sleep_until_ms(first_ms)
+            while self._clock.now_ms() < last_ms:
+                self._venue.at_now(lambda machine, _: self._reopen(machine, random))
+                await self._clock.sleep_ms(BOT_MS)
+
+    def _reopen(self, machine: PaperMachine, chance: Random) -> None:
+        truths = self._observer.eyes.truths()
+        for opening in self._case.openings:
+            if opening.symbol not in truths:
+                self._open("bot_reenters", machine, chance, opening, opening.side)
 
     async def _hold(self, duration_ms: float) -> None:
         """Have the guard hold for a while, if there is one to hear it."""
@@ -85,7 +115,9 @@ class Human:
         if truths:
             self._change(kind, machine, chance, truths[chance.choice(sorted(truths))])
 
-    def _change(self, kind: str, machine: PaperMachine, chance: Random, truth: Truth) -> None:
+    def _change(  # noqa: C901 - a case a deed
+        self, kind: str, machine: PaperMachine, chance: Random, truth: Truth
+    ) -> None:
         symbol, side = truth.symbol, truth.side
         instrument, share = self._case.listed[symbol], _share(chance, 0.05, 0.95)
         match kind:
@@ -109,14 +141,60 @@ class Human:
                 self._order(kind, machine, ClosePosition(symbol, side, truth.quantity))
                 opposite = Side.SHORT if side is Side.LONG else Side.LONG
                 self._open(kind, machine, chance, self._opening(symbol), opposite)
+            case "delisted":
+                machine.delist(symbol, truth.mark, machine.at_ms)
+                self._surprise(kind, symbol)
+            case "margin_mode":
+                self._clear(kind, machine, (truth,))
+                other = _OTHER_MODE[truth.mode]
+                machine.set_margin_mode(ACCOUNT, symbol, other, machine.at_ms)
+                opening = replace(self._opening(symbol), margin_mode=other)
+                self._open(kind, machine, chance, opening, side)
+            case "position_mode":
+                truths = tuple(self._observer.eyes.truths().values())
+                self._clear(kind, machine, truths)
+                other_mode = _OTHER_POSITION_MODE[machine._books.accounts[ACCOUNT].mode]
+                reply = machine.set_position_mode(ACCOUNT, other_mode, machine.at_ms)
+                self._observer.note(f"user: {other_mode}: {reply}")
+                for each in truths:
+                    self._open(kind, machine, chance, self._opening(each.symbol), each.side)
+            case "deleveraged":
+                part = Quantity(floor_to(truth.quantity * share, instrument.quantity_step))
+                self._deleverage(machine, truth, chance.choice((part, truth.quantity)))
+                self._surprise(kind, symbol)
             case "user_grows" | "user_withdraws" | "user_levers":
                 self._observer.user_spent_at_ms = self._clock.now_ms()
                 self._observer.disturbed(kind)
-                done = meddling.meddle(kind, machine, symbol, share)
+                done = meddling.meddle(kind, machine, truth, share)
                 self._observer.note(f"user: {kind} {symbol}: {done}")
                 machine.move(machine.at_ms, {})  # what follows from it, and a look at it
             case _:
                 raise ValueError(f"no user does {kind}")
+
+    def _clear(self, kind: str, machine: PaperMachine, truths: Iterable[Truth]) -> None:
+        """Close positions, and take off the book what waits in their contracts."""
+        self._observer.user_spent_at_ms = self._clock.now_ms()
+        for truth in truths:
+            self._order(kind, machine, ClosePosition(truth.symbol, truth.side, truth.quantity))
+            for stop in machine.stops(ACCOUNT):
+                if stop.symbol == truth.symbol:
+                    self._order(kind, machine, CancelStop(stop.symbol, stop.side, stop.client_id))
+
+    def _surprise(self, kind: str, symbol: str) -> None:
+        self._observer.note(f"exchange: {symbol} is {kind}")
+        self._observer.disturbed(kind)
+        self._observer.look()
+
+    def _deleverage(self, machine: PaperMachine, truth: Truth, quantity: Quantity) -> None:
+        """Have the position fill what nobody else takes of somebody's liquidation."""
+        book = machine._books.accounts[ACCOUNT]
+        held = book.holdings[slot_of(book, truth.symbol, truth.side)]
+        other = Side.SHORT if truth.side is Side.LONG else Side.LONG
+        theirs = replace(held, side=other)
+        for account, notice in deleverage(
+            machine._books, AccountBook(), theirs, quantity, truth.mark
+        ):
+            machine._tell(account, notice)
 
     def _add(self, kind: str, machine: PaperMachine, chance: Random, truth: Truth) -> None:
         """Margin to an isolated position, or money to the wallet."""

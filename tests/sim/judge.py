@@ -1,7 +1,7 @@
 """What every single request must keep: when it leaves the guard, and when it arrives."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, assert_never
@@ -23,7 +23,7 @@ from tests.exchange.paper.independent import Spare
 from tests.sim.case import ACCOUNT
 from tests.sim.coverage import kind_of
 from tests.sim.requests import NEVER_MS, Request
-from tests.sim.truth import CROSS, Scene, Truth
+from tests.sim.truth import CROSS, Scene, Truth, View
 
 if TYPE_CHECKING:
     from tests.sim.observer import Observer
@@ -72,6 +72,7 @@ class Judge:
         self._check_durable(request)
         self._check_mode(request)
         self._check_age(request)
+        self._check_position_mode(request)
         match action:
             case AddMargin():
                 self._check_alone(request)
@@ -85,7 +86,10 @@ class Judge:
                 self._check_close(request, action)
             case CancelStop(target_client_id=target):
                 # An order that a killed life wrote down and never sent may rest for all it knows.
-                if target not in self._observer.requests.keys() | self._observer.durable:
+                # That may also be true of one that another guard of the account has placed.
+                observer = self._observer
+                known = observer.requests.keys() | observer.durable | observer.strangers
+                if target not in known:
                     self._broke("8", f"cancels a foreign order: {action}")
             case _:
                 assert_never(action)
@@ -168,6 +172,14 @@ class Judge:
             case _:
                 pass
 
+    def _check_position_mode(self, request: Request) -> None:
+        """Of an account that keeps positions in another way than the policy says it lets be."""
+        observer = self._observer
+        seen = [read.position_mode for read in observer.recent_reads(request.begun_at_ms)]
+        is_strange = observer.case.policy.position_mode not in seen
+        if seen and is_strange and not isinstance(request.action, CancelStop):
+            self._broke("mode", f"acts in an account that is in {seen[-1]} mode: {request.action}")
+
     def _check_age(self, request: Request) -> None:
         observer, action, begun_ms = self._observer, request.action, request.begun_at_ms
         read_age_ms = begun_ms - (observer.reads[-1][1] if observer.reads else NEVER_MS)
@@ -213,7 +225,7 @@ class Judge:
 
     def _check_pace(self, request: Request) -> None:
         """No more actions in a minute than the policy allows, and a step's cooldown between."""
-        observer, now_ms = self._observer, request.begun_at_ms
+        observer, now_ms = self._observer, request.by_its_clock_ms
         recent = [
             each
             for each in observer.requests.values()
@@ -223,7 +235,9 @@ class Judge:
             # What was sent from the spool of a process that died is on no record.
             and observer.spooled.get(each.client_id) not in observer.killed
         ]
-        in_a_minute = sum(now_ms - each.begun_at_ms < MINUTE_MS - SENDING_MS for each in recent)
+        in_a_minute = sum(
+            now_ms - each.by_its_clock_ms < MINUTE_MS - SENDING_MS for each in recent
+        )
         if in_a_minute >= observer.case.policy.guardrails.actions_1m_max:
             self._broke("rate", f"{in_a_minute} actions in the minute before {request.client_id}")
         cooldown_ms = observer.rules.cooldown_ms(request.reason) - SENDING_MS
@@ -232,7 +246,7 @@ class Judge:
             if (
                 same
                 and isinstance(each.action, AddMargin)
-                and now_ms - each.begun_at_ms < cooldown_ms
+                and now_ms - each.by_its_clock_ms < cooldown_ms
             ):
                 self._broke("rate", f"{request.reason} acts again within its cooldown")
 
@@ -259,7 +273,7 @@ class Judge:
         quantities += [each.quantity for each in self._known() if each.symbol == action.symbol]
         share = float((action.quantity - step) / max(quantities))
         users = self._bounds(action.symbol)
-        seen = [view.distance for scene in scenes for view in scene.views[truth.group]]
+        seen = [view.distance for view in _views(scenes, action.symbol)]
         least = min(observer.past.least[truth.group], *seen)
         if not observer.rules.asks_for_close(action.symbol, share, scenes, least, users):
             self._broke(
@@ -318,8 +332,7 @@ class Judge:
                 if sign * at < worst - 2 * tick:
                     self._broke("bound", f"past bankruptcy at {sign * worst}: {action}")
                 room = 2 * float(observer.case.policy.protect.room)
-                views = [view for scene in scenes for view in scene.views[truth.group]]
-                if all(view.distance > room * 1.01 for view in views):
+                if all(view.distance > room * 1.01 for view in _views(scenes, symbol)):
                     slip = 1 - sign * float(observer.case.policy.guardrails.slippage_max)
                     marks = [float(scene.truths[symbol].mark) for scene in scenes]
                     if sign * at < min(sign * mark * slip for mark in marks) - 2 * tick:
@@ -356,7 +369,7 @@ class Judge:
         observer = self._observer
         legs = [each for each in read.positions if each.margin_mode is MarginMode.CROSS]
         wallet = Fraction(read.wallet_balance) - Fraction(request.amount)
-        betas = {each.symbol: Fraction(each.beta) for each in observer.case.openings}
+        betas = {symbol: Fraction(beta) for symbol, beta in observer.case.betas.items()}
         marks = {each.symbol: Fraction(observer.marks[each.symbol]) for each in legs}
         spares = {
             each.symbol: Spare(
@@ -439,9 +452,9 @@ class Judge:
         rails = observer.case.policy.guardrails
         spends = sorted(
             (each for each in self._moves_of_margin() if each.accepted and not each.is_refund),
-            key=lambda each: each.sent_at_ms,
+            key=lambda each: each.by_its_clock_ms,
         )
-        amounts = [(each.sent_at_ms, each.amount) for each in spends]
+        amounts = [(each.by_its_clock_ms, each.amount) for each in spends]
         last_ms = amounts[-1][0]
         hour = sum((amount for at_ms, amount in amounts if at_ms > last_ms - HOUR_MS), Decimal(0))
         everything = sum((amount for _, amount in amounts), Decimal(0))
@@ -485,7 +498,7 @@ class Judge:
         """The newest ones that can only be of one episode."""
         newest = spends[-1:]
         for earlier in reversed(spends[:-1]):
-            if newest[0].sent_at_ms - earlier.sent_at_ms >= EPISODE_MS:
+            if newest[0].by_its_clock_ms - earlier.by_its_clock_ms >= EPISODE_MS:
                 break
             newest.insert(0, earlier)
         return newest
@@ -499,10 +512,10 @@ class Judge:
         sign, at = truth.side.sign, float(stop.trigger_price)
         scenes = [*self._scenes(stop.symbol, stop.side, self._now_ms), scene]
         real = [scene.real[truth.group].levels[stop.symbol]]
-        if truth.group == CROSS:
-            # The other marks may have moved while it was under way.
+        if any(each.truths[stop.symbol].group == CROSS for each in scenes):
+            # The other marks may have moved while it was under way, or its own mode have changed.
             real += request.levels
-            real += [each.real[CROSS].levels[stop.symbol] for each in scenes]
+            real += _shared_levels(scenes, stop.symbol)
         if all(sign * (at - level) <= 0 for level in real) or truth.is_past(at):
             self._broke("6", f"the stop at {at} is not between {truth.mark}, {real[0]}")
         known = [each.truths[stop.symbol] for each in scenes]
@@ -543,7 +556,12 @@ class Judge:
             del self._in_its_own_way[symbol]
             return
         ours, theirs = observer.stops()
-        reserved = sum(stop.quantity for stop in theirs if stop.symbol == symbol)
+        others = [
+            stop
+            for stop in observer.machine.stops(ACCOUNT)
+            if stop.client_id in observer.strangers
+        ]
+        reserved = sum(stop.quantity for stop in (*theirs, *others) if stop.symbol == symbol)
         truth = before.get(symbol)
         fits = truth is not None and close.quantity + reserved <= truth.quantity
         is_troubled = self._now_ms - observer.hampered_at_ms < SPEND_FENCE_MS
@@ -589,10 +607,7 @@ class Judge:
         user_was_here = self._now_ms - user_at_ms < SPEND_FENCE_MS
         levels = [scene.real[truth.group].levels[symbol]]
         if truth.group == CROSS:
-            levels += [
-                each.real[CROSS].levels[symbol]
-                for each in self._scenes(symbol, truth.side, self._now_ms)
-            ]
+            levels += _shared_levels(self._scenes(symbol, truth.side, self._now_ms), symbol)
         if not any(observer.proper_stops(truth, level) for level in levels) and not user_was_here:
             self._broke("6", "the guard cancelled the last proper stop")
 
@@ -639,6 +654,18 @@ class Judge:
         return [
             each for each in self._observer.requests.values() if isinstance(each.action, AddMargin)
         ]
+
+
+def _views(scenes: Iterable[Scene], symbol: str) -> Iterator[View]:
+    """How what the position stands with may have looked."""
+    return (view for scene in scenes for view in scene.views[scene.truths[symbol].group])
+
+
+def _shared_levels(scenes: Iterable[Scene], symbol: str) -> list[float]:
+    """Where it was liquidated in those in which it shared the wallet."""
+    return [
+        scene.real[CROSS].levels[symbol] for scene in scenes if scene.truths[symbol].group == CROSS
+    ]
 
 
 def _deed(request: Request) -> str:

@@ -6,18 +6,20 @@ from decimal import Decimal
 from bot.core.model import MarginMode
 from bot.core.units import Money, Price, Quantity, floor_to
 from bot.exchange.paper.arithmetic import MONEY_STEP, money_up, tier_of
-from bot.exchange.paper.books import NOTHING, Holding
+from bot.exchange.paper.books import NOTHING, Holding, slot_of
 from bot.exchange.paper.machine import PaperMachine
 from bot.exchange.ports import AccountChanged
 from tests.sim.case import ACCOUNT
+from tests.sim.truth import Truth
 
 ENTRY_STEP = Decimal("0.00000001")
 """Venues report the average of several entries to so many digits."""
 
 
-def meddle(kind: str, machine: PaperMachine, symbol: str, share: Decimal) -> str:
+def meddle(kind: str, machine: PaperMachine, truth: Truth, share: Decimal) -> str:
     """Do what `kind` says to the position, as much as `share` says and the wallet lets."""
-    held = machine._books.accounts[ACCOUNT].holdings[symbol]
+    book, symbol = machine._books.accounts[ACCOUNT], truth.symbol
+    held = book.holdings[slot_of(book, symbol, truth.side)]
     match kind:
         case "user_grows":
             return _grow(machine, symbol, held, share)
@@ -82,5 +84,6 @@ def _pay(machine: PaperMachine, amount: Money) -> None:
 
 
 def _change(machine: PaperMachine, symbol: str, held: Holding) -> None:
-    machine._books.accounts[ACCOUNT].holdings[symbol] = held
+    book = machine._books.accounts[ACCOUNT]
+    book.holdings[slot_of(book, symbol, held.side)] = held
     machine._tell(ACCOUNT, AccountChanged())

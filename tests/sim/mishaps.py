@@ -1,9 +1,11 @@
 """Everything that goes wrong in a seed, drawn in advance."""
 
+from collections.abc import Set
 from dataclasses import dataclass, replace
 from random import Random
 
 from bot.exchange.paper.faults import FaultPlan
+from tests.sim.ingredients import Stream, draw_ingredients, own_stream
 
 MINUTE_MS = 60_000
 LONG_MS = 8 * MINUTE_MS
@@ -32,8 +34,14 @@ RARER = ("banned", "read_late", "margin_queued", "said_twice", "skewed", *MEDDLI
 NEWER = ("throttled",)
 """Drawn by another one, so that nothing before them is drawn differently."""
 
+SURPRISES = frozenset({"delisted", "deleveraged", "margin_mode", "position_mode"})
+"""What changes the account itself, done with the same hand as what users do."""
+
 SKEW_MAX_MS = 4_000
 """Of two clocks; what the guard does in time for a settlement allows for as much."""
+
+JUMPS_MAX_MS = (SKEW_MAX_MS, SKEW_MAX_MS, 90_000)
+"""By so much a venue's clock may be off after a jump: one of its servers is another's replica."""
 
 MARGIN_QUEUED = 0.7
 QUEUED_MAX_MS = 24_000
@@ -73,9 +81,10 @@ class Swarm:
     """
     The faults of one seed. Nothing new goes wrong from `until_ms` on.
 
-    `margin_lost`, `margin_reply_lost` and `margin_queued` are chances of a request that moves
-    margin, besides those that every request runs; `read_late` is one of every read, `said_twice`
-    of every notice and price. The venue's clock is `skew_ms` ahead.
+    `enabled` names its ingredients too. `margin_lost`, `margin_reply_lost` and `margin_queued` are
+    chances of a request that moves margin, besides those that every request runs; `read_late` is
+    one of every read, `said_twice` of every notice and price. The venue's clock is `skew_ms`
+    ahead, until it `jumps`: when, and how far it is ahead from then on.
     """
 
     enabled: frozenset[str]
@@ -90,23 +99,35 @@ class Swarm:
     outages: dict[str, Windows]
     kills: tuple[Kill, ...]
     human: tuple[tuple[int, str], ...]
+    jumps: tuple[tuple[int, int], ...] = ()
+
+    def skewed_ms(self, at_ms: int) -> int:
+        """How far the venue's clock is ahead at that moment."""
+        return next((by for since, by in reversed(self.jumps) if since <= at_ms), self.skew_ms)
 
 
-def draw_swarm(
+def draw_swarm(  # noqa: PLR0917 - streams that must not be taken for one another
     random: Random,
     rarer: Random,
     newer: Random,
+    stream: Stream,
+    forced: Set[str],
     start_ms: int,
     duration_ms: int,
     quiet_ms: int,
 ) -> Swarm:
-    """What goes wrong, from the start until so long before the end."""
+    """What goes wrong, from the start until so long before the end; the `forced` does so."""
     calm = random.random() < 0.12
     share = random.choice((0.12, 0.25, 0.5))
     shares = dict.fromkeys(KINDS, share) | {"margin_lost": 0.5}
     enabled = frozenset(kind for kind in KINDS if random.random() < shares[kind] and not calm)
     enabled |= {kind for kind in RARER if rarer.random() < share / 2 and not calm}
     enabled |= {kind for kind in NEWER if newer.random() < share / 2 and not calm}
+    enabled |= draw_ingredients(stream, calm=calm) | forced
+    if enabled & {"skewed", "venue_jumps", "rival"}:
+        # Of two clocks one is enough: together they go by too much. Which guard is the elder one
+        # they say by their own.
+        enabled -= {"wall_jumps"}
     first_ms, until_ms = start_ms + 5_000, start_ms + duration_ms - quiet_ms
 
     def moment(chance: Random = random) -> int:
@@ -136,6 +157,10 @@ def draw_swarm(
         "stops_down": windows("stops_down", 600_000),
         "banned": windows("banned", 120_000, rarer),
         "throttled": windows("throttled", 60_000, newer),
+        "maintenance": windows("maintenance", 90_000, own_stream(stream, "maintenance", "when")),
+        "bot_reenters": windows(
+            "bot_reenters", 90_000, own_stream(stream, "bot_reenters", "when")
+        ),
     }
     if "stops_down_for_good" in enabled:
         outages["stops_down"] = Windows(((moment(), start_ms + duration_ms + 10**9),))
@@ -151,8 +176,16 @@ def draw_swarm(
     human += [
         (moment(rarer), kind) for kind in MEDDLING if kind in enabled for _ in times(4, rarer)
     ]
+    for kind in sorted(SURPRISES & enabled):
+        when = own_stream(stream, kind, "when")
+        human += [(moment(when), kind) for _ in times(2, when)]
     lost, reply_lost = random.choice(((0.5, 0.0), (0.0, 0.5), (0.3, 0.4)))
     hits_margin = "margin_lost" in enabled
+    jump = own_stream(stream, "venue_jumps", "when")
+    jumps = [
+        (moment(jump), jump.randint(-jump_ms, jump_ms))
+        for jump_ms in (jump.choice(JUMPS_MAX_MS) for _ in times(5, jump))
+    ]
     return Swarm(
         enabled=enabled,
         until_ms=until_ms,
@@ -163,6 +196,7 @@ def draw_swarm(
         read_late=rarer.choice((0.1, 0.5)) if "read_late" in enabled else 0.0,
         said_twice=0.3 if "said_twice" in enabled else 0.0,
         skew_ms=rarer.randint(-SKEW_MAX_MS, SKEW_MAX_MS) if "skewed" in enabled else 0,
+        jumps=tuple(sorted(jumps)) if "venue_jumps" in enabled else (),
         outages=outages,
         kills=tuple(sorted(kills, key=lambda kill: kill.at_ms)),
         human=tuple(sorted(human)),

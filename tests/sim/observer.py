@@ -7,13 +7,16 @@ them. What a request must keep is in `judge`, what must hold while time passes i
 A promise is called by its number, 0 for a liquidation that was no fate and for a crash. The others
 are words: "wrongful close" and "bill" for what the policy does not ask for, or asks in vain,
 "bound" for the price of a close, "refund" for margin that a trim owes, "rate" for actions too soon
-after one another, "ban" for what is asked in a ban, "loosened" for a stop that moves away from the
-mark after a loss, "assertion" for what the guard itself found wrong with its own decision.
+after one another, "ban" for what is asked in a ban, "two guards" for what a second one of the
+account does, "mode" for what an account gets that is not as the policy says, "loosened" for a stop
+that moves away from the mark after a loss, "assertion" for what the guard itself found wrong with
+its own decision.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from math import ceil
 from operator import is_not
 from typing import assert_never
@@ -45,6 +48,7 @@ STORE_FAILED = "promise 5"
 
 USER_STOP_MS = 65_000
 STRETCH_MS = 10_000
+LOUD_MS = 10_000
 HISTORY = 40
 GONE_MS = 2_000
 """A position is gone that two reads this far apart lack: decision 38."""
@@ -74,8 +78,14 @@ class Observer:
     """The newest life of it."""
     clearing: dict[str, str] = field(default_factory=dict)
     """The close that a cancel says it is a part of, and clears the way of."""
+    strangers: set[str] = field(default_factory=set)
+    """The orders of another guard of the account."""
+    born_ms: int = NEVER_MS
+    """When the journal of the guard that is judged began."""
     durable: set[str] = field(default_factory=set)
     spooled: dict[str, int] = field(default_factory=dict)
+    offset_ms: int = 0
+    """By how much the wall clock of the running process is ahead."""
     life: int = 0
     """The number of the process that is running, 0 while none is."""
     lives: int = 0
@@ -114,7 +124,12 @@ class Observer:
         self.judge = Judge(self)
         self.losses = Losses(self)
         self.failing_since_ms, self.loud_at_ms = NEVER_MS, NEVER_MS
+        self.strange_since_ms, self.cried_at_ms = NEVER_MS, NEVER_MS
         self._happened = 0
+        self.offsets_ms: dict[int, int] = {}
+        """By how much the clock was ahead that a row of the journal names the time by."""
+        self.margins: dict[str, list[tuple[int, Money]]] = {}
+        """The margins of isolated positions, and since when."""
         self._user_stops: dict[tuple[str, float], int] = {}
         self._stops: tuple[tuple[StopOrder, ...], tuple[StopOrder, ...]] = (), ()
         self._seen_in: tuple[object, ...] = ()
@@ -139,17 +154,22 @@ class Observer:
 
     def disturbed(self, kind: str) -> None:
         """A fault really occurred. Of one stretch of the same kind the first is counted."""
+        now_ms = self.occurred(kind)
+        if kind != "journal_down":
+            self.disturbed_at_ms = now_ms
+        if kind.startswith("user_") or kind in _NOT_THE_GUARDS:
+            self.losses.user_acted()
+        if kind not in ("journal_down", "stops_refused"):
+            self.hampered_at_ms = now_ms
+
+    def occurred(self, kind: str) -> int:
+        """As `disturbed`, of what excuses nothing; when that is."""
         now_ms = self.clock.now_ms()
         if now_ms - self.last_ms[kind] > STRETCH_MS or kind not in _STRETCHES:
             self.faults[kind] += 1
             self.note(f"fault: {kind}")
         self.last_ms[kind] = now_ms
-        if kind != "journal_down":
-            self.disturbed_at_ms = now_ms
-        if kind.startswith("user_"):
-            self.losses.user_acted()
-        if kind not in ("journal_down", "stops_refused"):
-            self.hampered_at_ms = now_ms
+        return now_ms
 
     def logged(self, method: str, event: dict[str, object]) -> None:
         """The guard logged something."""
@@ -157,6 +177,8 @@ class Observer:
         self.note(f"guard: {event['event']} {facts}")
         if event["event"] == "way.clearing":
             self.clearing[str(event["part"])] = str(event["intent"])
+        if method == "critical":
+            self.cried_at_ms = self.clock.now_ms()
         if method == "critical" and event.get("kind") in ("promise", "spooled"):
             self.loud_at_ms, self.latched_life = self.clock.now_ms(), self.life
             if event["kind"] == "promise" and not str(event["text"]).startswith(STORE_FAILED):
@@ -208,6 +230,10 @@ class Observer:
         """Since when the running life may send what it wants."""
         return max(self.up_since_ms, self.banned_until_ms)
 
+    def margin_moved(self, symbol: str, from_ms: int, to_ms: int) -> bool:
+        """Whether anything has moved the margin of the position between two moments."""
+        return any(from_ms <= at_ms <= to_ms for at_ms, _ in self.margins.get(symbol, ()))
+
     def became_durable(self, intent_id: str) -> None:
         """A PREPARED row is on disk."""
         self.durable.add(intent_id)
@@ -232,17 +258,19 @@ class Observer:
         self.marks_since_ms.setdefault(symbol, now_ms)
         self.marks_at_ms[symbol], self.marks[symbol] = now_ms, price
 
-    def mark_withheld(self, symbol: str, kind: str) -> None:
-        """A price did not reach the guard."""
-        self.disturbed(kind)
+    def mark_withheld(self, symbol: str) -> None:
+        """A price did not reach the guard, or not in time."""
         self.marks_since_ms.pop(symbol, None)
 
     def read_delivered(self, snapshot: AccountSnapshot) -> None:
         """A snapshot reached the guard."""
         if not self.reads or self.reads[-1][0].taken_at_ms <= snapshot.taken_at_ms:
-            self.reads[:] = [*self.reads, (snapshot, self.clock.now_ms())][-READS:]
+            before = self.reads[-1][0] if self.reads else snapshot
+            believed = as_believed(snapshot, before)
+            self.reads[:] = [*self.reads, (believed, self.clock.now_ms())][-READS:]
         self.watch.read_delivered(snapshot)
-        self.losses.read_delivered(snapshot)
+        if not snapshot.garbled:
+            self.losses.read_delivered(snapshot)
 
     def replied(self, client_id: str, reply: Reply) -> None:
         """The guard got the answer to a request."""
@@ -265,6 +293,7 @@ class Observer:
             action,
             self.clock.now_ms(),
             self.life,
+            self.offset_ms,
             intents[client_id].reason if client_id in intents else "of an earlier life",
             part_of=self.clearing.get(client_id, ""),
         )
@@ -316,7 +345,8 @@ class Observer:
             self._seen_in = seen_in
             resting = self.machine.stops(ACCOUNT)
             ours = tuple(stop for stop in resting if stop.client_id in self.requests)
-            theirs = tuple(stop for stop in resting if stop.client_id not in self.requests)
+            known = self.requests.keys() | self.strangers
+            theirs = tuple(stop for stop in resting if stop.client_id not in known)
             self._stops = ours, theirs
         return self._stops
 
@@ -347,6 +377,13 @@ class Observer:
         most = self.case.listed[truth.symbol].quantity_max
         return max(ceil(truth.quantity / most), 1) if most.is_finite() else 1
 
+    def proper_of(
+        self, client_ids: Container[str], truth: Truth, level: float
+    ) -> tuple[StopOrder, ...]:
+        """The like among the stops of those ids."""
+        theirs = (stop for stop in self.machine.stops(ACCOUNT) if stop.client_id in client_ids)
+        return self.whole(tuple(stop for stop in theirs if _is_safe(stop, truth, level)), truth)
+
     def user_stops(self, symbol: str) -> tuple[float, ...]:
         """Triggers of the user's own stops, those of the last minute too."""
         return tuple(trigger for each, trigger in self._user_stops if each == symbol)
@@ -373,17 +410,49 @@ class Observer:
         self._take_happened()
         scene = self.scene()
         self._take_flat(scene, now_ms)
+        for opening in self.case.openings:
+            here = scene.truths.get(opening.symbol)
+            margin = Money(Decimal(0)) if here is None else here.margin
+            known = self.margins.setdefault(opening.symbol, [])
+            if not known or known[-1][1] != margin:
+                known.append((now_ms, margin))
         for symbol, truth in scene.truths.items():
             self._note_user_stops(truth, scene.real[truth.group].levels[symbol], now_ms)
         self.past.add(scene)
         if self.stops_are_refused(now_ms) and scene.truths:
             self.disturbed_at_ms = now_ms
-        if self.case.swarm.outages["banned"].cover(now_ms):
+        outages = self.case.swarm.outages
+        if any(outages[kind].cover(now_ms) for kind in ("banned", "maintenance")):
             self.disturbed_at_ms = self.hampered_at_ms = now_ms
-        if self.case.swarm.outages["throttled"].cover(now_ms):
+        if outages["throttled"].cover(now_ms):
             self.disturbed_at_ms = now_ms
         self.losses.look(scene)
-        self.watch.look(scene)
+        if self._is_as_expected:
+            self.strange_since_ms = NEVER_MS
+            self.watch.look(scene)
+        else:
+            self.disturbed_at_ms = self.hampered_at_ms = now_ms
+            self._check_strange(scene, now_ms)
+
+    @property
+    def _is_as_expected(self) -> bool:
+        """Whether the account keeps positions as the policy says."""
+        mode = self.machine._books.accounts[ACCOUNT].mode
+        return mode is self.case.policy.position_mode
+
+    def _check_strange(self, scene: Scene, now_ms: int) -> None:
+        """An account that is not as the policy says is said to be so, loudly."""
+        expected = self.case.policy.position_mode
+        shown = self.reads and self.reads[-1][0].position_mode is not expected
+        if not (shown and scene.truths):
+            self.strange_since_ms = NEVER_MS
+            return
+        if self.strange_since_ms == NEVER_MS:
+            self.strange_since_ms = now_ms
+        allowed_ms = self.case.policy.protect.unknown_after_ms + LOUD_MS
+        if now_ms - self.strange_since_ms > allowed_ms and self.cried_at_ms < self.up_since_ms:
+            self.broke("mode", "the account is in another mode, and nobody is told")
+            self.strange_since_ms = now_ms
 
     def _take_flat(self, scene: Scene, now_ms: int) -> None:
         for opening in self.case.openings:
@@ -413,10 +482,10 @@ class Observer:
             self.note(f"exchange: {fill.cause} of {fill.quantity} {fill.symbol} at {fill.price}")
             self.deeds[f"{fill.cause} fills"] += 1
             self.losses.filled(fill)
-            if fill.cause is Cause.LIQUIDATION:
-                self.watch.liquidated(fill.symbol)
-            else:
+            if fill.cause is not Cause.LIQUIDATION:
                 self.watch.filled(fill)
+            elif self._is_as_expected:
+                self.watch.liquidated(fill.symbol)
 
     def _note_user_stops(self, truth: Truth, level: float, now_ms: int) -> None:
         for trigger in self.user_stops_now(truth, level):
@@ -424,6 +493,23 @@ class Observer:
         for key, at_ms in list(self._user_stops.items()):
             if now_ms - at_ms > USER_STOP_MS:
                 del self._user_stops[key]
+
+
+def as_believed(read: AccountSnapshot, before: AccountSnapshot) -> AccountSnapshot:
+    """A read with what it does not tell of as it was before: there is no newer word on that."""
+    there = {each.symbol for each in read.positions}
+    kept = [
+        each
+        for each in before.positions
+        if each.symbol not in there and not read.tells_of(each.symbol)
+    ]
+    if not read.garbled:
+        return read
+    return replace(
+        read,
+        positions=(*read.positions, *kept),
+        wallet_balance=min(read.wallet_balance, before.wallet_balance),
+    )
 
 
 def short(action: Action) -> str:
@@ -448,11 +534,26 @@ def _is_safe(stop: StopOrder, truth: Truth, level: float) -> bool:
     )
 
 
+_NOT_THE_GUARDS = frozenset(
+    {
+        "bot_reenters",
+        "deleveraged",
+        "delisted",
+        "margin_mode",
+        "position_mode",
+        "rival_acts",
+    }
+)
+"""What is lost by these, or opened, is as if a user had done it."""
+
 _STRETCHES = frozenset(
     {
         "throttled",
         "blackout",
         "banned",
+        "maintenance",
+        "no_margin_history",
+        "prices_late",
         "market_stalled",
         "symbol_stalled",
         "journal_down",

@@ -14,7 +14,7 @@ import pytest
 
 from bot.core.events import IntentState
 from bot.core.policy import Metric
-from tests.core import test_cancels, test_funding, test_sendable
+from tests.core import test_cancels, test_funding, test_guardrails, test_sendable
 from tests.sim import plants_mechanism as mechanism
 from tests.sim import plants_semantics as semantics
 from tests.sim.world import run_seed
@@ -103,7 +103,7 @@ MECHANISM: tuple[Planted, ...] = (
     _planted(mechanism.forget_budgets_on_restart, 52, "3", "11"),
     _planted(mechanism.never_place_a_stop, 0, "6"),
     _planted(mechanism.leave_the_stop_after_a_top_up, 4, "6"),
-    _planted(mechanism.cancel_before_placing, 3, "6"),
+    _planted(mechanism.cancel_before_placing, 4, "6"),
     _planted(mechanism.leave_stops_of_closed_positions, 16, "6"),
     _planted(mechanism.cancel_foreign_stops, 12, "8"),
     _planted(mechanism.send_without_a_row, 0, "5"),
@@ -134,8 +134,29 @@ MECHANISM: tuple[Planted, ...] = (
     _planted(mechanism.decide_by_a_time_that_no_row_has, 0, "11"),
     _planted(mechanism.go_on_without_the_journal, 15, "5"),
     _planted(mechanism.reduce_while_the_last_is_unknown, 47, "4"),
-    _planted(mechanism.top_up_while_the_last_is_unknown, 91, "4", "assertion"),
-    _planted(mechanism.let_an_unknown_close_block_the_exit, 84, "4", "0"),
+    # Few top-ups of a short crisis are followed by another one while the first is unknown.
+    _planted(
+        mechanism.top_up_while_the_last_is_unknown,
+        UNSEEN,
+        "4",
+        "assertion",
+        tests=(
+            partial(test_guardrails.test_one_spend_at_a_time_per_account, IntentState.UNKNOWN),
+        ),
+    ),
+    # A promise sees it only where a close below the floor came to nothing and nothing else closes.
+    _planted(
+        mechanism.let_an_unknown_close_block_the_exit,
+        UNSEEN,
+        "4",
+        "0",
+        tests=(
+            partial(
+                test_sendable.test_after_a_slice_that_came_to_nothing_the_next_waits_a_second,
+                IntentState.REJECTED,
+            ),
+        ),
+    ),
     _planted(mechanism.cancel_the_last_stop, 0, "6"),
     _planted(mechanism.stop_for_a_part, 0, "6"),
     _planted(mechanism.stop_with_more_than_a_venue_takes, 56, "6"),

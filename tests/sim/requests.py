@@ -16,6 +16,8 @@ class Request:
     action: Action
     sent_at_ms: int
     life: int
+    offset_ms: int
+    """By how much the clock of that life was ahead."""
     reason: str
     arrived_at_ms: int = NEVER_MS
     accepted: bool = False
@@ -27,6 +29,11 @@ class Request:
     freed: Decimal = Decimal(0)
     levels: tuple[float, ...] = ()
     """Where the guard may have believed liquidation to be when it sent a stop."""
+
+    @property
+    def by_its_clock_ms(self) -> int:
+        """When it was begun by the clock of the process that sent it."""
+        return self.begun_at_ms + self.offset_ms
 
     @property
     def was_an_order(self) -> bool:

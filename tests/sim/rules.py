@@ -44,7 +44,7 @@ class Rules:
     def __init__(self, case: Case) -> None:
         self._case, self.policy = case, case.policy
         self._ticks = {each.symbol: float(each.instrument.tick_size) for each in case.openings}
-        self._betas = {each.symbol: float(each.beta) for each in case.openings}
+        self._betas = {symbol: float(beta) for symbol, beta in case.betas.items()}
         self._inverse = frozenset(
             each.symbol for each in case.openings if each.instrument.kind is ContractKind.INVERSE
         )

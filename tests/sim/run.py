@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -20,8 +21,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.sim.case import draw
 from tests.sim.coverage import Coverage
+from tests.sim.ingredients import INGREDIENTS
 from tests.sim.shrink import NothingBroken, Shrunk, shrink, with_only
-from tests.sim.world import Result, run_case, run_seed
+from tests.sim.world import Result, run_case
 
 DAY_MS, MINUTE_S = 86_400_000, 60
 EVENTS_SHOWN = 25
@@ -38,21 +40,28 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--seed", type=int, action="append", help="only this one")
     parser.add_argument("-v", "--verbose", action="store_true", help="print every event")
+    parser.add_argument("--with", dest="forced", help="ingredients of every seed, by commas")
     parser.add_argument("--only", help="of --seed: nothing goes wrong but these, by commas")
     parser.add_argument("--shrink", type=int, help="what of this seed breaks its promise")
     asked = parser.parse_args()
     if asked.shrink is not None:
         return _shrink(asked.shrink)
+    forced = frozenset(asked.forced.split(",") if asked.forced else ())
+    if unknown := sorted(forced - INGREDIENTS.keys()):
+        parser.error(f"--with: expected some of {', '.join(INGREDIENTS)}, was {unknown}")
     seeds = asked.seed or range(asked.first, asked.first + asked.seeds)
     if len(seeds) == 1:
-        return _report(map(_teller(asked.verbose, asked.only), seeds))
+        return _report(map(_teller(asked.verbose, asked.only, forced), seeds), asked.forced)
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        return _report(pool.map(_timed, seeds, chunksize=min(10, 1 + len(seeds) // 20)))
+        return _report(
+            pool.map(partial(_timed, forced), seeds, chunksize=min(10, 1 + len(seeds) // 20)),
+            asked.forced,
+        )
 
 
-def _teller(verbose: bool, only: str | None) -> Callable[[int], Timed]:
+def _teller(verbose: bool, only: str | None, forced: frozenset[str]) -> Callable[[int], Timed]:
     def run(seed: int) -> Timed:
-        case = draw(seed)
+        case = draw(seed, forced)
         if only is not None:
             case = with_only(case, only.split(",") if only else ())
         return run_case(case, _print if verbose else lambda line: None), 0.0
@@ -72,15 +81,15 @@ def _shrink(seed: int) -> int:
             return 0
 
 
-def _timed(seed: int) -> Timed:
+def _timed(forced: frozenset[str], seed: int) -> Timed:
     began_s = time.process_time()
     # Deciding everything again takes as long as it did at first, and is no matter of chance.
-    result = run_seed(seed, replays=seed % REPLAYED_EVERY == 0)
+    result = run_case(draw(seed, forced), replays=seed % REPLAYED_EVERY == 0)
     return result, time.process_time() - began_s
 
 
-def _report(results: Iterable[Timed]) -> int:
-    coverage = Coverage()
+def _report(results: Iterable[Timed], forced: str | None) -> int:
+    coverage, again = Coverage(), f" --with {forced}" if forced else ""
     began_s, spent_s, failed = time.perf_counter(), 0.0, 0
     for result, took_s in results:
         coverage.add(result)
@@ -91,7 +100,7 @@ def _report(results: Iterable[Timed]) -> int:
         _print(f"seed {result.seed} FAILED")
         for line in (*result.violations, *result.history[-EVENTS_SHOWN:]):
             _print(f"  {line}")
-        _print(f"  again: .venv/bin/python tests/sim/run.py --seed {result.seed} -v")
+        _print(f"  again: .venv/bin/python tests/sim/run.py --seed {result.seed} -v{again}")
         _print(f"  what of it is needed: make shrink SEED={result.seed}")
     for line in coverage.lines():
         _print(line)

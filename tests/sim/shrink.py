@@ -13,10 +13,12 @@ from typing import Any
 
 from bot.exchange.paper.faults import FaultPlan
 from tests.sim.case import Case, draw
+from tests.sim.ingredients import INGREDIENTS
 from tests.sim.mishaps import NETWORK, OTHER, Windows
 from tests.sim.world import Result, run_case
 
 BY_CHANCE = ("margin_lost", "margin_queued", "read_late", "said_twice", "skewed")
+OWN = tuple(kind for kind in INGREDIENTS if kind != "maintenance")
 """Besides those of the network."""
 
 WEATHER = frozenset(OTHER) - {"margin_lost", "stops_down_for_good", "user_reenters"}
@@ -51,7 +53,7 @@ class NothingBroken:
 def mishaps_of(case: Case) -> tuple[str, ...]:
     """Names of all that goes wrong in a case."""
     swarm, start_ms = case.swarm, case.starts_at_ms
-    names = [kind for kind in (*NETWORK, *BY_CHANCE) if kind in swarm.enabled]
+    names = [kind for kind in (*NETWORK, *BY_CHANCE, *OWN) if kind in swarm.enabled]
     for kind, windows in swarm.outages.items():
         names += [_at(kind, first_ms, start_ms) for first_ms, _ in windows.spans]
     names += [_at("kill", kill.at_ms, start_ms) for kill in swarm.kills]
@@ -82,6 +84,7 @@ def with_only(case: Case, names: Sequence[str]) -> Case:
             plan=_plan_with(swarm.plan, kept),
             outages=outages,
             kills=tuple(kill for kill in swarm.kills if _at("kill", kill.at_ms, start_ms) in kept),
+            jumps=swarm.jumps if "venue_jumps" in kept else (),
             human=tuple(deed for deed in swarm.human if _at(deed[1], deed[0], start_ms) in kept),
             **_chances(kept),
         ),

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.sim.accounts import Kind, draw_kind
+from tests.sim.case import draw
+from tests.sim.ingredients import FORCED_ONLY, INGREDIENTS, draw_ingredients, streams_of
 from tests.sim.planted import PLANTED, UNSEEN, Caught, Failed, Planted, Survived, hunt
+from tests.sim.words import CI_SEEDS
 from tests.sim.world import run_seed
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +33,29 @@ def test_a_planted_bug_is_caught(planted: Planted) -> None:
     """By a promise that it breaks; the seed that is known to see it comes first."""
     found = hunt(planted, (planted.seed, *OTHERS))
     assert isinstance(found, Caught), found
+
+
+def test_the_seeds_of_every_build_have_every_ingredient() -> None:
+    had = {kind for seed in CI_SEEDS for kind in draw(seed).swarm.enabled}
+    assert had >= INGREDIENTS.keys() - FORCED_ONLY
+
+
+def test_the_seeds_that_are_known_to_see_a_bug_have_no_ingredient() -> None:
+    for seed in sorted({each.seed for each in PLANTED}):
+        assert not draw_ingredients(streams_of(seed), calm=False), seed
+
+
+def test_a_seed_without_an_ingredient_is_what_it_was_before_there_was_one() -> None:
+    """What is drawn for it comes out of streams of its own."""
+    plain, forced = draw(2), draw(2, INGREDIENTS.keys() - {"maintenance"})
+    assert plain.swarm.enabled & INGREDIENTS.keys() == frozenset()
+    assert (plain.policy_text, plain.weather, plain.swarm.plan, plain.swarm.kills) == (
+        forced.policy_text,
+        forced.weather,
+        forced.swarm.plan,
+        forced.swarm.kills,
+    )
+    assert set(plain.swarm.human) <= set(forced.swarm.human)
 
 
 @pytest.mark.parametrize(

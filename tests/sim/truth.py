@@ -31,6 +31,9 @@ SURELY_BILLED_MS = 240_000
 BILL_SEEN_MS = 65_000
 """So long after a settlement the guard may not have seen yet what it took."""
 
+STILL_AHEAD_MS = 5_000
+"""By a clock that is so late, and without a newer word, what is settled is still ahead."""
+
 FAR = 1_000
 """A mark does not get so many times as high."""
 
@@ -90,9 +93,9 @@ class Scene:
     One moment of the whole account.
 
     `real` is how each group is, `billed` how it will be once the bills ahead are paid. `views`
-    are all that the guard may believe of it, the real one first. `costs` are the next bill and a
-    day of bills as shares of each position's margin, with the time of the settlement; none where
-    the policy has no rule on bills.
+    are all that the guard may believe of it, the real one first. `costs` are the next bill, and
+    the one before where that is just over, and a day of bills as shares of each position's margin,
+    with the time of the settlement; none where the policy has no rule on bills.
     """
 
     at_ms: int
@@ -114,7 +117,7 @@ class Eyes:
     def __init__(self, case: Case, machine: PaperMachine) -> None:
         self._case, self._machine = case, machine
         self._listings = {each.symbol: Listing(each.instrument) for each in case.openings}
-        self._betas = {each.symbol: each.beta for each in case.openings}
+        self._betas = case.betas
         self._heeds_bills = any(rule.metric in BILLS for rule in case.policy.rules)
         self._compared: tuple[object, ...] = ()
         self._is_same = False
@@ -130,8 +133,10 @@ class Eyes:
         books = self._machine._books
         holdings = books.accounts[ACCOUNT].holdings
         return {
-            symbol: _truth(self._machine.at_ms, symbol, held, books.quotes[symbol].mark)
-            for symbol, held in holdings.items()
+            held.symbol: _truth(
+                self._machine.at_ms, held.symbol, held, books.quotes[held.symbol].mark
+            )
+            for held in holdings.values()
         }
 
     def scene(self, reads: Iterable[AccountSnapshot]) -> Scene:
@@ -266,15 +271,21 @@ class Eyes:
         return bill, bill if ahead_ms <= SURELY_BILLED_MS else 0.0, unseen
 
     def _costs(self, truth: Truth) -> Iterator[tuple[float, float, int]]:
-        term = self._machine._books.terms.get(truth.symbol)
-        if not self._heeds_bills or term is None or term.next_at_ms <= self._machine.at_ms:
+        if not self._heeds_bills:
             return
+        term, at_ms = self._machine._books.terms.get(truth.symbol), self._machine.at_ms
         margin = float(truth.margin)
         if truth.mode is MarginMode.CROSS:
             margin = self._worth(truth) / float(truth.leverage)
-        if margin > 0:
+        if term is None or margin <= 0:
+            return
+        if term.next_at_ms > at_ms:
             share = self.bill_of(truth) / margin
             yield share, share * 86_400_000 / term.interval_ms, term.next_at_ms
+        settled_ms, rate = self._settled.get(truth.symbol, (0, 0.0))
+        if at_ms - settled_ms <= STILL_AHEAD_MS:
+            share = truth.side.sign * self._worth(truth) * rate / margin
+            yield share, share * 86_400_000 / term.interval_ms, settled_ms
 
 
 class Past:

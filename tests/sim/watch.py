@@ -276,7 +276,7 @@ class Watch:
         stays = self._on_reduce[truth.symbol] is MarginOnReduce.RETAINED
         fires = any(
             cost[BILLS.index(cut.rule.metric)] > cut.crosses_at * 1.01
-            and cost[2] - scene.at_ms <= SURELY_BILLED_MS
+            and 0 < cost[2] - scene.at_ms <= SURELY_BILLED_MS
             for cut in self._observer.rules.bill_steps(truth.mode)
             for cost in scene.costs[truth.symbol]
         ) and not (stays and truth.is_past(float(truth.entry)))

@@ -18,19 +18,25 @@ from bot.exchange.paper.prices import PathItem, Prices
 from bot.exchange.paper.store import MemoryOnly
 from bot.exchange.paper.venue import PaperMarket
 from bot.exchange.ports import Accepted, Account, MarketData, Refused, Unreachable
-from bot.journal.port import JournalUnavailable
+from bot.journal.port import JournalDamaged, JournalUnavailable
 from bot.journal.sqlite import SqliteJournal
 from bot.rehearsal.loop import run_virtual
-from bot.runtime.assemble import assemble
+from bot.runtime.assemble import StartRefused, assemble
 from bot.runtime.guard import Guard
 from tests.sim.afterwards import judge_journal
 from tests.sim.case import ACCOUNT, Case, draw
 from tests.sim.coverage import variants_of
 from tests.sim.human import Human
+from tests.sim.ingredients import own_stream
 from tests.sim.line import ObservedAccount, QueueingVenue
 from tests.sim.lives import LIFE, Life, make_task
+from tests.sim.mishaps import SKEW_MAX_MS
 from tests.sim.observer import Observer
+from tests.sim.rival import IS_RIVAL, Rival
 from tests.sim.swarm import FailingJournal, StallingMarket, SwarmFaults
+
+MODES = frozenset({"margin_mode", "position_mode"})
+"""A guard does not start where the account is not as the policy says."""
 
 RESTART_MS = 1_000
 """A supervisor waits this long before it starts a process that could not start."""
@@ -125,10 +131,18 @@ class _World:
                 keeper = Keeper(case, venue, clock, journal, observer)
                 by_hand = Human(case, venue, clock, keeper.guards, observer)
                 human = tasks.create_task(by_hand.live())
+                bot = tasks.create_task(by_hand.reopen())
+                rivalling = [
+                    tasks.create_task(Rival(case, venue, clock, observer).live())
+                    for _ in case.swarm.enabled & {"rival"}
+                ]
                 keeping = tasks.create_task(keeper.keep())
                 reaping = tasks.create_task(keeper.reap())
                 await venue.run()
                 human.cancel()
+                bot.cancel()
+                for task in rivalling:
+                    task.cancel()
                 reaping.cancel()
                 keeper.finish()
                 await keeping
@@ -160,6 +174,18 @@ class _World:
             yield item
 
 
+class _Wall(Clock):
+    """The wall clock of a process, which is ahead of the world's."""
+
+    def __init__(self, world: Clock, offset_ms: int) -> None:
+        super().__init__(world.now_ms())
+        self._world, self._offset_ms = world, offset_ms
+
+    def now_ms(self) -> int:
+        """Wall time now."""
+        return self._world.now_ms() + self._offset_ms
+
+
 class Keeper:
     """
     Keeps the guard's process running, and kills it when its hour has come.
@@ -187,8 +213,12 @@ class Keeper:
     async def keep(self) -> None:
         """Start the guard, again and again until the prices end."""
         random = self._case.stream("pauses")
+        walls = own_stream(self._case.stream, "wall_jumps", "lives")
         while not self._venue.ended:
             self._life = life = Life()
+            if "wall_jumps" in self._case.swarm.enabled:
+                self._observer.offset_ms = walls.randint(-SKEW_MAX_MS, SKEW_MAX_MS)
+                self._observer.occurred("wall_jumps")
             self.context = context = copy_context()
             context.run(LIFE.set, life)
             loop = asyncio.get_running_loop()
@@ -226,9 +256,11 @@ class Keeper:
 
     async def _one_life(self) -> None:
         market, account = self.sides()
-        guard = await assemble(self._case.policy, market, account, self._clock, self._journal)
+        clock = _Wall(self._clock, self._observer.offset_ms)
+        guard = await assemble(self._case.policy, market, account, clock, self._journal)
         self.guards.append(guard)
         self._observer.began(guard)
+        self._observer.born_ms = guard.state.birth.at_ms
         if self._venue.ended:
             guard.stop()
         await guard.run()
@@ -241,10 +273,23 @@ class Keeper:
         if error is None:
             return
         could_not_start = not self.guards and isinstance(error, JournalUnavailable | Unreachable)
-        if could_not_start or self._forgives(error):
+        if self._journal.lies and all(isinstance(each, JournalDamaged) for each in leaves(error)):
+            self._observer.disturbed("ended_by_the_store")
+        elif isinstance(error, StartRefused) and self._case.swarm.enabled & MODES:
+            self._observer.disturbed("start_refused")
+        elif could_not_start or self._forgives(error):
             self._observer.disturbed("could_not_start")
         else:
             self._observer.broke("0", f"the guard crashed: {error!r} {_causes(error)}")
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """What a group of errors comes to."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from leaves(each)
+    else:
+        yield error
 
 
 def _causes(error: BaseException) -> list[str]:
@@ -273,7 +318,10 @@ def logged(observer: Observer) -> Iterator[None]:
     """What the guard logs goes to the observer, and nowhere else."""
 
     def pass_on(_logger: Any, method: str, event: Any) -> Any:
-        observer.logged(method, event)
+        if IS_RIVAL.get():
+            observer.note(f"the other guard: {event['event']}")
+        else:
+            observer.logged(method, event)
         raise structlog.DropEvent
 
     before = structlog.get_config()

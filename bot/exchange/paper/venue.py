@@ -42,6 +42,7 @@ from bot.exchange.ports import (
     Accepted,
     AccountChanged,
     MarginChange,
+    NoMarginHistory,
     Notice,
     OrderAbsent,
     OrderFound,
@@ -303,7 +304,9 @@ class PaperAccount:
             lambda machine, _: machine.order(self._name, symbol, client_id)
         )
 
-    async def margin_changes(self, symbol: str, since_ms: int) -> tuple[MarginChange, ...]:
+    async def margin_changes(
+        self, symbol: str, since_ms: int
+    ) -> tuple[MarginChange, ...] | NoMarginHistory:
         """Margin added to positions of `symbol` at or after the venue time `since_ms`."""
         return await self._venue.read(
             lambda machine, _: machine.margin_changes(self._name, symbol, since_ms)

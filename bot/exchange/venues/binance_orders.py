@@ -209,8 +209,9 @@ def _told(row: Row, client_id: str, name: str, size: Decimal) -> OrderFound | No
     """
     What the answer to a close says of its fill.
 
-    Source: Binance, "New Order": RESULT answers a market or an IOC order by its final state. Since
-    June 2026 without the price, so that one that has filled is asked for all the same.
+    Source: Binance, "New Order": RESULT answers a market or an IOC order by its final state. Its
+    own connector models it without the price since June 2026: one that has filled without a price
+    told is asked for.
     """
     try:
         return _order_found(row, client_id, name, size)

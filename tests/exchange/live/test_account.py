@@ -49,8 +49,8 @@ BOUNDED = ClosePosition(BTC, Side.LONG, Quantity(D("0.04")), NoWorseThan(Price(D
 @pytest.fixture
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait a moment for answers that do not come; named before the account that is to have it."""
-    monkeypatch.setattr(connection, "READ_TIMEOUT_MS", 1_000)
-    monkeypatch.setattr(connection, "WRITE_TIMEOUT_MS", 500)
+    monkeypatch.setattr(connection, "READ_TIMEOUT_MS", 2_000)
+    monkeypatch.setattr(connection, "WRITE_TIMEOUT_MS", 1_000)
 
 
 @pytest_asyncio.fixture

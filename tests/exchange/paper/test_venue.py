@@ -338,8 +338,8 @@ def test_a_lost_reply_is_unsure_and_had_its_effect() -> None:
     async def scene(venue: PaperVenue) -> None:
         reply = await PaperAccount(venue, ALICE).send(ADD, "a")
         assert reply == Unsure("no reply within 3000 ms")
-        (change,) = await PaperAccount(venue, ALICE).margin_changes(BTC, T0)
-        assert change == MarginChange(BTC, Money(D(100)), T0 + LATENCY_MS, (Side.LONG,))
+        changes = await PaperAccount(venue, ALICE).margin_changes(BTC, T0)
+        assert changes == (MarginChange(BTC, Money(D(100)), T0 + LATENCY_MS, (Side.LONG,)),)
 
     play(scene, plan=FaultPlan(reply_lost=1.0))
 

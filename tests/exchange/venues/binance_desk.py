@@ -370,7 +370,7 @@ class BinanceDesk:
             "avgPrice": "59970" if fills else "0.0",
         }
         self.book.orders[str(number)] = order
-        return Said(200, {key: each for key, each in order.items() if key != "avgPrice"})
+        return Said(200, order)
 
     def _move(self, closed: Decimal) -> None:
         self.book.quantity -= closed.copy_sign(self.book.quantity)

@@ -74,7 +74,7 @@ async def _lost(live: Scene) -> str:
     with live.fault(FaultKind.HTML_502, 99, writes=False):
         async with asyncio.TaskGroup() as tasks:
             listening = tasks.create_task(listen())
-            await until(lambda: said or live.stage.sockets)
+            await until(lambda: said or live.stage.sockets, patience_s=60)
             await asyncio.wait([listening], timeout=0.5)  # it may have begun, and end yet
             listening.cancel()
     return "".join(said)

@@ -72,8 +72,7 @@ STOP = {"stopLossPrice": 57_000, "reduceOnly": True, "workingType": "MARK_PRICE"
 
 async def test_it_trades_adds_margin_and_is_stopped_out(client: Any, venue: Venue) -> None:
     order = await client.create_order(BTC, "market", "buy", 0.1)
-    assert (order["status"], order["filled"]) == ("closed", 0.1)
-    assert (await client.fetch_order(order["id"], BTC))["average"] == 60_000
+    assert (order["status"], order["filled"], order["average"]) == ("closed", 0.1, 60_000)
     (position,) = await client.fetch_positions()
     assert position["side"] == "long"
     assert position["marginMode"] == "isolated"

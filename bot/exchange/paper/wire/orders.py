@@ -164,27 +164,18 @@ class Order:
         self.updated_ms = at_ms
 
     def shown(self) -> dict[str, Any]:
-        """The order as one that is asked for, alone or in a list."""
-        price = {"avgPrice": text(self.average), "cumQuote": text(self.paid)}
-        return self._told() | price | {"time": self.created_ms}
-
-    def answered(self) -> dict[str, Any]:
-        """
-        The order as the answer to what placed or cancelled it: without its price and its cost.
-
-        `documented`: the models of both answers in the venue's own connector (18.1.0).
-        """
-        return self._told() | {"cumQty": text(self.filled)}
-
-    def _told(self) -> dict[str, Any]:
+        """The order as its endpoints answer it."""
         return {
             "orderId": self.order_id,
             "symbol": id_of(self.symbol),
             "status": self.status.value,
             "clientOrderId": self.client_id,
             "price": text(self.price),
+            "avgPrice": text(self.average),
             "origQty": text(self.quantity),
             "executedQty": text(self.filled),
+            "cumQty": text(self.filled),
+            "cumQuote": text(self.paid),
             "timeInForce": self.time_in_force.value,
             "type": self.type.value,
             "reduceOnly": self.reduce_only,
@@ -198,6 +189,7 @@ class Order:
             "priceMatch": "NONE",
             "selfTradePreventionMode": "NONE",
             "goodTillDate": 0,
+            "time": self.created_ms,
             "updateTime": self.updated_ms,
         }
 

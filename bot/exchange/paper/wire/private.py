@@ -226,14 +226,12 @@ PRIVATE: dict[Route, Private] = {
     ("GET", "/fapi/v1/accountConfig"): _signed(5, _account_config),
     ("GET", "/fapi/v1/symbolConfig"): _signed(5, _symbol_config),
     ("GET", "/fapi/v1/commissionRate"): _signed(20, _commission),
-    ("POST", "/fapi/v1/order"): _order(
-        lambda asked, desk: desk.place(asked.parameters).answered()
-    ),
+    ("POST", "/fapi/v1/order"): _order(lambda asked, desk: desk.place(asked.parameters).shown()),
     ("GET", "/fapi/v1/order"): _signed(
         1, lambda asked, desk: desk.find(asked.parameters, Refusal(-2013)).shown()
     ),
     ("DELETE", "/fapi/v1/order"): _signed(
-        1, lambda asked, desk: desk.cancel(desk.find(asked.parameters, Refusal(-2011))).answered()
+        1, lambda asked, desk: desk.cancel(desk.find(asked.parameters, Refusal(-2011))).shown()
     ),
     ("GET", "/fapi/v1/openOrder"): _signed(1, _open_order),
     ("GET", "/fapi/v1/openOrders"): _signed(1, _open_orders),
