@@ -164,7 +164,7 @@ MECHANISM: tuple[Planted, ...] = (
     _planted(mechanism.put_a_refund_back_twice, 18, "3"),
     _planted(mechanism.believe_absence_at_once, 25, "9"),
     _planted(mechanism.settle_until_the_first_failed_read, 8, "5"),
-    _planted(mechanism.forget_open_intents_on_restart, 1, "5"),
+    _planted(mechanism.forget_open_intents_on_restart, 3, "5"),
     _planted(mechanism.forget_the_hold_on_restart, 5, "7"),
     _planted(mechanism.give_up_after_a_refused_stop, 5, "6"),
     _planted(mechanism.trust_an_older_read, 19, "1", "2", "4", "6"),
