@@ -104,7 +104,7 @@ async def _measure(kind: str) -> Times:
 
 async def _breach(place: Venue, symbols: tuple[str, ...] | list[str]) -> list[float]:
     """Until an order has come for each: milliseconds since the first of these marks went out."""
-    place.watch.reset()
+    place.watch.reset(map(id_of, symbols))
     place.breach(symbols, BREACH_AT)
     await place.watch.orders({id_of(symbol) for symbol in symbols})
     place.breach(symbols, CALM_AT)  # before it fires again
@@ -162,8 +162,7 @@ async def _said(process: asyncio.subprocess.Process) -> str:
 
 async def _protected(place: Venue) -> None:
     """The guard has begun when every position has its stop."""
-    machine = place.server.exchange.machine
-    while len(machine.snapshot(ACCOUNT, 0).stops) < len(SYMBOLS):  # noqa: ASYNC110 - of another process
+    while await place.stops() < len(SYMBOLS):  # noqa: ASYNC110 - of another process
         await asyncio.sleep(0.1)
     await asyncio.sleep(REST_S)
 

@@ -2,34 +2,25 @@
 The venue of this bench: our wire exchange, behind a relay that looks at its watch.
 
 The relay stands in front of the exchange's port, copies bytes and notes two moments: when it wrote
-a mark price to the client, and when the whole of a signed order had come. What the exchange takes
-to answer falls into neither. `time.perf_counter` is one clock for all processes of a machine.
+a mark price to the client, and when the whole of a signed order had come. The exchange is a
+process of its own, which gives way to the relay: what it takes to answer one order does not keep
+the next one from being seen. `time.perf_counter` is one clock for all processes of a machine.
 """
 
 import asyncio
+import json
 import re
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import cast
 
-from bench.reaction.terms import ACCOUNT, CALM_AT, ENTRY_AT, HELD, SYMBOLS
-from bot.clock import Clock, system_wall_ms
-from bot.core.model import Side
-from bot.core.units import Money, Price, Quantity, Ratio
-from bot.exchange.paper.ladders import BINANCE
-from bot.exchange.paper.machine import PaperMachine
-from bot.exchange.paper.prices import Prices
-from bot.exchange.paper.wire.exchange import WireExchange
-from bot.exchange.paper.wire.server import LOOPBACK, WireServer
-from bot.exchange.paper.wire.sources import ByHand
-from bot.exchange.venues import binanceusdm
+from bot.exchange.paper.wire.server import LOOPBACK
 
-PUSH_MS = 1_000
-DEPOSIT = Money(Decimal(10_000_000))
-LEVERAGE = Decimal(10)
+EXCHANGE = Path(__file__).with_name("exchange.py")
 PATIENCE_S = 30
 
 _COMPRESSION = b"Sec-WebSocket-Extensions"
@@ -46,9 +37,14 @@ class Watch:
     marked_at: dict[str, float] = field(default_factory=dict)
     ordered_at: dict[str, float] = field(default_factory=dict)
     came: asyncio.Event = field(default_factory=asyncio.Event)
+    awaited: frozenset[str] = frozenset()
+    """Marks that are passed on when all of them have come: together, however slow the exchange."""
+    held: dict["_End", bytes] = field(default_factory=dict)
+    """What has come until then, by connection: some contenders have one for each contract."""
 
-    def reset(self) -> None:
-        """Forget everything."""
+    def reset(self, awaited: Iterable[str]) -> None:
+        """Forget everything, and wait for marks of these."""
+        self.awaited = frozenset(awaited)
         self.marked_at.clear()
         self.ordered_at.clear()
 
@@ -72,7 +68,7 @@ class Watch:
 class _End(asyncio.Protocol):
     """One end of a relayed connection: what comes in is heard, and passed on."""
 
-    def __init__(self, heard: Callable[[bytes], bytes]) -> None:
+    def __init__(self, heard: Callable[["_End", bytes], bytes]) -> None:
         self.heard = heard
         self.other: _End | None = None
         self._early: list[bytes] = []
@@ -81,7 +77,10 @@ class _End(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        data = self.heard(data)
+        self.pass_on(self.heard(self, data))
+
+    def pass_on(self, data: bytes) -> None:
+        """To the other end, as soon as there is one."""
         if self.other is None:
             self._early.append(data)
         else:
@@ -100,66 +99,51 @@ class _End(asyncio.Protocol):
 
 @dataclass(slots=True)
 class Venue:
-    """The exchange, its relay and its watch."""
+    """The exchange's process, its relay and its watch."""
 
     port: int
-    server: WireServer
-    hand: ByHand
+    process: asyncio.subprocess.Process
     watch: Watch
 
     def breach(self, symbols: Iterable[str], price: int) -> None:
         """Let marks go there at once, and push them."""
-        now_ms = self.server.exchange.advance(system_wall_ms())
-        pushes = []
-        for symbol in symbols:
-            self.hand.move(symbol, Prices(Price(Decimal(price)), Price(Decimal(price))))
-            pushes.append(self.server.exchange.mark_push(symbol, now_ms))
-        self.server.hub.tell_marks(pushes)
+        self._ask({"symbols": list(symbols), "price": price})
+
+    async def stops(self) -> int:
+        """How many stops rest."""
+        self._ask({"stops": True})
+        return await _number(self.process)
+
+    def _ask(self, what: object) -> None:
+        into = cast("asyncio.StreamWriter", self.process.stdin)
+        into.write(json.dumps(what).encode() + b"\n")
+
+
+async def _number(process: asyncio.subprocess.Process) -> int:
+    """What it prints next."""
+    return int(await cast("asyncio.StreamReader", process.stdout).readline())
 
 
 @asynccontextmanager
 async def venue() -> AsyncIterator[Venue]:
     """A fresh exchange with twenty tenfold longs of one account."""
-    clock = Clock(system_wall_ms())
-    machine = _machine(clock.now_ms())
-    hand = ByHand(machine, Ratio(Decimal(0)))
-    exchange = WireExchange(machine, hand, DEPOSIT)
-    _open(exchange, clock.now_ms())
-    server = WireServer(exchange, clock, push_ms=PUSH_MS)
-    watch = Watch()
-    async with server.serving(0, 0) as (inner, _):
-        relay = await _relay(inner, watch)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(EXCHANGE),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        watch = Watch()
+        relay = await _relay(await _number(process), watch)
         try:
-            yield Venue(relay.sockets[0].getsockname()[1], server, hand, watch)
+            yield Venue(relay.sockets[0].getsockname()[1], process, watch)
         finally:
             relay.close()
-
-
-def _machine(now_ms: int) -> PaperMachine:
-    terms = binanceusdm.instruments()["BTC/USDT:USDT"]
-    listed = [replace(terms, symbol=symbol) for symbol in SYMBOLS]
-    machine = PaperMachine(listed, Ratio(Decimal("0.0005")), ladder=BINANCE)
-    _move(machine, now_ms, ENTRY_AT)
-    return machine
-
-
-def _open(exchange: WireExchange, now_ms: int) -> None:
-    exchange.desk(ACCOUNT)
-    for symbol in SYMBOLS:
-        exchange.machine.open_position(
-            ACCOUNT,
-            symbol,
-            Side.LONG,
-            quantity=Quantity(Decimal(HELD)),
-            leverage=LEVERAGE,
-            at_ms=now_ms,
-        )
-    _move(exchange.machine, now_ms, CALM_AT)
-
-
-def _move(machine: PaperMachine, now_ms: int, to: int) -> None:
-    price = Price(Decimal(to))
-    machine.move(now_ms, {symbol: Prices(price, price) for symbol in SYMBOLS})
+    finally:
+        process.terminate()
+        await process.wait()
 
 
 async def _relay(inner: int, watch: Watch) -> asyncio.Server:
@@ -181,21 +165,28 @@ async def _relay(inner: int, watch: Watch) -> asyncio.Server:
     return await loop.create_server(lambda: Near(_hear_orders(watch)), LOOPBACK, 0)
 
 
-def _hear_marks(watch: Watch) -> Callable[[bytes], bytes]:
-    def hear(data: bytes) -> bytes:
-        if b"markPriceUpdate" in data:
-            for name in _MARK.findall(data):
-                watch.mark(name.decode())
-        return data
+def _hear_marks(watch: Watch) -> Callable[[_End, bytes], bytes]:
+    def hear(end: _End, data: bytes) -> bytes:
+        if end not in watch.held and b"markPriceUpdate" not in data:
+            return data
+        watch.held[end] = watch.held.get(end, b"") + data
+        names = {name.decode() for each in watch.held.values() for name in _MARK.findall(each)}
+        if watch.awaited <= names:
+            for name in names:
+                watch.mark(name)
+            together, watch.held, watch.awaited = watch.held, {}, frozenset()
+            for each, what in together.items():
+                each.pass_on(what)
+        return b""
 
     return hear
 
 
-def _hear_orders(watch: Watch) -> Callable[[bytes], bytes]:
+def _hear_orders(watch: Watch) -> Callable[[_End, bytes], bytes]:
     """A request may come in pieces; it is whole with its signature. Marks are to stay readable."""
     waiting = b""
 
-    def hear(data: bytes) -> bytes:
+    def hear(_: _End, data: bytes) -> bytes:
         nonlocal waiting
         waiting = waiting + data if waiting else data
         if not waiting.startswith(_ORDER):

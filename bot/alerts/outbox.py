@@ -39,6 +39,12 @@ from bot.journal.port import (
 LOOK_AGAIN_MS = 1_000
 """A journal that could not be read is looked into again after this."""
 
+TURNS_GIVEN = 2
+"""
+Of the loop, before a new row is read, which takes longer than to decide: in the first one the
+requests of a decision are made, in the second one they leave.
+"""
+
 RETRY_MS_MIN, RETRY_MS_MAX = 1_000, 300_000
 """A channel that fails is tried again after the first, then after twice as long each time."""
 
@@ -158,6 +164,8 @@ class Outbox:
                 break
             if is_read:
                 await self._written.wait()
+                for _ in range(TURNS_GIVEN):
+                    await self._clock.sleep_ms(0)
             else:
                 await _any_of(self._written, LOOK_AGAIN_MS)
         for line in self._lines.values():

@@ -5,12 +5,14 @@ Nothing here may refuse a close. It says which stops go off the book before it, 
 quantity one that is not refused. Decision 12 says why.
 """
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 from bot.core.actions import ClosePosition, PlaceStop
 from bot.core.events import IntentState
+from bot.core.kept import kept
 from bot.core.model import Position, PositionKey, RestingStops, StopOrder
-from bot.core.state import AccountState
+from bot.core.state import AccountState, Intent
 from bot.core.units import ZERO, Quantity, floor_to
 
 
@@ -78,13 +80,14 @@ def _stops_reserve(state: AccountState, key: PositionKey) -> bool:
     close, for whatever reason, the next one does not come with our stops in its way.
     """
     rules = state.instruments.by_symbol[key.symbol].rules
-    return rules.resting_stops is RestingStops.RESERVE or _was_refused_a_close(state, key)
+    return rules.resting_stops is RestingStops.RESERVE or key in _refused_a_close(state.intents)
 
 
-def _was_refused_a_close(state: AccountState, key: PositionKey) -> bool:
-    return any(
-        intent.state is IntentState.REJECTED
-        and isinstance(intent.action, ClosePosition)
-        and intent.key == key
-        for intent in state.intents.values()
+@kept(most=1)
+def _refused_a_close(intents: Mapping[str, Intent]) -> frozenset[PositionKey]:
+    """The positions of which a close has just been refused."""
+    return frozenset(
+        intent.key
+        for intent in intents.values()
+        if intent.state is IntentState.REJECTED and isinstance(intent.action, ClosePosition)
     )

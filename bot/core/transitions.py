@@ -687,9 +687,12 @@ def _freed_margin(state: AccountState, position: Position, fill: Fill) -> Money:
     """
     What a close gave back to the wallet: margin and profit, less the fee.
 
-    Each is rounded against us, as a venue rounds them one by one.
+    Each is rounded against us, as a venue rounds them one by one. Nothing that is known, where a
+    fresh process learns of the close before the rules of the contract.
     """
-    instrument = state.instruments.by_symbol[position.symbol]
+    instrument = state.instruments.by_symbol.get(position.symbol)
+    if instrument is None:
+        return NOTHING
     match instrument.rules.margin_on_reduce:
         case MarginOnReduce.RETAINED:
             return NOTHING

@@ -7,6 +7,7 @@ in WAL mode with synchronous FULL: what `append` acknowledged survives a killed 
 power cut. Rows are checked against the chain whenever they are read.
 """
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from hashlib import sha256
@@ -61,6 +62,16 @@ _APPEND = str(sa.insert(_ENTRIES).compile(dialect=sqlite.dialect()))
 _KEEP = insert(_TEXTS).on_conflict_do_nothing()
 
 
+LOG_BYTES_MAX, TIDY_AFTER_S = 4_000_000, 0.1
+"""
+So much may be in the log ahead of the file; then it is moved there, a while after a row. SQLite
+would do so before a request leaves: it takes ten times as long as the row itself.
+"""
+
+_PAGES_TOUCHED = 16_384
+"""Written to the log at least, however short a row is: the pages of a table and its indices."""
+
+
 class SqliteJournal:
     """A `Journal`: `open` it to write, `read` it to look on while a guard writes."""
 
@@ -80,6 +91,8 @@ class SqliteJournal:
         self._unmoved = unmoved
         self._note = note
         self._held = held.pop_all()
+        self._logged = 0
+        self._tidying: asyncio.TimerHandle | None = None
         self._where = f"journal of {account}"
 
     @classmethod
@@ -139,6 +152,7 @@ class SqliteJournal:
                 raise
             self._head = _head_of(rows[-1])
             self._note_head()
+            self._tidy_later(rows)
         return self._head
 
     async def keep(self, text: str) -> str:
@@ -181,6 +195,8 @@ class SqliteJournal:
 
     async def close(self) -> None:
         """Release the store; a second time does nothing."""
+        if self._tidying is not None:
+            self._tidying.cancel()
         with store_errors(self._where, JournalUnavailable):
             self._held.close()
 
@@ -195,6 +211,21 @@ class SqliteJournal:
     def _reading(self) -> Iterator[None]:
         with store_errors(self._where, JournalDamaged), self._connection.begin():
             yield
+
+    def _tidy_later(self, rows: Sequence[Row]) -> None:
+        self._logged += _PAGES_TOUCHED + sum(len(row.entry.body) for row in rows)
+        if self._logged > LOG_BYTES_MAX and self._tidying is None:
+            loop = asyncio.get_running_loop()
+            self._tidying = loop.call_later(TIDY_AFTER_S, self._tidy)
+
+    def _tidy(self) -> None:
+        """Move the log into the file. Where that fails the rows are in the log, and durable."""
+        self._logged, self._tidying = 0, None
+        try:
+            with store_errors(self._where, JournalUnavailable):
+                self._connection.connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except JournalUnavailable as e:
+            log.warning("journal.log_not_moved", reason=str(e))
 
     def _note_head(self) -> None:
         try:

@@ -45,6 +45,7 @@ def to_write(path: Path, held: ExitStack) -> sa.Connection:
     mode = raw.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise _not_as(path, "a file system that can do WAL", mode)
+    raw.execute("PRAGMA wal_autocheckpoint = 0")  # the journal does it between two rows
     connection = held.enter_context(_engine(lambda: raw).connect())
     if revision < REVISION:
         _upgrade(connection)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import structlog
 
 from bot.clock import Clock
+from bot.core.decision import Alert, AlertSeverity
 from bot.core.metrics import NotSupported, support
 from bot.core.model import AccountSnapshot, Instrument
 from bot.core.policy import Policy
@@ -20,7 +21,7 @@ from bot.runtime.gate import Gate
 from bot.runtime.guard import Guard
 from bot.runtime.inbox import Inbox
 from bot.runtime.reconcile import Reconciler
-from bot.runtime.record import Started, recover, started_entry
+from bot.runtime.record import Started, is_guarded_by, recover, started_entry
 
 log = structlog.get_logger()
 
@@ -39,6 +40,9 @@ async def assemble(
     """
     A guard that has recovered its state and read the account once, ready to `run`.
 
+    Where the account has changed since it was guarded by the same policy, it is guarded on, as a
+    process that had not died would, and that is alarmed.
+
     Raises `StartRefused`, `Unreachable` when the first read fails and has brought no rules either,
     `JournalUnavailable`.
     """
@@ -52,9 +56,11 @@ async def assemble(
     executor = Executor(gate, reconciler, clock, inbox.put)
     if now_ms < state.banned_until_ms:
         await clock.sleep_until_ms(state.banned_until_ms)
-    await _refuse_unsupported(feed, policy, clock)
+    odd = unexpected(policy, await _first_read(feed, clock), feed.listed)
+    if odd and not await is_guarded_by(policy, journal):
+        raise StartRefused("\n".join(odd))
     await journal.append([started_entry(Started(state.birth, policy.digest), now_ms)])
-    return Guard(
+    guard = Guard(
         state=state,
         policy=policy,
         inbox=inbox,
@@ -65,12 +71,9 @@ async def assemble(
         journal=journal,
         clock=clock,
     )
-
-
-async def _refuse_unsupported(feed: Feed, policy: Policy, clock: Clock) -> None:
-    snapshot = await _first_read(feed, clock)
-    if refusals := unexpected(policy, snapshot, feed.listed):
-        raise StartRefused("\n".join(refusals))
+    for sentence in odd:
+        guard.announce(Alert("account", "unexpected", AlertSeverity.CRITICAL, sentence))
+    return guard
 
 
 async def _first_read(feed: Feed, clock: Clock) -> AccountSnapshot:

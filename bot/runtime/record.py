@@ -145,6 +145,18 @@ async def recover(journal: Journal, account: str, policy: Policy, now_ms: int) -
     return resumed(state, policy.digest, now_ms)
 
 
+async def is_guarded_by(policy: Policy, journal: Journal) -> bool:
+    """Whether `policy` is what the account was guarded by last."""
+    rows = [await journal.last(kind) for kind in (Kind.STARTED, Kind.POLICY)]
+    known = [row for row in rows if not isinstance(row, NothingRecorded)]
+    if not known:
+        return False
+    newest = max(known, key=lambda row: row.sequence)
+    if newest.entry.kind is Kind.STARTED:
+        return from_json(newest.entry.body, Started).policy_digest == policy.digest
+    return from_json(newest.entry.body, PolicyLoaded).digest == policy.digest
+
+
 def _with_instruments(recorded: Recorded, instruments: Instruments) -> Recorded:
     state = replace(recorded.state, instruments=instruments)
     return replace(recorded, state=state)

@@ -230,3 +230,23 @@ def test_without_channels_there_is_nothing_to_do(tmp_path: Path) -> None:
 
     run_virtual(main())
     assert not (tmp_path / "box.json").exists()
+
+
+def test_a_row_is_read_when_the_requests_that_it_names_have_left(tmp_path: Path) -> None:
+    reads_by_then: list[int] = []
+
+    async def act(house: House) -> None:
+        before = house.script.reads
+
+        async def request() -> None:
+            await house.clock.sleep_ms(0)  # as a request that is made, and leaves in the next turn
+            reads_by_then.append(house.script.reads - before)
+
+        await house.script.say(failure("refused", 1))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(request())
+        await house.clock.sleep_ms(1)
+        reads_by_then.append(house.script.reads - before)
+
+    live(tmp_path, act)
+    assert reads_by_then == [0, 1]

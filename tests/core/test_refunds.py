@@ -1,5 +1,6 @@
 """A trim's freed margin goes back once, whatever is forgotten, lost or found meanwhile."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -7,7 +8,9 @@ import pytest
 from bot.core.actions import Action, AddMargin, ClosePosition
 from bot.core.events import IntentState, OutcomeReported
 from bot.core.model import Fill, Position
+from bot.core.state import Instruments
 from bot.core.strategy import Severity
+from bot.core.transitions import apply, resumed
 from bot.core.units import Price, Quantity, Ratio
 from bot.policy.verbs import BoundVerb, find_verbs
 from bot.testing import builders as build
@@ -43,6 +46,19 @@ def later(life: Life, position: Position, wait_ms: int = 1) -> None:
 
 def refunds(actions: list[Action]) -> list[Decimal]:
     return [each.amount for each in actions if isinstance(each, AddMargin)]
+
+
+def test_a_process_may_learn_of_the_trim_before_the_rules_of_the_contract() -> None:
+    life = Life(build.policy(build.rule(TRIM)), stops=[STOP])
+    life.decide()
+    (approved,) = life.decision.approved
+    state = resumed(life.state, life.state.policy_digest, life.now_ms)
+    fresh = replace(state, instruments=Instruments(digest=""))
+    fill = Fill(Quantity(Decimal("0.5")), Price(Decimal(50_000)))
+    told = OutcomeReported(approved.intent.id, IntentState.APPLIED, "", life.now_ms, fill)
+    after = apply(fresh, told)
+    assert after.intents[approved.intent.id].state is IntentState.APPLIED
+    assert after.refunds == {}
 
 
 def test_what_was_freed_goes_back_once_and_never_again() -> None:

@@ -53,7 +53,8 @@ def test_it_is_watched_and_said_and_nothing_is_sent(tmp_path: Path) -> None:
         assert doctor.returncode == 4
         assert "unsupported" in doctor.stdout
         assert "can only be watched as it is" in doctor.stdout
-        run = ["run", "--mode", "live", "--untested", "--policy", CROSS, "--wire", venue.port]
+        live = ["run", "--mode", "live", "--untested", "--no-alerts", "--policy", CROSS]
+        run = [*live, "--wire", venue.port]
         with running(state_dir, run) as guard:
             wait_for_log(guard, "guard.started")
             wait_for_log(guard, "intent.answered")
@@ -78,7 +79,8 @@ def test_the_same_account_is_guarded_when_one_asset_backs_it(tmp_path: Path) -> 
     state_dir = tmp_path / "state"
     with served(tmp_path / "venue") as venue:
         prepared(state_dir, venue)
-        run = ["run", "--mode", "live", "--untested", "--policy", CROSS, "--wire", venue.port]
+        live = ["run", "--mode", "live", "--untested", "--no-alerts", "--policy", CROSS]
+        run = [*live, "--wire", venue.port]
         with running(state_dir, run) as guard:
             wait_for_log(guard, "guard.started")
             for _ in range(100):

@@ -13,7 +13,9 @@ from typing import Any, cast
 
 import pytest
 
+from bot.clock import Clock
 from bot.core.events import IntentState
+from bot.journal import sqlite as module
 from bot.journal.chain import EMPTY, verify_chain
 from bot.journal.port import (
     Entry,
@@ -415,3 +417,52 @@ def test_importing_the_port_loads_no_database() -> None:
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert result.stdout == "False\n"
+
+
+async def test_the_log_is_moved_into_the_file_after_a_row_and_never_before_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOG_BYTES_MAX", 60_000)
+    monkeypatch.setattr(module, "TIDY_AFTER_S", 0.05)
+    path = tmp_path / "journal.db"
+    journal = SqliteJournal.open(path, "main")
+    before = path.read_bytes()
+    for number in range(5):
+        await journal.append([decision(f"{number} {'x' * 50_000}")])
+    assert path.read_bytes() == before
+    await Clock(0).sleep_ms(200)
+    assert len(path.read_bytes()) > len(before) + 5 * 50_000
+    logged = Path(f"{path}-wal").stat().st_size
+    await journal.append([decision("one more")])
+    assert Path(f"{path}-wal").stat().st_size == logged  # it is written from its beginning again
+    assert len(await journal.rows(0)) == 6
+
+
+async def test_a_log_that_cannot_be_moved_takes_rows_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOG_BYTES_MAX", 0)
+    monkeypatch.setattr(module, "TIDY_AFTER_S", 0.0)
+    path = tmp_path / "journal.db"
+    journal = SqliteJournal.open(path, "main")
+    await journal.append([decision("1")])
+    with raw(path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await Clock(0).sleep_ms(20)
+        other.execute("ROLLBACK")
+    path.rename(path.with_suffix(".away"))
+    await Clock(0).sleep_ms(20)
+    path.with_suffix(".away").rename(path)
+    await journal.append([decision("2")])
+    await verify_chain(journal)
+
+
+async def test_a_closed_journal_moves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOG_BYTES_MAX", 0)
+    monkeypatch.setattr(module, "TIDY_AFTER_S", 0.0)
+    journal = SqliteJournal.open(tmp_path / "journal.db", "main")
+    await journal.append([decision("1")])
+    await journal.close()
+    await Clock(0).sleep_ms(20)

@@ -1,16 +1,21 @@
 """What a guard refuses to start on, and that it says so in a sentence."""
 
+import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
+from bot.core.decision import Alert
 from bot.core.model import (
     AccountSnapshot,
     Instrument,
     MarginMode,
     PositionMode,
 )
+from bot.core.policy import Policy
 from bot.exchange.ports import Banned, Throttled, Unreachable
+from bot.journal.codec import from_json
 from bot.journal.port import Head, JournalUnavailable, Kind
 from bot.rehearsal.loop import run_virtual
 from bot.runtime.assemble import StartRefused, assemble
@@ -189,3 +194,31 @@ def test_a_refused_start_leaves_no_row() -> None:
         return await journal.append([])
 
     assert run_virtual(main()).sequence == 0
+
+
+def again(second: Policy) -> list[str]:
+    """What is said by a guard of an account that has gone over to cross since it was guarded."""
+
+    async def main() -> list[str]:
+        journal = FragileJournal()
+        for by, mode in ((policy(), MarginMode.ISOLATED), (second, MarginMode.CROSS)):
+            scene = Scene(snapshot([position(margin_mode=mode)]))
+            market = ScriptedMarket([instrument()])
+            guard = await assemble(by, market, scene.account, scene.clock, journal)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(guard.run())
+            await scene.clock.sleep_ms(100)
+            guard.stop()
+        rows = [row for row in await journal.rows(0) if row.entry.kind is Kind.ALERT]
+        return [from_json(row.entry.body, Alert).text for row in rows]
+
+    return run_virtual(main())
+
+
+def test_an_account_that_changed_under_its_policy_is_guarded_on_and_alarmed() -> None:
+    assert f"BTCUSDT: {IS_CROSS}" in again(policy())
+
+
+def test_one_that_another_policy_does_not_fit_is_refused() -> None:
+    with pytest.raises(StartRefused, match="expected isolated margin"):
+        again(replace(policy(), digest="of another policy"))

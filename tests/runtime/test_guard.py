@@ -1,15 +1,18 @@
 """The guard: nothing is sent before it is durable, and the way out is never blocked."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
+from itertools import pairwise
+from typing import Any, NoReturn
 
 import pytest
+import structlog
 
 from bot.core.actions import AddMargin, ClosePosition, PlaceStop
 from bot.core.decision import Alert
 from bot.core.events import AccountMode, Command, InstrumentsReported, IntentState, MarkPrice
 from bot.core.ids import account_prefix
-from bot.core.model import Instrument
+from bot.core.model import AccountSnapshot, Instrument
 from bot.exchange.paper.venue import PaperMarket
 from bot.journal.codec import from_json, to_json
 from bot.journal.port import JournalUnavailable, Kind, Row, digest_of
@@ -18,12 +21,14 @@ from bot.runtime.guard import DRAIN_MS, Guard
 from bot.runtime.verify import verify
 from bot.testing.builders import ACCOUNT, SYMBOL, instrument
 from tests.runtime.build import T0
-from tests.runtime.paper import World, decisions, moved, world
+from tests.runtime.paper import TracedAccount, World, decisions, moved, world
 
 CALM = (0, 50_000)
 TOP_UP = ((0, 50_000), (5_000, 50_000), (10_000, 47_000))
 """3.8 % before liquidation: the ladder adds margin."""
 CRASH = (*TOP_UP, (20_000, 47_000), (30_000, 43_500))
+SUDDEN = ((0, 50_000), (5_000, 50_000), (5_001, 47_000), (30_000, 47_000), (30_001, 43_500))
+"""Calm until the very moment at which something is sent."""
 
 Play = Callable[[World, Guard], Awaitable[None]]
 
@@ -58,6 +63,45 @@ def test_every_intent_is_durable_before_it_is_sent_and_sent_once() -> None:
         durable = here.trace.index(f"durable {intent_id}")
         assert durable < here.trace.index(f"sent {intent_id}")
         assert intent_id.startswith(account_prefix(ACCOUNT))
+
+
+def test_what_is_durable_is_sent_before_anything_is_said_or_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trace: list[str] = []
+    plain = TracedAccount.snapshot
+
+    async def snapshot(self: TracedAccount) -> AccountSnapshot:
+        trace.append("read")
+        return await plain(self)
+
+    def said(_logger: object, _method: str, event: MutableMapping[str, Any]) -> NoReturn:
+        if event["event"] in {"intent.prepared", "alert.raised"}:
+            trace.append("said")
+        raise structlog.DropEvent
+
+    monkeypatch.setattr(TracedAccount, "snapshot", snapshot)
+
+    async def main() -> None:
+        async with world(*SUDDEN) as here:
+            here.trace = here.account._trace = here.journal._trace = trace
+            async with here.guarding():
+                await here.clock.sleep_ms(60_000)
+
+    before = structlog.get_config()["processors"]
+    structlog.configure(processors=[said])
+    try:
+        run_virtual(main())
+    finally:
+        structlog.configure(processors=before)
+    after = [
+        now.split()[0]
+        for last, now in pairwise(trace)
+        if last.startswith("durable") and not now.startswith("durable")
+    ]
+    assert len(after) >= 4
+    assert set(after) == {"sent"}
+    assert trace.count("said") > len(after)
 
 
 def test_a_crash_is_met_with_a_top_up_a_stop_that_follows_and_a_way_out() -> None:

@@ -37,7 +37,7 @@ from bot.exchange.live.dialect import (
     Opening,
     StreamEnded,
 )
-from bot.exchange.live.lanes import Detour, Lane
+from bot.exchange.live.lanes import Asks, Detour, Lane
 from bot.exchange.live.sessions import Redials
 from bot.exchange.live.transport import Network
 from bot.exchange.ports import (
@@ -92,7 +92,7 @@ class _TermsRead:
 
 
 class LiveAccount:
-    """Reads on one lane, writes on another."""
+    """Reads on one lane, writes on another; the clock is read over the writes' connection."""
 
     def __init__(
         self,
@@ -102,6 +102,7 @@ class LiveAccount:
         *,
         reads: Lane,
         writes: Lane | Detour,
+        times: Asks,
         network: Network,
         clock: Clock,
     ) -> None:
@@ -111,6 +112,7 @@ class LiveAccount:
         self._credentials = credentials
         self._reads = reads
         self._writes = writes
+        self._times = times
         self._network = network
         self._clock = clock
         self._terms_read = _TermsRead(NEVER_MS, frozenset(), ())
@@ -267,7 +269,7 @@ class LiveAccount:
 
     async def server_time_ms(self) -> int:
         """The venue's clock."""
-        return await venue_time_ms(self._venue, self._reads)
+        return await venue_time_ms(self._venue, self._times)
 
     async def _follow_clock(self) -> int:
         """The venue's time. Clocks drift: requests are dated by it from now on."""

@@ -25,6 +25,7 @@ from bot.exchange.live.lanes import (
     Allowance,
     Detour,
     Lane,
+    Over,
     Quiet,
     read_pace,
     start_budget,
@@ -32,7 +33,7 @@ from bot.exchange.live.lanes import (
 from bot.exchange.live.loopback import LOOPBACK, LoopbackSession
 from bot.exchange.live.market import LiveMarket
 from bot.exchange.live.neighbours import LOOK_MS, Neighbours
-from bot.exchange.live.sessions import session
+from bot.exchange.live.sessions import KEPT_OPEN_S, session
 from bot.exchange.live.transport import Network, Transport
 from bot.exchange.ports import Banned, Throttled, Unreachable
 
@@ -178,13 +179,16 @@ async def reach(
         Transport(market.ccxt_id, credentials, network, way.timeout_ms)
         for network, way in zip(networks, ways, strict=True)
     ]
+    # The clock is read over a connection of the writes, so that it is open when one goes out.
+    by_writes = Transport(market.ccxt_id, credentials, networks[1], READ_TIMEOUT_MS)
+    transports.append(by_writes)
     quiets = {way.address: Quiet() for way in ways}
     neighbours = _neighbours(market, egress.meeting, quiets, clock)
     try:
         reads = _reads(market, transports[0], clock, quiets[FIRST_ADDRESS], bans_all=not apart)
         usual, *second = (
             _writes(market, transport, clock, quiets[way.address])
-            for transport, way in zip(transports[1:], ways[1:], strict=True)
+            for transport, way in zip(transports[1 : len(ways)], ways[1:], strict=True)
         )
         writes = Detour(second[0], usual) if second else usual
         with _naming(route):
@@ -200,6 +204,7 @@ async def reach(
                 credentials,
                 reads=reads,
                 writes=writes,
+                times=Over(reads, by_writes),
                 network=networks[0],
                 clock=clock,
             ),
@@ -331,7 +336,9 @@ def _network(route: Route, address: str) -> Network:
         case Internet():
             context = ssl.create_default_context(cafile=certifi.where())
             bound = (address, 0) if address else None
-            return session(aiohttp.TCPConnector(ssl=context, local_addr=bound))
+            return session(
+                aiohttp.TCPConnector(ssl=context, local_addr=bound, keepalive_timeout=KEPT_OPEN_S)
+            )
         case Loopback(port):
             return LoopbackSession(port, address)
 

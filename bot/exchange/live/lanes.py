@@ -121,6 +121,10 @@ class Lane:
 
     async def ask(self, call: Call) -> Outcome:
         """Send once, when there is budget; not at all while the venue wants quiet."""
+        return await self.ask_over(self._transport, call)
+
+    async def ask_over(self, transport: Transport, call: Call) -> Outcome:
+        """Ask within this budget, by other connections than its own."""
         if (hushed := self._hushed(call.weight)) is not None:
             return hushed
         async with self._turn:  # whoever waits in the throttler polls: one at a time
@@ -133,7 +137,7 @@ class Lane:
         if (hushed := self._hushed(call.weight)) is not None:
             return hushed
         self._quiet.trickle_left -= call.weight
-        outcome = await self._transport.ask(call)
+        outcome = await transport.ask(call)
         if isinstance(outcome, Heard):
             self._mind(outcome)
             if outcome.status in (_TOO_MANY, _BANNED, *self._allowance.too_many.statuses):
@@ -195,6 +199,18 @@ class Lane:
         log.error("venue.too_many_requests", until_ms=until_ms)
         # What a write was answered is for its parser: this may be a limit of orders.
         return Hushed(reason, until_ms, everything=False) if self._is_read else heard
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """Asks within the budget of a lane, by the connections of `transport`."""
+
+    lane: Lane
+    transport: Transport
+
+    async def ask(self, call: Call) -> Outcome:
+        """Send once, or say why not."""
+        return await self.lane.ask_over(self.transport, call)
 
 
 class Detour:

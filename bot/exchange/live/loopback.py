@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from bot.exchange.live.sessions import session
+from bot.exchange.live.sessions import KEPT_OPEN_S, session
 
 LOOPBACK = "127.0.0.1"
 
@@ -27,7 +27,10 @@ class LoopbackSession:
         self.headers: dict[str, str] = {}
         """Sent with every request: none besides the client's own."""
         self._port = port
-        self._session = session(aiohttp.TCPConnector(local_addr=(address, 0) if address else None))
+        local = (address, 0) if address else None
+        self._session = session(
+            aiohttp.TCPConnector(local_addr=local, keepalive_timeout=KEPT_OPEN_S)
+        )
 
     def get(self, url: URL, **options: Any) -> Any:
         """GET."""

@@ -2,6 +2,12 @@
 
 import aiohttp
 
+KEPT_OPEN_S = 90
+"""
+How long a connection that nothing goes over is kept: longer than the reads of a calm account are
+apart. One that has to be dialled anew costs an order two or three ways to the venue and back.
+"""
+
 REDIAL_MS, REDIAL_MS_MAX = 1_000, 4_000
 """Before each new connection prices are asked for once: at most so long are they without news."""
 

@@ -31,6 +31,7 @@ from bot.exchange.venues.binanceusdm_account import ACCOUNT
 from bot.exchange.venues.binanceusdm_market import MARKET
 from bot.exchange.venues.binanceusdm_orders import ORDERS
 from bot.exchange.venues.dialects import DIALECTS
+from bot.runtime.feed import POLL_CALM_MS
 from tests.exchange.live.wired import Wired, wired
 from tests.exchange.wire.build import BTC, D
 
@@ -212,3 +213,28 @@ async def test_an_instance_holds_nothing_that_grows(live: Wired) -> None:
         assert not ccxt.positions
         assert not ccxt.clients
         assert not ccxt.enableRateLimit
+
+
+async def test_a_write_finds_a_connection_open(live: Wired) -> None:
+    """Since the last read: to dial one takes two or three ways to the venue and back."""
+    writes = live.account._writes
+    assert isinstance(writes, Lane)
+    connector = writes._transport._ccxt.session._session.connector
+    assert connector._keepalive_timeout * 1000 > 2 * POLL_CALM_MS
+    ((open_one, *none),) = (list(each) for each in connector._conns.values())
+    assert not none
+    assert isinstance(await live.account.send(CLOSE, "c1"), Accepted)
+    ((used, *none),) = (list(each) for each in connector._conns.values())
+    assert not none
+    assert used[0] is open_one[0]
+
+
+async def test_the_clock_is_read_at_the_cost_of_the_reads(live: Wired) -> None:
+    writes = live.account._writes
+    assert isinstance(writes, Lane)
+    given = len(writes._throttler._task_logs)
+    used(live, int(MARKET.read_weight_per_minute * ADDRESS_SHARE_MAX))
+    await live.account.server_time_ms()  # whose answer tells of it
+    with pytest.raises(Unreachable, match="no reads until"):
+        await live.account.server_time_ms()
+    assert len(writes._throttler._task_logs) == given
