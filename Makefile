@@ -20,9 +20,10 @@ POLICIES := $(filter-out %_test.yaml,$(wildcard config/policies/*.yaml))
 SEEDS ?= 50
 FIRST ?= 0
 N ?= 2000
+HOURS ?= 24
 ONLY ?= *
 
-.PHONY: demo test check sim shrink faults figures mutants browser fuzz bench docs lock system-deps setup
+.PHONY: demo test check sim shrink faults figures mutants day browser fuzz bench docs lock system-deps setup
 
 demo: setup
 	@$(BIN)/liqguard demo
@@ -49,6 +50,10 @@ shrink: setup
 # Every wait of the write path, met by every fault.
 faults: setup
 	@$(BIN)/python tests/faults/awaits.py --jobs 2
+
+# A live guard's day, compressed: nothing may grow, and no stream may be stuck.
+day: setup
+	@$(BIN)/python -m tests.faults.day --hours $(HOURS)
 
 # How fast the guard is, and how often too late: docs/crises.md has the numbers.
 figures: setup

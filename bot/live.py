@@ -43,7 +43,7 @@ from bot.runtime.assemble import assemble, unexpected
 from bot.runtime.control import listening, socket_path
 from bot.runtime.guard import PolicyRefused
 from bot.runtime.heartbeat import beat
-from bot.runtime.recheck import only_watched, recheck, watch_endings
+from bot.runtime.recheck import only_watched, recheck, to_know, watch_endings
 
 log = structlog.get_logger()
 
@@ -255,6 +255,8 @@ async def _run_live(
             reload_on_hangup(guard, policy_file, tasks, lambda each: require_possible(each, mode))
             for text in venue.unsupported:
                 guard.announce(only_watched(text))
+            for text in venue.noted:
+                guard.announce(to_know(text))
             log.info("guard.started", account=policy.account, mode=_run_of(mode, account))
             await guarding
             beating.cancel()

@@ -21,6 +21,7 @@ from bot.exchange.venues.capabilities import (
     KeyReport,
     Replacement,
     StopName,
+    StopsTold,
     Tried,
 )
 from docs.reference import said_of_fields
@@ -34,7 +35,15 @@ Made from the code by `python docs/venues.py`; `liqguard venues` prints the same
 programs.
 """
 
-WORDS: tuple[type[StrEnum], ...] = (Effect, Replacement, Evidence, StopName, KeyReport, Tried)
+WORDS: tuple[type[StrEnum], ...] = (
+    Effect,
+    Replacement,
+    Evidence,
+    StopName,
+    StopsTold,
+    KeyReport,
+    Tried,
+)
 
 
 def venues() -> str:

@@ -41,6 +41,11 @@ def facts(row: Capabilities) -> dict[str, object]:
         "key_report": row.key_report,
         "client_id": row.client_id,
         "stop_name": row.stop_name,
+        "stop_request": row.stop_request,
+        "stop_trigger": row.stop_trigger,
+        "stops_max": row.stops_max,
+        "stops_told": row.stops_told,
+        "hedge_close": list(row.hedge_close),
         "why_not": row.why_not,
         "refused_accounts": list(row.refused_accounts),
         "tried": row.tried,
@@ -58,6 +63,10 @@ def questions() -> tuple[str, ...]:
         "key's rights told",
         "client id",
         "own stops known by",
+        "stop's request",
+        "stop's trigger on the mark",
+        "stops in a contract",
+        "a long closed in hedge mode",
         "refused accounts",
         "tried on",
     )
@@ -74,9 +83,19 @@ def answers(row: Capabilities) -> tuple[str, ...]:
         row.key_report,
         row.client_id,
         row.stop_name,
+        row.stop_request,
+        row.stop_trigger,
+        _stops(row),
+        ", ".join(row.hedge_close) or "no hedge mode",
         _listed(row.refused_accounts) or "none known",
         row.tried,
     )
+
+
+def _stops(row: Capabilities) -> str:
+    if Effect.PLACE_STOP not in row.effects:
+        return "none"
+    return f"{row.stops_max}, {row.stops_told}"
 
 
 def _listed(words: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ import structlog
 from bot.clock import Clock
 from bot.core.decision import Alert, AlertSeverity
 from bot.core.events import AccountMode, Command
-from bot.exchange.live.findings import Finding, blocking, unsupported
+from bot.exchange.live.findings import Finding, blocking, noted, unsupported
 from bot.exchange.ports import Unreachable
 from bot.runtime.guard import Guard
 
@@ -35,6 +35,11 @@ def only_watched(why: str) -> Alert:
     """What is said of an account of a kind that is not supported."""
     text = f"{why}: it is only watched, and nothing is sent for it"
     return Alert("account", "unsupported", AlertSeverity.CRITICAL, text)
+
+
+def to_know(what: str) -> Alert:
+    """What is said of something that a human should know and the guard works with."""
+    return Alert("account", "noted", AlertSeverity.WARNING, what)
 
 
 async def recheck(
@@ -62,6 +67,8 @@ async def recheck(
         for text in unsupported(found):
             observe(text)
             guard.announce(only_watched(text))
+        for text in noted(found):
+            guard.announce(to_know(text))
         if wrong and guard.state.mode is AccountMode.ACTIVE:
             reason = f"the daily look at the account: {wrong[0].text}"
             guard.tell(Command(AccountMode.NO_SPEND, reason, clock.now_ms()))

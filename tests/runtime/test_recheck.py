@@ -58,7 +58,9 @@ def live(
 async def _said(here: World) -> list[str]:
     rows = [row for row in await here.journal.rows(0) if row.entry.kind is Kind.ALERT]
     alerts = [from_json(row.entry.body, Alert) for row in rows]
-    assert all(each.severity is AlertSeverity.CRITICAL for each in alerts)
+    noted = [each.severity is AlertSeverity.WARNING for each in alerts]
+    assert noted == [each.kind == "noted" for each in alerts]
+    assert {each.severity for each in alerts} <= {AlertSeverity.WARNING, AlertSeverity.CRITICAL}
     return [each.text for each in alerts]
 
 
@@ -78,6 +80,11 @@ def test_an_account_that_has_become_of_another_kind_is_only_watched() -> None:
     assert why == ["portfolio margin"]
     assert said == ["portfolio margin: it is only watched, and nothing is sent for it"]
     assert mode is AccountMode.ACTIVE
+
+
+def test_what_a_human_should_know_is_said_and_changes_nothing() -> None:
+    mode, said, _ = live((*FINE, Finding("clock", Standing.NOTED, "2 s ahead")))
+    assert (mode, said) == (AccountMode.ACTIVE, ["2 s ahead"])
 
 
 def test_what_a_human_holds_stays_on_hold() -> None:

@@ -19,7 +19,7 @@ from bot.exchange.live.calls import Unreadable
 from bot.exchange.live.contracts import Contracts, listing
 from bot.exchange.live.credentials import NO_KEYS, Credentials
 from bot.exchange.live.dialect import Dialect, MarketDialect
-from bot.exchange.live.findings import Finding, Standing, require_sound, unsupported
+from bot.exchange.live.findings import Finding, Standing, noted, require_sound, unsupported
 from bot.exchange.live.keyless import Documents, Keyless
 from bot.exchange.live.lanes import (
     Allowance,
@@ -41,6 +41,9 @@ READ_TIMEOUT_MS = 5_000
 WRITE_TIMEOUT_MS = 2_500
 CLOCK_READS = 5
 CLOCK_OFF_MAX_MS = 60_000
+CLOCK_NOTED_MS = 1_000
+"""From here on a clock that is off is said: followed by us, but by nothing else of the machine."""
+
 FIRST_ADDRESS = ""
 """That of this machine from which the system sends unless it is told."""
 
@@ -97,6 +100,7 @@ class Connection:
     reads: Lane
     neighbours: tuple[Neighbours, ...]
     unsupported: tuple[str, ...] = ()
+    noted: tuple[str, ...] = ()
 
     async def examine(self) -> tuple[Finding, ...]:
         """
@@ -154,7 +158,7 @@ async def connect(
     async with reach(dialect, credentials, route, clock, egress) as connection:
         findings = await connection.examine()
         require_sound(findings, accept_unverified=accept_unproven_key)
-        yield replace(connection, unsupported=unsupported(findings))
+        yield replace(connection, unsupported=unsupported(findings), noted=noted(findings))
 
 
 @asynccontextmanager
@@ -353,4 +357,7 @@ def _of_clock(ahead_ms: int) -> Finding:
     if abs(ahead_ms) > CLOCK_OFF_MAX_MS:
         text = f"expected within {CLOCK_OFF_MAX_MS} ms of the venue's, was {ahead_ms} ms ahead"
         return Finding("clock", Standing.REFUSED, f"clock: {text}")
+    if abs(ahead_ms) > CLOCK_NOTED_MS:
+        text = f"this machine's is {ahead_ms} ms ahead of the venue's, which requests allow for"
+        return Finding("clock", Standing.NOTED, f"clock: {text}")
     return Finding("clock", Standing.FINE, f"{ahead_ms} ms ahead of the venue's")

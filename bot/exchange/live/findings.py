@@ -42,6 +42,11 @@ def unsupported(findings: Iterable[Finding]) -> tuple[str, ...]:
     return tuple(each.text for each in findings if each.standing is Standing.UNSUPPORTED)
 
 
+def noted(findings: Iterable[Finding]) -> tuple[str, ...]:
+    """What a human should know of an account that is guarded, a sentence each."""
+    return tuple(each.text for each in findings if each.standing is Standing.NOTED)
+
+
 def require_sound(findings: Iterable[Finding], *, accept_unverified: bool) -> None:
     """Raise `CheckFailed` with everything that blocks."""
     if found := blocking(findings, accept_unverified=accept_unverified):

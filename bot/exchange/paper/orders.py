@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from bot.core.actions import AtMarket
-from bot.core.model import Side
+from bot.core.model import Instrument, Side
 from bot.core.units import ZERO, Money, Price, Quantity
 
 ENDLESS = Decimal("Infinity")
@@ -175,7 +175,8 @@ class OrderLimits:
     What an exchange takes of orders.
 
     Quantities are in the contract's quantity steps, `notional_min` is in the settle currency and
-    binds orders that may open. The counts are of what an account may have resting.
+    binds orders that may open. The counts are of what an account may have resting. Where a
+    contract has a largest order at market or a number of stops of its own, the smaller one binds.
     """
 
     steps_max: Decimal = ENDLESS
@@ -184,6 +185,15 @@ class OrderLimits:
     conditional_symbol_max: int = 10
     conditional_account_max: int = 200
     resting_symbol_max: int = 200
+
+    def market_max(self, instrument: Instrument) -> Quantity:
+        """The largest order at market, in base."""
+        steps = min(self.market_steps_max, self.steps_max)
+        return min(Quantity(steps * instrument.quantity_step), instrument.quantity_max)
+
+    def conditional_max(self, instrument: Instrument) -> int:
+        """How many conditional orders an account may have in a contract."""
+        return min(self.conditional_symbol_max, instrument.stops_max)
 
 
 ANY_SIZE = OrderLimits()

@@ -135,9 +135,9 @@ def _check_figures(
         return Refused("-4003", f"Quantity must be a positive multiple of {step}, was {quantity}.")
     match pricing:
         case AtMarket():
-            most = min(limits.market_steps_max, limits.steps_max) * step
+            most = limits.market_max(instrument)
         case Limit(price):
-            most = limits.steps_max * step
+            most = Quantity(limits.steps_max * step)
             if not _whole(price, instrument.tick_size):
                 return _off_tick(price, instrument.tick_size)
     if quantity > most:
@@ -149,8 +149,8 @@ def _check_slots(books: Books, book: AccountBook, symbol: str) -> Accepted | Ref
     """Whether one more conditional order may rest."""
     here = sum(not _is_limit(each) for each in _resting_in(book, symbol))
     everywhere = sum(not _is_limit(each) for each in book.open_orders.values())
-    limits = books.limits
-    if here >= limits.conditional_symbol_max or everywhere >= limits.conditional_account_max:
+    most = books.limits.conditional_max(books.instruments[symbol])
+    if here >= most or everywhere >= books.limits.conditional_account_max:
         return Refused(
             "-4045", f"Reach max stop order limit: {here} rest here, {everywhere} in all."
         )

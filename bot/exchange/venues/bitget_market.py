@@ -26,6 +26,7 @@ from bot.exchange.live.reading import (
     rows,
 )
 from bot.exchange.venues.bitget import RULES
+from bot.exchange.venues.capabilities import MATRIX
 from bot.exchange.venues.tiers import Bracket, continuous
 
 log = structlog.get_logger()
@@ -132,6 +133,7 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
         tiers=_tiers(jsons[1], name),
         rules=RULES,
         quantity_max=Quantity(number_or_none(row, "maxMarketOrderQty") or Decimal("Infinity")),
+        stops_max=MATRIX["bitget"].stops_max,
     )
 
 

@@ -27,6 +27,7 @@ from bot.exchange.live.reading import (
     rows,
 )
 from bot.exchange.venues.bitunix import RULES, TAKER_FEE
+from bot.exchange.venues.capabilities import MATRIX
 from bot.exchange.venues.tiers import Bracket, continuous
 
 log = structlog.get_logger()
@@ -144,6 +145,7 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
         tiers=_tiers(jsons[1], name),
         rules=RULES,
         quantity_max=Quantity(row.above_zero("maxMarketOrderVolume")),
+        stops_max=MATRIX["bitunix"].stops_max,
     )
 
 

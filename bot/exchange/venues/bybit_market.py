@@ -28,6 +28,7 @@ from bot.exchange.live.reading import (
     rows,
 )
 from bot.exchange.venues.bybit import RULES
+from bot.exchange.venues.capabilities import MATRIX
 
 log = structlog.get_logger()
 
@@ -51,8 +52,6 @@ PING = '{"op": "ping"}'
 COIN = "USDT"
 LINEAR = {"category": "linear"}
 _CONTRACTS_MAX = 1_000
-_STOPS_MAX = 10
-"""Conditional orders that a contract can have, ours and others': `documented`."""
 _MINUTE_MS = 60_000
 _NANOS_OF_A_MS = 1_000_000
 
@@ -150,7 +149,7 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
         tiers=_tiers(limits, name),
         rules=RULES,
         quantity_max=Quantity(lots.above_zero("maxMktOrderQty")),
-        stops_max=_STOPS_MAX,
+        stops_max=MATRIX["bybit"].stops_max,
     )
 
 

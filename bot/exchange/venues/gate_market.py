@@ -26,6 +26,7 @@ from bot.exchange.live.reading import (
     closed_bars,
     rows,
 )
+from bot.exchange.venues.capabilities import MATRIX
 from bot.exchange.venues.gate import RULES
 from bot.exchange.venues.tiers import Bracket, continuous
 
@@ -125,6 +126,7 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
         tiers=_tiers(table, name),
         rules=RULES,
         quantity_max=Quantity(_largest(row) * size),
+        stops_max=MATRIX["gate"].stops_max,
     )
 
 

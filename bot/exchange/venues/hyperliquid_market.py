@@ -19,6 +19,7 @@ from bot.core.units import ONE, ZERO, Price, Quantity, Ratio
 from bot.exchange.live.calls import Call, Json, Unreadable
 from bot.exchange.live.dialect import Listed, Marked, Opening, Pace, TooMany, Unmoved
 from bot.exchange.live.reading import Row, closed_bars, rows
+from bot.exchange.venues.capabilities import MATRIX
 from bot.exchange.venues.hyperliquid import RULES
 from bot.exchange.venues.tiers import Bracket, continuous
 
@@ -146,6 +147,7 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
         tiers=tiers,
         rules=RULES,
         quantity_max=Quantity(worth / (2 * mark) // step * step),
+        stops_max=MATRIX["hyperliquid"].stops_max,
     )
 
 

@@ -20,6 +20,7 @@ from bot.core.units import ZERO, Money, Price, Quantity, Ratio
 from bot.exchange.live.calls import Call, Json, Unreadable
 from bot.exchange.live.dialect import Listed, Marked, Opening, Pace, TooMany
 from bot.exchange.live.reading import Row, closed_bars, readable, rows
+from bot.exchange.venues.capabilities import MATRIX
 from bot.exchange.venues.krakenfutures import RULES
 from bot.exchange.venues.tiers import Bracket, continuous
 
@@ -137,6 +138,7 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
         taker_fee=_TAKER_FEE,
         tiers=tiers,
         rules=replace(RULES, tier_measure=measure),
+        stops_max=MATRIX["krakenfutures"].stops_max,
     )
 
 

@@ -18,6 +18,7 @@ from bot.core.units import ZERO, Price, Quantity, Ratio
 from bot.exchange.live.calls import Call, Json, Unreadable
 from bot.exchange.live.dialect import Listed, Marked, Opening, Pace, TooMany
 from bot.exchange.live.reading import Row, closed_bars, rows
+from bot.exchange.venues.capabilities import MATRIX
 from bot.exchange.venues.kucoin import RULES
 from bot.exchange.venues.tiers import Bracket, continuous
 
@@ -39,9 +40,6 @@ _PUBLIC = "futuresPublic"
 _SUCCESS = "200000"
 _PERPETUAL = "FFWCSX"
 _BASES = {"XBT": "BTC"}
-_STOPS_MAX = 200
-"""Conditional orders that a classic account may have in a contract."""
-
 _HOURS_MAX = 24
 _CANDLE = 5
 _STREAM = "wss://x-push-futures.kucoin.com"
@@ -128,7 +126,7 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
         tiers=_tiers(jsons[1], name),
         rules=RULES,
         quantity_max=Quantity(row.above_zero(most) * size),
-        stops_max=_STOPS_MAX,
+        stops_max=MATRIX["kucoin"].stops_max,
     )
 
 

@@ -25,6 +25,7 @@ from bot.exchange.live.reading import (
     closed_bars,
     rows,
 )
+from bot.exchange.venues.capabilities import MATRIX
 from bot.exchange.venues.okx import RULES
 
 log = structlog.get_logger()
@@ -154,6 +155,7 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
         tiers=_tiers(tiers, size, name),
         rules=RULES,
         quantity_max=Quantity(most * size),
+        stops_max=MATRIX["okx"].stops_max,
     )
 
 

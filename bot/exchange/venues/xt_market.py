@@ -24,6 +24,7 @@ from bot.exchange.live.reading import (
     closed_bars,
     rows,
 )
+from bot.exchange.venues.capabilities import MATRIX
 from bot.exchange.venues.tiers import Bracket, continuous
 from bot.exchange.venues.xt import RULES
 
@@ -132,6 +133,7 @@ def instrument_of(jsons: Sequence[Json], listed: Listed, name: str) -> Instrumen
         taker_fee=Ratio(row.number("takerFee")),
         tiers=_tiers(jsons[1], name),
         rules=RULES,
+        stops_max=MATRIX["xt"].stops_max,
     )
 
 

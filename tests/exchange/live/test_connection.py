@@ -88,6 +88,41 @@ async def test_a_clock_far_off_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
                 pass
 
 
+@pytest.mark.parametrize(
+    ("ahead_ms", "standing"),
+    [
+        (1_000, Standing.FINE),
+        (1_001, Standing.NOTED),
+        (-1_001, Standing.NOTED),
+        (60_000, Standing.NOTED),
+        (60_001, Standing.REFUSED),
+    ],
+)
+async def test_a_clock_that_is_off_by_more_than_a_second_is_said(
+    monkeypatch: pytest.MonkeyPatch, ahead_ms: int, standing: Standing
+) -> None:
+    async def measured(*_: object) -> int:
+        return ahead_ms
+
+    async with wired() as live, _reached(live.port, live.clock) as venue:
+        monkeypatch.setattr(module, "_clock_ahead_ms", measured)
+        (found,) = [each for each in await venue.examine() if each.check == "clock"]
+    assert found.standing is standing
+    assert f"{ahead_ms} ms ahead" in found.text
+
+
+async def test_a_connection_carries_what_is_to_be_said_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with wired() as live:
+        monkeypatch.setattr(module, "CLOCK_NOTED_MS", -1)
+        async with connect(
+            DIALECTS["binanceusdm"], ALICE, Loopback(live.port), live.clock
+        ) as venue:
+            (said,) = venue.noted
+    assert said.startswith("clock: this machine's is ")
+
+
 async def test_what_the_venue_takes_off_or_settles_is_noted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -458,6 +458,19 @@ def test_orders_have_a_size_and_a_worth(asked: Order, expected: str) -> None:
     assert (machine.to_json() == before) is (expected != "accepted")
 
 
+def test_what_a_contract_allows_binds_where_it_is_less() -> None:
+    narrow = replace(contract(), quantity_max=Quantity(D("0.2")), stops_max=1)
+    machine = machine_with(narrow, contract(ETH), deposit="100000")
+    machine.limits = replace(LIMITS, market_steps_max=D(5_000))
+    enter(machine, quantity="0.2")
+    enter(machine, symbol=ETH)
+    assert place(machine, order(SELL, "0.1")) == "accepted"
+    assert place(machine, order(BUY, "0.201", NET), "large") == "-4005"
+    assert place(machine, limit(BUY, "49000", "1", NET), "limit") == "accepted"
+    for name, expected in (("a", "accepted"), ("b", "-4045")):
+        assert wait(machine, trigger("48000"), order(SELL, "0.1"), name) == expected
+
+
 def test_in_hedge_mode_an_order_names_its_leg() -> None:
     machine = machine_with(contract())
     assert code(machine.set_position_mode(ALICE, HEDGE, T0)) == "accepted"

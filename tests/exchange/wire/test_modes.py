@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bot.core.units import Money, Price, Ratio
+from bot.core.units import Money, Price, Quantity, Ratio
 from bot.exchange.paper.books import Pledge
 from bot.exchange.paper.ladders import BINANCE
 from bot.exchange.paper.machine import PaperMachine
@@ -220,6 +220,22 @@ def test_a_market_order_may_not_be_as_large_as_a_limit_order(client: Client) -> 
     limit = {"price": "30000", "timeInForce": "GTC"}
     assert client.refused_order("BUY", "1000.001", "LIMIT", **limit) in (-2027, -2019)
     assert client.refused_order("BUY", "10000.001", "LIMIT", **limit) == -4005
+
+
+def test_a_contract_has_filters_of_its_own(client: Client) -> None:
+    machine = client.exchange.machine
+    narrow = replace(machine.instruments[BTC], quantity_max=Quantity(D(120)), stops_max=7)
+    machine._books.instruments[BTC] = narrow
+    info = client.ask("GET", "/fapi/v1/exchangeInfo")
+    filters = {
+        row["symbol"]: {each["filterType"]: each for each in row["filters"]}
+        for row in info["symbols"]
+    }
+    assert filters["BTCUSDT"]["MARKET_LOT_SIZE"]["maxQty"] == "120"
+    assert filters["BTCUSDT"]["MAX_NUM_ALGO_ORDERS"]["limit"] == 7
+    assert D(filters["ETHUSDT"]["MARKET_LOT_SIZE"]["maxQty"]) == 1_000
+    assert filters["ETHUSDT"]["MAX_NUM_ALGO_ORDERS"]["limit"] == 10
+    assert client.refused_order("BUY", "120.001") == -4005
 
 
 # -- transfers --------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ ORDER_LIMITS = OrderLimits(
     notional_min=Money(Decimal(5)),
 )
 """
-What the venue takes of orders. `assumed`: it has a size of its own for each contract, and a least
-notional of 5 to 100.
+What the venue takes of orders where the contract says nothing narrower. `assumed`: it has a size
+of its own for each, and a least notional of 5 to 100, which no contract of ours carries.
 """
 
 CAP_DISPLAYED = 10**15
@@ -106,10 +106,10 @@ def _symbol(instrument: Instrument) -> dict[str, Any]:
                 "maxPrice": "1000000000",
                 "tickSize": tick,
             },
-            _lot_size("LOT_SIZE", instrument, limits.steps_max),
-            _lot_size("MARKET_LOT_SIZE", instrument, limits.market_steps_max),
+            _lot_size("LOT_SIZE", instrument, instrument.quantity_step * limits.steps_max),
+            _lot_size("MARKET_LOT_SIZE", instrument, limits.market_max(instrument)),
             {"filterType": "MAX_NUM_ORDERS", "limit": limits.resting_symbol_max},
-            {"filterType": "MAX_NUM_ALGO_ORDERS", "limit": limits.conditional_symbol_max},
+            {"filterType": "MAX_NUM_ALGO_ORDERS", "limit": limits.conditional_max(instrument)},
             {"filterType": "MIN_NOTIONAL", "notional": text(limits.notional_min)},
         ],
         "orderTypes": [
@@ -124,11 +124,11 @@ def _symbol(instrument: Instrument) -> dict[str, Any]:
     }
 
 
-def _lot_size(kind: str, instrument: Instrument, steps_max: Decimal) -> dict[str, str]:
+def _lot_size(kind: str, instrument: Instrument, most: Decimal) -> dict[str, str]:
     return {
         "filterType": kind,
         "stepSize": text(instrument.quantity_step),
-        "maxQty": text(instrument.quantity_step * steps_max),
+        "maxQty": text(most),
         "minQty": text(instrument.quantity_min),
     }
 

@@ -38,7 +38,7 @@ def contract_row(instrument: Instrument, limits: OrderLimits) -> dict[str, Any]:
         "priceFilter": {"minPrice": tick, "maxPrice": "1000000000", "tickSize": tick},
         "lotSizeFilter": {
             "maxOrderQty": text(step * limits.steps_max),
-            "maxMktOrderQty": text(step * limits.market_steps_max),
+            "maxMktOrderQty": text(limits.market_max(instrument)),
             "minOrderQty": text(instrument.quantity_min),
             "qtyStep": text(step),
             "minNotionalValue": text(limits.notional_min),
