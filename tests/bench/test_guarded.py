@@ -54,5 +54,5 @@ def _done(deeds: Iterable[Deed]) -> list[Deed]:
 
 
 def _way(deed: Deed) -> str:
-    """The stop and the guard standing in for it are one: which is first hangs on single seconds."""
+    """The stop and the guard standing in for it are one: seconds decide which is first."""
     return "stop" if deed.reason == "protect/watchdog" else deed.verb.replace("_filled", "")
