@@ -307,20 +307,24 @@ def _reasons_not_to_close(request: Request) -> Iterator[Denied]:
     if looks_closed(request.state, request.key):
         until_ms = request.state.lacked[request.key].since_ms + GONE_MS
         if request.now_ms < until_ms:
-            yield _wait("unconfirmed", "it is gone from a read, and so is its stop", until_ms)
+            yield _wait("unconfirmed", "the newest read lacks it, and it looks closed", until_ms)
 
 
 def looks_closed(state: AccountState, key: PositionKey) -> bool:
     """
-    Whether the newest read lacks a position together with its stops.
+    Whether the newest read lacks a position and its stops too, or a close of ours has filled it.
 
     Most likely it has been closed, so that a stop would only be refused: the next read tells. A
     close does not wait for that longer than the read should take.
     """
-    return key in state.lacked and not any(
+    if key not in state.lacked:
+        return False
+    stops_rest = any(
         PositionKey(stop.symbol, stop.side) == key and state.is_guards(stop)
         for stop in state.stops
     )
+    (position,) = (each for each in state.positions if each.key == key)
+    return not stops_rest or state.has_closed(position, state.lacked[key].asked_at_ms)
 
 
 def _taken_in_slices(request: Request) -> Iterator[Quantity]:

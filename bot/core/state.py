@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from bot.core.actions import Action, AddMargin
+from bot.core.actions import Action, AddMargin, ClosePosition
 from bot.core.events import (
     TERMINAL,
     AccountMode,
@@ -384,6 +384,17 @@ class AccountState:
     def is_guards(self, stop: StopOrder) -> bool:
         """Whether a guard of this account has placed a stop: this one or another."""
         return stop.client_id.startswith(account_prefix(self.birth.account))
+
+    def has_closed(self, position: Position, since_ms: int) -> bool:
+        """Whether a close of ours for all of a position is proven to have filled since then."""
+        return any(
+            intent.key == position.key
+            and isinstance(intent.action, ClosePosition)
+            and intent.state is IntentState.APPLIED
+            and intent.action.quantity >= max(position.quantity, intent.quantity_before)
+            and intent.changed_at_ms >= since_ms
+            for intent in self.intents.values()
+        )
 
     def is_unseen(self, intent: Intent) -> bool:
         """Whether an effect is proven that the newest read is too old to show."""

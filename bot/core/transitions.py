@@ -408,14 +408,7 @@ def _is_proven_gone(
     turned = read.position_mode is PositionMode.ONE_WAY and any(
         each.symbol == key.symbol for each in read.positions
     )
-    closed = any(
-        intent.key == key
-        and isinstance(intent.action, ClosePosition)
-        and intent.state is IntentState.APPLIED
-        and intent.action.quantity >= max(position.quantity, intent.quantity_before)
-        and intent.changed_at_ms >= lack.asked_at_ms
-        for intent in state.intents.values()
-    )
+    closed = state.has_closed(position, lack.asked_at_ms)
     return turned or closed or key in state.shared.taken or _was_stopped(state, position, read)
 
 

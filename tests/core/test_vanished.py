@@ -159,6 +159,21 @@ def test_a_close_of_all_of_it_that_has_filled_is_the_other_proof() -> None:
     assert gone(life)
 
 
+def test_it_is_not_closed_again_before_a_read_shows_what_has_filled() -> None:
+    """The read that lacks it came before the proof: the next one brings both together."""
+    life = Life(build.policy(build.rule(OUT)), stops=[GOOD_STOP], mark=NEAR)
+    life.decide()
+    look(life)
+    life.settle(IntentState.APPLIED)
+    life.wait(GONE_MS - 1)
+    life.mark(NEAR)
+    assert life.decide() == []
+    life.wait(1)
+    life.mark(NEAR)
+    (again,) = life.decide()  # no read comes: the way out is not blocked
+    assert isinstance(again, ClosePosition)
+
+
 @pytest.mark.parametrize("state", [IntentState.PARTIAL, IntentState.NOT_APPLIED])
 def test_a_close_of_less_is_none(state: IntentState) -> None:
     life = Life(build.policy(build.rule(OUT)), stops=[GOOD_STOP], mark=NEAR)
