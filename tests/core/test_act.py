@@ -60,6 +60,10 @@ def test_of_two_equal_verbs_the_later_in_the_file_acts_alone() -> None:
     assert living(adding(100, "mild"), adding(200, "deep", "0.055")).decide() == [add(200)]
 
 
+def test_a_top_up_is_cut_to_what_one_action_may_add() -> None:
+    assert living(ADD, per_action=40).decide() == [add(40)]
+
+
 def test_inhibited_alerts_are_silent() -> None:
     life = living(WARN, ADD)
     life.decide()
