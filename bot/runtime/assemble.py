@@ -56,8 +56,9 @@ async def assemble(
     executor = Executor(gate, reconciler, clock, inbox.put)
     if now_ms < state.banned_until_ms:
         await clock.sleep_until_ms(state.banned_until_ms)
+    is_known = await is_guarded_by(policy, journal)
     odd = unexpected(policy, await _first_read(feed, clock), feed.listed)
-    if odd and not await is_guarded_by(policy, journal):
+    if odd and not is_known:
         raise StartRefused("\n".join(odd))
     await journal.append([started_entry(Started(state.birth, policy.digest), now_ms)])
     guard = Guard(

@@ -64,6 +64,7 @@ def test_a_confirmed_top_up_is_followed_by_its_re_priced_stop(crash: Guarded) ->
     assert after.at_ms - proven[index].at_ms < 10_000
 
 
+@pytest.mark.timeout(300)
 def test_where_the_venue_refuses_every_stop_it_is_not_liquidated_either() -> None:
     refused = run_guarded(replace(setup("2020-03-12-btc"), stops_refused=True), POLICY)
     assert not refused.fate.taken

@@ -29,7 +29,8 @@ async def judge_journal(
     prepared: dict[str, int] = {}
     concluded: dict[str, tuple[IntentState, int]] = {}
     for row in rows:
-        at_ms = row.entry.at_ms - observer.offsets_ms[row.sequence]
+        # A row is there of which nobody was told where its append failed after that.
+        at_ms = row.entry.at_ms - observer.offsets_ms.get(row.sequence, observer.offset_ms)
         match row.entry.subject:
             case IntentMoved(intent_id, IntentState.PREPARED):
                 prepared[intent_id] = at_ms
