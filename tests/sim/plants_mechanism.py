@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bot.core import clearing, engine, guardrails, protection, transitions, upkeep
+from bot.core import clearing, engine, guardrails, protection, reads, transitions, upkeep
 from bot.core.actions import PlaceStop
 from bot.core.events import AccountMode
 from bot.core.guardrails import Approved
@@ -193,7 +193,7 @@ def give_up_after_a_refused_stop(patch: pytest.MonkeyPatch) -> None:
 
 
 def trust_an_older_read(patch: pytest.MonkeyPatch) -> None:
-    read = transitions._read
+    read = reads.reported
 
     def trusting(state: Any, event: Any) -> Any:
         match state.account:
@@ -203,7 +203,7 @@ def trust_an_older_read(patch: pytest.MonkeyPatch) -> None:
             case _:
                 return read(state, event)
 
-    patch.setattr(transitions, "_read", trusting)
+    patch.setattr(transitions, "reported", trusting)
 
 
 def leave_memories_out_of_the_journal(patch: pytest.MonkeyPatch) -> None:

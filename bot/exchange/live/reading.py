@@ -134,6 +134,17 @@ class Row:
         return Unreadable(f"{self.where}.{name}: expected {expected}, was {self._json[name]!r}")
 
 
+def require_worth(row: Row, name: str, told: Decimal, worth: Decimal, off_max: Decimal) -> None:
+    """
+    What `name` tells that a position is worth has to be what the listed size makes it worth.
+
+    Venues cut contracts and put them together. `Unreadable` where it is off by a larger share
+    than `off_max`.
+    """
+    if abs(told - worth) > worth * off_max:
+        raise row.wrong(name, f"about {worth:f}: a contract may have changed its size")
+
+
 def liquidation_in(
     row: Row, name: str, *, never: Decimal = Decimal("Infinity")
 ) -> LiquidationReport:

@@ -32,6 +32,7 @@ from bot.exchange.live.reading import (
     liquidation_in,
     names_of,
     readable,
+    require_worth,
     rows,
     sort_out,
     told_in,
@@ -196,10 +197,8 @@ class BinanceAccount:
                 return size
             case ContractKind.INVERSE:
                 amount, price = abs(row.number("positionAmt")), row.above_zero("markPrice")
-                value = amount * size / price
-                if abs(abs(row.number("notionalValue")) - value) > value * _SIZE_OFF_MAX:
-                    expected = f"about {value:f}: a contract may have changed its size"
-                    raise row.wrong("notionalValue", expected)
+                told = abs(row.number("notionalValue"))
+                require_worth(row, "notionalValue", told, amount * size / price, _SIZE_OFF_MAX)
                 return size
         assert_never(self.kind)
 

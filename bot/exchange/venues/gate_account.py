@@ -34,6 +34,7 @@ from bot.exchange.live.reading import (
     names_of,
     page,
     readable,
+    require_worth,
     rows,
     sort_out,
     told_in,
@@ -145,9 +146,8 @@ def _position(row: Row, listed: Listed) -> Position | NotOpen:
     if row.raw("mode") not in ("single", f"dual_{side}"):
         raise row.wrong("mode", f"single or dual_{side}")
     quantity = abs(contracts) * listed.sizes[name]
-    value = quantity * row.above_zero("mark_price")
-    if abs(row.number("value") - value) > value * _SIZE_OFF_MAX:
-        raise row.wrong("value", f"about {value:f}: a contract may have changed its size")
+    worth = quantity * row.above_zero("mark_price")
+    require_worth(row, "value", row.number("value"), worth, _SIZE_OFF_MAX)
     margin_mode = _margin_mode_of(row)
     is_cross = margin_mode is MarginMode.CROSS
     return Position(

@@ -25,6 +25,7 @@ from bot.exchange.live.reading import (
     names_of,
     page,
     readable,
+    require_worth,
     rows,
     sort_out,
     told_in,
@@ -170,8 +171,7 @@ def _position(row: Row, listed: Listed, mode: PositionMode) -> Position | NotOpe
     is_cross = margin_mode is MarginMode.CROSS
     quantity = abs(lots) * listed.sizes[name]
     worth = quantity * row.above_zero("markPrice")
-    if abs(abs(row.number("markValue")) - worth) > worth * _SIZE_OFF_MAX:
-        raise row.wrong("markValue", f"about {worth:f}: a contract may have changed its size")
+    require_worth(row, "markValue", abs(row.number("markValue")), worth, _SIZE_OFF_MAX)
     return Position(
         symbol=listed.symbols[name],
         side=side_of(row),

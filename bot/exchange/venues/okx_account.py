@@ -27,6 +27,7 @@ from bot.exchange.live.reading import (
     names_of,
     page,
     readable,
+    require_worth,
     rows,
     sort_out,
     told_in,
@@ -171,9 +172,7 @@ def _position(row: Row, listed: Listed) -> Position | NotOpen:
     mode = margin_mode_of(row)
     quantity = abs(contracts) * listed.sizes[name]
     worth = quantity * row.above_zero("markPx")
-    if abs(row.number("notionalUsd") - worth) > worth * _SIZE_OFF_MAX:
-        about = f"about {worth:f}: a contract may have changed its size"
-        raise row.wrong("notionalUsd", about)
+    require_worth(row, "notionalUsd", row.number("notionalUsd"), worth, _SIZE_OFF_MAX)
     is_cross = mode is MarginMode.CROSS
     return Position(
         symbol=listed.symbols[name],
